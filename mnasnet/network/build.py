@@ -1,0 +1,98 @@
+"""One builder turns every architecture, published or searched, into a torch network."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mnasnet.errors import SpecError
+from mnasnet.network.layers import ConvBN, Layer
+from mnasnet.spec import ArchitectureSpec
+
+MIN_INPUT_SIZE = 32
+
+
+class MnasNet(nn.Module):
+    """A network of the MnasNet family; ``spec`` says which one.
+
+    The input is N x ``in_channels`` x H x W float, normalised; H and W are at least 32 pixels.
+    """
+
+    def __init__(
+        self,
+        spec: ArchitectureSpec,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        dropout: float = 0.2,
+        bn_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1 or in_channels < 1:
+            raise SpecError(f"num_classes and in_channels must be >= 1, got {num_classes} and {in_channels}")
+        self.spec = spec
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        bn = {"bn_momentum": bn_momentum, "bn_epsilon": spec.bn_epsilon}
+        self.stem = ConvBN(in_channels, spec.stem_channels, 3, spec.stem_stride, **bn)
+        self.blocks = nn.ModuleList(nn.Sequential(*(Layer(layer, **bn) for layer in block)) for block in spec.layers())
+        self.head = ConvBN(spec.blocks[-1].channels, spec.head_channels, 1, **bn)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(spec.head_channels, num_classes)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores before softmax, N x ``num_classes``."""
+        logits: Tensor = self.classifier(self.dropout(self.embed(x)))
+        return logits
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Pooled features, N x ``spec.head_channels``: a description of the image for other uses."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        features: Tensor = self.head(x)
+        return features.mean((2, 3))
+
+    def feature_maps(self, x: Tensor) -> dict[int, Tensor]:
+        """The deepest map at each stride from 4 to 32, keyed by stride, for use as a backbone."""
+        stride = self.spec.stem_stride
+        x = self.stem(x)
+        maps = {stride: x}
+        for block, block_spec in zip(self.blocks, self.spec.blocks, strict=True):
+            x = block(x)
+            stride *= block_spec.stride
+            maps[stride] = x
+        return {stride: features for stride, features in maps.items() if stride >= 4}
+
+
+def build(
+    spec: ArchitectureSpec,
+    num_classes: int,
+    in_channels: int = 3,
+    *,
+    dropout: float = 0.2,
+    bn_momentum: float = 0.1,
+) -> MnasNet:
+    """The network of ``spec`` with fresh weights drawn from torch's global generator."""
+    return MnasNet(spec, num_classes, in_channels, dropout=dropout, bn_momentum=bn_momentum)
+
+
+def initialise(network: nn.Module) -> None:
+    """Fresh weights as in the official code: normal by fan-out for convolutions, uniform for the classifier."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            # fan_out = k * k * out, as in conv_kernel_initializer of tensorflow/tpu's mnasnet_model.py
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            # dense_kernel_initializer of the same file
+            limit = 1.0 / math.sqrt(module.out_features)
+            nn.init.uniform_(module.weight, -limit, limit)
+            nn.init.zeros_(module.bias)

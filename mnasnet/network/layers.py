@@ -1,0 +1,89 @@
+"""The layers of MnasNet as torch modules; each is built from one :class:`LayerSpec`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnasnet.spec import LayerSpec
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, batch normalisation and, unless ``linear``, a ReLU."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        linear: bool = False,
+        bn_momentum: float = 0.1,
+        bn_epsilon: float = 1e-5,
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        parts: list[tuple[str, nn.Module]] = [
+            ("conv", conv),
+            ("bn", nn.BatchNorm2d(out_channels, eps=bn_epsilon, momentum=bn_momentum)),
+        ]
+        if not linear:
+            parts.append(("relu", nn.ReLU(inplace=True)))
+        super().__init__(OrderedDict(parts))
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from all channels' means (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduced_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced_channels, 1)
+        self.restore = nn.Conv2d(reduced_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # N x C x H x W -> the same
+        gate = x.mean((2, 3), keepdim=True)  # N x C x 1 x 1
+        return x * torch.sigmoid(self.restore(F.relu(self.reduce(gate))))
+
+
+class Layer(nn.Module):
+    """One layer: k x k part, optional squeeze-and-excitation, linear projection, skip."""
+
+    def __init__(self, spec: LayerSpec, *, bn_momentum: float, bn_epsilon: float) -> None:
+        super().__init__()
+        self.spec = spec
+        bn = {"bn_momentum": bn_momentum, "bn_epsilon": bn_epsilon}
+        hidden = spec.hidden_channels
+        path: OrderedDict[str, nn.Module] = OrderedDict()
+        if spec.operator == "conv":
+            path["full"] = ConvBN(spec.in_channels, hidden, spec.kernel, spec.stride, **bn)
+        else:
+            if spec.operator == "inverted":
+                path["expand"] = ConvBN(spec.in_channels, hidden, 1, **bn)
+            path["depthwise"] = ConvBN(hidden, hidden, spec.kernel, spec.stride, groups=hidden, **bn)
+        if spec.se_channels:
+            path["se"] = SqueezeExcite(hidden, spec.se_channels)
+        if spec.operator != "conv":
+            path["project"] = ConvBN(hidden, spec.out_channels, 1, linear=True, **bn)
+        for name, module in path.items():
+            self.add_module(name, module)
+        self._path = tuple(path)
+
+    def forward(self, x: Tensor) -> Tensor:  # N x in x H x W -> N x out x ceil(H/stride) x ceil(W/stride)
+        out = x
+        for name in self._path:
+            out = self.get_submodule(name)(out)
+        if self.spec.skip == "identity":
+            return out + x
+        if self.spec.skip == "pool":
+            return out + pooled_skip(x, self.spec)
+        return out
+
+
+def pooled_skip(x: Tensor, spec: LayerSpec) -> Tensor:
+    """The 3x3 average of the input at the layer's stride, with zeros for the channels it lacks."""
+    pooled = F.avg_pool2d(x, 3, spec.stride, padding=1, count_include_pad=False)
+    return F.pad(pooled, (0, 0, 0, 0, 0, spec.out_channels - spec.in_channels))
