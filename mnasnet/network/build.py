@@ -83,8 +83,8 @@ def initialise(network: nn.Module) -> None:
     """Fresh weights as in the official code: normal by fan-out for convolutions, uniform for the classifier."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            # fan_out = k * k * out, as in conv_kernel_initializer of tensorflow/tpu's mnasnet_model.py
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            # conv_kernel_initializer of tensorflow/tpu's mnasnet_model.py; a depthwise kernel has one output there
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
             nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -92,7 +92,8 @@ def initialise(network: nn.Module) -> None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            # dense_kernel_initializer of the same file
-            limit = 1.0 / math.sqrt(module.out_features)
+            # dense_kernel_initializer of the same file for its 1000 classes; with fewer classes its range
+            # would grow and the first epochs be lost, so the input width bounds it
+            limit = 1.0 / math.sqrt(max(module.in_features, module.out_features))
             nn.init.uniform_(module.weight, -limit, limit)
             nn.init.zeros_(module.bias)

@@ -1,0 +1,172 @@
+"""The model file: one safetensors file that holds a network and everything needed to use it.
+
+Weights are the tensors; the header carries architecture, class names, preprocessing, metrics, training summary
+and latencies as JSON under the key ``mnasnet``, with a schema number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import SpecError, WeightsError
+from mnasnet.files import write_atomic
+from mnasnet.preprocess import Preprocess
+from mnasnet.spec import ArchitectureSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnasnet.network.build import MnasNet
+
+SCHEMA = 1
+HEADER_KEY = "mnasnet"
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A trained network with its class names and preprocessing.
+
+    ``weights`` are float32 arrays under the names of :mod:`mnasnet.network.build`, batch statistics included.
+    ``metrics``, ``training`` and each of ``latencies`` hold plain JSON values.
+    """
+
+    architecture: ArchitectureSpec
+    weights: Weights
+    class_names: tuple[str, ...]
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    in_channels: int = 3
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    latencies: tuple[Mapping[str, Any], ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        classes = self.weights["classifier.weight"].shape[0] if "classifier.weight" in self.weights else None
+        if classes != len(self.class_names):
+            raise WeightsError(
+                f"a model needs one class name for each output, got {len(self.class_names)} names for {classes} outputs"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with any weight and with the architecture."""
+        digest = hashlib.sha256(self.architecture.fingerprint.encode())
+        for key in sorted(self.weights):
+            digest.update(key.encode())
+            digest.update(np.ascontiguousarray(self.weights[key]).data)
+        return digest.hexdigest()[:16]
+
+
+def save(model: ModelFile, path: Path, *, half: bool = False) -> None:
+    """Write ``model`` atomically; ``half`` stores weights in 16 bits, half the size."""
+    from safetensors.numpy import save as to_bytes
+
+    kind = np.float16 if half else np.float32
+    tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
+    header = {
+        "schema": SCHEMA,
+        "name": model.name,
+        "architecture": model.architecture.to_dict(),
+        "class_names": list(model.class_names),
+        "preprocess": model.preprocess.to_dict(),
+        "in_channels": model.in_channels,
+        "metrics": dict(model.metrics),
+        "training": dict(model.training),
+        "latencies": [dict(latency) for latency in model.latencies],
+    }
+    write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, ensure_ascii=False)}))
+
+
+def load(path: Path) -> ModelFile:
+    """Read a model file; raises WeightsError when it is damaged, of a newer schema or not a model file."""
+    tensors, metadata = read_safetensors(path)
+    if HEADER_KEY not in metadata:
+        raise WeightsError(f"{path} holds weights but is not a model file of this package; open it by zoo.open_model")
+    try:
+        header = json.loads(metadata[HEADER_KEY])
+        if not isinstance(header["schema"], int) or header["schema"] > SCHEMA:
+            raise WeightsError(
+                f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
+            )
+        return ModelFile(
+            architecture=ArchitectureSpec.from_dict(header["architecture"]),
+            weights=tensors,
+            class_names=tuple(header["class_names"]),
+            preprocess=Preprocess.from_dict(header["preprocess"]),
+            in_channels=header["in_channels"],
+            metrics=header["metrics"],
+            training=header["training"],
+            latencies=tuple(header["latencies"]),
+            name=header["name"],
+        )
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, SpecError) as error:
+        raise WeightsError(f"the header of {path} is damaged ({error}); copy or download the file again") from error
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether ``path`` is a safetensors file with this package's header; reads only the header."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if not 2 <= size <= 100_000_000:
+                return False
+            metadata = json.loads(file.read(size)).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError):
+        return False
+    return HEADER_KEY in metadata
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """All tensors as float32 and the header's text values; raises WeightsError when the file is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        data = path.read_bytes()
+        tensors = from_bytes(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
+    metadata = header.get("__metadata__", {})
+    return {key: value.astype(np.float32, copy=False) for key, value in tensors.items()}, metadata
+
+
+def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0.1) -> MnasNet:
+    """The torch network of ``model`` with its weights, in training mode as torch makes it."""
+    import torch
+
+    from mnasnet.network.build import build
+
+    network = build(
+        model.architecture, len(model.class_names), model.in_channels, dropout=dropout, bn_momentum=bn_momentum
+    )
+    state = {key: torch.from_numpy(np.array(value)) for key, value in model.weights.items()}
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise WeightsError(
+            f"weights do not fit their architecture: {len(missing)} missing {missing[:3]}, "
+            f"{len(unexpected)} unknown {unexpected[:3]}"
+        )
+    return network
+
+
+def weights_of(network: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The network's weights and batch statistics as float32 arrays of their own."""
+    return {
+        key: value.detach().cpu().float().numpy().copy()
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
