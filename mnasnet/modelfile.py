@@ -73,7 +73,12 @@ def save(model: ModelFile, path: Path, *, half: bool = False) -> None:
 
     kind = np.float16 if half else np.float32
     tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
-    header = {
+    write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header_of(model), ensure_ascii=False)}))
+
+
+def header_of(model: ModelFile) -> dict[str, Any]:
+    """Everything but the weights, as plain JSON values; exported files carry it too."""
+    return {
         "schema": SCHEMA,
         "name": model.name,
         "architecture": model.architecture.to_dict(),
@@ -84,7 +89,6 @@ def save(model: ModelFile, path: Path, *, half: bool = False) -> None:
         "training": dict(model.training),
         "latencies": [dict(latency) for latency in model.latencies],
     }
-    write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, ensure_ascii=False)}))
 
 
 def load(path: Path) -> ModelFile:

@@ -87,3 +87,13 @@ def pooled_skip(x: Tensor, spec: LayerSpec) -> Tensor:
     """The 3x3 average of the input at the layer's stride, with zeros for the channels it lacks."""
     pooled = F.avg_pool2d(x, 3, spec.stride, padding=1, count_include_pad=False)
     return F.pad(pooled, (0, 0, 0, 0, 0, spec.out_channels - spec.in_channels))
+
+
+def merge_batch_norms(network: nn.Module) -> None:
+    """Merge each batch normalisation into its convolution, in place; for a network in evaluation mode."""
+    for module in network.modules():
+        if isinstance(module, ConvBN):
+            conv, bn = module.get_submodule("conv"), module.get_submodule("bn")
+            assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
+            module.conv = nn.utils.fusion.fuse_conv_bn_eval(conv, bn)
+            module.bn = nn.Identity()

@@ -1,0 +1,198 @@
+"""Classify images: load once, predict often, from arrays, files, folders of any length and videos."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.data.images import read_image, to_rgb
+from mnasnet.data.transforms import prepare
+from mnasnet.errors import DataError, SettingsError
+from mnasnet.modelfile import ModelFile
+from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
+from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
+
+Image = NDArray[Any] | str | Path
+UNKNOWN = "unknown"
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Class names with their confidences, 0 to 1, most likely first."""
+
+    names: tuple[str, ...]
+    confidences: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.names[0]
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of the most likely class."""
+        return self.confidences[0]
+
+    def or_unknown(self, threshold: float) -> Prediction:
+        """This prediction, its label replaced by ``unknown`` when it is less sure than ``threshold``."""
+        if self.confidence >= threshold:
+            return self
+        return Prediction((UNKNOWN, *self.names[1:]), self.confidences)
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file: a prediction, or the reason there is none."""
+
+    path: Path
+    prediction: Prediction | None = None
+    error: str = ""
+
+
+class Classifier:
+    """A network ready to classify, with its class names and preprocessing."""
+
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        input_size: int | None = None,
+        runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> None:
+        if model.in_channels != 3:
+            raise SettingsError(f"images have 3 channels, this network takes {model.in_channels}; use mnasnet.network")
+        if input_size is not None:
+            if input_size < MIN_INPUT_SIZE:
+                raise SettingsError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {input_size}")
+            model = replace(model, preprocess=model.preprocess.at(input_size))
+        self.model = model
+        self._threads = threads or usable_cores()
+        self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
+        self._session = open_session(model, threads=self._threads, **self._options)
+        self._bulk_session: Session | None = None
+
+    @classmethod
+    def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
+        """Open a model and make it ready.
+
+        ``model`` is the bundled model (``auto`` or ``photos10``), the name of published weights or any weights or
+        model file; ``class_file`` has one class name a line and is needed only where the weights carry none.
+        ``options`` are those of the constructor.
+        """
+        from mnasnet.zoo import open_model
+
+        return cls(open_model(model, class_file=Path(class_file) if class_file else None), **options)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the network's outputs."""
+        return self.model.class_names
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes the network's input."""
+        return self.model.preprocess
+
+    @property
+    def description(self) -> str:
+        """The engine in words: runtime and version, device, precision, threads."""
+        return self._session.description
+
+    def predict(self, images: Sequence[Image], top_k: int = 5) -> list[Prediction]:
+        """Classify ``images`` in one batch.
+
+        An image is a path or an array as :func:`mnasnet.data.images.to_rgb` takes it. Raises DataError when one
+        cannot be read; see :meth:`classify_files` for the way that goes on.
+        """
+        if not images:
+            return []
+        return self._predict_prepared([self.prepare(image) for image in images], top_k, self._session)
+
+    def prepare(self, image: Image) -> NDArray[np.uint8]:
+        """The square RGB image, S x S x 3, that the network sees."""
+        if isinstance(image, (str, Path)):
+            return prepare(read_image(Path(image), min_side=self.preprocess.resize), self.preprocess)
+        return prepare(to_rgb(image), self.preprocess)
+
+    def classify_files(self, paths: Iterable[Path], top_k: int = 5, batch_size: int = 16) -> Iterator[FileResult]:
+        """Classify any number of files, in order, with flat memory; a bad file gives its reason and no more.
+
+        Each core reads, prepares and classifies batches of its own.
+        """
+        if self._bulk_session is None:
+            self._bulk_session = open_session(self.model, threads=1, **self._options)
+        session = self._bulk_session
+
+        def classify(batch: tuple[Path, ...]) -> list[FileResult]:
+            return self._classify_batch(batch, top_k, session)
+
+        for results in map_ahead(classify, _batched(paths, batch_size), workers=self._threads):
+            yield from results
+
+    def _classify_batch(self, paths: tuple[Path, ...], top_k: int, session: Session) -> list[FileResult]:
+        prepared, results = [], []
+        for path in paths:
+            try:
+                prepared.append(self.prepare(path))
+                results.append(FileResult(path))
+            except DataError as error:
+                results.append(FileResult(path, error=str(error)))
+        predictions = iter(self._predict_prepared(prepared, top_k, session)) if prepared else iter(())
+        return [result if result.error else replace(result, prediction=next(predictions)) for result in results]
+
+    def _predict_prepared(
+        self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session
+    ) -> list[Prediction]:
+        batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
+        probabilities = softmax(session.run(batch))  # N x classes
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
+        return [
+            Prediction(
+                tuple(self.class_names[index] for index in row),
+                tuple(float(value) for value in probability[row]),
+            )
+            for row, probability in zip(best, probabilities, strict=True)
+        ]
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities, N x classes, from scores; safe for large scores."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int) -> Iterator[_Result]:
+    """``map`` over threads that keeps the order and never holds more than a few results."""
+    pending: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
+    iterator = iter(items)
+    while batch := tuple(itertools.islice(iterator, size)):
+        yield batch

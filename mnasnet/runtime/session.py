@@ -1,0 +1,111 @@
+"""Which engine runs a network, and what every engine offers: pixels in, class scores out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import RuntimeMissingError, SettingsError
+from mnasnet.modelfile import ModelFile
+
+Runtime = Literal["torch", "onnxruntime", "openvino"]
+Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
+
+#: runtime -> the class that opens it; the module is imported only when chosen
+RUNTIMES: dict[str, tuple[str, str]] = {
+    "onnxruntime": ("mnasnet.runtime.onnxruntime", "OnnxRuntimeSession"),
+    "openvino": ("mnasnet.runtime.openvino", "OpenvinoSession"),
+    "torch": ("mnasnet.runtime.torch", "TorchSession"),
+}
+
+
+class Session(Protocol):
+    """A network loaded into an engine; may be called from several threads at once."""
+
+    description: str  # runtime and version, device, precision, threads
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """N x S x S x 3 RGB pixels to N x classes scores before softmax."""
+        ...
+
+
+def open_session(
+    model: ModelFile,
+    *,
+    runtime: Runtime | Literal["auto"] = "auto",
+    device: Device | Literal["auto"] = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> Session:
+    """``model`` ready to run.
+
+    ``auto`` takes CUDA through torch where a GPU answers, else ONNX Runtime on the CPU; reduced precision is
+    never chosen by itself. ``threads`` defaults to the cores this process may use. Raises RuntimeMissingError
+    with the install line when the runtime is not installed and SettingsError for a combination that cannot be.
+    """
+    chosen_device = device if device != "auto" else ("cuda" if runtime in ("auto", "torch") and has_cuda() else "cpu")
+    if runtime == "auto":
+        runtime = _runtime_for(chosen_device, precision)
+    if runtime not in RUNTIMES:
+        raise SettingsError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+    if chosen_device == "cuda":
+        if runtime != "torch":
+            raise SettingsError(f"device cuda runs through runtime torch, got runtime {runtime!r}; set runtime to auto")
+        if not has_cuda():
+            raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
+    if precision == "bf16" and runtime == "onnxruntime":
+        raise SettingsError("ONNX Runtime has no bf16 on the CPU; set runtime to auto or openvino")
+    module, name = RUNTIMES[runtime]
+    require(runtime)
+    session: Session = getattr(importlib.import_module(module), name)(
+        model, device=chosen_device, precision=precision, threads=threads or usable_cores()
+    )
+    return session
+
+
+def require(package: str) -> None:
+    """Raise RuntimeMissingError with the install line unless ``package`` can be imported."""
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise RuntimeMissingError(f"runtime {package} is not installed; run: pip install {package}")
+
+
+def usable_cores() -> int:
+    """The cores this process may use, which taskset or a container can make fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_cuda() -> bool:
+    """Whether torch can use an NVIDIA GPU; torch is not even imported where no driver is present."""
+    driver = Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or sys.platform == "win32"
+    if not driver:
+        return False
+    return bool(import_torch().cuda.is_available())
+
+
+def import_torch() -> Any:
+    """Import torch so that its OpenMP threads sleep while they wait.
+
+    Spinning threads make one prediction 30 times slower when another process is busy on every core.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    return importlib.import_module("torch")
+
+
+def _runtime_for(device: str, precision: str) -> Runtime:
+    if device == "cuda":
+        return "torch"
+    if precision == "bf16":
+        return "openvino"
+    return "onnxruntime" if importlib.util.find_spec("onnxruntime") else "torch"

@@ -1,0 +1,36 @@
+"""Torch: the reference, and the way to a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.data.transforms import normalise
+from mnasnet.modelfile import ModelFile, network_of
+from mnasnet.runtime.session import import_torch
+
+
+class TorchSession:
+    """The network in evaluation mode, batch normalisation merged into its convolutions."""
+
+    def __init__(self, model: ModelFile, *, device: str, precision: str, threads: int) -> None:
+        torch = import_torch()
+        self._torch = torch
+        self._preprocess = model.preprocess
+        self._device = torch.device(device)
+        self._kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        network = network_of(model).eval()
+        from mnasnet.network.layers import merge_batch_norms
+
+        merge_batch_norms(network)
+        self._network = network.to(self._device, self._kind, memory_format=torch.channels_last)
+        self.description = f"torch {torch.__version__} {device} {precision}"
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """N x S x S x 3 RGB pixels to N x classes scores before softmax."""
+        torch = self._torch
+        images = torch.from_numpy(normalise(batch, self._preprocess))
+        images = images.to(self._device, self._kind, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._network(images).float().cpu().numpy()
+        return logits
