@@ -1,0 +1,34 @@
+# Each target makes .venv and installs everything on its first use.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+# sleeping instead of spinning threads: several processes may share the cores
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test test-slow lint plugins benchmark clean
+
+demo: $(READY)  ## the main job on real images, pictures written to demo/
+	$(PYTHON) tools/demo.py
+
+test: $(READY)  ## all default tests
+	$(PYTHON) -m pytest
+
+test-slow: $(READY)  ## the tests that take minutes
+	$(PYTHON) -m pytest -m slow
+
+lint: $(READY)  ## style, types, layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict mnasnet
+	$(VENV)/bin/lint-imports
+
+plugins: $(READY)  ## link the Ikomia plugins into ~/Ikomia
+	$(PYTHON) tools/install_plugins.py
+
+clean:
+	rm -rf $(VENV) demo
+
+$(READY): pyproject.toml requirements.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --disable-pip-version-check -q -r requirements.txt -e ".[dev]"
+	touch $(READY)

@@ -1,0 +1,7 @@
+"""``python -m mnasnet``."""
+
+import sys
+
+from mnasnet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,67 @@
+"""The command line: ``python -m mnasnet COMMAND``; each command lives in its own module, imported when chosen."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from mnasnet.errors import MnasNetError
+
+#: command -> the module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and its one-line help
+COMMANDS: dict[str, tuple[str, str]] = {
+    "classify": ("mnasnet.commands.classify", "classify images, folders and videos"),
+    "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
+    "info": ("mnasnet.commands.info", "what a model file holds"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; our errors become one line on stderr and code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    parser = _parser(chosen)
+    options = parser.parse_args(_dashed(given))
+    if chosen is None or chosen not in COMMANDS:
+        parser.print_help()
+        return 0 if not given else 2
+    try:
+        return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
+    except MnasNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    from mnasnet import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="python -m mnasnet", description="MnasNet: small, fast image classifiers for a device of your own."
+    )
+    parser.add_argument("--version", action="version", version=f"mnasnet {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    for name, (module, help_text) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        if name == chosen:
+            importlib.import_module(module).add_arguments(command)
+    return parser
+
+
+def _dashed(words: Sequence[str]) -> list[str]:
+    """``epochs=5`` as ``--epochs=5``: both spellings are understood, paths with a ``=`` stay as they are."""
+    dashed = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        plain = equals and key.isidentifier() and not os.path.exists(word)  # noqa: PTH110
+        dashed.append(f"--{key.replace('_', '-')}={value}" if plain else word)
+    return dashed

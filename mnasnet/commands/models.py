@@ -1,0 +1,44 @@
+"""``models``: the table of networks that have a name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mnasnet.network.count import count
+from mnasnet.presets import PRESETS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="side of the square input")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each network with its costs and the top-1 accuracy of its published weights."""
+    from mnasnet.network.download import PUBLISHED
+
+    size = arguments.input_size
+    if not arguments.json:
+        print(f"{'name':16}{'parameters':>12}{'M multiply-adds':>17}{'peak MB':>9}  ImageNet top-1   (at {size} px)")
+    for name, spec in PRESETS.items():
+        counts = count(spec, size)
+        published = PUBLISHED.get(name)
+        if arguments.json:
+            row = {
+                "name": name,
+                "parameters": counts.parameters,
+                "multiply_adds": counts.multiply_adds,
+                "peak_activation_bytes": counts.peak_activation_bytes,
+                "imagenet_top1_percent": published.top1_percent if published else None,
+                "source": spec.source,
+            }
+            print(json.dumps(row))
+        else:
+            top1 = f"{published.top1_percent:.2f} %" if published else "no weights"
+            print(
+                f"{name:16}{counts.parameters:>12,}{counts.multiply_adds / 1e6:>17.1f}"
+                f"{counts.peak_activation_bytes / 1e6:>9.1f}  {top1}"
+            )
+    return 0
