@@ -1,0 +1,137 @@
+"""Every engine gives the network's own scores."""
+
+import numpy as np
+import onnx
+import pytest
+
+from mnasnet.data.transforms import normalise
+from mnasnet.errors import RuntimeMissingError, SettingsError
+from mnasnet.export.onnx import to_onnx
+from mnasnet.modelfile import header_of, network_of
+from mnasnet.presets import architecture
+from mnasnet.runtime import session
+from mnasnet.runtime.session import open_session
+from mnasnet.spec import ArchitectureSpec, BlockSpec
+from mnasnet.testing import TINY, random_model
+
+EVERY_OPERATOR = ArchitectureSpec(
+    stem_channels=8,
+    head_channels=40,
+    bn_epsilon=1e-3,
+    blocks=tuple(
+        BlockSpec(operator, 8 * (index + 1), kernel, stride, 2, 3 if operator == "inverted" else 1, se, skip)
+        for index, (operator, kernel, stride, se, skip) in enumerate(
+            [
+                ("conv", 3, 1, 0.25, "identity"),
+                ("separable", 5, 2, 0.25, "pool"),
+                ("inverted", 3, 2, 0.0, "pool"),
+                ("conv", 5, 2, 0.0, "pool"),
+                ("inverted", 5, 1, 0.25, "none"),
+                ("separable", 3, 2, 0.0, "identity"),
+            ]
+        )
+    ),
+)
+SPECS = {"tiny": TINY, "every operator": EVERY_OPERATOR, "A1": architecture("semnasnet_050")}
+
+
+def pixels(size: int, count: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def model(request):
+    return random_model(SPECS[request.param], input_size=65)
+
+
+def reference(model, batch):
+    import torch
+
+    with torch.no_grad():
+        return network_of(model).eval()(torch.from_numpy(normalise(batch, model.preprocess))).numpy()
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
+def test_scores_equal_the_networks(model, runtime):
+    batch = pixels(65)
+
+    scores = open_session(model, runtime=runtime, device="cpu").run(batch)
+
+    np.testing.assert_allclose(scores, reference(model, batch), atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_bf16_is_near(runtime):
+    model, batch = random_model(), pixels(64)
+
+    scores = open_session(model, runtime=runtime, device="cpu", precision="bf16").run(batch)
+
+    # bf16 keeps 8 bits; a dozen layers add up to about a percent of the scores' spread
+    np.testing.assert_allclose(scores, reference(model, batch), atol=0.05)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("takes_pixels", [False, True])
+def test_exported_graphs_are_valid_and_carry_the_header(takes_pixels, softmax):
+    import json
+
+    import onnxruntime
+
+    model, batch = random_model(), pixels(64)
+    graph = to_onnx(model, pixels=takes_pixels, softmax=softmax)
+
+    onnx.checker.check_model(graph, full_check=True)
+    engine = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    output = engine.run(None, {"images": batch if takes_pixels else normalise(batch, model.preprocess)})[0]
+
+    expected = reference(model, batch)
+    if softmax:
+        expected = np.exp(expected) / np.exp(expected).sum(1, keepdims=True)
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+    assert json.loads(graph.metadata_props[0].value) == json.loads(json.dumps(header_of(model)))
+
+
+def test_auto_takes_onnx_runtime_where_no_gpu_answers(monkeypatch):
+    monkeypatch.setattr(session, "has_cuda", lambda: False)
+
+    assert open_session(random_model()).description.startswith("onnxruntime")
+
+
+def test_one_session_serves_several_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = random_model()
+    batches = [np.random.default_rng(seed).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8) for seed in range(8)]
+    for runtime in ("onnxruntime", "openvino"):
+        opened = open_session(model, runtime=runtime, device="cpu", threads=1)
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(opened.run, batches))
+
+        for batch, answer in zip(batches, answers, strict=True):
+            np.testing.assert_allclose(answer, opened.run(batch), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda", "runtime": "onnxruntime"}, "device cuda runs through runtime torch"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, "no bf16 on the CPU; set runtime to auto or openvino"),
+        ({"runtime": "tensorrt"}, "runtime must be one of auto, onnxruntime, openvino, torch, got 'tensorrt'"),
+    ],
+)
+def test_impossible_combinations_say_what_to_set(options, message):
+    with pytest.raises(SettingsError, match=message):
+        open_session(random_model(), **options)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(session, "has_cuda", lambda: False)
+
+    with pytest.raises(SettingsError, match="torch sees no GPU; set device to auto or cpu"):
+        open_session(random_model(), device="cuda")
+
+
+def test_a_missing_runtime_is_named_with_its_install_line():
+    with pytest.raises(RuntimeMissingError, match="runtime not_there is not installed; run: pip install not_there"):
+        session.require("not_there")

@@ -1,0 +1,115 @@
+"""The model file: what goes in comes out, and damage is named."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mnasnet import modelfile
+from mnasnet.errors import WeightsError
+from mnasnet.preprocess import Preprocess
+from mnasnet.testing import random_model
+
+
+def test_everything_comes_back(tmp_path):
+    model = replace(
+        random_model(class_names=("Katze", "犬", "café & co 🚀", 'say "hi"\n')),
+        preprocess=Preprocess(96, 110, interpolation="bicubic"),
+        metrics={"accuracy": 0.93},
+        training={"epochs": 3},
+        latencies=({"device": "here", "median_ms": 1.5},),
+        name="pets",
+    )
+
+    modelfile.save(model, tmp_path / "ü model.safetensors")
+    read = modelfile.load(tmp_path / "ü model.safetensors")
+
+    for field in ("architecture", "class_names", "preprocess", "metrics", "training", "latencies", "name"):
+        assert getattr(read, field) == getattr(model, field)
+    assert read.fingerprint == model.fingerprint
+
+
+def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
+    model = random_model()
+    modelfile.save(model, tmp_path / "full.safetensors")
+    modelfile.save(model, tmp_path / "half.safetensors", half=True)
+
+    sizes = [os.path.getsize(tmp_path / name) for name in ("half.safetensors", "full.safetensors")]
+    read = modelfile.load(tmp_path / "half.safetensors")
+
+    assert sizes[0] < 0.7 * sizes[1]
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        full, half = (modelfile.network_of(m).eval()(x) for m in (model, read))
+    # float16 keeps 11 bits: weights are right to 5e-4 of their size
+    torch.testing.assert_close(half, full, atol=0.01, rtol=0.01)
+
+
+def test_a_file_of_a_newer_schema_asks_for_an_update(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    with monkeypatch.context() as newer:
+        newer.setattr(modelfile, "SCHEMA", 99)
+        modelfile.save(random_model(), path)
+
+    with pytest.raises(WeightsError, match=r"schema 99, newer than 1; update the mnasnet package"):
+        modelfile.load(path)
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 7, 100, 5000])
+def test_a_truncated_file_is_named(tmp_path, keep_bytes):
+    path = tmp_path / "m.safetensors"
+    modelfile.save(random_model(), path)
+    path.write_bytes(path.read_bytes()[:keep_bytes])
+
+    with pytest.raises(WeightsError, match=r"m\.safetensors is not a whole safetensors file"):
+        modelfile.load(path)
+
+
+def test_a_damaged_header_is_named(tmp_path):
+    from safetensors.numpy import save
+
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save({"x": np.zeros(1, np.float32)}, metadata={"mnasnet": json.dumps({"schema": 1})}))
+
+    with pytest.raises(WeightsError, match="header of .*m.safetensors is damaged"):
+        modelfile.load(path)
+
+
+def test_one_name_for_each_output_is_required():
+    with pytest.raises(WeightsError, match="got 2 names for 3 outputs"):
+        replace(random_model(), class_names=("a", "b"))
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
+    """The disk is full for a child that may write only 20 kB: it fails, the old file stays."""
+    path = tmp_path / "m.safetensors"
+    modelfile.save(random_model(seed=1), path)
+    before = path.read_bytes()
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from mnasnet import modelfile;"
+        "from mnasnet.testing import random_model; model = random_model(seed=2);"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "modelfile.save(model, Path(sys.argv[1]))"
+    )
+
+    child = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+
+    assert child.returncode != 0 and "OSError" in child.stderr
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_foreign_safetensors_file_is_not_taken_for_a_model_file(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(1, np.float32)}, tmp_path / "x.safetensors")
+
+    assert not modelfile.is_model_file(tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match="not a model file of this package"):
+        modelfile.load(tmp_path / "x.safetensors")

@@ -1,0 +1,74 @@
+"""The preprocessing recipe and the pixels it gives."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from mnasnet.data.transforms import normalise, prepare
+from mnasnet.errors import SpecError
+from mnasnet.preprocess import Preprocess
+
+
+@pytest.mark.parametrize("size", [(640, 480), (300, 500), (224, 224), (97, 1201)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_pixels_equal_torchvisions_resize_and_center_crop(size, interpolation):
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))
+    recipe = Preprocess(224, 256, interpolation=interpolation)
+
+    ours = prepare(image, recipe)
+
+    mode = v2.InterpolationMode(interpolation)
+    reference = v2.Compose([v2.Resize(256, mode, antialias=True), v2.CenterCrop(224)])
+    theirs = np.asarray(reference(Image.fromarray(image)))
+    difference = np.abs(ours.astype(int) - theirs.astype(int))
+    # both round to whole numbers twice, at different places
+    assert difference.max() <= 2
+    assert difference.mean() < 0.15
+
+
+def test_squash_keeps_the_whole_image():
+    image = np.zeros((50, 100, 3), np.uint8)
+    image[:, :50] = 255
+
+    prepared = prepare(image, Preprocess(32, 32, crop="squash"))
+
+    assert prepared.shape == (32, 32, 3)
+    assert (prepared[:, :15] == 255).all() and (prepared[:, 17:] == 0).all()
+
+
+def test_normalise_gives_channels_first_floats_as_torchvision_does():
+    batch = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    recipe = Preprocess(32, 32)
+
+    ours = normalise(batch, recipe)
+
+    theirs = v2.functional.normalize(torch.from_numpy(batch).permute(0, 3, 1, 2) / 255, recipe.mean, recipe.std)
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6)
+
+
+def test_at_another_size_keeps_the_proportion():
+    assert Preprocess(224, 256).at(112) == Preprocess(112, 128)
+
+
+def test_round_trip_through_json_values():
+    recipe = Preprocess(96, 110, "squash", "bicubic", (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+
+    assert Preprocess.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"input_size": 16}, "input_size must be >= 32 pixels, got 16"),
+        ({"input_size": 64, "resize": 32}, "resize must be >= input_size, got resize 32 for input_size 64"),
+        ({"crop": "tiles"}, "crop must be one of center, squash, got 'tiles'"),
+        ({"std": (1, 1, 0)}, "std above 0"),
+    ],
+)
+def test_impossible_recipes_name_rule_and_value(fields, message):
+    with pytest.raises(SpecError, match=message):
+        Preprocess(**fields)
