@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, python {platform.python_version()}")
+    print(
+        f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, python {platform.python_version()}"
+    )
     print(f"date: {time.strftime('%Y-%m-%d')}, torch {torch.__version__}")
     model = realistic_model()
     frames = photos(20)
@@ -89,7 +91,9 @@ def single_image(model: ModelFile, frames: list[np.ndarray], rounds: int) -> Non
         ratio = statistics.median(times["peer"]) / statistics.median(values)
         print(f"  {name:20} {statistics.median(values):7.2f} ms   {ratio:5.2f} x the peer")
     around = statistics.median(times["auto"]) - statistics.median(times["auto engine alone"])
-    print(f"  around the engine    {around:7.2f} ms   {around / statistics.median(times['auto engine alone']):5.1%} of the engine")
+    print(
+        f"  around the engine    {around:7.2f} ms   {around / statistics.median(times['auto engine alone']):5.1%} of the engine"
+    )
     same, difference = agreement(peer, classifiers["auto"], frames)
     print(f"  same top-1 as eager torch on {same} of {len(frames)}; probabilities differ by at most {difference:.1e}")
 
@@ -194,7 +198,9 @@ def write_photos(folder: Path, frames: list[np.ndarray], count: int) -> list[Pat
     return paths
 
 
-def interleaved(ways: dict[str, Callable[[np.ndarray], object]], frames: list[np.ndarray], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    ways: dict[str, Callable[[np.ndarray], object]], frames: list[np.ndarray], rounds: int
+) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(rounds + 5):
         frame = frames[index % len(frames)]

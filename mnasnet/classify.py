@@ -154,9 +154,7 @@ class Classifier:
         predictions = iter(self._predict_prepared(prepared, top_k, session)) if prepared else iter(())
         return [result if result.error else replace(result, prediction=next(predictions)) for result in results]
 
-    def _predict_prepared(
-        self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session
-    ) -> list[Prediction]:
+    def _predict_prepared(self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session) -> list[Prediction]:
         batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
         probabilities = softmax(session.run(batch))  # N x classes
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]

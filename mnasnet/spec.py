@@ -57,7 +57,9 @@ class BlockSpec:
         if self.operator == "inverted" and self.expansion < 2:
             raise SpecError("an inverted block needs expansion >= 2; with expansion 1 write operator 'separable'")
         if self.operator != "inverted" and self.expansion != 1:
-            raise SpecError(f"only inverted blocks expand; {self.operator!r} must have expansion 1, got {self.expansion}")
+            raise SpecError(
+                f"only inverted blocks expand; {self.operator!r} must have expansion 1, got {self.expansion}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

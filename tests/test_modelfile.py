@@ -1,7 +1,6 @@
 """The model file: what goes in comes out, and damage is named."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -39,7 +38,7 @@ def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
     modelfile.save(model, tmp_path / "full.safetensors")
     modelfile.save(model, tmp_path / "half.safetensors", half=True)
 
-    sizes = [os.path.getsize(tmp_path / name) for name in ("half.safetensors", "full.safetensors")]
+    sizes = [(tmp_path / name).stat().st_size for name in ("half.safetensors", "full.safetensors")]
     read = modelfile.load(tmp_path / "half.safetensors")
 
     assert sizes[0] < 0.7 * sizes[1]

@@ -1,6 +1,6 @@
 """Make Ikomia find the plugins of this checkout: links (copies on Windows) in its plugin folder.
 
-    python tools/install_plugins.py [--home FOLDER]
+python tools/install_plugins.py [--home FOLDER]
 """
 
 from __future__ import annotations

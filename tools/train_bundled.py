@@ -24,12 +24,17 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from mnasnet import modelfile
+from mnasnet.modelfile import ModelFile, weights_of
 from mnasnet.network.build import build
+from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.presets import architecture
 
 TEST_SEED = 2026
 TEST_PER_CLASS = 500
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INPUT_SIZE = 64
+MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 def main() -> None:
@@ -90,10 +95,10 @@ def main() -> None:
         if epoch % 4 == 3 or mixed:
             line += f" test@64 {accuracy(average.module, test, 64):.4f}"
         print(line, flush=True)
-        save(options.out, average.module, names, {})
+        save(options.out, average.module, names, options)
     metrics = {f"accuracy_at_{size}_px": accuracy(average.module, test, size) for size in (64, 96, 128, 160, 224)}
     print(json.dumps(metrics), flush=True)
-    save(options.out, average.module, names, metrics)
+    save(options.out, average.module, names, options, **metrics, test_images=len(test[1]))
 
 
 def read_split(path: Path) -> tuple[list[str], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -153,7 +158,7 @@ def augment(images: Tensor, size: int) -> Tensor:
     gain = 1 + 0.4 * (torch.rand(n, 1, 1, 1) - 0.5) + 0.1 * (torch.rand(n, 3, 1, 1) - 0.5)
     mean = x.mean((1, 2, 3), keepdim=True)
     x = ((x - mean) * (1 + 0.5 * (torch.rand(n, 1, 1, 1) - 0.5)) + mean) * gain
-    x = (x.clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    x = (x.clamp(0, 1) - MEAN) / STD
     hidden = size // 4
     for i in range(n):
         if torch.rand(()) < 0.5:
@@ -167,21 +172,33 @@ def accuracy(network: torch.nn.Module, test: tuple[Tensor, Tensor], size: int) -
     """The share of test images whose most likely class is right, at ``size`` pixels."""
     network.eval()
     right = 0
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     for images, labels in zip(test[0].split(100), test[1].split(100), strict=True):
         x = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True) / 255
-        scores = network(((x - mean) / std).contiguous(memory_format=torch.channels_last))
+        scores = network(((x - MEAN) / STD).contiguous(memory_format=torch.channels_last))
         right += int((scores.argmax(1) == labels).sum())
     return right / len(test[1])
 
 
-def save(path: Path, network: torch.nn.Module, names: list[str], metrics: dict[str, float]) -> None:
-    """Write the weights."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.contiguous() for k, v in network.state_dict().items() if v.ndim or "num_batches" not in k}
-    save_file(weights, path, {"classes": json.dumps(names), "metrics": json.dumps(metrics)})
+def save(path: Path, network: torch.nn.Module, names: list[str], options: argparse.Namespace, **metrics: float) -> None:
+    """Write the model file that the package ships, in half precision."""
+    model = ModelFile(
+        architecture=network.spec,
+        weights=weights_of(network),
+        class_names=tuple(names),
+        preprocess=Preprocess(INPUT_SIZE, INPUT_SIZE),
+        metrics=metrics,
+        training={
+            "data": f"{len(names)} classes of photos, 32 x 32 pixels; {TEST_PER_CLASS} of each kept for the test, "
+            f"chosen by seed {TEST_SEED}",
+            "epochs": options.epochs,
+            "mixed_size_epochs": options.mixed_epochs,
+            "batch_size": options.batch,
+            "learning_rate": options.learning_rate,
+            "seed": options.seed,
+        },
+        name="photos10",
+    )
+    modelfile.save(model, path, half=True)
 
 
 if __name__ == "__main__":

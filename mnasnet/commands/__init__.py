@@ -1,0 +1,1 @@
+"""The commands of ``python -m mnasnet``, one module each."""

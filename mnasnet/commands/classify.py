@@ -21,12 +21,18 @@ from mnasnet.errors import DataError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image, folder (with what is below) or video")
     parser.add_argument(
-        "--model", default="auto", help="model or weights file, or a name that `models` lists; default: the bundled model"
+        "paths", nargs="+", type=Path, metavar="PATH", help="image, folder (with what is below) or video"
+    )
+    parser.add_argument(
+        "--model",
+        default="auto",
+        help="model or weights file, or a name that `models` lists; default: the bundled model",
     )
     parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
-    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the network's input; default: the model's")
+    parser.add_argument(
+        "--input-size", type=int, metavar="PIXELS", help="side of the network's input; default: the model's"
+    )
     parser.add_argument("--top-k", type=int, default=5, metavar="K", help="classes per image (default 5)")
     parser.add_argument("--threshold", type=float, default=0.0, metavar="0..1", help="less sure than this is `unknown`")
     parser.add_argument("--runtime", default="auto", choices=["auto", "torch", "onnxruntime", "openvino"])
@@ -34,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="bf16 is faster and less exact")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="images per batch (default 16)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="classify each Nth frame of a video (default 1)")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="classify each Nth frame of a video (default 1)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line; the last one is the summary")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per image and class")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write copies with their labels drawn")
@@ -226,11 +234,18 @@ def _where(result: FileResult) -> str:
 def _print_summary(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         failed = [{"path": path, "error": error} for path, error in summary.failures]
-        print(json.dumps({"classified": summary.classified, "failed": len(failed), "failures": failed}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"classified": summary.classified, "failed": len(failed), "failures": failed}, ensure_ascii=False
+            )
+        )
         return
     total = summary.classified + len(summary.failures)
     if total == 1:
         return
-    print(f"{summary.classified} of {total} classified" + (f", {len(summary.failures)} failed:" if summary.failures else ""))
+    print(
+        f"{summary.classified} of {total} classified"
+        + (f", {len(summary.failures)} failed:" if summary.failures else "")
+    )
     for path, error in summary.failures:
         print(f"  {path}: {error}")

@@ -29,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     names = ", ".join(model.class_names[:12]) + (", ..." if len(model.class_names) > 12 else "")
     recipe = model.preprocess
     print(f"network      {model.architecture.name or model.name} ({model.architecture.fingerprint})")
-    print(f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px")
+    print(
+        f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px"
+    )
     print(f"classes      {len(model.class_names)}: {names}")
     print(f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}")
     for title, values in (("metrics", model.metrics), ("training", model.training)):

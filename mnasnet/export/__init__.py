@@ -1,0 +1,1 @@
+"""Exports: the same network as a file of another format."""

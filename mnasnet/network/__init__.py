@@ -1,0 +1,1 @@
+"""MnasNet as torch modules, its costs and its weights."""

@@ -44,7 +44,8 @@ class SqueezeExcite(nn.Module):
         self.reduce = nn.Conv2d(channels, reduced_channels, 1)
         self.restore = nn.Conv2d(reduced_channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:  # N x C x H x W -> the same
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C x H x W to the same."""
         gate = x.mean((2, 3), keepdim=True)  # N x C x 1 x 1
         return x * torch.sigmoid(self.restore(F.relu(self.reduce(gate))))
 
@@ -72,7 +73,8 @@ class Layer(nn.Module):
             self.add_module(name, module)
         self._path = tuple(path)
 
-    def forward(self, x: Tensor) -> Tensor:  # N x in x H x W -> N x out x ceil(H/stride) x ceil(W/stride)
+    def forward(self, x: Tensor) -> Tensor:
+        """N x in x H x W to N x out x ceil(H / stride) x ceil(W / stride)."""
         out = x
         for name in self._path:
             out = self.get_submodule(name)(out)

@@ -1,0 +1,1 @@
+"""Engines that run a network: pixels in, class scores out."""

@@ -1,0 +1,136 @@
+"""The classifier: arrays, files, folders; same answer whichever way an image comes."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnasnet.classify import Classifier, Prediction, map_ahead
+from mnasnet.errors import DataError, SettingsError
+from mnasnet.testing import random_model, write_image_folder
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return Classifier(random_model())
+
+
+def frames(count=5):
+    return [np.random.default_rng(seed).integers(0, 256, (60 + seed, 90, 3), dtype=np.uint8) for seed in range(count)]
+
+
+def test_confidences_are_a_distribution_most_likely_first(classifier):
+    prediction = classifier.predict(frames(1))[0]
+
+    assert sorted(prediction.names) == sorted(classifier.class_names)
+    assert sum(prediction.confidences) == pytest.approx(1, abs=1e-5)
+    assert list(prediction.confidences) == sorted(prediction.confidences, reverse=True)
+    assert prediction.label == prediction.names[0]
+
+
+def test_a_batch_gives_what_single_images_give(classifier):
+    together = classifier.predict(frames(), top_k=2)
+    alone = [classifier.predict([frame], top_k=2)[0] for frame in frames()]
+
+    assert [p.names for p in together] == [p.names for p in alone]
+    np.testing.assert_allclose([p.confidences for p in together], [p.confidences for p in alone], atol=1e-6)
+
+
+def test_a_file_gives_what_its_pixels_give(classifier, tmp_path):
+    frame = frames(1)[0]
+    Image.fromarray(frame).save(tmp_path / "bild ä.PNG")
+
+    assert classifier.predict([tmp_path / "bild ä.PNG"]) == classifier.predict([frame])
+
+
+def test_nothing_in_nothing_out(classifier):
+    assert classifier.predict([]) == []
+
+
+def test_less_sure_than_the_threshold_is_unknown():
+    prediction = Prediction(("cat", "dog"), (0.6, 0.4))
+
+    assert prediction.or_unknown(0.7).label == "unknown"
+    assert prediction.or_unknown(0.7).confidences == (0.6, 0.4)
+    assert prediction.or_unknown(0.6).label == "cat"
+
+
+def test_another_input_size_changes_what_the_network_sees():
+    assert Classifier(random_model(), input_size=96).prepare(frames(1)[0]).shape == (96, 96, 3)
+
+
+def test_an_input_size_below_32_is_refused():
+    with pytest.raises(SettingsError, match="input_size must be >= 32 pixels, got 16"):
+        Classifier(random_model(), input_size=16)
+
+
+def test_a_network_of_other_channels_is_refused():
+    with pytest.raises(SettingsError, match="images have 3 channels, this network takes 1"):
+        Classifier(random_model(in_channels=1))
+
+
+def test_a_folder_with_bad_files_gives_every_reason_and_every_other_result(classifier, tmp_path):
+    write_image_folder(tmp_path, per_class=33)  # 99 images
+    (tmp_path / "red" / "000.jpg").write_bytes(b"")
+    (tmp_path / "green" / "001.jpg").write_bytes(b"not an image")
+    whole = (tmp_path / "blue" / "002.jpg").read_bytes()
+    (tmp_path / "blue" / "002.jpg").write_bytes(whole[: len(whole) // 2])
+    paths = sorted(tmp_path.rglob("*.jpg"))
+
+    results = list(classifier.classify_files(paths, batch_size=7))
+
+    assert [result.path for result in results] == paths
+    bad = {result.path.name: result.error for result in results if result.prediction is None}
+    assert set(bad) == {"000.jpg", "001.jpg", "002.jpg"}
+    assert "empty" in bad["000.jpg"]
+    assert all(bad.values())
+
+
+def test_a_bad_file_in_a_plain_prediction_is_an_error(classifier, tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"")
+
+    with pytest.raises(DataError, match="empty"):
+        classifier.predict([tmp_path / "x.jpg"])
+
+
+def test_work_ahead_is_bounded_and_in_order():
+    started, lock = [], threading.Lock()
+
+    def note(item):
+        with lock:
+            started.append(item)
+        return item
+
+    results = map_ahead(note, iter(range(1000)), workers=2)
+
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert len(started) <= 10
+    results.close()
+
+
+def test_importing_the_package_brings_no_heavy_library():
+    code = (
+        "import sys, mnasnet;"
+        "heavy = {'torch', 'cv2', 'optuna', 'onnxruntime', 'numpy', 'pydantic'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_classifying_on_the_cpu_needs_no_torch(tmp_path):
+    from mnasnet import modelfile
+
+    modelfile.save(random_model(), tmp_path / "m.safetensors")
+    Image.fromarray(frames(1)[0]).save(tmp_path / "x.jpg")
+    code = (
+        "import sys; from mnasnet import Classifier; from mnasnet.runtime import session;"
+        "session.has_cuda = lambda: False;"
+        f"Classifier.load({str(tmp_path / 'm.safetensors')!r}).predict([{str(tmp_path / 'x.jpg')!r}]);"
+        "assert 'torch' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
