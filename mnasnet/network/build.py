@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from torch import Tensor, nn
 
 from mnasnet.errors import SpecError
 from mnasnet.network.layers import ConvBN, Layer
 from mnasnet.spec import ArchitectureSpec
-
-MIN_INPUT_SIZE = 32
 
 
 class MnasNet(nn.Module):
@@ -34,10 +33,13 @@ class MnasNet(nn.Module):
         self.spec = spec
         self.in_channels = in_channels
         self.num_classes = num_classes
-        bn = {"bn_momentum": bn_momentum, "bn_epsilon": spec.bn_epsilon}
-        self.stem = ConvBN(in_channels, spec.stem_channels, 3, spec.stem_stride, **bn)
-        self.blocks = nn.ModuleList(nn.Sequential(*(Layer(layer, **bn) for layer in block)) for block in spec.layers())
-        self.head = ConvBN(spec.blocks[-1].channels, spec.head_channels, 1, **bn)
+        conv_bn = partial(ConvBN, bn_momentum=bn_momentum, bn_epsilon=spec.bn_epsilon)
+        self.stem = conv_bn(in_channels, spec.stem_channels, 3, spec.stem_stride)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(Layer(layer, bn_momentum=bn_momentum, bn_epsilon=spec.bn_epsilon) for layer in block))
+            for block in spec.layers()
+        )
+        self.head = conv_bn(spec.blocks[-1].channels, spec.head_channels, 1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(spec.head_channels, num_classes)
         initialise(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -56,19 +57,19 @@ class Layer(nn.Module):
     def __init__(self, spec: LayerSpec, *, bn_momentum: float, bn_epsilon: float) -> None:
         super().__init__()
         self.spec = spec
-        bn = {"bn_momentum": bn_momentum, "bn_epsilon": bn_epsilon}
+        conv_bn = partial(ConvBN, bn_momentum=bn_momentum, bn_epsilon=bn_epsilon)
         hidden = spec.hidden_channels
         path: OrderedDict[str, nn.Module] = OrderedDict()
         if spec.operator == "conv":
-            path["full"] = ConvBN(spec.in_channels, hidden, spec.kernel, spec.stride, **bn)
+            path["full"] = conv_bn(spec.in_channels, hidden, spec.kernel, spec.stride)
         else:
             if spec.operator == "inverted":
-                path["expand"] = ConvBN(spec.in_channels, hidden, 1, **bn)
-            path["depthwise"] = ConvBN(hidden, hidden, spec.kernel, spec.stride, groups=hidden, **bn)
+                path["expand"] = conv_bn(spec.in_channels, hidden, 1)
+            path["depthwise"] = conv_bn(hidden, hidden, spec.kernel, spec.stride, groups=hidden)
         if spec.se_channels:
             path["se"] = SqueezeExcite(hidden, spec.se_channels)
         if spec.operator != "conv":
-            path["project"] = ConvBN(hidden, spec.out_channels, 1, linear=True, **bn)
+            path["project"] = conv_bn(hidden, spec.out_channels, 1, linear=True)
         for name, module in path.items():
             self.add_module(name, module)
         self._path = tuple(path)

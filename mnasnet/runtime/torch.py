@@ -19,11 +19,11 @@ class TorchSession:
         self._preprocess = model.preprocess
         self._device = torch.device(device)
         self._kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        network = network_of(model).eval()
-        from mnasnet.network.layers import merge_batch_norms
+        from mnasnet.network.layers import merge_batch_norms  # after torch has been imported with care
 
+        network = network_of(model).eval()
         merge_batch_norms(network)
-        self._network = network.to(self._device, self._kind, memory_format=torch.channels_last)
+        self._network = network.to(self._device, self._kind).to(memory_format=torch.channels_last)
         self.description = f"torch {torch.__version__} {device} {precision}"
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
