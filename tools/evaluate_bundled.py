@@ -1,0 +1,53 @@
+"""The bundled model on the 5,000 photos kept aside, through the classifier that users call.
+
+    python tools/evaluate_bundled.py cifar10-train.zip [--model photos10]
+
+Prints the accuracy at several input sizes, as thumbnails and enlarged to 256 px, and each class's recall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from train_bundled import read_split
+
+from mnasnet.classify import Classifier
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("zip", type=Path)
+    parser.add_argument("--model", default="photos10")
+    options = parser.parse_args()
+    names, _, (images, labels) = read_split(options.zip)
+    thumbnails = [image.permute(1, 2, 0).numpy() for image in images]
+    enlarged = [np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC)) for image in thumbnails]
+    truth = [names[label] for label in labels.tolist()]
+    for size in (None, 96, 128, 224):
+        classifier = Classifier.load(options.model, input_size=size)
+        for kind, photos in (("thumbnails", thumbnails), ("enlarged to 256 px", enlarged)):
+            found = [
+                p.label for start in range(0, 5000, 100) for p in classifier.predict(photos[start : start + 100], 1)
+            ]
+            right = sum(a == b for a, b in zip(found, truth, strict=True))
+            print(f"input {classifier.preprocess.input_size:3} px, {kind:19} {percent(right, len(truth))}", flush=True)
+            if size is None and kind == "thumbnails":
+                for name in names:
+                    of_class = [a == b for a, b in zip(found, truth, strict=True) if b == name]
+                    print(f"    {name:12} {percent(sum(of_class), len(of_class))}")
+
+
+def percent(right: int, total: int) -> str:
+    """The share with its 95 % Wilson interval."""
+    z, share = 1.96, right / total
+    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
+    return f"{share:6.2%}  ({centre - half:.1%} to {centre + half:.1%}, {total} photos)"
+
+
+if __name__ == "__main__":
+    main()
