@@ -1,0 +1,213 @@
+"""The inference task: an image or the objects in it in, class names out."""
+
+import copy
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from ikomia import core, dataprocess
+from ikomia.dataprocess.io.datadictIO import DataDictIO
+
+NAME = "infer_torchvision_mnasnet"
+NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
+FOLDER = Path(__file__).parent
+
+try:
+    from mnasnet.plugin.labels import annotated, as_dict, class_colors, confidence_text, show_pairs, shown_pairs
+    from mnasnet.plugin.params import SettingsParam, workflow_text
+    from mnasnet.plugin.task import has_detector, input_image, input_objects, require_version, running
+    from mnasnet.settings import InferSettings
+except ModuleNotFoundError as error:
+    if error.name != "mnasnet":
+        raise
+    raise ImportError(
+        f"the package mnasnet is not installed; run: python -m pip install -r {FOLDER / 'requirements.txt'}"
+    ) from None
+
+UNKNOWN = "unknown"
+AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none"}  # settings that need no new model
+MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
+
+
+class InferTorchvisionMnasnetParam(SettingsParam):
+    def __init__(self):
+        super().__init__(InferSettings())
+
+
+class InferTorchvisionMnasnetParamFactory(dataprocess.CTaskParamFactory):
+    def __init__(self):
+        dataprocess.CTaskParamFactory.__init__(self)
+        self.name = NAME
+
+    def create(self):
+        return InferTorchvisionMnasnetParam()
+
+
+class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
+    def __init__(self, name, param):
+        dataprocess.CClassificationTask.__init__(self, name)
+        require_version(NEEDS, FOLDER)
+        self.add_output(DataDictIO())
+        self.set_param_object(InferTorchvisionMnasnetParam() if param is None else copy.deepcopy(param))
+        self._classifier = None
+        self._loaded_for = None
+        self._annotate = None  # draws the last run's labels into a copy of an image
+        self._stopped = False
+        self.beginning = False  # kept by running()
+
+    def set_parameters(self, values):
+        """Take typed or text values under today's or old names; an unknown name or a wrong value raises."""
+        super().set_parameters(workflow_text(self.get_param_object(), values))
+
+    def get_progress_steps(self):
+        return 1
+
+    def init_long_process(self):
+        """Load the model before the first image, when the user asks for that."""
+        if not self.beginning:  # within a run an error would be wrapped twice; run loads by itself
+            self._classifier_for(self.get_param_object().settings)
+        super().init_long_process()
+
+    def stop(self):
+        super().stop()
+        self._stopped = True
+
+    def run(self):
+        self._stopped = False
+        self._annotate = None
+        settings = self.get_param_object().settings
+        with running(self):
+            image = input_image(self)
+            classifier = self._classifier_for(settings)
+            if has_detector(self) or not self.is_whole_image_classification():
+                self._name_objects(classifier, image, settings)
+            else:
+                self._name_image(classifier, image, settings)
+        if settings.label_style == "image" and self._annotate is not None:
+            self.get_output(0).set_image(self._annotate(image))
+
+    def get_image_with_graphics(self):
+        """The image with its labels: sharp at any size and in any script, which Ikomia's own drawing is not."""
+        image = self.get_output(0).get_image()
+        if image is None or self._annotate is None or self.get_param_object().settings.label_style != "graphics":
+            return super().get_image_with_graphics()
+        return self._annotate(image)
+
+    def get_results(self):
+        """The last run's result as plain values, the same as the JSON output."""
+        return self.get_output(4).data
+
+    def _classifier_for(self, settings):
+        """Load again only when something differs that the loaded classifier depends on, the files' content included."""
+        files = [_state_of(path) for path in (settings.model_weight_file, settings.class_file)]
+        wanted = (
+            *files,
+            settings.model_name,
+            settings.input_size,
+            settings.runtime,
+            settings.device,
+            settings.precision,
+        )
+        if wanted != self._loaded_for:
+            from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
+
+            self._classifier = Classifier.load(
+                settings.model_weight_file or settings.model_name,
+                class_file=settings.class_file or None,
+                input_size=settings.input_size or None,
+                runtime=settings.runtime,
+                device=settings.device,
+                precision=settings.precision,
+            )
+            self._loaded_for = wanted
+            names = [*self._classifier.class_names, UNKNOWN]
+            self.set_names(names)
+            self.set_colors(class_colors(len(names)))
+        return self._classifier
+
+    def _name_image(self, classifier, image, settings):
+        start = perf_counter()
+        prediction = classifier.predict([image], settings.top_k)[0]
+        self._report(classifier, start, **as_dict(prediction, settings.confidence_threshold))
+        shown = prediction.or_unknown(settings.confidence_threshold)
+        self.set_whole_image_results(list(shown.names), [confidence_text(value) for value in shown.confidences])
+        pairs = shown_pairs(shown) if settings.label_style == "graphics" else []
+        show_pairs(self.get_output(2), NAME, pairs, image.shape[0])
+        self._annotate = partial(annotated, predictions=[shown])
+
+    def _name_objects(self, classifier, image, settings):
+        start = perf_counter()
+        objects = input_objects(self.get_input_objects(), image)
+        predictions = []
+        for first in range(0, len(objects), MAX_BATCH):
+            if self._stopped:
+                return
+            batch = [found.pixels for found in objects[first : first + MAX_BATCH]]
+            predictions += classifier.predict(batch, settings.top_k)
+        threshold = settings.confidence_threshold
+        described = [
+            {"id": found.item.get_id(), "box": list(found.box), **as_dict(prediction, threshold)}
+            for found, prediction in zip(objects, predictions)
+        ]
+        self._report(classifier, start, objects=described)
+        shown = [prediction.or_unknown(threshold) for prediction in predictions]
+        indices = {name: index for index, name in enumerate((*classifier.class_names, UNKNOWN))}
+        for found, prediction in zip(objects, shown):
+            self.add_object(found.item, indices[prediction.label], round(prediction.confidence, 3))
+        if shown:
+            confidences = [confidence_text(prediction.confidence) for prediction in shown]
+            self.get_output(3).add_value_list(confidences, "Confidence", [prediction.label for prediction in shown])
+        self._annotate = partial(annotated, predictions=shown, boxes=[found.box for found in objects])
+
+    def _report(self, classifier, start, **results):
+        """Fill the JSON output; ``ms`` is preparation and network together, without reading the file."""
+        self.get_output(4).data = {
+            "model": classifier.model.name,
+            "engine": classifier.description,
+            "input_size": classifier.preprocess.input_size,
+            "ms": round(1000 * (perf_counter() - start), 1),
+            **results,
+        }
+
+
+class InferTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
+    def __init__(self):
+        dataprocess.CTaskFactory.__init__(self)
+        self.info.name = NAME
+        self.info.short_description = "Classify images and detected objects with MnasNet, offline from the first run"
+        self.info.authors = (
+            "M. Tan, B. Chen, R. Pang, V. Vasudevan, M. Sandler, A. Howard, Q. V. Le"
+        )
+        self.info.article = "MnasNet: Platform-Aware Neural Architecture Search for Mobile"
+        self.info.article_url = "https://arxiv.org/abs/1807.11626"
+        self.info.journal = "Conference on Computer Vision and Pattern Recognition (CVPR)"
+        self.info.year = 2019
+        self.info.license = "Apache-2.0"
+        self.info.documentation_link = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet"
+        self.info.repository = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet"
+        self.info.original_repository = "https://github.com/tensorflow/tpu/tree/master/models/official/mnasnet"
+        self.info.keywords = "classification,mnasnet,mobile,edge,onnx,openvino,torchvision"
+        self.info.path = "Plugins/Python/Classification"
+        self.info.icon_path = f"icons/{NAME}.png"
+        self.info.version = "3.0.0"
+        self.info.min_ikomia_version = "0.16.0"
+        self.info.min_python_version = "3.10.0"
+        self.info.max_python_version = "3.13.0"
+        self.info.algo_type = core.AlgoType.INFER
+        self.info.algo_tasks = "CLASSIFICATION"
+        self.info.hardware_config.min_cpu = 1
+        self.info.hardware_config.min_ram = 2
+        self.info.hardware_config.gpu_required = False
+        self.info.hardware_config.min_vram = 0
+
+    def create(self, param=None):
+        return InferTorchvisionMnasnet(self.info.name, param)
+
+
+def _state_of(path):
+    """What changes with a file's content: its size and time of writing."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None  # no file set, or a missing one: Classifier.load says so
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,1 @@
+"""What the three Ikomia plugins share; the only part of the package that imports Ikomia or Qt."""

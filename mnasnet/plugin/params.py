@@ -1,0 +1,49 @@
+"""Settings as Ikomia keeps them: a parameter object that speaks text outward and holds a settings model inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ikomia.core.task import TaskParam
+
+from mnasnet.settings import Settings
+
+
+class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
+    """Holds one settings model; ``settings`` is replaced, never edited.
+
+    Ikomia drops every key that :meth:`get_values` does not return before :meth:`set_values` can see it, so names of
+    earlier releases stay there as empty text: workflow files and scripts that use them keep their effect.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        TaskParam.__init__(self)
+        self.settings = settings
+        self.cfg = settings.model_dump()  # what Ikomia's own training base class logs
+
+    def get_values(self) -> dict[str, str]:
+        """Every parameter as text, old names included (always empty: their value lives under today's name)."""
+        return {**self.settings.to_text(), **dict.fromkeys(self.settings.old_names(), "")}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Take over what differs from the present values; raises SettingsError and changes nothing when one is wrong.
+
+        Ikomia merges what a user sets into all present values, so only a difference says what was meant.
+        """
+        present = self.get_values()
+        self.replace(self.settings.changed({name: text for name, text in values.items() if text != present.get(name)}))
+
+    def replace(self, settings: Settings) -> None:
+        """Hold other settings of the same kind."""
+        self.settings = settings
+        self.cfg = settings.model_dump()
+
+
+def workflow_text(param: SettingsParam, values: Mapping[str, Any]) -> dict[str, str]:
+    """``values`` of any type, under today's or old names, as the text that Ikomia's ``set_parameters`` takes.
+
+    A task calls this in its own ``set_parameters``, because Ikomia refuses typed values with a C++ message and drops
+    unknown names in silence. Raises SettingsError that names the valid ones.
+    """
+    return param.settings.changed(values).to_text()

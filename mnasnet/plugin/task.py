@@ -1,0 +1,149 @@
+"""The frame around a task's run and what every task needs from Ikomia's inputs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mnasnet
+from mnasnet.data.images import IMAGE_SUFFIXES, read_image, to_rgb
+from mnasnet.errors import DataError, MnasNetError, RuntimeMissingError
+
+MIN_BOX_SIDE_PX = 2
+OWN_GRAPHICS_INPUT = "GraphicsInput"  # the name of the empty graphics input with which Ikomia creates a task
+
+
+class running:  # noqa: N801  # reads as a statement: with running(task)
+    """Begin a task's run and, when nothing went wrong, step its progress bar and end it.
+
+    One of our own errors becomes a single line: Ikomia prints message and traceback as one text, so the message is
+    flattened and the traceback cut to the plugin's own line. Any other exception is a fault and keeps everything.
+    ``task.beginning`` is true while Ikomia begins the run, where it may call ``init_long_process``.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __enter__(self) -> None:
+        self._task.beginning = True
+        try:
+            self._task.begin_task_run()
+        finally:
+            self._task.beginning = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._task.emit_step_progress()
+            self._task.end_task_run()
+        elif isinstance(error, MnasNetError):
+            error.args = (" ".join(str(error).split()),)
+            if trace is not None:
+                trace.tb_next = None
+
+
+def require_version(needed: str, plugin_folder: Path) -> None:
+    """Raise RuntimeMissingError with the cure unless the loaded package is at least ``needed``.
+
+    An update in a running Ikomia replaces the files but not the loaded modules; only a restart does.
+    """
+    if _numbers(mnasnet.__version__) >= _numbers(needed):
+        return
+    try:
+        installed = importlib.metadata.version("mnasnet")
+    except importlib.metadata.PackageNotFoundError:
+        installed = mnasnet.__version__
+    if _numbers(installed) >= _numbers(needed):
+        raise RuntimeMissingError(
+            f"mnasnet {installed} is installed but {mnasnet.__version__} is still loaded; restart Ikomia"
+        )
+    raise RuntimeMissingError(
+        f"{plugin_folder.name} needs mnasnet {needed} or newer, found {mnasnet.__version__}; "
+        f"run: python -m pip install -r {plugin_folder / 'requirements.txt'}"
+    )
+
+
+def input_image(task: Any) -> NDArray[np.uint8]:
+    """The task's input image as H x W x 3 RGB; maybe a view of the caller's array, so never write into it.
+
+    Ikomia hands over nothing at all when it cannot read a file. The file is then tried here, which either
+    succeeds or raises DataError with the reason.
+    """
+    source = task.get_input(0)
+    image = source.get_image()
+    if image is not None:
+        return to_rgb(image)
+    path = Path(source.source_file_path or "")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return read_image(path)
+    raise DataError(f"there is no image to classify{f' in {path}' if path.name else ''}; connect an image or a video")
+
+
+def has_detector(task: Any) -> bool:
+    """Whether another task feeds this one's graphics input, be it with nothing.
+
+    Ikomia's ``is_whole_image_classification`` cannot tell a detector that found nothing from no detector.
+    """
+    graphics = task.get_input(1)
+    return graphics is not None and graphics.name != OWN_GRAPHICS_INPUT
+
+
+@dataclass(frozen=True, slots=True)
+class InputObject:
+    """An object to classify: Ikomia's graphics item, its box inside the image and the pixels of that box.
+
+    ``box`` is left, top, width, height in whole pixels; ``pixels`` is a view, H x W x 3.
+    """
+
+    item: Any
+    box: tuple[int, int, int, int]
+    pixels: NDArray[np.uint8]
+
+
+def input_objects(items: Iterable[Any], image: NDArray[np.uint8]) -> list[InputObject]:
+    """The objects of ``items`` that lie in ``image``, boxes clipped at all four sides, slivers left out.
+
+    Ikomia's ``get_object_sub_image`` returns the whole image for images that came as arrays, and shifts a box that
+    starts outside instead of clipping it.
+    """
+    objects = []
+    for item in items:
+        box = clipped_box(item.get_bounding_rect(), image.shape[1], image.shape[0])
+        if box is not None:
+            left, top, width, height = box
+            objects.append(InputObject(item, box, image[top : top + height, left : left + width]))
+    return objects
+
+
+def clipped_box(box: Iterable[float], image_width: int, image_height: int) -> tuple[int, int, int, int] | None:
+    """Left, top, width, height in whole pixels inside the image; None when less than two pixels remain of a side."""
+    x, y, width, height = box
+    if not all(map(math.isfinite, (x, y, width, height))):
+        return None
+    left, top = max(0, round(x)), max(0, round(y))
+    right, bottom = min(image_width, round(x + width)), min(image_height, round(y + height))
+    if right - left < MIN_BOX_SIDE_PX or bottom - top < MIN_BOX_SIDE_PX:
+        return None
+    return left, top, right - left, bottom - top
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: 1.2.0rc1 is (1, 2, 0)."""
+    numbers = []
+    for part in version.split(".")[:3]:
+        digits = "".join(character for character in part[: _digits_at_start(part)])
+        numbers.append(int(digits or 0))
+    return tuple(numbers)
+
+
+def _digits_at_start(text: str) -> int:
+    return len(text) - len(text.lstrip("0123456789"))

@@ -1,0 +1,21 @@
+"""Every test runs in a home of its own, with our plugins and the stand-ins linked in as Ikomia expects them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_home = tempfile.TemporaryDirectory(prefix="mnasnet-tests-", ignore_cleanup_errors=True)
+
+os.environ["HOME"] = os.environ["USERPROFILE"] = _home.name  # Ikomia reads it when it is imported
+os.environ["IKOMIA_AUTO_COMPLETION"] = "false"  # else Ikomia writes into its own package
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.pop("MNASNET_CACHE", None)
+os.environ.pop("XDG_CACHE_HOME", None)
+
+PLUGINS = Path(_home.name) / "Ikomia" / "Plugins" / "Python"
+PLUGINS.mkdir(parents=True)
+for process in (*ROOT.glob("*/*_process.py"), *ROOT.glob("tests/standins/*/*_process.py")):
+    (PLUGINS / process.parent.name).symlink_to(process.parent, target_is_directory=True)
