@@ -1,0 +1,116 @@
+"""The frames of a video file as RGB images, one after the other, with memory for one."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+_MAX_BROKEN_IN_A_ROW = 250  # then the rest of the video is given up: ten seconds of usual video
+_HEADER_BYTES = 2**20
+
+
+class Video:
+    """An open video file; iterating gives each frame's number from 0 and its pixels, H x W x 3 RGB uint8.
+
+    A frame that cannot be decoded is passed over and counted in ``skipped``; its number is left out, so numbers
+    and times stay those of the file. Use it in a ``with`` statement, which closes the file; iterate once.
+
+    Raises DataError when the file is missing, is no video, or has a codec that OpenCV cannot decode.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import cv2  # takes a quarter of a second, which only videos should pay
+
+        self.path = Path(path)
+        self.skipped = 0
+        _check_is_file(self.path)
+        self._capture = cv2.VideoCapture(str(self.path))
+        if not self._capture.isOpened():
+            raise DataError(_cannot_decode(self.path))
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.frames_per_second: float | None = rate if 0 < rate < 1000 else None  # some files say 90000 or nothing
+        self.frame_count: int | None = count if count > 0 else None  # as the file announces; some only estimate
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; iteration ends."""
+        self._capture.release()
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        import cv2
+
+        index = 0
+        delivered = 0
+        broken = 0  # failures since the last good frame: broken frames, or the end of the file
+        while broken < _MAX_BROKEN_IN_A_ROW and not (broken and self._is_past_end(index)):
+            is_good, frame = self._capture.read()
+            if is_good:
+                self.skipped += broken
+                broken = 0
+                delivered += 1
+                yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            else:
+                broken += 1
+            index += 1
+        if delivered == 0 and self._capture.isOpened():
+            raise DataError(_cannot_decode(self.path))
+        self._report(delivered, index - broken)
+
+    def _is_past_end(self, index: int) -> bool:
+        return self.frame_count is not None and index >= self.frame_count
+
+    def _report(self, delivered: int, length: int) -> None:
+        if self.skipped:
+            _log.warning("%s: %d of %d frames are broken and were skipped", self.path, self.skipped, length)
+        if self.frame_count is not None and length < 0.9 * self.frame_count and self._capture.isOpened():
+            _log.warning("%s: ends after %d of %d announced frames", self.path, length, self.frame_count)
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"there is no video {path}; check the spelling of its name")
+    if not path.is_file():
+        raise DataError(f"{path} is not a video file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: empty file (0 bytes); copy or download it again")
+
+
+def _cannot_decode(path: Path) -> str:
+    codec = _codec_of(path)
+    if codec is None:
+        return f"{path}: damaged, or not a video; try to play it, and copy or download it again"
+    return (
+        f"{path}: cannot decode its frames (codec {codec}); install ffmpeg and convert it: "
+        f'ffmpeg -i "{path.name}" -c:v libx264 "{path.stem}-h264.mp4"'
+    )
+
+
+def _codec_of(path: Path) -> str | None:
+    """The four letters by which AVI and MP4 files name their video codec; they stand near one end of the file."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        file.seek(max(0, path.stat().st_size - _HEADER_BYTES))
+        header += file.read()
+    in_avi = re.search(rb"strh.{4}vids(.{4})", header, re.DOTALL)
+    in_mp4 = re.search(rb"vide.{,400}?stsd.{12}(.{4})", header, re.DOTALL)
+    match = in_avi or in_mp4
+    if match is None:
+        return None
+    name = match.group(1).decode("latin-1").strip("\0 ")
+    return name if name.isprintable() and name else None

@@ -1,0 +1,127 @@
+"""Video files that OpenCV writes itself, whole, broken and cut."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mnasnet.data.video import Video
+from mnasnet.errors import DataError
+
+FRAMES = 12
+
+
+@pytest.fixture
+def video_file(tmp_path: Path) -> Path:
+    """Twelve frames whose red channel is ten times their number; blue is always 200."""
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(FRAMES):
+        writer.write(np.full((48, 64, 3), (200, 0, number * 10), np.uint8))
+    writer.release()
+    return path
+
+
+def frame_spans(data: bytes) -> list[tuple[int, int]]:
+    """Start and end of each frame's JPEG inside an AVI file."""
+    spans, at = [], data.find(b"movi")
+    while len(spans) < FRAMES:
+        at = data.find(b"00dc", at + 1)
+        spans.append((at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")))
+    return spans
+
+
+def test_frames_come_in_order_as_rgb(video_file: Path) -> None:
+    with Video(video_file) as video:
+        frames = list(video)
+
+    assert [index for index, _ in frames] == list(range(FRAMES))
+    red, _, blue = frames[9][1][24, 32].astype(int)
+    assert abs(red - 90) <= 4  # JPEG loses a little
+    assert abs(blue - 200) <= 4
+
+
+def test_a_video_says_its_length_and_rate(video_file: Path) -> None:
+    with Video(video_file) as video:
+        assert (video.frame_count, video.frames_per_second) == (FRAMES, 10)
+
+
+def test_a_name_outside_ascii_is_no_obstacle(video_file: Path) -> None:
+    renamed = video_file.rename(video_file.with_name("фильм 猫.avi"))
+
+    with Video(renamed) as video:
+        assert len(list(video)) == FRAMES
+
+
+def test_broken_frames_are_skipped_and_counted(video_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(video_file.read_bytes())
+    for number in (4, 5, 9):
+        start, end = frame_spans(bytes(data))[number]
+        data[start:end] = bytes(end - start)
+    video_file.write_bytes(data)
+
+    with Video(video_file) as video, caplog.at_level(logging.WARNING):
+        numbers = [index for index, _ in video]
+
+    assert numbers == [0, 1, 2, 3, 6, 7, 8, 10, 11]
+    assert video.skipped == 3
+    assert "3 of 12 frames are broken" in caplog.text
+
+
+def test_a_cut_video_gives_what_it_has_and_says_so(video_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = video_file.read_bytes()
+    video_file.write_bytes(data[: frame_spans(data)[7][0] - 8])
+
+    with Video(video_file) as video, caplog.at_level(logging.WARNING):
+        frames = list(video)
+
+    assert len(frames) == 7
+    assert video.skipped == 0
+    assert "ends after 7 of 12" in caplog.text
+
+
+def test_an_unknown_codec_is_named_with_the_way_out(video_file: Path) -> None:
+    video_file.write_bytes(video_file.read_bytes().replace(b"MJPG", b"XY12"))
+
+    with pytest.raises(DataError, match=r"codec XY12.*ffmpeg -i"):
+        list(Video(video_file))
+
+
+def test_a_video_with_no_good_frame_is_an_error(video_file: Path) -> None:
+    data = bytearray(video_file.read_bytes())
+    for start, end in frame_spans(bytes(data)):
+        data[start:end] = bytes(end - start)
+    video_file.write_bytes(data)
+
+    with Video(video_file) as video, pytest.raises(DataError, match="cannot decode its frames"):
+        list(video)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty file"), (b"just text" * 50, "not a video")])
+def test_what_is_no_video_is_an_error(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=reason):
+        Video(path)
+
+
+def test_a_missing_video_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no video"):
+        Video(tmp_path / "nothing.mp4")
+    with pytest.raises(DataError, match="is not a video file"):
+        Video(tmp_path)
+
+
+def test_closing_ends_the_iteration(video_file: Path) -> None:
+    video = Video(video_file)
+    frames = iter(video)
+    next(frames)
+
+    video.close()
+
+    assert list(frames) == []
