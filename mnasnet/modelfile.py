@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import SpecError, WeightsError
 from mnasnet.files import write_atomic
+from mnasnet.network.weights import read_safetensors
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 
@@ -128,23 +129,6 @@ def is_model_file(path: Path) -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return HEADER_KEY in metadata
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
-    """All tensors as float32 and the header's text values; raises WeightsError when the file is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    try:
-        data = path.read_bytes()
-        tensors = from_bytes(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
-    metadata = header.get("__metadata__", {})
-    return {key: value.astype(np.float32, copy=False) for key, value in tensors.items()}, metadata
 
 
 def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0.1) -> MnasNet:

@@ -1,0 +1,207 @@
+"""Open any model: the bundled one, published weights by name, and files of ours or of others."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from mnasnet import modelfile
+from mnasnet.errors import WeightsError
+from mnasnet.modelfile import ModelFile
+from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, published_by_content
+from mnasnet.network.naming import Layout
+from mnasnet.network.weights import LoadedWeights, load_weights
+from mnasnet.preprocess import Preprocess
+from mnasnet.presets import PRESETS, architecture
+from mnasnet.spec import ArchitectureSpec
+
+_log = logging.getLogger(__name__)
+
+BUNDLED = {"photos10": Path(__file__).parent / "models" / "photos10.safetensors"}
+CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's MnasNet task, its timm task
+
+
+def open_model(
+    source: str | Path = "auto",
+    *,
+    class_file: Path | None = None,
+    expected: str | ArchitectureSpec | None = None,
+    progress: Progress | None = None,
+    base_url: str | None = None,
+) -> ModelFile:
+    """The model that ``source`` names: ``auto`` or a bundled model, published weights, or a file.
+
+    ``class_file`` has one class name a line; without it names come from the file, from ``classes.txt`` beside it or,
+    for 1000 classes, from ImageNet. ``expected`` (a preset's name or a spec) refuses files of other networks.
+    ``progress`` and ``base_url`` are those of :func:`mnasnet.network.download.fetch`. Raises WeightsError.
+    """
+    wanted = architecture(expected) if isinstance(expected, str) else expected
+    name = "photos10" if source == "auto" else str(source)
+    if name in BUNDLED:
+        model = _bundled(name)
+    elif name in PRESETS and not isinstance(source, Path):
+        model = open_published(name, progress=progress, base_url=base_url)
+    else:
+        return open_file(Path(_existing(source)), class_file=class_file, expected=wanted)
+    return _with_names_of(class_file, model, name)
+
+
+def open_published(name: str, *, progress: Progress | None = None, base_url: str | None = None) -> ModelFile:
+    """The network ``name`` with its published ImageNet weights, downloaded once; raises WeightsError."""
+    weights = PUBLISHED.get(name)
+    if weights is None:
+        raise WeightsError(
+            f"{name} has no published weights; published are {', '.join(PUBLISHED)}; "
+            "train this network, or give its weights as a file"
+        )
+    path = fetch(weights, base_url=base_url, progress=progress)
+    return _published_model(weights, load_weights(path, expected=PRESETS[name]))
+
+
+def open_file(path: Path, *, class_file: Path | None = None, expected: ArchitectureSpec | None = None) -> ModelFile:
+    """The model in a file of this package, or in weights of torchvision, timm or Ikomia; raises WeightsError."""
+    if path.is_file() and modelfile.is_model_file(path):
+        model = modelfile.load(path)
+        if expected is not None and model.architecture != expected:
+            raise WeightsError(
+                f"{path} is {model.architecture.name or model.name}, you asked {expected.name}; "
+                "ask for auto to take the file's own network"
+            )
+        return _with_names_of(class_file, model, str(path))
+    loaded = load_weights(path, expected=expected)
+    published = published_by_content(path)
+    if published is not None:
+        return _with_names_of(class_file, _published_model(published, loaded), str(path))
+    return ModelFile(
+        architecture=loaded.architecture,
+        weights=loaded.weights,
+        class_names=_class_names(path, class_file, loaded.num_classes),
+        preprocess=default_preprocess(loaded.layout, loaded.num_classes),
+        in_channels=loaded.in_channels,
+        name=path.name.partition(".")[0],
+    )
+
+
+def read_class_file(path: Path) -> tuple[str, ...]:
+    """One class name a line, UTF-8 with or without mark, any line ends; blank lines do not count.
+
+    Raises WeightsError on a name that comes twice, with the line numbers. ImageNet's own list is let through: two
+    of its names, crane and maillot, stand for two classes each.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"class file {path} must be UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise WeightsError(f"cannot read class file {path}: {error.strerror or error}") from error
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    names = tuple(name for _, name in numbered)
+    if not names:
+        raise WeightsError(f"class file {path} has no names; write one class name a line")
+    first_line: dict[str, int] = {}
+    for number, name in numbered:
+        if name in first_line and not _is_twice_in_imagenet(name, len(names)):
+            raise WeightsError(
+                f"class file {path} has {name!r} on lines {first_line[name]} and {number}; "
+                "each class needs a name of its own"
+            )
+        first_line.setdefault(name, number)
+    return names
+
+
+def default_preprocess(layout: Layout, num_classes: int) -> Preprocess:
+    """The recipe of the library whose names a file has; files themselves do not carry it.
+
+    timm: bicubic from 256. torchvision: bilinear from 256 for ImageNet; other class counts come from Ikomia's train
+    task, which validates on the short side resized to the input size.
+    """
+    if layout == "timm":
+        return Preprocess(interpolation="bicubic")
+    if layout == "torchvision" and num_classes != 1000:
+        return Preprocess(input_size=224, resize=224)
+    return Preprocess()
+
+
+@functools.cache
+def imagenet_class_names() -> tuple[str, ...]:
+    """The 1000 class names of ILSVRC 2012 in the order of all published weights; needs no network."""
+    from torchvision.models import MNASNet1_0_Weights
+
+    return tuple(MNASNet1_0_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _bundled(name: str) -> ModelFile:
+    path = BUNDLED[name]
+    if not path.is_file():
+        raise WeightsError(f"this installation lacks its bundled model {path}; install the mnasnet package again")
+    return modelfile.load(path)
+
+
+def _published_model(published: Published, loaded: LoadedWeights) -> ModelFile:
+    return ModelFile(
+        architecture=PRESETS[published.name],
+        weights=loaded.weights,
+        class_names=imagenet_class_names(),
+        preprocess=published.preprocess,
+        metrics={"imagenet_top1_percent": published.top1_percent, "imagenet_top5_percent": published.top5_percent},
+        training={"weights": published.file_name, "licence": published.licence, "dataset": "ImageNet-1k"},
+        name=published.name,
+    )
+
+
+def _existing(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if path.exists() or isinstance(source, Path) or path.suffix or len(path.parts) > 1:
+        return path
+    known = ("auto", *BUNDLED, *PRESETS)
+    near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5) or known
+    raise WeightsError(f"no model and no file is called {str(source)!r}; did you mean {', '.join(near)}?")
+
+
+def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:
+    """Names for weights that carry none."""
+    beside = [path.with_name(name) for name in CLASS_FILES if path.with_name(name).is_file()]
+    chosen = class_file or (beside[0] if beside else None)
+    if chosen is not None:
+        names = read_class_file(chosen)
+        if len(names) != num_classes:
+            raise WeightsError(
+                f"{path} has {num_classes} classes, class file {chosen} has {len(names)}; "
+                "give the class file that belongs to these weights"
+            )
+        _log.info("%s: class names from %s", path, chosen)
+        return names
+    if num_classes == len(imagenet_class_names()):
+        return imagenet_class_names()
+    raise WeightsError(
+        f"{path} has {num_classes} classes but no names; put {CLASS_FILES[0]} beside it or set class_file, "
+        "one name a line in the order of training"
+    )
+
+
+def _with_names_of(class_file: Path | None, model: ModelFile, origin: str) -> ModelFile:
+    """``model`` under the names of ``class_file``: a translation is welcome, a contradiction is an error."""
+    if class_file is None:
+        return model
+    names, inside = read_class_file(class_file), model.class_names
+    if names == inside:
+        return model
+    shown = ", ".join(inside[:10]) + (", ..." if len(inside) > 10 else "")
+    if len(names) != len(inside):
+        raise WeightsError(
+            f"{origin}: weights have {len(inside)} classes, class file {len(names)} ({class_file}). "
+            f"Names in weights: {shown}. To use them set class_file=''"
+        )
+    if sorted(names) == sorted(inside):
+        raise WeightsError(
+            f"{origin}: class file {class_file} has the names of the weights in another order, which would mislabel "
+            f"every image. Names in weights: {shown}. To use them set class_file=''"
+        )
+    return replace(model, class_names=names)
+
+
+def _is_twice_in_imagenet(name: str, count: int) -> bool:
+    return count == 1000 and imagenet_class_names().count(name) > 1
