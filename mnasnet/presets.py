@@ -42,7 +42,8 @@ MNASNET_SMALL = ArchitectureSpec(
     source=f"{_OFFICIAL}, table 4 (search 2)",
     stem_channels=8,
     blocks=(
-        BlockSpec("separable", 8, skip="none"),
+        # 8 channels come and go, so timm, whose weights are the published ones, adds the input here
+        BlockSpec("separable", 8),
         BlockSpec("inverted", 16, stride=2, expansion=3),
         BlockSpec("inverted", 16, stride=2, repeats=2, expansion=6),
         BlockSpec("inverted", 32, kernel=5, stride=2, repeats=4, expansion=6, se_ratio=0.25),
