@@ -1,4 +1,4 @@
-"""The frames of a video file as RGB images, one after the other, with memory for one."""
+"""The frames of a video file as RGB images, one after the other with memory for one, and back into a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,13 @@ _log = logging.getLogger(__name__)
 
 _MAX_BROKEN_IN_A_ROW = 250  # then the rest of the video is given up: ten seconds of usual video
 _HEADER_BYTES = 2**20
+_USUAL_RATE = 25.0  # frames per second, for files that name none
+
+
+def read_frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Each frame of a video file with its number from 0; see :class:`Video`, which also tells what was skipped."""
+    with Video(path) as video:
+        yield from video
 
 
 class Video:
@@ -80,6 +88,53 @@ class Video:
             _log.warning("%s: %d of %d frames are broken and were skipped", self.path, self.skipped, length)
         if self.frame_count is not None and length < 0.9 * self.frame_count and self._capture.isOpened():
             _log.warning("%s: ends after %d of %d announced frames", self.path, length, self.frame_count)
+
+
+class VideoWriter:
+    """Writes RGB frames, H x W x 3 uint8, into an MP4 file at the pace of the video ``like``.
+
+    Use it in a ``with`` statement: the file appears under its name when that ends well, and not at all otherwise.
+    All frames have the size of the first. Raises DataError when the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, like: Path) -> None:
+        with Video(like) as video:
+            self._rate = video.frames_per_second or _USUAL_RATE
+        self.path = Path(path)
+        self._unfinished = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._writer: Any = None
+
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Append one frame."""
+        import cv2
+
+        if self._writer is None:
+            self._writer = self._open(frame.shape[1], frame.shape[0])
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def _open(self, width: int, height: int) -> Any:
+        import cv2
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(str(self._unfinished), fourcc, self._rate, (width, height))
+        if not writer.isOpened():
+            raise DataError(
+                f"{self.path}: a video of {width} x {height} pixels cannot be written there; try another folder"
+            )
+        return writer
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        if error is None:
+            self._unfinished.replace(self.path)
+        else:
+            self._unfinished.unlink(missing_ok=True)
 
 
 def _check_is_file(path: Path) -> None:
