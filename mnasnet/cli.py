@@ -14,6 +14,7 @@ from mnasnet.errors import MnasNetError
 #: command -> the module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and its one-line help
 COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("mnasnet.commands.classify", "classify images, folders and videos"),
+    "check": ("mnasnet.commands.check", "what is in a dataset folder and what would spoil a training"),
     "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }

@@ -1,0 +1,77 @@
+"""``check``: what is in a dataset folder and what would spoil a training, before the first epoch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mnasnet.data.check import DatasetReport, examine
+from mnasnet.data.folder import scan
+from mnasnet.data.report import as_text, write_report
+from mnasnet.data.split import Grouping, split, write_split
+from mnasnet.data.unreadable import MAX_BAD
+from mnasnet.errors import DataError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="with train/ and val/, or with one folder per class"
+    )
+    parser.add_argument("--val-fraction", type=float, default=0.2, metavar="0..1", help="where val/ is missing (0.2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, where val/ is missing (0)")
+    parser.add_argument(
+        "--group-frames", action="store_true", help="keep frames of one video (names equal up to a number) together"
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=float,
+        default=MAX_BAD,
+        metavar="0..1",
+        help="share of unreadable training images allowed (0.05)",
+    )
+    parser.add_argument("--threads", type=int, help="default: the cores this process may use")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write dataset_report.json and split.json there")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 on warnings")
+    parser.add_argument("--json", action="store_true", help="the whole report as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report; exit code 0 is fine, 1 warnings with ``--strict``, 2 errors."""
+    try:
+        report = _examined(arguments)
+    except DataError as error:
+        if arguments.json:
+            print(json.dumps({"folder": str(arguments.folder), "errors": [str(error)]}))
+        raise
+    print(json.dumps(report.to_dict()) if arguments.json else _printable(as_text(report)))
+    if report.errors:
+        return 2
+    return 1 if arguments.strict and report.warnings else 0
+
+
+def _examined(arguments: argparse.Namespace) -> DatasetReport:
+    dataset = scan(arguments.folder)
+    grouping: Grouping = "frames" if arguments.group_frames else "images"
+    parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=grouping)
+    total = sum(len(samples) for samples in parts.parts.values())
+    with tqdm(total=total, unit=" images", disable=None, leave=False) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
+    if arguments.out:
+        write_report(report, arguments.out)
+        write_split(parts, arguments.out / "split.json")
+    return report
+
+
+def _printable(text: str) -> str:
+    """What the terminal cannot show, such as file names that are no valid text, becomes an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

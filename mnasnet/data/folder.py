@@ -1,0 +1,434 @@
+"""An image folder as a value: its classes, images and splits, found by one walk that reads names, not images."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mnasnet.errors import DataError
+
+SplitName = Literal["train", "val", "test"]
+
+#: split -> the folder names that mean it, in any case
+SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+#: names, in lower case, that editors, systems and file servers leave behind; names with a leading dot count too
+JUNK_NAMES = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "lost+found", "thumbs.db", "desktop.ini", "$recycle.bin"}
+    | {"system volume information", "icon\r"}
+)
+
+#: the folder that training tools, ours among them, write into; it is never a class
+OUTPUT_FOLDER = "runs"
+
+#: files that often lie beside images and are not worth opening to see that they are none
+_SIDE_FILES = frozenset(
+    {".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".html", ".py", ".ipynb", ".npy", ".log", ".zip", ".pdf"}
+)
+
+#: first bytes of image files whose name does not say so
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+class Sample(NamedTuple):
+    """One labelled image: its path relative to the dataset's folder, with ``/``, and its class."""
+
+    path: str
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a folder holds. A flat folder of class folders has all its images in ``train`` and no ``val``.
+
+    ``class_names`` are in natural order (1, 2, 10), each has at least one image in ``train``; samples are in order of
+    their paths. ``split_folders`` tells which folder was taken for which split, ``ignored`` counts what was left
+    aside by kind, ``notes`` are warnings in words.
+    """
+
+    folder: Path
+    class_names: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...] = ()
+    test: tuple[Sample, ...] = ()
+    split_folders: Mapping[SplitName, str] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[SplitName, tuple[Sample, ...]]:
+        """The samples by split."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def scan(folder: Path) -> Dataset:
+    """Find classes and images in ``folder``: ``train/`` with ``val/`` and ``test/``, or class folders.
+
+    The first folder level is the class, everything below belongs to it. Nothing is opened except files without a
+    telling name, nothing is written. Raises DataError where no classifier could be trained, with the reason.
+    """
+    _require_folder(folder)
+    walk = _Walk(folder)
+    layout = _layout(walk)
+    found = {split: walk.classes_below(name) for split, name in layout.items()}
+    if "train" not in found:
+        found = {"train": walk.classes_below("")}
+    _require_classes(folder, found, layout)
+    aligned = _aligned(found, layout, walk.notes)
+    _require_training_images(aligned, layout)
+    class_names = tuple(sorted(aligned["train"], key=natural_order))
+    _note_empty_validation(aligned, class_names, layout, walk.notes)
+    samples = {
+        split: tuple(sorted(Sample(path, name) for name, paths in classes.items() for path in paths))
+        for split, classes in aligned.items()
+    }
+    return Dataset(
+        folder=folder,
+        class_names=class_names,
+        train=samples["train"],
+        val=samples.get("val", ()),
+        test=samples.get("test", ()),
+        split_folders=layout,
+        ignored=dict(sorted(walk.ignored.items())),
+        notes=tuple(walk.notes),
+    )
+
+
+def natural_order(name: str) -> tuple[list[str | int], str]:
+    """A sorting key that puts 2 before 10 and does not tell capitals apart, except between otherwise equal names."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder of this name was put there by a system or an editor, not by the user."""
+    return name.startswith(".") or name.lower() in JUNK_NAMES
+
+
+def looks_like_image(path: str) -> bool:
+    """Whether a file is an image by its suffix, in any case, or else by its first bytes."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - no Path object per file of a million
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    if suffix in VIDEO_SUFFIXES or suffix in _SIDE_FILES:
+        return False
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            start = file.read(16)
+    except OSError:
+        return False
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    is_heif = start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"avif")
+    return start.startswith(_SIGNATURES) or is_webp or is_heif
+
+
+def _require_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    if not folder.exists():
+        near = next((parent for parent in folder.parents if parent.is_dir()), Path("/"))
+        raise DataError(f"the dataset must be an existing folder, {folder} does not exist; {near} does")
+    if zipfile.is_zipfile(folder) or folder.name.lower().endswith((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")):
+        raise DataError(f"the dataset must be a folder, {folder} is an archive; unpack it and give the folder inside")
+    raise DataError(f"the dataset must be a folder, {folder} is a file; give the folder that holds the class folders")
+
+
+class _Walk:
+    """Reads folders once each and remembers what it left aside."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ignored: Counter[str] = Counter()
+        self.notes: list[str] = []
+
+    def folders(self, relative: str) -> list[str]:
+        """The names of the sub-folders of ``relative`` that are not junk."""
+        return sorted(entry.name for entry in self._entries(relative) if _is_folder(entry) and not _is_left_out(entry))
+
+    def has_images(self, relative: str) -> bool:
+        """Whether an image lies directly in ``relative``."""
+        return any(not is_junk(entry.name) and _is_image(entry) for entry in self._entries(relative))
+
+    def classes_below(self, relative: str) -> dict[str, list[str]]:
+        """Class name -> paths of its images; a class folder without images has an empty list."""
+        classes: dict[str, list[str]] = {}
+        stray = 0
+        for entry in self._entries(relative):
+            if _is_left_out(entry):
+                self.ignored[f"{entry.name}/" if _is_folder(entry) else entry.name] += 1
+            elif _is_folder(entry):
+                classes[entry.name] = list(self._images_of_class(_joined(relative, entry.name)))
+            elif _is_image(entry):
+                stray += 1
+            else:
+                self.ignored[_kind(entry)] += 1
+        if stray:
+            where = f"{relative}/" if relative else "the dataset's folder"
+            self.ignored["images outside class folders"] += stray
+            self.notes.append(f"{_many(stray, 'image')} directly in {where} left out: the class folder is missing")
+        return classes
+
+    def _images_of_class(self, class_folder: str) -> Iterator[str]:
+        """Every image at any depth, each folder once, whatever links point where."""
+        path = self.root / class_folder
+        seen = {_identity(self.root), _identity(path.parent), _identity(path)}
+        pending = [class_folder]
+        with_images: Counter[str] = Counter()
+        while pending:
+            current = pending.pop()
+            below = []
+            for entry in self._entries(current):
+                if is_junk(entry.name):
+                    self.ignored[f"{entry.name}/" if _is_folder(entry) else entry.name] += 1
+                elif _is_folder(entry):
+                    below.append(entry)
+                elif _is_image(entry):
+                    with_images[current] += 1
+                    yield _joined(current, entry.name)
+                else:
+                    self.ignored[_kind(entry)] += 1
+            pending += [_joined(current, entry.name) for entry in reversed(self._first_visits(below, seen))]
+        self._note_nested_classes(class_folder, with_images)
+
+    def _first_visits(self, folders: list[os.DirEntry[str]], seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+        """The folders not seen before; real ones go before links, so that a link never hides what it points to."""
+        fresh = []
+        for entry in sorted(folders, key=lambda entry: entry.is_symlink()):
+            identity = _identity(entry.path)
+            if identity in seen:
+                self.ignored["links to a folder already read"] += 1
+                continue
+            seen.add(identity)
+            fresh.append(entry)
+        return sorted(fresh, key=lambda entry: entry.name)
+
+    def _note_nested_classes(self, class_folder: str, with_images: Counter[str]) -> None:
+        names = sorted({PurePosixPath(path).name for path in with_images if path != class_folder}, key=natural_order)
+        if class_folder in with_images or len(names) < 2 or any(re.search(r"\d", name) for name in names):
+            return
+        self.notes.append(
+            f"class {PurePosixPath(class_folder).name!r} is one class with all its sub-folders ({_listed(names)}); "
+            "if these are the classes, move them one level up"
+        )
+
+    def _entries(self, relative: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.root / relative) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"cannot read the folder {self.root / relative}: {error.strerror}") from error
+
+
+def _layout(walk: _Walk) -> dict[SplitName, str]:
+    """Which sub-folder is which split; empty for a flat folder of class folders."""
+    folders = walk.folders("")
+    layout: dict[SplitName, str] = {}
+    for split, names in SPLIT_FOLDERS.items():
+        fitting = [folder for folder in folders if folder.lower() in names]
+        if len(fitting) > 1:
+            raise DataError(f"the {split} images must lie in one folder, {walk.root} has {_listed(fitting)}; keep one")
+        if fitting:
+            layout[split] = fitting[0]
+    others = [folder for folder in folders if folder not in layout.values() and folder.lower() != OUTPUT_FOLDER]
+    if _are_classes(walk, layout, others):
+        _note_split_names_as_classes(walk, layout)
+        return {}
+    if layout and "train" not in layout:
+        raise DataError(
+            f"a dataset with {_listed(list(layout.values()))} needs a train folder beside it, {walk.root} has none; "
+            "rename the folder of training images to train, or give a folder that holds only class folders"
+        )
+    if not layout:
+        _note_sibling_splits(walk)
+    for folder in others if layout else ():
+        walk.ignored[f"{folder}/ beside {layout['train']}/"] += 1
+        walk.notes.append(f"the folder {folder}/ beside {layout['train']}/ is left out: it is no split")
+    return layout
+
+
+def _are_classes(walk: _Walk, layout: Mapping[SplitName, str], others: list[str]) -> bool:
+    """Whether folders named like splits are classes: beside other classes, with images in place of class folders."""
+    if not layout or not others:
+        return False
+    if "train" not in layout:
+        return True
+    return not walk.folders(layout["train"]) and walk.has_images(layout["train"])
+
+
+def _note_split_names_as_classes(walk: _Walk, layout: Mapping[SplitName, str]) -> None:
+    names = _listed(list(layout.values()))
+    walk.notes.append(
+        f"{names} taken as a class, because class folders lie beside it; for splits, put the class folders into train/"
+    )
+
+
+def _note_sibling_splits(walk: _Walk) -> None:
+    """The user may have given ``train`` itself; the images in its sibling ``val`` would be missed."""
+    parent = walk.root.resolve().parent
+    if walk.root.resolve().name.lower() not in SPLIT_FOLDERS["train"]:
+        return
+    siblings = [name for name in (*SPLIT_FOLDERS["val"], *SPLIT_FOLDERS["test"]) if (parent / name).is_dir()]
+    if siblings:
+        walk.notes.append(f"{siblings[0]}/ beside this folder is not used; did you mean to give {parent}?")
+
+
+_Classes = dict[str, list[str]]
+
+
+def _require_classes(folder: Path, found: Mapping[SplitName, _Classes], layout: Mapping[SplitName, str]) -> None:
+    """At least two classes and at least one image, or an error that guesses what went wrong."""
+    train = found["train"]
+    where = folder / layout.get("train", "")
+    if not train:
+        raise DataError(
+            f"a dataset needs one folder per class, {where} has none; "
+            "put the images of each class into a folder of the class's name"
+        )
+    if len(train) == 1 and not any(set(classes) - set(train) for classes in found.values()):
+        (name,) = train
+        raise DataError(f"needs >= 2 classes, found 1 ({name!r}) in {where}. {_guess(where / name)}")
+    if not any(paths for classes in found.values() for paths in classes.values()):
+        raise DataError(f"no images in {folder}; images are files such as .jpg, .png, .webp, .tif in the class folders")
+
+
+def _guess(only_class: Path) -> str:
+    below = [entry.name for entry in os.scandir(only_class) if entry.is_dir() and not is_junk(entry.name)]
+    if len(below) >= 2:
+        return f"Its sub-folders look like the dataset: did you mean {only_class}?"
+    return "Did you point to train/ instead of its parent?"
+
+
+def _aligned(
+    found: Mapping[SplitName, _Classes], layout: Mapping[SplitName, str], notes: list[str]
+) -> dict[SplitName, _Classes]:
+    """The same classes under the same names in every split; train decides how a name is written."""
+    train = found["train"]
+    by_key: dict[str, list[str]] = {}
+    for name in train:
+        by_key.setdefault(_spelling_key(name), []).append(name)
+    for names in by_key.values():
+        if len(names) > 1:
+            notes.append(f"classes {_listed(names)} differ only in capitals or spaces; join them if they are the same")
+    aligned: dict[SplitName, _Classes] = {"train": dict(train)}
+    for split, classes in found.items():
+        if split != "train":
+            aligned[split] = _renamed(classes, train, by_key, layout[split], notes)
+    if "test" in aligned:
+        known = set(train) | set(aligned.get("val", ()))
+        for name in [name for name in aligned["test"] if name not in known]:
+            count = len(aligned["test"].pop(name))
+            notes.append(f"{layout['test']}/{name} is no class of train; {_many(count, 'image')} left out")
+    return aligned
+
+
+def _renamed(
+    classes: _Classes, train: _Classes, by_key: Mapping[str, list[str]], split_folder: str, notes: list[str]
+) -> _Classes:
+    renamed: _Classes = {}
+    for name, paths in classes.items():
+        alike = by_key.get(_spelling_key(name), [])
+        target = name if name in train or len(alike) != 1 else alike[0]
+        if target != name:
+            notes.append(
+                f"{split_folder}/{name} is taken as class {target!r}: the names differ only in capitals or spaces"
+            )
+        renamed.setdefault(target, []).extend(paths)
+    return renamed
+
+
+def _spelling_key(name: str) -> str:
+    """Equal for names that differ only in capitals, spaces or the way accents are stored (macOS splits them)."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def _require_training_images(aligned: Mapping[SplitName, _Classes], layout: Mapping[SplitName, str]) -> None:
+    names = sorted({name for classes in aligned.values() for name in classes}, key=natural_order)
+    empty = [name for name in names if not aligned["train"].get(name)]
+    if not empty:
+        return
+    elsewhere = ", ".join(
+        f"{len(paths)} in {layout[split]}"
+        for split, classes in aligned.items()
+        if split != "train" and (paths := classes.get(empty[0]))
+    )
+    where = "train" if "train" in layout else "its folder"
+    more = f"; the same holds for {_listed(empty[1:])}" if empty[1:] else ""
+    raise DataError(
+        f"class {empty[0]!r} has 0 images in {where}" + (f" ({elsewhere})" if elsewhere else "") + f"{more}; "
+        "every class needs images to learn from: add some, or remove the folder from every split"
+    )
+
+
+def _note_empty_validation(
+    aligned: Mapping[SplitName, _Classes], class_names: Iterable[str], layout: Mapping[SplitName, str], notes: list[str]
+) -> None:
+    for split in ("val", "test"):
+        classes = aligned.get(split)
+        if classes is None:
+            continue
+        missing = [name for name in class_names if not classes.get(name)]
+        if len(missing) == len(aligned["train"]):
+            notes.append(f"{layout[split]}/ has no images of the training's classes and is not used")
+        elif missing:
+            notes.append(
+                f"{_listed(missing)} without images in {layout[split]}: kept as class, its accuracy stays unknown"
+            )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that points at itself
+        return False
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() and looks_like_image(entry.path)
+    except OSError:
+        return False
+
+
+def _is_left_out(entry: os.DirEntry[str]) -> bool:
+    """Junk, and what trainings wrote; only meant for the levels where a folder could be taken for a class."""
+    return is_junk(entry.name) or (entry.name.lower() == OUTPUT_FOLDER and _is_folder(entry))
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """How a file that is no image is counted."""
+    suffix = PurePosixPath(entry.name).suffix.lower()
+    if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+        return "broken links"
+    if suffix in VIDEO_SUFFIXES:
+        return f"*{suffix} (video: write its frames as images)"
+    return f"*{suffix}" if suffix else "files without suffix"
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116
+    return status.st_dev, status.st_ino
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

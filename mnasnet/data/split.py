@@ -1,0 +1,237 @@
+"""Which images train and which validate: decided once, written down, and read back unchanged on resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import floor
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from mnasnet.data.folder import Dataset, Sample
+from mnasnet.errors import DataError
+from mnasnet.files import write_atomic
+
+_log = logging.getLogger(__name__)
+
+SCHEMA = 1
+
+#: "images": every image for itself; "frames": images whose names differ only in a last number stay together
+Grouping = Literal["images", "frames"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Samples for training, validation and test, each in order of their paths.
+
+    ``made_by`` is "folders" where the dataset came with validation images, else "seed": then ``val_fraction``,
+    ``seed`` and ``grouping`` tell how it was made.
+    """
+
+    class_names: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...] = ()
+    made_by: Literal["folders", "seed"] = "folders"
+    val_fraction: float = 0.0
+    seed: int = 0
+    grouping: Grouping = "images"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples by split: train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits, equal exactly for equal classes and equal paths in each part."""
+        content = json.dumps([self.class_names, self.train, self.val, self.test])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def labels(self, samples: Iterable[Sample]) -> list[int]:
+        """The class number of each sample: its place in ``class_names``."""
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        return [numbers[sample.class_name] for sample in samples]
+
+
+def split(dataset: Dataset, *, val_fraction: float = 0.2, seed: int = 0, grouping: Grouping = "images") -> Split:
+    """The dataset's own validation images, or else ``val_fraction`` of each class's training images.
+
+    The choice depends on the seed and the relative paths alone: neither on the machine nor on the order of files,
+    and an image added later leaves the others mostly where they were. Each class keeps at least one image in
+    training and, where it has two, gives at least one to validation. With ``grouping="frames"`` the frames of one
+    video (names equal up to the last number) stay on one side; a class that is a single video is cut in two at one
+    place in time. Raises DataError where ``val_fraction`` does not lie between 0 and 1.
+    """
+    if not 0 < val_fraction < 1:
+        raise DataError(f"val_fraction must lie between 0 and 1, got {val_fraction}; 0.2 is usual")
+    if dataset.val:
+        return Split(dataset.class_names, dataset.train, dataset.val, dataset.test)
+    chooser = _Chooser(val_fraction, seed, grouping)
+    by_class: dict[str, list[Sample]] = {name: [] for name in dataset.class_names}
+    for sample in dataset.train:
+        by_class[sample.class_name].append(sample)
+    chosen = {sample for name in dataset.class_names for sample in chooser.validation_of(by_class[name])}
+    return Split(
+        class_names=dataset.class_names,
+        train=tuple(sample for sample in dataset.train if sample not in chosen),
+        val=tuple(sample for sample in dataset.train if sample in chosen),
+        test=dataset.test,
+        made_by="seed",
+        val_fraction=val_fraction,
+        seed=seed,
+        grouping=grouping,
+        notes=tuple(chooser.notes),
+    )
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write ``split.json``, whole or not at all."""
+    values = {
+        "schema": SCHEMA,
+        "made_by": split.made_by,
+        "val_fraction": split.val_fraction,
+        "seed": split.seed,
+        "grouping": split.grouping,
+        "fingerprint": split.fingerprint,
+        "class_names": split.class_names,
+        "notes": split.notes,
+        **{name: _paths_by_class(samples) for name, samples in split.parts.items()},
+    }
+    write_atomic(path, _readable_json(values))
+
+
+def read_split(path: Path, dataset: Dataset) -> Split:
+    """Read ``split.json`` and make sure that ``dataset`` still holds its images.
+
+    Images that came since belong to no part and are left out, so that a resumed run stays the same run. Raises
+    DataError naming images that went missing or classes that changed.
+    """
+    found = _parsed(path)
+    if found.class_names != dataset.class_names:
+        gone = sorted(set(found.class_names) - set(dataset.class_names))
+        new = sorted(set(dataset.class_names) - set(found.class_names))
+        raise DataError(
+            f"the classes in {dataset.folder} are not those of {path}: missing {gone or 'none'}, new {new or 'none'}; "
+            "bring the folder back to what it was, or start a new run"
+        )
+    present = {sample.path for samples in dataset.splits.values() for sample in samples}
+    wanted = [sample.path for samples in found.parts.values() for sample in samples]
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{len(missing)} of {len(wanted)} images of {path} are missing in {dataset.folder}: {shown}; "
+            "bring them back, or start a new run"
+        )
+    if added := len(present.difference(wanted)):
+        _log.warning("%d images were added to %s since %s was written; they are left out", added, dataset.folder, path)
+    return found
+
+
+class _Chooser:
+    """Chooses validation images class by class; groups that reach over several classes are decided once."""
+
+    def __init__(self, val_fraction: float, seed: int, grouping: Grouping) -> None:
+        self._val_fraction = val_fraction
+        self._seed = seed
+        self._group_of = _video_of if grouping == "frames" else _itself
+        self._validates: dict[str, bool] = {}
+        self.notes: list[str] = []
+
+    def validation_of(self, samples: list[Sample]) -> list[Sample]:
+        """The validation images among all images of one class; ``samples`` come in order of their paths."""
+        if len(samples) < 2:
+            return []
+        wanted = min(len(samples) - 1, max(1, floor(len(samples) * self._val_fraction + 0.5)))
+        groups: dict[str, list[Sample]] = {}
+        for sample in samples:
+            groups.setdefault(self._group_of(sample), []).append(sample)
+        if len(groups) == 1:
+            return self._later_part(samples, wanted, "is one sequence of images")
+        chosen = [sample for key, group in groups.items() if self._validates.get(key) for sample in group]
+        for key in sorted((key for key in groups if key not in self._validates), key=self._rank):
+            # the last group may overshoot, but never by more than it would fall short without it
+            takes = len(chosen) + len(groups[key]) / 2 <= wanted or not chosen
+            self._validates[key] = takes
+            if takes:
+                chosen += groups[key]
+        if not 0 < len(chosen) < len(samples):
+            return self._later_part(samples, wanted, "shares its sequences with other classes")
+        return chosen
+
+    def _later_part(self, samples: list[Sample], wanted: int, why: str) -> list[Sample]:
+        self.notes.append(
+            f"class {samples[0].class_name!r} {why}: its last {wanted} of {len(samples)} images validate; "
+            "neighbouring frames look alike, so its accuracy may be flattering"
+        )
+        return samples[-wanted:]
+
+    def _rank(self, key: str) -> bytes:
+        """A random but reproducible order; the key at the end settles equal hashes."""
+        text = f"{self._seed}/{key}".encode(errors="surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).digest() + text
+
+
+def _itself(sample: Sample) -> str:
+    return sample.path
+
+
+def _video_of(sample: Sample) -> str:
+    """The folders below the class and the file's name up to its last separator and number: what frames share.
+
+    The class is not part of it, so that one video sorted into two classes stays together.
+    """
+    parts = PurePosixPath(sample.path)
+    below = parts.parts[parts.parts.index(sample.class_name) + 1 : -1] if sample.class_name in parts.parts else ()
+    stem = re.sub(r"[\s._-]*\d+$", "", parts.stem)
+    return "/".join((*below, stem))
+
+
+def _paths_by_class(samples: Iterable[Sample]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = {}
+    for sample in samples:
+        paths.setdefault(sample.class_name, []).append(sample.path)
+    return paths
+
+
+def _readable_json(values: Mapping[str, Any]) -> bytes:
+    """UTF-8, or escapes where a file name is no valid text, as Linux allows."""
+    try:
+        return json.dumps(values, ensure_ascii=False, indent=1).encode()
+    except UnicodeEncodeError:
+        return json.dumps(values, indent=1).encode()
+
+
+def _parsed(path: Path) -> Split:
+    try:
+        values = json.loads(path.read_bytes())
+        schema = values["schema"]
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise DataError(f"{path} has schema {schema!r}, this version reads up to {SCHEMA}; update mnasnet")
+        return Split(
+            class_names=tuple(values["class_names"]),
+            train=_samples(values["train"]),
+            val=_samples(values["val"]),
+            test=_samples(values["test"]),
+            made_by=values["made_by"],
+            val_fraction=values["val_fraction"],
+            seed=values["seed"],
+            grouping=values["grouping"],
+            notes=tuple(values["notes"]),
+        )
+    except OSError as error:
+        raise DataError(f"cannot read the split {path}: {error.strerror}") from error
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a split that mnasnet wrote ({error}); start a new run") from error
+
+
+def _samples(paths_by_class: Mapping[str, list[str]]) -> tuple[Sample, ...]:
+    return tuple(sorted(Sample(path, name) for name, paths in paths_by_class.items() for path in paths))
