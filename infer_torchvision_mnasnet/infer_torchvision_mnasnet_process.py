@@ -1,7 +1,6 @@
 """The inference task: an image or the objects in it in, class names out."""
 
 import copy
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -15,23 +14,35 @@ FOLDER = Path(__file__).parent
 try:
     from mnasnet.plugin.labels import annotated, as_dict, class_colors, confidence_text, show_pairs, shown_pairs
     from mnasnet.plugin.params import SettingsParam, workflow_text
-    from mnasnet.plugin.task import has_detector, input_image, input_objects, require_version, running
+    from mnasnet.plugin.task import (
+        announce_objects,
+        has_detector,
+        input_image,
+        input_objects,
+        require_version,
+        running,
+    )
     from mnasnet.settings import InferSettings
-except ModuleNotFoundError as error:
-    if error.name != "mnasnet":
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "mnasnet":
         raise
     raise ImportError(
-        f"the package mnasnet is not installed; run: python -m pip install -r {FOLDER / 'requirements.txt'}"
+        f"the package mnasnet {NEEDS} or newer is not installed; "
+        f"run: python -m pip install -r {FOLDER / 'requirements.txt'} and restart Ikomia"
     ) from None
 
 UNKNOWN = "unknown"
-AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none"}  # settings that need no new model
+AFTER_LOADING = {
+    "top_k": 1,
+    "confidence_threshold": 0.0,
+    "label_style": "none",
+    "draw_on_image": False,
+}  # settings that need no new model
 MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
 
 
 class InferTorchvisionMnasnetParam(SettingsParam):
-    def __init__(self):
-        super().__init__(InferSettings())
+    kind = InferSettings
 
 
 class InferTorchvisionMnasnetParamFactory(dataprocess.CTaskParamFactory):
@@ -51,7 +62,8 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self.set_param_object(InferTorchvisionMnasnetParam() if param is None else copy.deepcopy(param))
         self._classifier = None
         self._loaded_for = None
-        self._annotate = None  # draws the last run's labels into a copy of an image
+        self._boxes = None  # of the objects that the last run named; None when it named the whole image
+        self._results = []
         self._stopped = False
         self.beginning = False  # kept by running()
 
@@ -74,28 +86,36 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def run(self):
         self._stopped = False
-        self._annotate = None
+        self._results, self._boxes = [], None
         settings = self.get_param_object().settings
         with running(self):
             image = input_image(self)
             classifier = self._classifier_for(settings)
-            if has_detector(self) or not self.is_whole_image_classification():
+            has_objects = has_detector(self) or not self.is_whole_image_classification()
+            announce_objects(self, has_objects=has_objects)
+            if has_objects:
                 self._name_objects(classifier, image, settings)
             else:
                 self._name_image(classifier, image, settings)
-        if settings.label_style == "image" and self._annotate is not None:
-            self.get_output(0).set_image(self._annotate(image))
+        if settings.draw_on_image:
+            self.get_output(0).set_image(self._annotated(image, settings))
 
     def get_image_with_graphics(self):
         """The image with its labels: sharp at any size and in any script, which Ikomia's own drawing is not."""
-        image = self.get_output(0).get_image()
-        if image is None or self._annotate is None or self.get_param_object().settings.label_style != "graphics":
-            return super().get_image_with_graphics()
-        return self._annotate(image)
+        image, settings = self.get_output(0).get_image(), self.get_param_object().settings
+        if image is None or settings.draw_on_image:
+            return image
+        return self._annotated(image, settings)
 
     def get_results(self):
-        """The last run's result as plain values, the same as the JSON output."""
-        return self.get_output(4).data
+        """(class, confidence) pairs of the last run: the most likely classes of the image, or the label of each object.
+
+        Output 4 has everything as JSON.
+        """
+        return self._results
+
+    def _annotated(self, image, settings):
+        return annotated(image, self._results, self._boxes, settings.label_style)
 
     def _classifier_for(self, settings):
         """Load again only when something differs that the loaded classifier depends on, the files' content included."""
@@ -122,7 +142,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
             self._loaded_for = wanted
             names = [*self._classifier.class_names, UNKNOWN]
             self.set_names(names)
-            self.set_colors(class_colors(len(names)))
+            self.set_colors(class_colors(names))
         return self._classifier
 
     def _name_image(self, classifier, image, settings):
@@ -131,9 +151,9 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._report(classifier, start, **as_dict(prediction, settings.confidence_threshold))
         shown = prediction.or_unknown(settings.confidence_threshold)
         self.set_whole_image_results(list(shown.names), [confidence_text(value) for value in shown.confidences])
-        pairs = shown_pairs(shown) if settings.label_style == "graphics" else []
-        show_pairs(self.get_output(2), NAME, pairs, image.shape[0])
-        self._annotate = partial(annotated, predictions=[shown])
+        self._results = shown_pairs(shown)
+        drawn_elsewhere = settings.draw_on_image or settings.label_style == "none"
+        show_pairs(self.get_output(2), NAME, [] if drawn_elsewhere else self._results, image.shape[0])
 
     def _name_objects(self, classifier, image, settings):
         start = perf_counter()
@@ -154,10 +174,11 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         indices = {name: index for index, name in enumerate((*classifier.class_names, UNKNOWN))}
         for found, prediction in zip(objects, shown):
             self.add_object(found.item, indices[prediction.label], round(prediction.confidence, 3))
+        self._results = [shown_pairs(prediction)[0] for prediction in shown]
         if shown:
             confidences = [confidence_text(prediction.confidence) for prediction in shown]
             self.get_output(3).add_value_list(confidences, "Confidence", [prediction.label for prediction in shown])
-        self._annotate = partial(annotated, predictions=shown, boxes=[found.box for found in objects])
+        self._boxes = [found.box for found in objects]
 
     def _report(self, classifier, start, **results):
         """Fill the JSON output; ``ms`` is preparation and network together, without reading the file."""
@@ -175,9 +196,7 @@ class InferTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
         dataprocess.CTaskFactory.__init__(self)
         self.info.name = NAME
         self.info.short_description = "Classify images and detected objects with MnasNet, offline from the first run"
-        self.info.authors = (
-            "M. Tan, B. Chen, R. Pang, V. Vasudevan, M. Sandler, A. Howard, Q. V. Le"
-        )
+        self.info.authors = "M. Tan, B. Chen, R. Pang, V. Vasudevan, M. Sandler, A. Howard, Q. V. Le"
         self.info.article = "MnasNet: Platform-Aware Neural Architecture Search for Mobile"
         self.info.article_url = "https://arxiv.org/abs/1807.11626"
         self.info.journal = "Conference on Computer Vision and Pattern Recognition (CVPR)"

@@ -11,6 +11,6 @@ def test(t, data_dict):
     """Yield (parameters, "OK" or a traceback) for each way to run the task without a download."""
     logger.info("===== Test::infer_torchvision_mnasnet =====")
     t.get_input(0).load(data_dict["images"]["detection"]["coco"])
-    for changes in ({}, {"top_k": "1", "confidence_threshold": "0.9"}, {"runtime": "torch"}, {"label_style": "image"}):
+    for changes in ({}, {"top_k": "1", "confidence_threshold": "0.9"}, {"runtime": "torch"}, {"draw_on_image": "True"}):
         t.set_parameters(changes)
         yield run_for_test(t)

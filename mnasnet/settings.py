@@ -227,9 +227,14 @@ class InferSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where the network runs; `auto` takes an NVIDIA GPU where one answers."
     )
-    label_style: Literal["graphics", "image", "none"] = setting(
-        "graphics",
-        "How labels are shown: as graphics over an untouched output image, drawn into the output image, or not at all.",
+    label_style: Literal["plate", "outline", "none"] = setting(
+        "plate", "How labels are drawn: on a dark plate, as outlined letters, or not at all."
+    )
+    draw_on_image: bool = setting(
+        False,
+        "Draw labels into the output image itself, for saved videos and later tasks; without it the output image stays "
+        "as it came and labels are graphics over it.",
+        advanced=True,
     )
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = setting(
         "auto", "Inference engine; `auto` takes the fastest exact one that is installed.", advanced=True

@@ -34,9 +34,7 @@ class SettingsForm:
         self.layout = QGridLayout()
         self.layout.setColumnStretch(1, 1)
         parameters = settings.parameters()
-        self.fields = {
-            parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters
-        }
+        self.fields = {parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters}
         self._add_rows([parameter for parameter in parameters if not parameter.advanced])
         advanced = [parameter for parameter in parameters if parameter.advanced]
         if advanced:
@@ -118,7 +116,9 @@ def _field(parameter: Parameter, value: Any) -> QWidget:
         return combo
     if parameter.path:
         mode = QFileDialog.FileMode.Directory if parameter.path == "folder" else QFileDialog.FileMode.ExistingFile
-        return pyqtutils.BrowseFileWidget(path=str(value or ""), mode=mode)
+        browse = pyqtutils.BrowseFileWidget(path=str(value or ""), mode=mode)
+        browse.layout().setContentsMargins(0, 0, 0, 0)  # as high as the other rows
+        return browse
     if parameter.kind is bool:
         check = QCheckBox()
         check.setChecked(bool(value))

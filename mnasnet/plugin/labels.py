@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnasnet.classify import UNKNOWN, Prediction
 from mnasnet.data.images import to_rgb
+from mnasnet.draw import Box, LabelStyle, colour_of, draw_boxes, draw_labels, percent
 
 DARK = [20, 20, 20, 255]  # on the light grey that Ikomia puts behind every text
 MIN_FONT_PX = 8
@@ -26,21 +26,23 @@ def shown_pairs(prediction: Prediction) -> list[tuple[str, float]]:
 
 
 def annotated(
-    image: NDArray[Any], predictions: Sequence[Prediction], boxes: Sequence[tuple[int, int, int, int]] | None = None
+    image: NDArray[Any],
+    pairs: Sequence[tuple[str, float]],
+    boxes: Sequence[Box] | None,
+    style: LabelStyle,
 ) -> NDArray[np.uint8]:
-    """A copy of ``image`` as RGB with the labels drawn: of the whole image, or one at each of ``boxes``."""
-    from mnasnet.draw import draw_boxes, draw_labels
-
+    """A copy of ``image`` as RGB with labels: ``pairs`` for the whole image, or one of them at each of ``boxes``."""
     rgb = to_rgb(image)
     if boxes is None:
-        return draw_labels(rgb, shown_pairs(predictions[0]))
-    return draw_boxes(rgb, boxes, [shown_pairs(prediction)[0] for prediction in predictions])
+        return draw_labels(rgb, pairs, style)
+    return draw_boxes(rgb, boxes, pairs, style)
 
 
-def show_pairs(graphics: Any, layer: str, pairs: list[tuple[str, float]], image_height: int) -> None:
+def show_pairs(graphics: Any, layer: str, pairs: Sequence[tuple[str, float]], image_height: int) -> None:
     """Make ``pairs``, one line each, the only content of an Ikomia graphics output, in a font that suits the image.
 
-    Lines that do not fit below each other are left out.
+    STUDIO shows it, and Ikomia burns it into videos that it saves. Lines that do not fit below each other are left
+    out.
     """
     graphics.clear_data()
     graphics.set_new_layer(layer)
@@ -53,14 +55,12 @@ def show_pairs(graphics: Any, layer: str, pairs: list[tuple[str, float]], image_
     step = round(font_px * 1.7)
     for index, (name, confidence) in enumerate(pairs[: max(1, image_height // step)]):
         # Ikomia takes the text's lower left corner when it burns text in
-        graphics.add_text(f"{name} {confidence:.1%}", float(font_px), float(step * (index + 1)), style)
+        graphics.add_text(f"{name} {percent(confidence)}", float(font_px), float(step * (index + 1)), style)
 
 
-def class_colors(count: int) -> list[list[int]]:
-    """One RGB colour for each class, neighbours far apart, the same at every start."""
-    golden = 0.618034  # steps of the golden ratio spread hues evenly for any count
-    colors = (colorsys.hsv_to_rgb(index * golden % 1, 0.75, 0.9) for index in range(count))
-    return [[round(255 * channel) for channel in color] for color in colors]
+def class_colors(names: Iterable[str]) -> list[list[int]]:
+    """One RGB colour for each class, the same in boxes that Ikomia draws and in ours."""
+    return [list(colour_of(name)) for name in names]
 
 
 def confidence_text(confidence: float) -> str:

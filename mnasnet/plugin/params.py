@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ikomia.core.task import TaskParam
 
@@ -11,16 +11,17 @@ from mnasnet.settings import Settings
 
 
 class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
-    """Holds one settings model; ``settings`` is replaced, never edited.
+    """Holds one settings model; a subclass says which ``kind``. ``settings`` is replaced, never edited.
 
     Ikomia drops every key that :meth:`get_values` does not return before :meth:`set_values` can see it, so names of
     earlier releases stay there as empty text: workflow files and scripts that use them keep their effect.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    kind: ClassVar[type[Settings]]
+
+    def __init__(self) -> None:  # without arguments, since Ikomia copies parameters with copy.deepcopy
         TaskParam.__init__(self)
-        self.settings = settings
-        self.cfg = settings.model_dump()  # what Ikomia's own training base class logs
+        self.replace(self.kind())
 
     def get_values(self) -> dict[str, str]:
         """Every parameter as text, old names included (always empty: their value lives under today's name)."""
@@ -37,7 +38,7 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
     def replace(self, settings: Settings) -> None:
         """Hold other settings of the same kind."""
         self.settings = settings
-        self.cfg = settings.model_dump()
+        self.cfg = settings.model_dump()  # what Ikomia's own training base class logs
 
 
 def workflow_text(param: SettingsParam, values: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,9 @@ from mnasnet.data.images import IMAGE_SUFFIXES, read_image, to_rgb
 from mnasnet.errors import DataError, MnasNetError, RuntimeMissingError
 
 MIN_BOX_SIDE_PX = 2
-OWN_GRAPHICS_INPUT = "GraphicsInput"  # the name of the empty graphics input with which Ikomia creates a task
+OWN_GRAPHICS_INPUT = "GraphicsInput"  # Ikomia's name of the empty graphics input with which it creates a task
+CONNECTED_GRAPHICS = "GraphicsOutput"  # Ikomia's name of the graphics that another task hands over
+NO_OBJECTS_MEANT = "WholeImage"  # our name of them when a task of ours named the whole image
 
 
 class running:  # noqa: N801  # reads as a statement: with running(task)
@@ -89,12 +91,21 @@ def input_image(task: Any) -> NDArray[np.uint8]:
 
 
 def has_detector(task: Any) -> bool:
-    """Whether another task feeds this one's graphics input, be it with nothing.
+    """Whether another task feeds this one's graphics input with objects, be they none.
 
     Ikomia's ``is_whole_image_classification`` cannot tell a detector that found nothing from no detector.
     """
     graphics = task.get_input(1)
-    return graphics is not None and graphics.name != OWN_GRAPHICS_INPUT
+    return graphics is not None and graphics.name not in (OWN_GRAPHICS_INPUT, NO_OBJECTS_MEANT)
+
+
+def announce_objects(task: Any, *, has_objects: bool) -> None:
+    """Tell a following task of ours whether this classification task names objects or the whole image.
+
+    Ikomia connects the objects output of one classification task to the next one, which would otherwise look as
+    if a detector had found nothing.
+    """
+    task.get_output(1).get_graphics_io().name = CONNECTED_GRAPHICS if has_objects else NO_OBJECTS_MEANT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""STUDIO's form, headless; needs the PyQt6 that fits Ikomia's own Qt: PyQt6==6.2.3 with PyQt6-Qt6==6.2.4."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+pytest.importorskip("ikomia")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+QtWidgets = pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
+
+from ikomia.dataprocess.registry import ik_registry  # noqa: E402
+
+from mnasnet.settings import InferSettings  # noqa: E402
+
+pytestmark = pytest.mark.ikomia
+
+
+@pytest.fixture(scope="module")
+def application():
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def task():
+    return ik_registry.create_algorithm("infer_torchvision_mnasnet", public_hub=False)
+
+
+@pytest.fixture
+def widget(application, task):
+    """The form as STUDIO makes it; what it applies is collected in ``applied``."""
+    from infer_torchvision_mnasnet.infer_torchvision_mnasnet import IkomiaPlugin
+
+    widget = IkomiaPlugin().get_widget_factory().create(task.get_param_object())
+    widget.applied = []
+    widget.emit_apply = lambda param: widget.applied.append(param.settings)
+    return widget
+
+
+def test_every_parameter_has_a_field_with_its_value(widget):
+    assert list(widget.form.fields) == [parameter.name for parameter in InferSettings.parameters()]
+    assert widget.form.settings() == InferSettings()
+
+
+def test_apply_hands_the_fields_values_to_the_task(widget, task):
+    widget.form.fields["top_k"].setValue(3)
+    widget.form.fields["confidence_threshold"].setValue(0.25)
+    widget.form.fields["model_weight_file"].qedit_file.setText("/models/ü.safetensors")
+    widget.form.fields["device"].setCurrentText("cpu")
+    widget.form.fields["draw_on_image"].setChecked(True)
+
+    widget.on_apply()
+
+    expected = InferSettings(
+        top_k=3,
+        confidence_threshold=0.25,
+        model_weight_file="/models/ü.safetensors",
+        device="cpu",
+        draw_on_image=True,
+    )
+    assert widget.applied == [expected]
+    assert task.get_param_object().settings == expected
+
+
+def test_a_wrong_value_is_explained_in_the_form_and_not_applied(widget, task):
+    widget.form.fields["input_size"].setValue(5)
+
+    widget.on_apply()
+
+    assert widget.applied == []
+    assert "input_size must be 0 (the model's own size)" in widget.form.message.text()
+    assert task.get_param_object().settings == InferSettings()
+
+
+def test_the_explanation_goes_when_the_value_is_right(widget):
+    widget.form.fields["input_size"].setValue(5)
+    widget.on_apply()
+
+    widget.form.fields["input_size"].setValue(96)
+    widget.on_apply()
+
+    assert widget.form.message.text() == ""
+    assert widget.applied == [InferSettings(input_size=96)]
+
+
+def test_advanced_parameters_appear_on_demand(widget):
+    (switch,) = [
+        widget.form.layout.itemAt(index).widget()
+        for index in range(widget.form.layout.count())
+        if isinstance(widget.form.layout.itemAt(index).widget(), QtWidgets.QCheckBox)
+        and widget.form.layout.itemAt(index).widget().text() == "Advanced"
+    ]
+    assert widget.form.fields["runtime"].isHidden() and not widget.form.fields["top_k"].isHidden()
+
+    switch.setChecked(True)
+
+    assert not widget.form.fields["runtime"].isHidden()
+
+
+def test_a_small_number_keeps_all_its_digits(widget):
+    widget.form.fields["confidence_threshold"].setValue(0.00001)
+
+    assert widget.form.settings().confidence_threshold == 0.00001

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+pytest.importorskip("ikomia")
+
+from mnasnet.errors import SettingsError
+from mnasnet.plugin.params import SettingsParam, workflow_text
+from mnasnet.settings import InferSettings
+
+pytestmark = pytest.mark.ikomia
+
+
+class InferParam(SettingsParam):
+    kind = InferSettings
+
+
+@pytest.fixture
+def param() -> SettingsParam:
+    return InferParam()
+
+
+def test_values_are_text_and_hold_the_old_names_empty(param):
+    values = param.get_values()
+
+    assert values["top_k"] == "5"
+    assert values["model_path"] == values["dataset"] == values["cuda"] == ""
+    assert all(isinstance(text, str) for text in values.values())
+
+
+def test_ikomias_complete_values_change_only_what_differs(param):
+    param.set_values({**param.get_values(), "top_k": "2"})
+
+    assert param.settings == InferSettings(top_k=2)
+
+
+def test_an_old_name_among_complete_values_counts(param):
+    param.set_values({**param.get_values(), "model_path": "net.pth"})
+
+    assert param.settings == InferSettings(model_weight_file="net.pth")
+    assert param.get_values()["model_path"] == ""
+
+
+def test_a_wrong_value_changes_nothing(param):
+    with pytest.raises(SettingsError, match="confidence_threshold must be a number from 0 to 1, got '7'"):
+        param.set_values({**param.get_values(), "top_k": "2", "confidence_threshold": "7"})
+
+    assert param.settings == InferSettings()
+
+
+def test_a_copy_is_equal_and_independent(param):
+    twin = copy.deepcopy(param)
+
+    twin.set_values({"top_k": "2"})
+
+    assert (param.settings.top_k, twin.settings.top_k) == (5, 2)
+
+
+def test_cfg_follows_the_settings_for_ikomias_training_base(param):
+    param.set_values({"top_k": "2"})
+
+    assert param.cfg["top_k"] == 2
+
+
+def test_workflow_text_is_complete_and_checked(param):
+    assert workflow_text(param, {"top_k": 2, "cuda": False}) == InferSettings(top_k=2, device="cpu").to_text()
+    with pytest.raises(SettingsError, match="unknown parameter 'nope'"):
+        workflow_text(param, {"nope": 1})

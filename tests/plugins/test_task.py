@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ikomia")
+
+import mnasnet
+from mnasnet.errors import DataError, RuntimeMissingError
+from mnasnet.plugin.task import clipped_box, input_objects, require_version, running
+
+pytestmark = pytest.mark.ikomia
+
+
+class Recorder:
+    """The calls that Ikomia's task base class would get."""
+
+    beginning = False
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def begin_task_run(self) -> None:
+        self.calls.append("begin" if self.beginning else "begin unannounced")
+
+    def emit_step_progress(self) -> None:
+        self.calls.append("step")
+
+    def end_task_run(self) -> None:
+        self.calls.append("end")
+
+
+class Box:
+    """A graphics item as a detector makes it."""
+
+    def __init__(self, *rect: float) -> None:
+        self._rect = list(rect)
+
+    def get_bounding_rect(self) -> list[float]:
+        return self._rect
+
+
+def test_a_run_begins_steps_and_ends():
+    task = Recorder()
+
+    with running(task):
+        assert task.beginning is False
+
+    assert task.calls == ["begin", "step", "end"]
+
+
+def test_our_own_error_becomes_one_line_with_a_short_trace():
+    def deep() -> None:
+        raise DataError("the image is broken;\n  use another")
+
+    with pytest.raises(DataError) as caught, running(Recorder()):
+        deep()
+
+    assert str(caught.value) == "the image is broken; use another"
+    assert all(entry.name != "deep" for entry in caught.traceback)
+
+
+def test_a_fault_keeps_its_whole_trace():
+    def deep() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError) as caught, running(Recorder()):
+        deep()
+
+    assert caught.traceback[-1].name == "deep"
+
+
+@pytest.mark.parametrize(
+    "box, clipped",
+    [
+        ((10, 20, 30, 40), (10, 20, 30, 40)),
+        ((-20, -10, 50, 40), (0, 0, 30, 30)),
+        ((80, 90, 50, 50), (80, 90, 20, 10)),
+        ((-5, -5, 200, 200), (0, 0, 100, 100)),
+        ((10.6, 10.4, 5.2, 5.2), (11, 10, 5, 6)),
+        ((99, 10, 50, 50), None),  # one pixel left
+        ((200, 10, 50, 50), None),
+        ((-60, 10, 50, 50), None),
+        ((10, 10, 1, 50), None),
+        ((10, 10, -5, 50), None),
+        ((float("nan"), 10, 5, 5), None),
+        ((10, 10, float("inf"), 5), None),
+    ],
+)
+def test_a_box_is_clipped_at_all_sides(box, clipped):
+    assert clipped_box(box, 100, 100) == clipped
+
+
+def test_objects_are_views_of_their_own_pixels():
+    image = np.arange(100 * 100 * 3, dtype=np.uint8).reshape(100, 100, 3)
+
+    (found,) = input_objects([Box(10, 20, 30, 40), Box(300, 300, 9, 9)], image)
+
+    np.testing.assert_array_equal(image[20:60, 10:40], found.pixels)
+    assert np.shares_memory(image, found.pixels)
+
+
+def test_the_version_that_is_there_is_accepted():
+    require_version(mnasnet.__version__, Path("infer_torchvision_mnasnet"))
+
+
+def test_a_package_too_old_is_told_with_the_command_that_mends_it(monkeypatch):
+    monkeypatch.setattr(mnasnet, "__version__", "0.9.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.9.0")
+
+    with pytest.raises(
+        RuntimeMissingError, match=r"needs mnasnet 1\.0\.0 or newer, found 0\.9\.0; run: .* pip install -r"
+    ):
+        require_version("1.0.0", Path("infer_torchvision_mnasnet"))
+
+
+def test_a_package_updated_while_ikomia_runs_asks_for_a_restart(monkeypatch):
+    monkeypatch.setattr(mnasnet, "__version__", "0.9.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.10.0rc1")
+
+    with pytest.raises(RuntimeMissingError, match=r"mnasnet 1\.10\.0rc1 is installed but 0\.9\.0 .* restart Ikomia"):
+        require_version("1.2.0", Path("infer_torchvision_mnasnet"))

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnasnet.draw import LabelStyle
+from mnasnet.errors import SettingsError
+from mnasnet.presets import PRESETS
+from mnasnet.runtime.session import RUNTIMES, Precision
+from mnasnet.settings import InferSettings, Settings, markdown_table, setting
+
+
+class Oven(Settings):
+    """One setting of each kind, as training and search will have them."""
+
+    minutes: float | None = setting(None, "How long.", gt=0, le=90)
+    degrees: int = setting(180, "How hot.", old_names=("temperature", "heat"), ge=50, le=300)
+    fan: bool = setting(False, "Whether air moves.", advanced=True)
+    mode: Literal["top", "bottom"] = setting("top", "Which heating.")
+    recipe: str = setting("", "A file.", path="file")
+
+    RETIRED: ClassVar[dict[str, str]] = {}
+
+
+def test_text_and_typed_values_give_equal_settings():
+    text = InferSettings.parse({"top_k": "3", "confidence_threshold": "0.25", "input_size": "96", "device": "cpu"})
+    typed = InferSettings.parse({"top_k": 3, "confidence_threshold": 0.25, "input_size": 96, "device": "cpu"})
+
+    assert text == typed
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "minutes": st.none() | st.floats(0.001, 90),
+            "degrees": st.integers(50, 300),
+            "fan": st.booleans(),
+            "mode": st.sampled_from(["top", "bottom"]),
+            "recipe": st.text(st.characters(exclude_categories=("Cs",))).map(str.strip),
+        }
+    )
+)
+def test_settings_survive_the_way_through_text(values):
+    settings = Oven.parse(values)
+
+    assert Oven.parse(settings.to_text()) == settings
+
+
+def test_a_path_object_is_kept_as_text():
+    assert Oven.parse({"recipe": Path("a/b.txt")}).recipe == str(Path("a/b.txt"))
+
+
+@pytest.mark.parametrize("text, value", [("yes", True), ("On", True), ("1", True), ("FALSE", False), ("no", False)])
+def test_booleans_are_read_as_ikomia_reads_them(text, value):
+    assert Oven.parse({"fan": text}).fan is value
+
+
+@pytest.mark.parametrize("nothing", ["", "None", None])
+def test_an_optional_setting_takes_no_value(nothing):
+    assert Oven.parse({"minutes": nothing}).minutes is None
+
+
+@pytest.mark.parametrize("old", ["temperature", "heat"])
+def test_an_old_name_means_the_setting_of_today(old):
+    assert Oven.parse({old: "200"}).degrees == 200
+
+
+def test_a_setting_given_under_both_names_must_agree():
+    assert Oven.parse({"heat": "200", "degrees": 200}).degrees == 200
+    with pytest.raises(SettingsError, match="degrees was given twice, also under its old name: 200 and 220"):
+        Oven.parse({"degrees": 200, "heat": 220})
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"degrees": "hot"}, "degrees must be a whole number from 50 to 300, got 'hot'"),
+        ({"degrees": 20}, "degrees must be a whole number from 50 to 300, got 20"),
+        ({"degrees": 99.5}, "degrees must be a whole number from 50 to 300, got 99.5"),
+        ({"degrees": None}, "degrees must be a whole number from 50 to 300, got None"),
+        ({"minutes": 0}, "minutes must be a number above 0 and up to 90, or empty, got 0"),
+        ({"minutes": "nan"}, "minutes must be a number above 0 and up to 90, or empty, got 'nan'"),
+        ({"fan": "maybe"}, "fan must be True or False, got 'maybe'"),
+        ({"mode": "botom"}, "mode must be one of top, bottom, got 'botom'; did you mean bottom?"),
+        ({"recipe": 5}, "recipe must be text, got 5"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_rule(values, message):
+    with pytest.raises(SettingsError) as caught:
+        Oven.parse(values)
+
+    assert str(caught.value) == message
+
+
+def test_every_wrong_value_is_told_in_one_line():
+    with pytest.raises(SettingsError) as caught:
+        Oven.parse({"degrees": 20, "fan": "maybe"})
+
+    assert str(caught.value).count(" must be ") == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_valid_ones():
+    with pytest.raises(SettingsError) as caught:
+        InferSettings.parse({"topk": 3})
+
+    assert "unknown parameter 'topk' (did you mean top_k?)" in str(caught.value)
+    assert all(parameter.name in str(caught.value) for parameter in InferSettings.parameters())
+
+
+def test_changing_settings_makes_new_ones_and_leaves_the_old():
+    before = InferSettings()
+
+    after = before.changed({"top_k": "2"})
+
+    assert (before.top_k, after.top_k) == (5, 2)
+    assert after.changed({"top_k": 5}) == before
+
+
+def test_settings_cannot_be_edited_in_place():
+    with pytest.raises(ValueError, match="frozen"):
+        InferSettings().top_k = 2  # type: ignore[misc]
+
+
+def test_input_size_auto_is_the_models_own():
+    assert InferSettings.parse({"input_size": "auto"}).input_size == 0
+
+
+@pytest.mark.parametrize("size", [1, 31, 2049, -1, "big"])
+def test_input_size_has_bounds(size):
+    with pytest.raises(
+        SettingsError, match=r"input_size must be 0 \(the model's own size\) or .* from 32 to 2048, got"
+    ):
+        InferSettings.parse({"input_size": size})
+
+
+@pytest.mark.parametrize("name", ["auto", "photos10", *PRESETS])
+def test_every_network_is_a_model_name(name):
+    assert InferSettings.parse({"model_name": name}).model_name == name
+
+
+def test_a_misspelt_model_name_is_answered_with_the_nearest():
+    with pytest.raises(SettingsError, match="did you mean mnasnet1_0"):
+        InferSettings.parse({"model_name": "mnasnet10"})
+
+
+def test_a_path_as_model_name_is_sent_to_the_right_parameter():
+    with pytest.raises(SettingsError, match="for a file set model_weight_file"):
+        InferSettings.parse({"model_name": "runs/best.safetensors"})
+
+
+@pytest.mark.parametrize(
+    "old, today",
+    [
+        ({"model_path": "net.pth", "dataset": "Custom"}, {"model_weight_file": "net.pth"}),
+        ({"dataset": "ImageNet"}, {"model_name": "mnasnet1_0"}),
+        ({"dataset": "ImageNet", "model_path": "net.pth"}, {"model_weight_file": "net.pth"}),
+        ({"dataset": "ImageNet", "model_name": "semnasnet_100"}, {"model_name": "semnasnet_100"}),
+        ({"cuda": "False"}, {"device": "cpu"}),
+        ({"cuda": True}, {"device": "auto"}),
+    ],
+)
+def test_parameters_of_release_2_keep_their_meaning(old, today):
+    assert InferSettings.parse(old) == InferSettings.parse(today)
+
+
+@pytest.mark.parametrize("old", [{"dataset": "COCO"}, {"cuda": "maybe"}])
+def test_wrong_values_of_retired_parameters_are_told(old):
+    with pytest.raises(SettingsError, match=f"{next(iter(old))} must be .*; today set "):
+        InferSettings.parse(old)
+
+
+def test_runtimes_and_precisions_are_those_that_exist():
+    choices = {parameter.name: parameter.choices for parameter in InferSettings.parameters()}
+
+    assert set(choices["runtime"]) == {"auto", *RUNTIMES}
+    assert choices["precision"] == get_args(Precision)
+    assert choices["label_style"] == get_args(LabelStyle)
+
+
+def test_the_table_has_every_parameter_with_default_and_choices():
+    table = markdown_table(Oven)
+
+    assert "| **degrees** | int | `'180'` | How hot. |" in table
+    assert "| **mode** | str | `'top'` | Which heating. One of `top`, `bottom`. |" in table
+    assert table.count("\n") == 1 + len(Oven.parameters())
+
+
+@pytest.mark.parametrize("parameter", InferSettings.parameters(), ids=lambda parameter: parameter.name)
+def test_every_parameter_is_explained_and_harmless_to_ikomia(parameter):
+    """A double quote, newline or backslash in a default makes every later ``import ikomia`` a syntax error."""
+    assert parameter.help.endswith(".")
+    assert parameter.name.isidentifier() and parameter.name not in ("name", "cls")
+    assert not set(str(parameter.default)) & set('"\n\\')

@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("ikomia")
+
+import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
+from ikomia.dataprocess import workflow as ikomia_workflow
+from ikomia.dataprocess.workflow import Workflow
+
+from mnasnet.data.images import read_image, to_rgb
+from mnasnet.draw import percent
+from mnasnet.errors import SettingsError
+from mnasnet.modelfile import save
+from mnasnet.settings import InferSettings
+from mnasnet.testing import random_model
+
+pytestmark = pytest.mark.ikomia
+
+
+def table_of(task):
+    """The rows of the task's table output."""
+    table = json.loads(task.get_output(3).to_json())
+    return list(zip(*table["valueLabels"], *table["values"], strict=True)) if table["values"] else []
+
+
+def boxes_of(task):
+    detections = json.loads(task.get_output(1).to_json())["detections"]
+    return [tuple(found["box"][side] for side in ("x", "y", "width", "height")) for found in detections]
+
+
+def rounded(prediction):
+    return list(zip(prediction.names, (f"{value:.3f}" for value in prediction.confidences), strict=True))
+
+
+# ------------------------------------------------------------------ whole images
+
+
+def test_an_array_is_classified_and_all_outputs_agree(add_infer, classifier, image):
+    workflow = Workflow("array")
+    task = add_infer(workflow, top_k=3)
+
+    workflow.run_on(array=image)
+
+    expected = classifier.predict([image], 3)[0]
+    assert table_of(task) == rounded(expected)
+    assert [name for name, _ in task.get_results()] == list(expected.names)
+    found = json.loads(task.get_output(4).to_json())
+    assert found["label"] == expected.label
+    assert found["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
+    assert [entry["class"] for entry in found["top_k"]] == list(expected.names)
+    assert {"model", "engine", "input_size", "ms"} <= set(found)
+    np.testing.assert_array_equal(image, task.get_output(0).get_image())
+
+
+def test_the_callers_array_is_never_written_to(add_infer, image):
+    before = image.copy()
+    image.setflags(write=False)
+    workflow = Workflow("readonly")
+    task = add_infer(workflow, draw_on_image=True)
+
+    workflow.run_on(array=image)
+    task.get_image_with_graphics()
+
+    np.testing.assert_array_equal(before, image)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image[..., 0],
+        lambda image: image[..., :1],
+        lambda image: np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]),
+        lambda image: image.astype(np.uint16) * 257,
+        lambda image: image.astype(np.float32) / 255,
+        lambda image: image.astype(np.int64),
+        lambda image: image[::2, ::-1],
+    ],
+    ids=["grey", "one channel", "rgba", "uint16", "float", "int64", "not contiguous"],
+)
+def test_every_kind_of_array_is_classified_as_its_rgb(change, add_infer, classifier, image):
+    array = change(image)
+    workflow = Workflow("kinds")
+    task = add_infer(workflow)
+
+    workflow.run_on(array=array)
+
+    expected = classifier.predict([to_rgb(array)], 5)[0]
+    assert table_of(task) == rounded(expected)
+    assert task.get_image_with_graphics().shape == (*array.shape[:2], 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "I;16"])
+def test_every_kind_of_file_is_classified(mode, add_infer, classifier, image, tmp_path):
+    path = tmp_path / ("bild ü.jpg" if mode == "CMYK" else "bild ü.png")
+    if mode == "I;16":
+        Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(path)
+    else:
+        Image.fromarray(image).convert(mode).save(path)
+    workflow = Workflow("files")
+    task = add_infer(workflow, top_k=1)
+
+    workflow.run_on(path=str(path))
+
+    assert task.get_results()[0][0] == classifier.predict([read_image(path)], 1)[0].label
+
+
+def test_a_broken_file_ends_in_one_line_with_the_reason(add_infer, tmp_path):
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(b"")
+    workflow = Workflow("broken")
+    add_infer(workflow)
+
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run_on(path=str(path))
+
+    first_line = str(caught.value).splitlines()[0]
+    assert "broken.jpg" in first_line and "empty" in first_line
+    assert str(caught.value).count('File "') == 1
+
+
+def test_the_same_workflow_works_again_after_an_error(add_infer, image, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    workflow = Workflow("again")
+    task = add_infer(workflow)
+    with pytest.raises(RuntimeError):
+        workflow.run_on(path=str(tmp_path / "broken.png"))
+
+    workflow.run_on(array=image)
+
+    assert len(task.get_results()) == 5
+
+
+def test_a_missing_model_is_told_in_one_line(add_infer, image):
+    workflow = Workflow("missing")
+    add_infer(workflow, model_weight_file="/not/there.safetensors")
+
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run_on(array=image)
+
+    assert "there.safetensors" in str(caught.value).splitlines()[0]
+    assert str(caught.value).count('File "') == 1
+
+
+def test_a_failed_run_leaves_no_results_of_the_run_before(add_infer, image, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    workflow = Workflow("stale")
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+
+    with pytest.raises(RuntimeError):
+        workflow.run_on(path=str(tmp_path / "broken.png"))
+
+    assert task.get_results() == [] == table_of(task)
+    assert json.loads(task.get_output(4).to_json()) == {}
+
+
+# ------------------------------------------------------------------ parameters
+
+
+def test_a_parameter_changed_after_a_run_takes_effect_at_the_next(add_infer, classifier, image):
+    workflow = Workflow("change")
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+
+    task.set_parameters({"top_k": 2, "input_size": 96, "runtime": "openvino"})
+    workflow.run_on(array=image)
+
+    found = json.loads(task.get_output(4).to_json())
+    assert len(found["top_k"]) == 2
+    assert found["input_size"] == 96
+    assert found["engine"].startswith("openvino")
+
+
+def test_parameters_exposed_by_the_workflow_take_effect_too(add_infer, image, tmp_path):
+    workflow = Workflow("exposed")
+    add_infer(workflow)
+    file = tmp_path / "exposed.json"
+    exposed = {"infer_torchvision_mnasnet": {"top_k": {"name": "K", "description": "how many"}}}
+    workflow.save(str(file), exposed_params=exposed)
+    loaded = ikomia_workflow.load(str(file))
+    loaded.run_on(array=image)
+
+    loaded.set_workflow_parameters({"K": 1})
+    loaded.run_on(array=image)
+
+    assert len(loaded.find_task("infer_torchvision_mnasnet", 0).get_results()) == 1
+
+
+def test_a_model_file_that_was_written_anew_is_loaded_anew(add_infer, image, model, tmp_path):
+    path = tmp_path / "own.safetensors"
+    save(model, path)
+    workflow = Workflow("retrained")
+    task = add_infer(workflow, model_weight_file=str(path))
+    workflow.run_on(array=image)
+
+    save(random_model(class_names=("a", "b")), path)
+    workflow.run_on(array=image)
+
+    assert {name for name, _ in task.get_results()} == {"a", "b"}
+
+
+def test_labels_settings_do_not_load_the_model_again(add_infer, image, model_path):
+    workflow = Workflow("keep")
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+    loaded = task._classifier
+
+    task.set_parameters({"top_k": 1, "confidence_threshold": 0.5, "label_style": "none", "draw_on_image": True})
+    workflow.run_on(array=image)
+
+    assert task._classifier is loaded
+
+
+def test_unknown_and_wrong_parameters_raise_and_change_nothing(add_infer):
+    task = add_infer(Workflow("wrong"))
+    before = task.get_parameters()
+
+    with pytest.raises(SettingsError, match=r"unknown parameter 'topk' \(did you mean top_k\?\); valid are model_name"):
+        task.set_parameters({"topk": 3})
+    with pytest.raises(SettingsError, match="confidence_threshold must be a number from 0 to 1, got 'high'"):
+        task.set_parameters({"top_k": "2", "confidence_threshold": "high"})
+
+    assert task.get_parameters() == before
+
+
+def test_the_workflows_own_set_parameters_is_checked_too(add_infer):
+    workflow = Workflow("wrong")
+    task = add_infer(workflow)
+
+    with pytest.raises(SettingsError, match="unknown parameter"):
+        workflow.set_parameters({"nope": 3}, task_obj=task)
+
+
+def test_parameters_can_be_given_with_the_task(model_path, image):
+    workflow = Workflow("params")
+    parameters = {"model_path": str(model_path), "top_k": "2"}
+    task = workflow.add_task(name="infer_torchvision_mnasnet", params=parameters, auto_connect=True, public_hub=False)
+
+    workflow.run_on(array=image)
+
+    assert len(task.get_results()) == 2
+
+
+def test_a_saved_workflow_loads_with_its_parameters(add_infer, image, tmp_path):
+    workflow = Workflow("saved")
+    add_infer(workflow, top_k=2, confidence_threshold=0.25)
+    workflow.save(str(tmp_path / "saved.json"))
+
+    loaded = ikomia_workflow.load(str(tmp_path / "saved.json"))
+    loaded.run_on(array=image)
+
+    task = loaded.find_task("infer_torchvision_mnasnet", 0)
+    assert len(task.get_results()) == 2
+    assert task.get_parameters()["confidence_threshold"] == "0.25"
+
+
+def test_a_workflow_file_of_release_2_still_loads(add_infer, image, model_path, tmp_path):
+    workflow = Workflow("old")
+    add_infer(workflow)
+    file = tmp_path / "old.json"
+    workflow.save(str(file))
+    content = json.loads(file.read_text())
+    old = {"dataset": "Custom", "input_size": "64", "model_path": str(model_path), "class_file": ""}
+    for task in content["tasks"]:
+        if task["task_data"]["name"] == "infer_torchvision_mnasnet":
+            task["task_data"]["parameters"] = [{"name": name, "value": value} for name, value in old.items()]
+    file.write_text(json.dumps(content))
+
+    loaded = ikomia_workflow.load(str(file))
+    loaded.run_on(array=image)
+
+    task = loaded.find_task("infer_torchvision_mnasnet", 0)
+    assert task.get_param_object().settings == InferSettings(model_weight_file=str(model_path), input_size=64)
+    assert len(task.get_results()) == 5
+
+
+# ------------------------------------------------------------------ confidence
+
+
+def test_below_the_threshold_the_label_is_unknown(add_infer, classifier, image):
+    best = classifier.predict([image], 1)[0]
+    workflow = Workflow("unsure")
+    task = add_infer(workflow, confidence_threshold=round(min(1.0, best.confidence + 0.01), 3))
+
+    workflow.run_on(array=image)
+
+    assert task.get_results() == [("unknown", pytest.approx(best.confidence))]
+    assert table_of(task)[0][0] == "unknown"
+    found = json.loads(task.get_output(4).to_json())
+    assert found["label"] == "unknown"
+    assert found["top_k"][0]["class"] == best.label
+
+
+def test_an_unsure_object_is_unknown(add_infer, image):
+    workflow, _ = with_detector("10,10,60,60")
+    task = add_infer(workflow, confidence_threshold=1.0)
+
+    workflow.run_on(array=image)
+
+    assert json.loads(task.get_output(1).to_json())["detections"][0]["label"] == "unknown"
+
+
+# ------------------------------------------------------------------ objects
+
+
+def with_detector(boxes):
+    workflow = Workflow("objects")
+    detector = workflow.add_task(name="standin_detector", auto_connect=True, public_hub=False)
+    detector.set_parameters({"boxes": boxes})
+    return workflow, detector
+
+
+@pytest.mark.parametrize("source", ["array", "path"])
+def test_objects_are_classified_by_their_own_pixels(source, add_infer, classifier, image, tmp_path):
+    """Ikomia's own cropping gives the whole image for arrays and shifts boxes that start outside."""
+    workflow, _ = with_detector("10,20,60,70;-30,-20,80,90;250,150,100,100;100,100,1,1;400,10,50,50")
+    task = add_infer(workflow, top_k=2)
+
+    if source == "array":
+        workflow.run_on(array=image)
+    else:
+        Image.fromarray(image).save(tmp_path / "image.png")
+        workflow.run_on(path=str(tmp_path / "image.png"))
+
+    crops = [image[20:90, 10:70], image[:70, :50], image[150:, 250:]]
+    expected = classifier.predict(crops, 2)
+    found = json.loads(task.get_output(4).to_json())["objects"]
+    assert [entry["box"] for entry in found] == [[10, 20, 60, 70], [0, 0, 50, 70], [250, 150, 50, 50]]
+    assert [entry["label"] for entry in found] == [prediction.label for prediction in expected]
+    for entry, prediction in zip(found, expected, strict=True):
+        assert entry["confidence"] == pytest.approx(prediction.confidence, abs=2e-4)
+    assert [label for label, _ in table_of(task)] == [prediction.label for prediction in expected]
+    assert len(boxes_of(task)) == 3
+    assert task.get_results() == [
+        (prediction.label, pytest.approx(prediction.confidence, abs=1e-4)) for prediction in expected
+    ]
+
+
+def test_all_objects_of_a_frame_go_through_the_network_together(add_infer, image):
+    workflow, _ = with_detector(";".join(f"{x},10,40,40" for x in range(0, 200, 10)))
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+    session, sizes = task._classifier._session, []
+
+    class Counting:
+        description = session.description
+
+        def run(self, batch):
+            sizes.append(len(batch))
+            return session.run(batch)
+
+    task._classifier._session = Counting()
+    workflow.run_on(array=image)
+
+    assert sizes == [20]
+
+
+def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, image):
+    workflow, detector = with_detector("10,10,60,60")
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+    assert len(task.get_results()) == 1
+
+    detector.set_parameters({"boxes": ""})
+    workflow.run_on(array=image)
+
+    assert task.get_results() == [] == table_of(task) == boxes_of(task)
+    assert json.loads(task.get_output(4).to_json())["objects"] == []
+    np.testing.assert_array_equal(image, task.get_image_with_graphics())
+
+
+def test_two_classification_tasks_in_a_row_both_see_the_whole_image(add_infer, image):
+    """The first one's labels are graphics too; they are no objects."""
+    workflow = Workflow("row")
+    first, second = add_infer(workflow), add_infer(workflow)
+
+    workflow.run_on(array=image)
+
+    assert first.get_results() == second.get_results() != []
+
+
+# ------------------------------------------------------------------ labels
+
+
+def test_labels_are_graphics_over_an_untouched_image(add_infer, image):
+    workflow = Workflow("labels")
+    task = add_infer(workflow, top_k=2)
+
+    workflow.run_on(array=image)
+
+    texts = [item["text"] for item in json.loads(task.get_output(2).to_json())["items"]]
+    assert texts == [f"{name} {percent(confidence)}" for name, confidence in task.get_results()]
+    assert (task.get_image_with_graphics() != image).any()
+    np.testing.assert_array_equal(image, task.get_output(0).get_image())
+
+
+def test_objects_are_drawn_with_their_boxes(add_infer):
+    picture = np.full((200, 300, 3), 128, np.uint8)
+    workflow, _ = with_detector("40,60,200,120")
+    task = add_infer(workflow)
+
+    workflow.run_on(array=picture)
+
+    changed = (task.get_image_with_graphics() != picture).any(axis=2)
+    assert changed[60:180, 40].all() and changed[60, 40:240].all()  # left and upper edge of the frame
+    assert not changed[100:160, 80:200].any()  # inside it nothing is covered
+
+
+def test_labels_can_be_drawn_into_the_output_image(add_infer, image):
+    workflow = Workflow("labels")
+    task = add_infer(workflow, draw_on_image=True)
+
+    workflow.run_on(array=image)
+
+    assert json.loads(task.get_output(2).to_json())["items"] == []
+    assert (task.get_output(0).get_image() != image).any()
+    np.testing.assert_array_equal(task.get_output(0).get_image(), task.get_image_with_graphics())
+
+
+def test_labels_can_be_left_out(add_infer, image):
+    workflow = Workflow("labels")
+    task = add_infer(workflow, label_style="none")
+
+    workflow.run_on(array=image)
+
+    np.testing.assert_array_equal(image, task.get_image_with_graphics())
+    assert table_of(task) != []
+
+
+# ------------------------------------------------------------------ video, folder, stop
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Six frames of plain grey, darker to lighter."""
+    import cv2
+
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
+    for grey in range(0, 240, 40):
+        writer.write(np.full((96, 128, 3), grey, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_is_classified_frame_by_frame(add_infer, video):
+    workflow = Workflow("film")
+    task = add_infer(workflow, draw_on_image=True)
+    workflow.set_auto_save(True)
+
+    workflow.run_on(path=str(video))
+
+    frames = json.loads(next(saved_by("film").rglob("NumericIO_3.json")).read_text())
+    assert len(frames) == 6
+    assert len(task.get_results()) == 5
+
+
+def saved_by(name):
+    return Path.home() / "Ikomia" / "Workflows" / name
+
+
+def test_a_folder_is_classified_and_a_bad_file_named(add_infer, image, tmp_path, caplog):
+    for index in range(3):
+        Image.fromarray(np.roll(image, 20 * index, axis=0)).save(tmp_path / f"photo_{index}.png")
+    (tmp_path / "bad.png").write_bytes(b"")
+    workflow = Workflow("folder")
+    add_infer(workflow)
+
+    with caplog.at_level("ERROR"):
+        workflow.run_on(folder=str(tmp_path))
+
+    assert len(list(saved_by("folder").rglob("*photo_*.json"))) >= 3
+    assert "bad.png" in caplog.text and "empty" in caplog.text
+
+
+def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, image):
+    workflow, detector = with_detector(";".join(f"{x % 200},{x % 100},60,60" for x in range(1000)))
+    task = add_infer(workflow)
+    workflow.init_long_process()
+    session, batches = task._classifier._session, []
+
+    class StoppedFromOutside:
+        description = session.description
+
+        def run(self, batch):
+            if not batches:
+                stopper = threading.Thread(target=workflow.stop)
+                stopper.start()
+                stopper.join()
+            batches.append(len(batch))
+            return session.run(batch)
+
+    task._classifier._session = StoppedFromOutside()
+    with pytest.raises(RuntimeError, match="Stop workflow requested"):
+        workflow.run_on(array=image)
+    assert batches == [64] and task.get_results() == []
+
+    detector.set_parameters({"boxes": "10,10,60,60"})
+    workflow.run_on(array=image)
+
+    assert len(task.get_results()) == 1
+
+
+def test_the_model_can_be_loaded_before_the_first_image(add_infer, image):
+    workflow = Workflow("early")
+    task = add_infer(workflow)
+
+    workflow.init_long_process()
+    loaded = task._classifier
+    workflow.run_on(array=image)
+
+    assert loaded is not None and task._classifier is loaded
