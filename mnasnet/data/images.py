@@ -190,7 +190,7 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if kind == "u" and size == 1:
         return array
     if kind == "b":
-        return array.view(np.uint8) * np.uint8(255)
+        return np.where(array, np.uint8(255), np.uint8(0))  # not a view: true is not always stored as 1
     if kind == "u" and size == 2:
         eight_bits: NDArray[np.uint8] = _eight_of_sixteen_bits()[array]
         return eight_bits
@@ -211,7 +211,7 @@ def _scale_by_range(array: NDArray[Any]) -> NDArray[np.uint8]:
     scale = _range_of(highest, is_float)
     if lowest < -scale / 2:
         _log.warning(
-            "image values go from %g to %g; negative ones become black. Pass values of 0 to 1 or 0 to 255",
+            "image values go from %g to %g, negative ones become black; pass values of 0 to 1 or 0 to 255",
             lowest,
             highest,
         )
@@ -285,9 +285,7 @@ def _decode(data: bytes, min_side: int | None) -> NDArray[Any]:
     except _UnreadableError:
         raise
     except Image.DecompressionBombError as error:
-        raise _UnreadableError(
-            f"more pixels than the limit of {_max_pixels() / 1e6:.0f} megapixels; make it smaller"
-        ) from error
+        raise _UnreadableError(f"has more than {_max_pixels() / 1e6:.0f} megapixels; {_SMALLER}") from error
     except UnidentifiedImageError as error:
         if data.startswith(_TIFF_STARTS) and (pixels := _decode_with_opencv(data)) is not None:
             return pixels
