@@ -100,7 +100,7 @@ def percent(confidence: float) -> str:
 
 def colour_of(label: str) -> Colour:
     """The colour that stands for a class: bright, and the same in every picture and run."""
-    hue = zlib.crc32(label.encode()) % 360 / 360
+    hue = zlib.crc32(label.encode("utf-8", "surrogatepass")) % 360 / 360
     red, green, blue = colorsys.hls_to_rgb(hue, 0.55, 0.85)
     return round(red * 255), round(green * 255), round(blue * 255)
 
@@ -119,7 +119,7 @@ def _font_size(width: int, height: int) -> int:
 
 
 def _row_height(size: int) -> int:
-    return round(size * 1.35)
+    return round(size * 1.5)
 
 
 def _gap(size: int) -> int:
@@ -154,7 +154,7 @@ def _plate_of(
         for rank, confidence in enumerate(confidences):
             _draw_bar(plate, confidence, pad, pad // 2 + (rank + 1) * row, inner, size)
     for rank, (name, number) in enumerate(rows):
-        top = pad // 2 + rank * row
+        top = pad // 2 + rank * row - round(size * 0.08)  # leaves room for the bar below
         colour = _WHITE if rank == 0 else _PALE
         name.draw(plate, pad, top, row, colour, style)
         number.draw(plate, pad + inner - number.width, top, row, colour, style)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mnasnet.data.video import Video
+from mnasnet.data.video import Video, VideoWriter, read_frames
 from mnasnet.errors import DataError
 
 FRAMES = 12
@@ -125,3 +125,34 @@ def test_closing_ends_the_iteration(video_file: Path) -> None:
     video.close()
 
     assert list(frames) == []
+
+
+def test_a_written_video_has_the_frames_and_the_pace_of_its_model(video_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new folder" / "копия.mp4"
+
+    with VideoWriter(target, like=video_file) as writer:
+        for _, frame in read_frames(video_file):
+            writer.write(frame)
+
+    with Video(target) as video:
+        frames = [frame for _, frame in video]
+        assert video.frames_per_second == 10
+    assert len(frames) == FRAMES
+    assert np.abs(frames[9][24, 32].astype(int) - (90, 0, 200)).max() <= 12  # MPEG-4 loses more than JPEG
+    assert [path.name for path in target.parent.iterdir()] == ["копия.mp4"]
+
+
+def test_a_video_of_odd_size_is_written(video_file: Path, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "odd.mp4", like=video_file) as writer:
+        for _ in range(3):
+            writer.write(np.full((47, 63, 3), 90, np.uint8))
+
+    assert len(list(read_frames(tmp_path / "odd.mp4"))) == 3
+
+
+def test_a_failed_writing_leaves_no_file(video_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "half.mp4", like=video_file) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+        raise RuntimeError
+
+    assert [path.name for path in tmp_path.iterdir()] == ["film.avi"]

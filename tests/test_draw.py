@@ -1,0 +1,240 @@
+"""Labels and boxes: what is drawn, where, and that it can be read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from numpy.typing import NDArray
+
+from mnasnet.draw import colour_of, draw_boxes, draw_labels, percent
+from mnasnet.errors import DataError
+
+FIVE = [("cat", 0.61), ("golden retriever", 0.22), ("кошка", 0.09), ("קטה", 0.05), ("قطة", 0.001)]
+
+
+def plain(width: int, height: int, level: int = 128) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def changed(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what was drawn."""
+    rows, columns = np.nonzero((image != drawn).any(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def contrast(drawn: NDArray[np.uint8]) -> float:
+    """Between the brightest and the darkest pixel, as WCAG 2 defines it; 4.5 is asked of text."""
+    linear = np.where(drawn <= 10, drawn / 255 / 12.92, ((drawn / 255 + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return float((luminance.max() + 0.05) / (luminance.min() + 0.05))
+
+
+@pytest.mark.parametrize("style", ["plate", "outline", "none"])
+def test_the_input_is_never_written_to(style: str) -> None:
+    image = plain(200, 150)
+    image.flags.writeable = False
+
+    for drawn in (draw_labels(image, FIVE, style), draw_boxes(image, [(10, 30, 90, 80)], FIVE[:1], style)):
+        assert drawn is not image
+        assert drawn.shape == image.shape
+        assert (drawn == image).all() == (style == "none")
+    assert (image == 128).all()
+
+
+@pytest.mark.parametrize("level", [0, 60, 128, 200, 255])
+@pytest.mark.parametrize("style", ["plate", "outline"])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (640, 480)])
+def test_text_stands_out_on_every_brightness(level: int, style: str, width: int, height: int) -> None:
+    image = plain(width, height, level)
+
+    drawn = draw_labels(image, [("cat", 0.97)], style)
+
+    left, top, right, bottom = changed(image, drawn)
+    assert contrast(drawn[top:bottom, left:right]) > 7
+
+
+def test_letters_grow_with_the_image() -> None:
+    heights = []
+    for width, height in ((64, 64), (640, 480), (3840, 2160)):
+        image = plain(width, height, 0)
+        _, top, _, bottom = changed(image, draw_labels(image, [("HHH", 0.5)], "outline"))
+        heights.append(bottom - top)
+
+    assert 8 <= heights[0] <= heights[1] < heights[2]  # 8 pixels: letters of this height can be read
+    assert heights[2] > 2160 / 45
+
+
+@pytest.mark.parametrize(("width", "height"), [(2, 2), (5, 90), (90, 5), (16, 16), (64, 64), (3000, 40), (40, 3000)])
+def test_images_of_every_shape_keep_part_of_themselves(width: int, height: int) -> None:
+    image = plain(width, height, 255)
+    many = [(f"class number {number} of very many", 0.5) for number in range(100)]
+
+    drawn = draw_labels(image, many)
+
+    assert drawn.shape == image.shape
+    if min(width, height) >= 64:
+        assert changed(image, drawn)[3] <= 0.7 * height
+
+
+def test_on_a_thumbnail_the_first_lines_are_kept() -> None:
+    image = plain(64, 64, 255)
+
+    assert np.array_equal(draw_labels(image, FIVE), draw_labels(image, FIVE[:2]))
+
+
+def test_a_long_name_ends_in_an_ellipsis_and_keeps_its_percentage() -> None:
+    image = plain(200, 150)
+    name = "a name that goes on and on and on and on"
+
+    drawn = draw_labels(image, [(name, 0.61)])
+
+    assert changed(image, drawn)[2] <= 200
+    assert np.array_equal(drawn, draw_labels(image, [(name + " for longer still", 0.61)]))
+    assert not np.array_equal(drawn, draw_labels(image, [(name, 0.41)]))
+
+
+def test_no_lines_draw_nothing() -> None:
+    assert (draw_labels(plain(64, 64), []) == 128).all()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "a\nb", "\t", "e\u0301\u200d", "x" * 5000, "\ud800", "\0"])
+def test_odd_names_are_drawn_somehow(text: str) -> None:
+    drawn = draw_labels(plain(100, 80), [(text, 0.5)])
+
+    assert (drawn != 128).any()
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), -1.0, 2.0, 0.0, 1.0])
+def test_odd_confidences_are_drawn_somehow(confidence: float) -> None:
+    assert (draw_labels(plain(100, 80), [("cat", confidence)]) != 128).any()
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"),
+    [(1.0, "100%"), (0.9996, ">99%"), (0.974, "97%"), (0.045, "4%"), (0.004, "<1%"), (0.0, "0%")],
+)
+def test_confidences_are_rounded_as_people_read_them(confidence: float, text: str) -> None:
+    assert percent(confidence) == text
+
+
+def test_a_box_is_framed_in_the_colour_of_its_class() -> None:
+    image = plain(640, 480)
+
+    drawn = draw_boxes(image, [(100, 200, 150, 120)], [("cat", 0.97)])
+
+    assert tuple(drawn[260, 100]) == colour_of("cat")
+    assert tuple(drawn[319, 175]) == colour_of("cat")
+    assert (drawn[220:300, 120:230] == 128).all()  # the inside stays free
+    assert changed(image, drawn)[1] < 200  # the label stands above
+
+
+@pytest.mark.parametrize(
+    "box", [(-50, -50, 80, 80), (600, 440, 200, 200), (0, 0, 640, 480), (9, 9, 0, 0), (900, 9, 5, 5)]
+)
+def test_labels_stay_inside_the_image(box: tuple[int, int, int, int]) -> None:
+    image = plain(640, 480)
+    label = [("golden retriever", 0.97)]
+    left, top, right, bottom = changed(
+        image, draw_boxes(image, [(300, 200, 0, 0)], label)
+    )  # next to nothing but a label
+
+    around = changed(image, draw_boxes(image, [box], label))
+
+    assert around[2] - around[0] >= right - left - 2
+    assert around[3] - around[1] >= bottom - top - 4
+
+
+def test_boxes_on_a_tiny_image_do_no_harm() -> None:
+    assert draw_boxes(plain(3, 3), [(0, 0, 3, 3)], [("cat", 0.97)]).shape == (3, 3, 3)
+
+
+def test_boxes_and_labels_must_go_together() -> None:
+    with pytest.raises(DataError, match="got 2 boxes and 1 labels"):
+        draw_boxes(plain(64, 64), [(0, 0, 9, 9), (9, 9, 9, 9)], [("cat", 0.97)])
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), None]
+)
+def test_only_rgb_is_drawn_on(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(DataError, match="drawing needs an RGB image"):
+        draw_labels(image, FIVE)
+
+
+@pytest.mark.parametrize("text", ["Ägypten", "кошка", "γάτα", "قطة", "חתול", "½ → ∞"])
+def test_scripts_of_the_main_font_are_drawn_with_its_glyphs(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    image = plain(300, 100)
+
+    drawn = draw_labels(image, [(text, 0.5)])
+
+    assert not np.array_equal(drawn, draw_labels(image, [("□" * len(text), 0.5)]))
+    assert not caplog.records
+
+
+def test_arabic_letters_join() -> None:
+    image = plain(300, 100, 0)
+
+    joined = changed(image, draw_labels(image, [("قطة", 0.5)], "outline"))
+    apart = changed(image, draw_labels(image, [("ق ط ة", 0.5)], "outline"))
+
+    assert joined[2] < apart[2]
+
+
+def test_a_script_without_font_is_said_once_and_drawn_as_boxes(caplog: pytest.LogCaptureFixture) -> None:
+    image = plain(300, 100)
+
+    with caplog.at_level(logging.WARNING):
+        first = draw_labels(image, [("a \U00012000\U00012001", 0.5)])  # cuneiform; no usual machine has it
+        draw_labels(image, [("\U00012002", 0.5)])
+
+    if caplog.records:
+        assert np.array_equal(first, draw_labels(image, [("a □□", 0.5)]))
+        assert len(caplog.records) == 1
+        assert "no font on this machine draws cuneiform characters" in caplog.text
+
+
+def square_font(path: Path, character: str) -> None:
+    """A font with one glyph, a large filled square, for ``character``."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((50, 0))
+    for corner in ((50, 800), (950, 800), (950, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "square"])
+    builder.setupCharacterMap({ord(character): "square"})
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 50)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Square", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    path.parent.mkdir(parents=True)
+    builder.save(path)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="fonts of the user lie elsewhere there")
+def test_a_font_of_the_machine_is_found_by_its_glyphs(tmp_path: Path) -> None:
+    square_font(tmp_path / "fonts/some/NotoSansSquare.ttf", "\U00012345")
+    script = (
+        "import numpy as np, sys\n"
+        "from mnasnet.draw import draw_labels\n"
+        "image = np.zeros((100, 300, 3), np.uint8)\n"
+        "drawn = draw_labels(image, [('a \\U00012345', 0.5)], 'outline')\n"
+        "print(int((drawn == 255).all(axis=2).sum()))\n"
+        "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+
+    assert int(run.stdout) > 60  # the square is filled; the sign for a missing glyph is hollow
+    assert "no font" not in run.stderr
