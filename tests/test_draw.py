@@ -148,7 +148,7 @@ def test_labels_stay_inside_the_image(box: tuple[int, int, int, int]) -> None:
 
     around = changed(image, draw_boxes(image, [box], label))
 
-    assert around[2] - around[0] >= right - left - 2
+    assert around[2] - around[0] >= right - left - 4  # the frame of the free label sticks out a little
     assert around[3] - around[1] >= bottom - top - 4
 
 
