@@ -81,12 +81,11 @@ def _layer_operations(name: str, layer: LayerSpec, side: int) -> Iterator[Operat
         yield from _gate_operations(f"{name}.se", hidden, layer.se_channels, out_side, waiting)
     if layer.operator != "conv":
         yield _conv(f"{name}.project", hidden, layer.out_channels, 1, out_side, 1, held=waiting)
-    if layer.skip == "identity":
-        yield Operation(f"{name}.add", 0, 0, 3 * out_elements)  # two terms and the sum
     if layer.skip == "pool":
         pooled = layer.in_channels * out_side * out_side
         yield Operation(f"{name}.pool", 0, 0, out_elements + waiting + pooled)
-        yield Operation(f"{name}.add", 0, 0, 2 * out_elements + pooled)
+    if layer.skip != "none":
+        yield Operation(f"{name}.add", 0, 0, 3 * out_elements)  # two terms, a pooled one with its zeros, and the sum
 
 
 def _gate_operations(name: str, channels: int, reduced: int, side: int, waiting: int) -> Iterator[Operation]:

@@ -48,7 +48,7 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to the same."""
         gate = x.mean((2, 3), keepdim=True)  # N x C x 1 x 1
-        return x * torch.sigmoid(self.restore(F.relu(self.reduce(gate))))
+        return x * torch.sigmoid_(self.restore(F.relu(self.reduce(gate), inplace=True)))
 
 
 class Layer(nn.Module):

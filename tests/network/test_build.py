@@ -1,0 +1,114 @@
+"""One builder makes every network, for any image size, channels and classes, and as a backbone."""
+
+import pytest
+import torch
+
+from mnasnet.errors import SpecError
+from mnasnet.network.build import build
+from mnasnet.network.weights import expected_shapes
+from mnasnet.presets import MNASNET_B1, PRESETS, architecture
+from mnasnet.spec import ArchitectureSpec, BlockSpec
+
+SMALL = architecture("semnasnet_050")
+
+
+def test_feature_maps_come_at_strides_4_to_32_and_an_embedding_after_the_head():
+    network = build(MNASNET_B1, 3).eval()
+
+    with torch.no_grad():
+        maps, embedding = network.feature_maps(torch.zeros(2, 3, 64, 64)), network.embed(torch.zeros(2, 3, 64, 64))
+
+    assert {stride: tuple(features.shape) for stride, features in maps.items()} == {
+        4: (2, 24, 16, 16),
+        8: (2, 40, 8, 8),
+        16: (2, 96, 4, 4),
+        32: (2, 320, 2, 2),
+    }
+    assert embedding.shape == (2, 1280)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_backbone_with_four_strides(name):
+    spec = PRESETS[name]
+    with torch.device("meta"):
+        maps = build(spec, 5).eval().feature_maps(torch.empty(1, 3, 97, 97))
+
+    # sides round up: 97 -> 49 -> 25 -> 13 -> 7 -> 4
+    assert {stride: features.shape[-1] for stride, features in maps.items()} == {4: 25, 8: 13, 16: 7, 32: 4}
+
+
+def test_the_classifier_reads_the_embedding():
+    network = build(SMALL, 4).eval()
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), network.classifier(network.embed(x)), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("size", [32, 33, 97])
+@pytest.mark.parametrize("in_channels", [1, 4, 5])
+def test_odd_sizes_and_any_number_of_channels_run(size, in_channels):
+    network = build(SMALL, 3, in_channels).eval()
+
+    with torch.no_grad():
+        logits = network(torch.ones(1, in_channels, size, size))
+
+    assert logits.shape == (1, 3) and logits.isfinite().all()
+
+
+def test_a_rectangle_of_odd_sides_runs():
+    with torch.no_grad():
+        assert build(SMALL, 3).eval()(torch.ones(1, 3, 33, 97)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 1001])
+def test_any_number_of_classes(num_classes):
+    with torch.device("meta"):
+        assert build(SMALL, num_classes)(torch.empty(2, 3, 64, 64)).shape == (2, num_classes)
+
+
+@pytest.mark.parametrize(("num_classes", "in_channels"), [(0, 3), (3, 0)])
+def test_no_classes_or_no_channels_is_refused_with_both_values(num_classes, in_channels):
+    with pytest.raises(SpecError, match=rf"must be >= 1, got {num_classes} and {in_channels}"):
+        build(SMALL, num_classes, in_channels)
+
+
+@pytest.mark.parametrize("skip", ["none", "identity", "pool"])
+@pytest.mark.parametrize("se_ratio", [0.0, 0.25])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("operator", ["conv", "separable", "inverted"])
+def test_every_operator_with_every_option_trains_a_step(operator, kernel, se_ratio, skip):
+    expansion = 3 if operator == "inverted" else 1
+    blocks = (
+        BlockSpec(operator, 8, kernel, 2, 2, expansion, se_ratio, skip),
+        BlockSpec(operator, 12, kernel, 1, 1, expansion, se_ratio, skip),
+    )
+    network = build(ArchitectureSpec(blocks, stem_channels=8, head_channels=16), 2)
+
+    network(torch.randn(2, 3, 33, 33)).square().sum().backward()
+
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_shapes_known_from_the_spec_are_those_of_the_network_in_its_order(name, in_channels):
+    with torch.device("meta"):
+        state = build(PRESETS[name], 7, in_channels).state_dict()
+
+    built = [(key, tuple(value.shape)) for key, value in state.items() if not key.endswith("num_batches_tracked")]
+    assert list(expected_shapes(PRESETS[name], 7, in_channels).items()) == built
+
+
+def test_a_pooled_skip_adds_the_mean_of_the_neighbourhood_and_zeros_for_new_channels():
+    block = BlockSpec("conv", 3, stride=2, skip="pool")
+    layer = build(ArchitectureSpec((block,), stem_channels=2, head_channels=4), 2).eval().blocks[0][0]
+    torch.nn.init.zeros_(layer.full.conv.weight)  # nothing but the skip is left
+    x = torch.arange(32.0).reshape(1, 2, 4, 4)
+
+    with torch.no_grad():
+        out = layer(x)
+
+    # corner: mean of 0, 1, 4, 5; its right neighbour: mean of columns 1 to 3 in rows 0 and 1
+    assert out[0, 0, 0].tolist() == [2.5, 4.0]
+    assert out[0, 2].abs().max() == 0
