@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.data.images import read_image, to_rgb
+from mnasnet.data.images import ImageFileError, read_image, to_rgb
 from mnasnet.data.transforms import prepare
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.modelfile import ModelFile
@@ -150,7 +150,7 @@ class Classifier:
                 prepared.append(self.prepare(path))
                 results.append(FileResult(path))
             except DataError as error:
-                results.append(FileResult(path, error=str(error)))
+                results.append(FileResult(path, error=_reason(error)))
         predictions = iter(self._predict_prepared(prepared, top_k, session)) if prepared else iter(())
         return [result if result.error else replace(result, prediction=next(predictions)) for result in results]
 
@@ -165,6 +165,11 @@ class Classifier:
             )
             for row, probability in zip(best, probabilities, strict=True)
         ]
+
+
+def _reason(error: DataError) -> str:
+    """Why a file cannot be used, without its name, which stands beside it."""
+    return error.reason if isinstance(error, ImageFileError) else str(error)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

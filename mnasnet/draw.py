@@ -354,7 +354,7 @@ def _mixed_runs(text: str, is_bold: bool) -> list[tuple[str, str]]:
         path = _font_for(cluster[0], is_bold)
         if path is None:
             cluster, path = _MISSING, _main_font(is_bold)
-        if runs and (runs[-1][1] == path or cluster.isspace()):
+        if runs and runs[-1][1] == path:
             runs[-1] = (runs[-1][0] + cluster, runs[-1][1])
         else:
             runs.append((cluster, path))

@@ -15,7 +15,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from mnasnet.classify import Classifier, FileResult, Prediction
-from mnasnet.data.images import VIDEO_SUFFIXES, iter_images
+from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, iter_images
 from mnasnet.errors import DataError
 
 
@@ -124,7 +124,8 @@ def _video_results(path: Path, arguments: argparse.Namespace, classifier: Classi
                     writer.write(_annotated(frame, prediction))
                 yield _Frame(path, prediction, frame=index)
         except DataError as error:
-            yield FileResult(path, error=str(error))
+            reason = error.reason if isinstance(error, ImageFileError) else str(error)
+            yield FileResult(path, error=reason)
 
 
 def _judged(result: FileResult, threshold: float) -> FileResult:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.data.images import ImageFileError
 from mnasnet.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -19,6 +20,10 @@ _log = logging.getLogger(__name__)
 _MAX_BROKEN_IN_A_ROW = 250  # then the rest of the video is given up: ten seconds of usual video
 _HEADER_BYTES = 2**20
 _USUAL_RATE = 25.0  # frames per second, for files that name none
+
+
+class VideoFileError(ImageFileError):
+    """A video file that cannot be read; ``path`` and ``reason`` are also there apart."""
 
 
 def read_frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -33,7 +38,7 @@ class Video:
     A frame that cannot be decoded is passed over and counted in ``skipped``; its number is left out, so numbers
     and times stay those of the file. Use it in a ``with`` statement, which closes the file; iterate once.
 
-    Raises DataError when the file is missing, is no video, or has a codec that OpenCV cannot decode.
+    Raises VideoFileError (a DataError) when the file is missing, is no video, or has a codec that OpenCV cannot decode.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +49,7 @@ class Video:
         _check_is_file(self.path)
         self._capture = cv2.VideoCapture(str(self.path))
         if not self._capture.isOpened():
-            raise DataError(_cannot_decode(self.path))
+            raise VideoFileError(self.path, _cannot_decode(self.path))
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.frames_per_second: float | None = rate if 0 < rate < 1000 else None  # some files say 90000 or nothing
@@ -77,7 +82,7 @@ class Video:
                 broken += 1
             index += 1
         if delivered == 0 and self._capture.isOpened():
-            raise DataError(_cannot_decode(self.path))
+            raise VideoFileError(self.path, _cannot_decode(self.path))
         self._report(delivered, index - broken)
 
     def _is_past_end(self, index: int) -> bool:
@@ -139,19 +144,19 @@ class VideoWriter:
 
 def _check_is_file(path: Path) -> None:
     if not path.exists():
-        raise DataError(f"there is no video {path}; check the spelling of its name")
+        raise VideoFileError(path, "there is no such file")
     if not path.is_file():
-        raise DataError(f"{path} is not a video file")
+        raise VideoFileError(path, "this is a folder, not a video" if path.is_dir() else "this is not a regular file")
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: empty file (0 bytes); copy or download it again")
+        raise VideoFileError(path, "empty file (0 bytes); copy or download it again")
 
 
 def _cannot_decode(path: Path) -> str:
     codec = _codec_of(path)
     if codec is None:
-        return f"{path}: damaged, or not a video; try to play it, and copy or download it again"
+        return "damaged, or not a video; try to play it, and copy or download it again"
     return (
-        f"{path}: cannot decode its frames (codec {codec}); install ffmpeg and convert it: "
+        f"cannot decode its frames (codec {codec}); install ffmpeg and convert it: "
         f'ffmpeg -i "{path.name}" -c:v libx264 "{path.stem}-h264.mp4"'
     )
 

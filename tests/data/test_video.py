@@ -111,9 +111,9 @@ def test_what_is_no_video_is_an_error(tmp_path: Path, content: bytes, reason: st
 
 
 def test_a_missing_video_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no video"):
+    with pytest.raises(DataError, match="nothing.mp4: there is no such file"):
         Video(tmp_path / "nothing.mp4")
-    with pytest.raises(DataError, match="is not a video file"):
+    with pytest.raises(DataError, match="a folder, not a video"):
         Video(tmp_path)
 
 
