@@ -177,7 +177,8 @@ class _Walk:
         if stray:
             where = f"{relative}/" if relative else "the dataset's folder"
             self.ignored["images outside class folders"] += stray
-            self.notes.append(f"{_many(stray, 'image')} directly in {where} left out: the class folder is missing")
+noun = "1 image" if stray == 1 else f"{stray} images"
+            self.notes.append(f"{noun} directly in {where} left out: the class folder is missing")
         return classes
 
     def _images_of_class(self, class_folder: str) -> Iterator[str]:

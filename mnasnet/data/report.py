@@ -86,9 +86,7 @@ def _facts(report: DatasetReport) -> list[str]:
     facts.append(("files", _counted(report.formats)))
     facts.append(("colours", _counted(report.kinds)))
     if report.smallest and report.typical and report.largest:
-        facts.append(
-            ("sizes", f"{_size(report.smallest)} to {_size(report.largest)} pixels, typical {_size(report.typical)}")
-        )
+        facts.append(("sizes", _sizes(report.smallest, report.typical, report.largest)))
     if report.ignored:
         facts.append(("ignored", _counted(report.ignored)))
     return [f"{title:11}{text}" for title, text in facts]
@@ -99,8 +97,11 @@ def _counted(counts: Mapping[str, int], most: int = 8) -> str:
     return (shown or "none") + (f" and {len(counts) - most} more kinds" if len(counts) > most else "")
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
+def _sizes(smallest: tuple[int, int], typical: tuple[int, int], largest: tuple[int, int]) -> str:
+    if smallest == largest:
+        return f"all {smallest[0]} x {smallest[1]} pixels"
+    low, middle, high = (f"{width} x {height}" for width, height in (smallest, typical, largest))
+    return f"{low} to {high} pixels, typical {middle}"
 
 
 def _shortened(name: str) -> str:

@@ -1,0 +1,181 @@
+import json
+import logging
+import os
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.split import read_split, split, write_split
+from mnasnet.errors import DataError
+from mnasnet.testing import write_image_folder
+
+
+def dataset_of(tmp_path, **names):
+    """A dataset value without files: class -> file names."""
+    samples = sorted(Sample(f"{name}/{file}", name) for name, files in names.items() for file in files)
+    return Dataset(tmp_path, tuple(sorted(names)), tuple(samples))
+
+
+def numbered(count, text="{}.jpg"):
+    return [text.format(number) for number in range(count)]
+
+
+def test_the_split_is_stratified_and_complete(tmp_path):
+    dataset = dataset_of(tmp_path, cat=numbered(100), dog=numbered(10))
+
+    parts = split(dataset)
+
+    assert sum(sample.class_name == "cat" for sample in parts.val) == 20
+    assert sum(sample.class_name == "dog" for sample in parts.val) == 2
+    assert sorted(parts.train + parts.val) == list(dataset.train)
+    assert list(parts.train) == sorted(parts.train)
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.integers(1, 30), min_size=2), st.floats(0.01, 0.99))
+def test_each_class_keeps_an_image_in_training_and_validates_where_it_can(sizes, fraction):
+    parts = split(dataset_of(None, **{name: numbered(size) for name, size in sizes.items()}), val_fraction=fraction)
+
+    for name, size in sizes.items():
+        validating = sum(sample.class_name == name for sample in parts.val)
+        assert (size > 1) <= validating <= size - 1
+
+
+def test_the_same_seed_gives_the_same_split_and_another_one_another(tmp_path):
+    dataset = dataset_of(tmp_path, a=numbered(50), b=numbered(50))
+
+    assert split(dataset, seed=3) == split(dataset, seed=3)
+    assert split(dataset, seed=3).val != split(dataset, seed=4).val
+    assert split(dataset, seed=3).fingerprint != split(dataset, seed=4).fingerprint
+
+
+def test_the_split_is_the_same_on_every_machine_and_version(tmp_path):
+    parts = split(dataset_of(tmp_path, a=numbered(10), b=numbered(10)), seed=0)
+
+    assert [sample.path for sample in parts.val] == ["a/0.jpg", "a/4.jpg", "b/2.jpg", "b/4.jpg"]
+
+
+def test_an_added_image_moves_few_others(tmp_path):
+    before = split(dataset_of(tmp_path, a=numbered(100), b=numbered(100)))
+    after = split(dataset_of(tmp_path, a=numbered(101), b=numbered(100)))
+
+    assert len(set(before.val) ^ set(after.val)) <= 2
+
+
+def test_given_validation_images_are_used_as_they_are(tmp_path):
+    dataset = scan(write_image_folder(tmp_path, splits=("train", "valid", "test"), per_class=1))
+
+    parts = split(dataset)
+
+    assert (parts.made_by, parts.train, parts.val, parts.test) == ("folders", dataset.train, dataset.val, dataset.test)
+
+
+def test_labels_are_places_in_the_class_names(tmp_path):
+    parts = split(dataset_of(tmp_path, a=numbered(5), b=numbered(5)))
+
+    assert parts.labels([Sample("b/1.jpg", "b"), Sample("a/1.jpg", "a")]) == [1, 0]
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -1, 2])
+def test_a_fraction_outside_0_to_1_is_an_error(tmp_path, fraction):
+    with pytest.raises(DataError, match=f"val_fraction must lie between 0 and 1, got {fraction}"):
+        split(dataset_of(tmp_path, a=numbered(2), b=numbered(2)), val_fraction=fraction)
+
+
+def frames(*videos, count=10):
+    return [f"{video}_frame-{number:04d}.jpg" for video in videos for number in range(count)]
+
+
+def test_frames_of_one_video_stay_together_also_across_classes(tmp_path):
+    videos = [f"clip{number}" for number in range(10)]
+    dataset = dataset_of(tmp_path, ok=frames(*videos), ng=frames(*videos[:6]))
+
+    parts = split(dataset, grouping="frames")
+
+    def of(samples):
+        return {sample.path.split("/")[1].split("_")[0] for sample in samples}
+
+    assert of(parts.train) & of(parts.val) == set()
+    for name in ("ok", "ng"):
+        assert any(sample.class_name == name for sample in parts.val)
+        assert any(sample.class_name == name for sample in parts.train)
+
+
+def test_videos_in_folders_of_their_own_stay_together(tmp_path):
+    files = [f"{video}/{number}.jpg" for video in "uvwxyz" for number in range(5)]
+
+    parts = split(dataset_of(tmp_path, a=files, b=files), grouping="frames")
+
+    for video in "uvwxyz":
+        assert len({sample in parts.val for sample in parts.train + parts.val if f"/{video}/" in sample.path}) == 1
+
+
+def test_a_class_that_is_one_video_is_cut_once_with_a_warning(tmp_path):
+    parts = split(dataset_of(tmp_path, a=frames("one"), b=frames("u", "v", "w", "x", "y")), grouping="frames")
+
+    assert [sample.path for sample in parts.val if sample.class_name == "a"] == [
+        "a/one_frame-0008.jpg",
+        "a/one_frame-0009.jpg",
+    ]
+    assert "class 'a' is one sequence of images" in parts.notes[0]
+
+
+def test_a_written_split_reads_back_equal(tmp_path):
+    dataset = scan(write_image_folder(tmp_path / "data"))
+    parts = split(dataset, seed=7, grouping="frames")
+
+    write_split(parts, tmp_path / "out/split.json")
+
+    assert read_split(tmp_path / "out/split.json", dataset) == parts
+    assert json.loads((tmp_path / "out/split.json").read_text("utf-8"))["seed"] == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
+def test_file_names_that_are_no_valid_text_survive(tmp_path):
+    folder = write_image_folder(tmp_path / "data", per_class=2)
+    (folder / "red/000.jpg").rename(folder / "red" / os.fsdecode(b"\xff\xfe.jpg"))
+    dataset = scan(folder)
+
+    write_split(split(dataset), tmp_path / "split.json")
+
+    assert read_split(tmp_path / "split.json", dataset) == split(dataset)
+
+
+def test_images_that_went_missing_are_named(tmp_path):
+    folder = write_image_folder(tmp_path / "data")
+    write_split(split(scan(folder)), tmp_path / "split.json")
+    (folder / "red/003.jpg").unlink()
+
+    with pytest.raises(DataError, match=r"1 of 18 images of .* are missing in .*: red/003.jpg; bring them back"):
+        read_split(tmp_path / "split.json", scan(folder))
+
+
+def test_classes_that_changed_are_named(tmp_path):
+    folder = write_image_folder(tmp_path / "data")
+    write_split(split(scan(folder)), tmp_path / "split.json")
+    (folder / "red").rename(folder / "rouge")
+
+    with pytest.raises(DataError, match=r"missing \['red'\], new \['rouge'\]"):
+        read_split(tmp_path / "split.json", scan(folder))
+
+
+def test_images_that_came_later_are_left_out_and_told(tmp_path, caplog):
+    folder = write_image_folder(tmp_path / "data")
+    parts = split(scan(folder))
+    write_split(parts, tmp_path / "split.json")
+    write_image_folder(folder, per_class=7)
+
+    with caplog.at_level(logging.WARNING):
+        assert read_split(tmp_path / "split.json", scan(folder)) == parts
+
+    assert "3 images were added" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', '{"schema": 99}'])
+def test_a_damaged_or_newer_file_is_an_error_with_its_name(tmp_path, content):
+    (tmp_path / "split.json").write_text(content)
+
+    with pytest.raises(DataError, match=r"split.json"):
+        read_split(tmp_path / "split.json", dataset_of(tmp_path, a=["1"], b=["1"]))
