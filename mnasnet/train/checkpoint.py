@@ -1,0 +1,146 @@
+"""Checkpoints: all that a training needs to go on to the same bits, in one safetensors file with a checksum.
+
+Two are kept. A write that fails or is killed leaves the older one whole, and loading falls back to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mnasnet.errors import TrainingError
+from mnasnet.files import write_atomic
+
+_log = logging.getLogger(__name__)
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Tensors by name and plain JSON values: everything of a training that is not settings or data."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStore:
+    """The two checkpoints of a run: the last one and the one before it."""
+
+    folder: Path
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def before_last(self) -> Path:
+        """The one before the newest."""
+        return self.folder / "checkpoint-1.safetensors"
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write ``checkpoint`` as the last one; raises TrainingError, the older files whole, when it cannot."""
+        data = to_bytes(checkpoint)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._keep_last()
+            write_atomic(self.last, data)
+        except OSError as error:
+            raise TrainingError(self._failure(error, len(data))) from error
+
+    def load(self) -> bytes | None:
+        """The newest whole checkpoint's bytes; None when none was written. Says so when it has to fall back.
+
+        Raises TrainingError when files are there but none is whole.
+        """
+        damaged = []
+        for path in (self.last, self.before_last):
+            if not path.exists():
+                continue
+            data = path.read_bytes()
+            try:
+                from_bytes(data)
+            except TrainingError as error:
+                damaged.append(f"{path.name}: {error}")
+                continue
+            if damaged:
+                _log.warning("%s; going on from the one before it, %s", damaged[0], path.name)
+            return data
+        if damaged:
+            raise TrainingError(f"no whole checkpoint in {self.folder} ({'; '.join(damaged)}); train again")
+        return None
+
+    def _keep_last(self) -> None:
+        """Give the last file its second name, so that at every moment one whole checkpoint exists."""
+        if not self.last.exists():
+            return
+        spare = self.folder / ".checkpoint-1.tmp"
+        spare.unlink(missing_ok=True)
+        try:
+            os.link(self.last, spare)
+        except OSError:  # a file system without hard links
+            with contextlib.suppress(OSError):
+                self.last.replace(self.before_last)
+            return
+        spare.replace(self.before_last)
+
+    def _failure(self, error: OSError, size: int) -> str:
+        kept = f"the checkpoint before it is whole ({self.last})" if self.last.exists() else "none was written before"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            free = shutil.disk_usage(self.folder).free / 1e6 if self.folder.exists() else 0.0
+            return (
+                f"a checkpoint of {size / 1e6:.0f} MB does not fit on the disk ({error.strerror}, {free:.0f} MB free); "
+                f"{kept}; make room, then resume"
+            )
+        return f"cannot write the checkpoint {self.last}: {error.strerror or error}; {kept}"
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The file's content; equal checkpoints give equal bytes."""
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in sorted(checkpoint.tensors.items())}
+    text = json.dumps({"schema": SCHEMA, **checkpoint.values}, sort_keys=True)
+    data: bytes = save(tensors, metadata={"state": text, "sha256": _checksum(tensors, text)})
+    return data
+
+
+def from_bytes(data: bytes) -> Checkpoint:
+    """The inverse of :func:`to_bytes`; raises TrainingError when a byte is wrong."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        tensors = load(data)
+        values = json.loads(metadata["state"])
+        checksum = metadata["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"not a whole checkpoint ({error})") from error
+    if _checksum(tensors, metadata["state"]) != checksum:
+        raise TrainingError("its checksum is wrong, the disk or a copy has damaged it")
+    if values["schema"] > SCHEMA:
+        raise TrainingError(f"written by a newer release (schema {values['schema']}); update the mnasnet package")
+    return Checkpoint(tensors, values)
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().numpy().reshape(-1).data)
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""How good a classifier is: accuracy with its interval, per-class figures, confusion, calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """How one class fares; ``None`` where there is nothing to divide by."""
+
+    name: str
+    images: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A classifier's results on labelled images.
+
+    ``confusion`` counts images, rows are the true classes, columns the predicted ones. ``interval`` is the 95 %
+    confidence interval of ``accuracy``. ``calibration_error`` is the mean gap between confidence and accuracy.
+    """
+
+    class_names: tuple[str, ...]
+    images: int
+    accuracy: float
+    interval: tuple[float, float]
+    top5_accuracy: float
+    loss: float
+    calibration_error: float
+    confusion: NDArray[np.int64]
+    classes: tuple[ClassScore, ...]
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that occur."""
+        scores = [score.f1 or 0.0 for score in self.classes if score.images]
+        return sum(scores) / len(scores)
+
+    @property
+    def worst_recall(self) -> float:
+        """The recall of the class that is recognised worst."""
+        return min(score.recall for score in self.classes if score.recall is not None)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON values for a model file or a result line."""
+        return {
+            "images": self.images,
+            "accuracy": round(self.accuracy, 6),
+            "accuracy_low": round(self.interval[0], 6),
+            "accuracy_high": round(self.interval[1], 6),
+            "top5_accuracy": round(self.top5_accuracy, 6),
+            "macro_f1": round(self.macro_f1, 6),
+            "worst_recall": round(self.worst_recall, 6),
+            "loss": round(self.loss, 6),
+            "calibration_error": round(self.calibration_error, 6),
+        }
+
+    def sentence(self) -> str:
+        """Accuracy and interval for people."""
+        low, high = self.interval
+        return f"{self.accuracy:.1%} of {self.images} images right (95 % interval {low:.1%} to {high:.1%})"
+
+
+def evaluate(logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]) -> Evaluation:
+    """Compare scores, N x classes, with the true class indices; N is at least 1."""
+    count, classes = logits.shape
+    log_probabilities = log_softmax(logits)
+    ranks = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
+    predicted = logits.argmax(1)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    right = predicted == labels
+    return Evaluation(
+        class_names=tuple(class_names),
+        images=count,
+        accuracy=float(right.mean()),
+        interval=wilson_interval(int(right.sum()), count),
+        top5_accuracy=float((ranks < 5).mean()),
+        loss=float(-np.take_along_axis(log_probabilities, labels[:, None], 1).mean()),
+        calibration_error=_calibration_error(np.exp(log_probabilities.max(1)), right),
+        confusion=confusion,
+        classes=tuple(_class_score(name, confusion, index) for index, name in enumerate(class_names)),
+    )
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log-probabilities, N x classes."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return result
+
+
+def wilson_interval(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share (JASA 22, 1927), sound for few images too; z is for 95 %."""
+    share = right / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    low = 0.0 if right == 0 else max(0.0, centre - half)
+    high = 1.0 if right == count else min(1.0, centre + half)
+    return low, high
+
+
+def most_wrong(logits: NDArray[np.float32], labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Indices of wrongly classified images, the surest mistakes first."""
+    log_probabilities = log_softmax(logits)
+    wrong = np.flatnonzero(logits.argmax(1) != labels)
+    surest = np.argsort(-log_probabilities[wrong].max(1), kind="stable")
+    return wrong[surest][:limit]
+
+
+def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over equal-width bins (arXiv 1706.04599)."""
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, confidence - right, CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(right))
+
+
+def _class_score(name: str, confusion: NDArray[np.int64], index: int) -> ClassScore:
+    hits = int(confusion[index, index])
+    images, predictions = int(confusion[index].sum()), int(confusion[:, index].sum())
+    precision = hits / predictions if predictions else None
+    recall = hits / images if images else None
+    f1 = 2 * hits / (images + predictions) if images + predictions else None
+    return ClassScore(name, images, precision, recall, f1)

@@ -1,0 +1,161 @@
+"""The pictures of a run: curves, confusion matrices, the surest mistakes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.train.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY, RED = "#2563a8", "#d9822b", "#6b7280", "#b3261e"
+MOST_CLASSES_NAMED = 60  # beyond that names on an axis cannot be read
+MOST_NUMBERS = 30  # beyond that numbers in cells cannot be read
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Loss, accuracy and learning rate over the epochs, as PNG."""
+    figure = _figure(12, 3.6)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    epochs = [row["epoch"] for row in history]
+    marker = {"marker": "o", "markersize": 3.5} if len(epochs) <= 40 else {}
+    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    _lines(loss, epochs, history, "loss", marker)
+    loss.set_title("Loss")
+    _lines(accuracy, epochs, history, "accuracy", marker)
+    accuracy.set_title("Accuracy")
+    accuracy.yaxis.set_major_formatter(_percent())
+    accuracy.plot(best["epoch"], best["val_accuracy"], "o", color=BLUE, markersize=10, fillstyle="none")
+    accuracy.annotate(
+        f"best {best['val_accuracy']:.1%}\nepoch {best['epoch']}",
+        (best["epoch"], best["val_accuracy"]),
+        xytext=(0, -34),
+        textcoords="offset points",
+        ha="right" if best["epoch"] > np.mean(epochs) else "left",
+        color=BLUE,
+        fontsize=9,
+    )
+    rate.plot(epochs, [row["learning_rate"] for row in history], color=GREY, **marker)
+    rate.set_title("Learning rate")
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    for axes in (loss, accuracy, rate):
+        axes.set_xlabel("Epoch")
+        axes.grid(alpha=0.25)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    loss.legend(frameon=False)
+    return _png(figure)
+
+
+def _lines(axes: Axes, epochs: list[int], history: Sequence[Mapping[str, Any]], what: str, marker: Any) -> None:
+    axes.plot(epochs, [row[f"train_{what}"] for row in history], color=ORANGE, label="training", **marker)
+    axes.plot(epochs, [row[f"val_{what}"] for row in history], color=BLUE, label="validation", **marker)
+
+
+def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
+    """True classes down, predicted classes across, as PNG; normalised rows add up to 100 %."""
+    counts = evaluation.confusion
+    classes = len(counts)
+    shown: NDArray[Any] = counts / np.maximum(1, counts.sum(1, keepdims=True)) if normalised else counts
+    side = min(22.0, max(5.0, 2.5 + 0.42 * classes))
+    figure = _figure(side + 1.2, side)
+    axes = figure.subplots()
+    image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1 if normalised else max(1, counts.max()))
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.outline.set_visible(False)
+    if normalised:
+        bar.ax.yaxis.set_major_formatter(_percent())
+    if classes <= MOST_CLASSES_NAMED:
+        names = [_short(name) for name in evaluation.class_names]
+        axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(classes), names)
+    if classes <= MOST_NUMBERS:
+        _write_cells(axes, shown, counts, normalised)
+    axes.set_xlabel("Predicted")
+    axes.set_ylabel("True")
+    axes.set_title(evaluation.sentence(), fontsize=10)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def _write_cells(axes: Axes, shown: NDArray[Any], counts: NDArray[np.int64], normalised: bool) -> None:
+    dark = shown.max() / 2 if not normalised else 0.5
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        value = shown[row, column]
+        axes.text(
+            column,
+            row,
+            f"{value:.0%}" if normalised else f"{value}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if value > dark else "black",
+        )
+
+
+def mistakes(
+    images: Sequence[NDArray[np.uint8]], true: Sequence[str], predicted: Sequence[str], confidence: Sequence[float]
+) -> bytes:
+    """A board of wrongly classified images, the surest mistakes first, as PNG."""
+    columns = min(6, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    figure = _figure(2.1 * max(columns, 3), 2.6 * rows + 0.5)
+    figure.suptitle("The surest mistakes: suspect a wrong label or a hard image" if images else "No mistakes")
+    for index in range(rows * columns):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.axis("off")
+        if index < len(images):
+            axes.imshow(images[index])
+            axes.text(0.5, -0.06, f"is {_short(true[index])}", transform=axes.transAxes, ha="center", va="top")
+            axes.text(
+                0.5,
+                -0.19,
+                f"taken for {_short(predicted[index])} {confidence[index]:.0%}",
+                transform=axes.transAxes,
+                ha="center",
+                va="top",
+                color=RED,
+                fontsize=9,
+            )
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure without pyplot, whose global state would not bear several threads."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _percent() -> Any:
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1.0, decimals=None)
+
+
+def _png(figure: Figure) -> bytes:
+    import logging
+    import warnings
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    content = io.BytesIO()
+    with warnings.catch_warnings():  # class names in scripts the font lacks become boxes here, not in tables
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _short(name: str, most: int = 18) -> str:
+    plain = name.replace("$", r"\$")  # matplotlib would take it for a formula
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"

@@ -1,0 +1,277 @@
+"""Those who hear of a training: terminal, CSV file, MLflow, TensorBoard. None can stop it or slow it down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import queue
+import re
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mnasnet.errors import MnasNetError
+from mnasnet.files import write_atomic
+
+_log = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+CLOSE_TIMEOUT_S = 5.0
+WAITING_EVENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Training begins, or goes on at ``epoch`` (from 0) with ``history`` behind it."""
+
+    epochs: int
+    epoch: int
+    history: tuple[Row, ...]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """An optimiser step is done; ``loss`` and ``accuracy`` are means over the epoch so far."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """An epoch is done and kept: its row and all rows up to it."""
+
+    row: Row
+    epochs: int
+    is_best: bool
+    history: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Training is over; ``status`` is done, stopped, early or time, or failed with ``reason``."""
+
+    status: str
+    reason: str
+    history: tuple[Row, ...]
+
+
+Event = Started | Stepped | EpochEnded | Ended
+
+
+class Listener(Protocol):
+    """Anything that wants to hear of a training."""
+
+    def hear(self, event: Event) -> None:
+        """Take notice; called in the training's own thread, so it must be quick."""
+        ...
+
+
+class Audience:
+    """Passes events on; a listener that fails is reported once and heard no more.
+
+    Our own errors pass through: a run folder that cannot be written must stop the training.
+    """
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = list(listeners)
+
+    def hear(self, event: Event) -> None:
+        """Tell every listener."""
+        for listener in list(self._listeners):
+            try:
+                listener.hear(event)
+            except MnasNetError:
+                raise
+            except Exception as error:  # a faulty listener must not cost the user the training
+                self._listeners.remove(listener)
+                _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)
+
+
+class TerminalProgress:
+    """A bar that moves when standard error is a terminal, one plain line an epoch when it is not."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._is_terminal = sys.stderr.isatty()
+
+    def hear(self, event: Event) -> None:
+        """Draw."""
+        if isinstance(event, Stepped) and self._is_terminal:
+            self._draw(event)
+        elif isinstance(event, EpochEnded):
+            self._close()
+            _log.info("%s", epoch_line(event))
+        elif isinstance(event, Ended):
+            self._close()
+
+    def _draw(self, event: Stepped) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=event.steps, leave=False, dynamic_ncols=True, unit="step", file=sys.stderr)
+            self._bar.set_description(f"epoch {event.epoch + 1}/{event.epochs}")
+        self._bar.set_postfix_str(
+            f"loss {event.loss:.3f}, {event.accuracy:.1%} right, {event.images_per_second:.0f} img/s, "
+            f"{duration(event.seconds_left)} left",
+            refresh=False,
+        )
+        self._bar.update(event.step + 1 - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def epoch_line(event: EpochEnded) -> str:
+    """One epoch for people."""
+    row = event.row
+    left = max(0, event.epochs - row["epoch"]) * row["seconds"]
+    return (
+        f"epoch {row['epoch']}/{event.epochs}: train loss {row['train_loss']:.4f}, "
+        f"val loss {row['val_loss']:.4f}, val accuracy {row['val_accuracy']:.2%}"
+        f"{' (best)' if event.is_best else ''}, {row['images_per_second']:.0f} img/s, {duration(left)} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """``results.csv``: one line an epoch, rewritten whole so that a resumed run never has a line twice."""
+
+    path: Path
+
+    def hear(self, event: Event) -> None:
+        """Write all rows so far."""
+        if isinstance(event, EpochEnded):
+            write_atomic(self.path, csv_bytes(event.history))
+
+
+def csv_bytes(rows: Sequence[Row]) -> bytes:
+    """Rows of equal keys as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+class Background:
+    """Hands events to another listener in a thread of its own, so that a slow or dead server costs nothing.
+
+    ``Stepped`` events are left out. At the end the thread gets a few seconds, then is left behind.
+    """
+
+    def __init__(self, listener: Listener, close_timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        self._listener = listener
+        self._close_timeout_s = close_timeout_s
+        self._events: queue.Queue[Event] = queue.Queue(WAITING_EVENTS)
+        self._thread = threading.Thread(target=self._work, name=f"{type(listener).__name__} events", daemon=True)
+        self._thread.start()
+
+    def hear(self, event: Event) -> None:
+        """Put the event into the queue; when that is full, drop it."""
+        if isinstance(event, Stepped):
+            return
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            _log.debug("%s does not keep up; an event is dropped", type(self._listener).__name__)
+        if isinstance(event, Ended):
+            self._thread.join(self._close_timeout_s)
+            if self._thread.is_alive():
+                _log.warning("%s did not finish in time and is left behind", type(self._listener).__name__)
+
+    def _work(self) -> None:
+        while True:
+            event = self._events.get()
+            try:
+                self._listener.hear(event)
+            except Exception as error:  # whatever a tracking service does, training goes on
+                _log.warning("%s stopped listening: %s: %s", type(self._listener).__name__, type(error).__name__, error)
+                return
+            if isinstance(event, Ended):
+                return
+
+
+class MlflowRun:
+    """Logs parameters and metrics to MLflow at ``uri``: a server, or ``file:...`` for files without one."""
+
+    def __init__(self, uri: str, experiment: str, run_name: str) -> None:
+        self._uri, self._experiment, self._run_name = uri, experiment, run_name
+        self._client: Any = None
+        self._run_id = ""
+
+    def hear(self, event: Event) -> None:
+        """Log; MLflow is imported here, in the background thread, since that takes seconds."""
+        if isinstance(event, Started):
+            self._start(event)
+        elif isinstance(event, EpochEnded):
+            self._log_row(event.row)
+        elif isinstance(event, Ended):
+            self._client.set_terminated(self._run_id, "FAILED" if event.status == "failed" else "FINISHED")
+
+    def _start(self, event: Started) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(self._uri)
+        known = self._client.get_experiment_by_name(self._experiment)
+        experiment_id = known.experiment_id if known else self._client.create_experiment(self._experiment)
+        self._run_id = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
+        for key, value in event.settings.items():
+            self._client.log_param(self._run_id, metric_name(key), str(value)[:500])
+
+    def _log_row(self, row: Row) -> None:
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and key != "epoch":
+                self._client.log_metric(self._run_id, metric_name(key), float(value), step=int(row["epoch"]))
+
+
+class TensorBoardFiles:
+    """Writes TensorBoard event files into ``folder``; no server is started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: Any = None
+
+    def hear(self, event: Event) -> None:
+        """Write one scalar for each number of an epoch."""
+        if isinstance(event, Started):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder))
+        elif isinstance(event, EpochEnded):
+            for key, value in event.row.items():
+                if isinstance(value, (int, float)) and key != "epoch":
+                    self._writer.add_scalar(key, float(value), int(event.row["epoch"]))
+            self._writer.flush()
+        elif isinstance(event, Ended):
+            self._writer.close()
+
+
+def metric_name(text: str) -> str:
+    """``text`` with what MLflow refuses in a name replaced: it takes letters, digits and ``_-. :/`` only."""
+    plain = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text).strip()
+    return plain[:200] or "_"

@@ -1,0 +1,156 @@
+"""The folder of a run: ``runs/train/<name>{N}``, made new for each run, with every file's place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnasnet.errors import TrainingError
+from mnasnet.files import write_atomic
+from mnasnet.train.checkpoint import CheckpointStore
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where each file of a run lies."""
+
+    path: Path
+
+    @property
+    def arguments(self) -> Path:
+        """What was asked for and what was made of it; a resumed run reads it."""
+        return self.path / "args.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Which images train and which validate."""
+        return self.path / "split.json"
+
+    @property
+    def classes(self) -> Path:
+        """One class name a line, in the order of the network's outputs."""
+        return self.path / "classes.txt"
+
+    @property
+    def results(self) -> Path:
+        """One line an epoch."""
+        return self.path / "results.csv"
+
+    @property
+    def best(self) -> Path:
+        """The model file of the best epoch."""
+        return self.path / "weights" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The model file of the end."""
+        return self.path / "weights" / "last.safetensors"
+
+    @property
+    def store(self) -> CheckpointStore:
+        """The checkpoints."""
+        return CheckpointStore(self.path / "weights")
+
+    def figure(self, name: str) -> Path:
+        """A picture, such as ``results`` or ``confusion_matrix``."""
+        return self.path / f"{name}.png"
+
+
+def new_run_folder(parent: Path, name: str) -> RunFolder:
+    """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; two processes never get the same one."""
+    plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "train"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            folder = parent / (plain if number == 1 else f"{plain}{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return RunFolder(folder)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot make a run folder in {parent.absolute()}: {error.strerror or error}; "
+            "set output_folder to a place you may write to"
+        ) from error
+    raise TrainingError(f"{parent} holds 100,000 runs called {plain}; choose another name")
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """An existing run; also found by one of its files. Raises TrainingError where there is none."""
+    for candidate in (path, path.parent, path.parent.parent):
+        if (candidate / "args.yaml").is_file():
+            return RunFolder(candidate)
+    raise TrainingError(f"{path} is not the folder of a run: it has no args.yaml; runs are in runs/train")
+
+
+@contextlib.contextmanager
+def only_user(run: RunFolder) -> Iterator[None]:
+    """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process more is the user's own care
+        yield
+        return
+    with (run.path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def require_space(run: RunFolder, model_bytes: int) -> None:
+    """Raise TrainingError unless the disk has room for the run's files.
+
+    That is two checkpoints and one being written, each with weights, average and at most two optimiser values, the
+    two model files, and a little.
+    """
+    needed = 3 * 4 * model_bytes + 3 * model_bytes + 10_000_000
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        raise TrainingError(
+            f"a run needs {needed / 1e6:.0f} MB of disk, {run.path} has {free / 1e6:.0f} MB free; "
+            "make room or set output_folder to another disk"
+        )
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as YAML."""
+    import yaml
+
+    write_atomic(path, yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False).encode())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read plain values; raises TrainingError when the file is not what :func:`write_yaml` wrote."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TrainingError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise TrainingError(f"{path} holds no settings of a run; start a new run")
+    return values
+
+
+def write_classes(path: Path, class_names: Sequence[str]) -> None:
+    """One name a line, UTF-8; line breaks inside a name become spaces."""
+    write_atomic(path, "".join(f"{' '.join(name.splitlines())}\n" for name in class_names).encode())
+
+
+def exists_in(folder: Path) -> list[str]:
+    """The names of all files of a run, for its report; checkpoints and hidden files are left out."""
+    names = []
+    for root, _, files in os.walk(folder):
+        for file in files:
+            if not file.startswith((".", "checkpoint")):
+                names.append((Path(root) / file).relative_to(folder).as_posix())
+    return sorted(names)

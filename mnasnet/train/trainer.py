@@ -1,0 +1,618 @@
+"""The training loop: :func:`fit` reads from top to bottom; everything it remembers is in one checkpoint.
+
+A step's randomness is derived from (seed, epoch, step), so a training that was killed goes on to the same bits as
+one that was not, on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mnasnet.data.transforms import normalise
+from mnasnet.errors import TrainingError
+from mnasnet.modelfile import weights_of
+from mnasnet.network.build import MnasNet
+from mnasnet.network.layers import merge_batch_norms
+from mnasnet.preprocess import Preprocess
+from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
+from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, from_bytes, to_bytes
+from mnasnet.train.evaluate import log_softmax
+from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
+from mnasnet.train.optim import WeightAverage, optimizer_for, set_learning_rate
+from mnasnet.train.recipe import Recipe
+from mnasnet.train.team import Team
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+Status = Literal["done", "stopped", "early", "time"]
+Row = dict[str, Any]
+Weights = Mapping[str, NDArray[np.float32]]
+
+EVALUATION_BATCH = 128
+CHECKPOINT_EVERY_S = 300.0  # inside long epochs
+TIME_COLUMNS = ("seconds", "images_per_second")  # of a history row; the only values that differ between equal runs
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a training came to.
+
+    ``status`` is ``done``, ``early`` (no better for ``patience`` epochs), ``time`` (``max_minutes`` used up) or
+    ``stopped`` (asked to). ``average`` holds the weights that are evaluated and saved, as they are at the end.
+    """
+
+    status: Status
+    history: tuple[Row, ...]
+    best: Row | None
+    average: MnasNet
+
+    @property
+    def reason(self) -> str:
+        """The status in words."""
+        return {
+            "done": "all epochs are done",
+            "early": "validation has not become better for the last epochs",
+            "time": "the time allowed is used up",
+            "stopped": "stopped on request",
+        }[self.status]
+
+
+def fit(
+    network: MnasNet,
+    train: Images,
+    val: Images,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    *,
+    epochs: int,
+    seed: int = 0,
+    balance: Balance = "off",
+    patience: int = 0,
+    max_minutes: float = 0.0,
+    team: Team = Team(),  # noqa: B008  # a frozen value
+    store: CheckpointStore | None = None,
+    identity: Mapping[str, Any] | None = None,
+    on_best: Callable[[Weights, Row], None] | None = None,
+    listeners: Iterable[Listener] = (),
+    stop: Callable[[], bool] = lambda: False,
+    prefetch: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> FitResult:
+    """Train ``network`` on ``train`` and judge the average of its weights on ``val`` after every epoch.
+
+    With a ``store`` the state is saved at the start, after each epoch, every few minutes and when stopped; if it
+    holds a checkpoint already, training goes on from there. ``identity`` (plain JSON values, such as a fingerprint
+    of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far.
+    ``stop`` is asked between batches. ``patience`` and ``max_minutes`` of 0 mean no limit.
+    Raises TrainingError when the loss is not a number, memory or disk do not suffice or the checkpoint belongs to
+    another training.
+    """
+    identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
+    run = _Run(network, recipe, team, identity)
+    run.restore(store)
+    if run.is_fresh:
+        run.save(store)  # also shows before the first epoch that the folder can be written
+    audience = Audience(listeners if team.writes else ())
+    audience.hear(Started(epochs, run.epoch, tuple(run.history), run.identity))
+    steps = len(_batches_of(train, recipe, seed, 0, balance, team))
+    time_limit_s = max_minutes * 60 or math.inf
+
+    with _own_randomness(team.device):
+        while run.epoch < epochs and not run.out_of_patience(patience):
+            run.thaw(frozen=run.epoch < recipe.frozen_epochs)
+            batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
+            began = clock() - run.epoch_seconds
+            saved = clock()
+            inputs = _inputs(train, batches, run, recipe, preprocess, seed, prefetch)
+            for step, (x, targets, labels) in inputs:
+                done = run.epoch * steps + step
+                set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
+                _seed_dropout(seed, run.epoch, step, team.rank)
+                run.learn(x, targets, labels, len(batches[step]))
+                run.average_weights(recipe.ema_decay_at(done))
+                run.step = step + 1
+                run.epoch_seconds = clock() - began
+                audience.hear(_stepped(run, epochs, steps))
+                out_of_time = run.seconds + run.epoch_seconds > time_limit_s
+                if team.any(stop() or out_of_time):
+                    inputs.close()
+                    run.save(store)
+                    status: Status = "time" if team.any(out_of_time) else "stopped"
+                    if status == "time":
+                        rate = recipe.learning_rate_at(done, steps, epochs)
+                        run.judge(val, preprocess, rate, on_best=on_best, partial=True)
+                    return _finished(status, run, audience)
+                if clock() - saved > CHECKPOINT_EVERY_S:
+                    run.save(store)
+                    saved = clock()
+
+            rate = recipe.learning_rate_at((run.epoch + 1) * steps - 1, steps, epochs)
+            row = run.judge(val, preprocess, rate, on_best=on_best, stop=stop)
+            run.epoch_seconds = clock() - began
+            if row is None:  # stopped during the evaluation, which a resumed run does again
+                run.save(store)
+                return _finished("stopped", run, audience)
+            run.end_epoch(row)
+            run.save(store)
+            audience.hear(EpochEnded(row, epochs, run.is_best(row), tuple(run.history)))
+            if team.any(stop()):
+                return _finished("stopped", run, audience)
+            if team.any(run.seconds > time_limit_s):
+                return _finished("time", run, audience)
+    return _finished("done" if run.epoch >= epochs else "early", run, audience)
+
+
+def in_own_thread(function: Callable[[], _Result], *, threads: int | None = None) -> _Result:
+    """Call ``function`` in a fresh thread with ``threads`` torch threads and return or raise what it does.
+
+    ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
+    smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off.
+    """
+    outcome: Future[_Result] = Future()
+
+    def work() -> None:
+        previous = torch.get_num_threads()
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # handed to the caller
+            outcome.set_exception(error)
+        finally:
+            torch.set_num_threads(previous)
+
+    worker = threading.Thread(target=work, name="training", daemon=True)
+    worker.start()
+    while worker.is_alive():
+        worker.join(0.2)  # returns to Python now and then, so that signals are handled
+    return outcome.result()
+
+
+@dataclass
+class _Totals:
+    """Sums over the epoch so far; kept on the device, so that a GPU never has to wait for them."""
+
+    values: Tensor  # loss, right answers: float64
+    images: int = 0
+
+    def mean(self) -> tuple[float, float]:
+        """Loss and accuracy."""
+        loss, right = self.values.tolist()
+        return loss / max(1, self.images), right / max(1, self.images)
+
+
+@dataclass
+class _Run:
+    """The moving parts of a training; :meth:`save` and :meth:`restore` say what of it counts."""
+
+    network: MnasNet
+    recipe: Recipe
+    team: Team
+    identity: Mapping[str, Any]
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0  # of the epochs that are over
+    epoch_seconds: float = 0.0
+    micro_batch: int = 0
+    history: list[Row] = field(default_factory=list)
+    best: Row | None = None
+    is_fresh: bool = True
+
+    def __post_init__(self) -> None:
+        self.network = self.network.to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.optimizer = optimizer_for(self.network, self.recipe)
+        self.micro_batch = self.recipe.batch_size
+        self.totals = self._no_totals()
+        self._weight_average = WeightAverage(self.network, self.average)
+        self._parallel: nn.Module | None = None
+        self._was_frozen = False
+        self._precision = _precision_of(self.team.device)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self._precision is torch.float16)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def thaw(self, *, frozen: bool) -> None:
+        """Let everything learn, or only the classifier; a frozen part keeps its batch statistics too."""
+        self.network.train()
+        for name, module in self.network.named_children():
+            learns = not frozen or name in ("classifier", "dropout")
+            module.requires_grad_(learns).train(learns)
+        if self._parallel is None or self._was_frozen != frozen:
+            self._parallel = self.team.parallel(self.network)
+        self._was_frozen = frozen
+
+    def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int) -> None:
+        """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits."""
+        while True:
+            try:
+                loss, right = self._gradients(x, targets, labels, batch_size)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._use_less_memory(error)
+        self._require_number(loss)
+        if self.recipe.clip_norm:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm, foreach=True)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.totals.values += self.team.sum_(torch.stack([loss, right.double()]))
+        self.totals.images += batch_size
+
+    def _gradients(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Backward passes over parts of at most ``micro_batch`` images; the sum of losses and of right answers."""
+        assert self._parallel is not None
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=x.device)
+        right = torch.zeros((), dtype=torch.int64, device=x.device)
+        parts = max(1, -(-len(x) // self.micro_batch))
+        for part, rows in enumerate(torch.arange(len(x)).tensor_split(parts)):
+            chosen = slice(int(rows[0]), int(rows[-1]) + 1)
+            is_last = part == parts - 1
+            with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
+                with torch.autocast(x.device.type, self._precision, enabled=self._precision is not None):
+                    logits = self._parallel(x[chosen])
+                loss = F.cross_entropy(
+                    logits.float(), targets[chosen], label_smoothing=self.recipe.label_smoothing, reduction="sum"
+                )
+                # gradients are averaged over the team, so each process counts for its share of the batch
+                self._scaler.scale(loss * (self.team.size / batch_size)).backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach()
+            right += (logits.detach().argmax(1) == labels[chosen]).sum()
+        self.team.average_buffers(self.network)
+        return loss_sum, right
+
+    def _use_less_memory(self, error: BaseException) -> None:
+        smallest = 2  # batch normalisation cannot work on one image
+        if self.micro_batch <= smallest or self.team.size > 1:
+            raise TrainingError(
+                f"memory does not suffice for {self.micro_batch} images at a time; "
+                f"set a smaller batch_size or input_size ({str(error).splitlines()[0][:120]})"
+            ) from error
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.team.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        self.micro_batch = max(smallest, -(-self.micro_batch // 2))
+        _log.warning(
+            "memory does not suffice for the whole batch; going on with %d images at a time, %d a step as before",
+            self.micro_batch,
+            self.recipe.batch_size,
+        )
+
+    def _require_number(self, loss: Tensor) -> None:
+        if self.team.device.startswith("cuda") and self.step % 20:
+            return  # asking a GPU every time would slow it down
+        if math.isfinite(float(loss)):
+            return
+        rate = self.optimizer.param_groups[0]["lr"]
+        broken = [name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()]
+        cause = f"the weights are not numbers any more ({broken[0]})" if broken else "the scores grew out of range"
+        if self.epoch == 0 and self.step == 0 and broken:
+            cause = f"the weights it started from are not all numbers ({broken[0]})"
+        hint = f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
+        kept = f"; the best model, of epoch {self.best['epoch']}, is kept" if self.best else ""
+        raise TrainingError(
+            f"the loss is not a number in epoch {self.epoch + 1}, step {self.step + 1}: {cause} "
+            f"at learning rate {rate:.3g}; {hint}{kept}"
+        )
+
+    def average_weights(self, decay: float) -> None:
+        """Move the average towards the network."""
+        self._weight_average.update(decay)
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def judge(
+        self,
+        val: Images,
+        preprocess: Preprocess,
+        learning_rate: float,
+        *,
+        on_best: Callable[[Weights, Row], None] | None,
+        stop: Callable[[], bool] = lambda: False,
+        partial: bool = False,
+    ) -> Row | None:
+        """The epoch's row; None when stopped. Announces the averaged weights when they are the best so far.
+
+        With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end.
+        """
+        training_seconds = self.epoch_seconds
+        logits = None if self.team.any(stop()) else predict_logits(self.average, val, preprocess, self.team, stop)
+        if logits is None:
+            return None
+        self._require_finite_scores(logits)
+        train_loss, train_accuracy = self.totals.mean()
+        row = {
+            "epoch": self.epoch + 1,
+            "learning_rate": learning_rate,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "val_loss": float(-log_softmax(logits)[np.arange(len(logits)), val.labels].mean()),
+            "val_accuracy": float((logits.argmax(1) == val.labels).mean()),
+            "images_per_second": round(self.totals.images / max(training_seconds, 1e-9), 1),
+        }
+        if self.best is None or _goodness(row) > _goodness(self.best):
+            if not partial:
+                self.best = row
+            if on_best is not None and self.team.writes:
+                on_best(weights_of(self.average), row)
+        return row
+
+    def _require_finite_scores(self, logits: NDArray[np.float32]) -> None:
+        if not np.isfinite(logits).all():
+            raise TrainingError(
+                f"the network's scores are not numbers after epoch {self.epoch + 1}; "
+                f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
+            )
+
+    def is_best(self, row: Row) -> bool:
+        """Whether this row is the best so far."""
+        return self.best is not None and self.best["epoch"] == row["epoch"]
+
+    def end_epoch(self, row: Row) -> None:
+        """Keep the row and turn to the next epoch."""
+        row["seconds"] = round(self.epoch_seconds, 2)
+        self.history.append(row)
+        self.seconds += self.epoch_seconds
+        self.epoch += 1
+        self.step, self.epoch_seconds = 0, 0.0
+        self.totals = self._no_totals()
+
+    def out_of_patience(self, patience: int) -> bool:
+        """Whether the last ``patience`` epochs brought nothing better."""
+        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
+
+    def _no_totals(self) -> _Totals:
+        return _Totals(torch.zeros(2, dtype=torch.float64, device=self.team.device))
+
+    # -- remembering ---------------------------------------------------------------------------------------------
+
+    def save(self, store: CheckpointStore | None) -> None:
+        """Write everything that the rest of the training depends on."""
+        if store is None or not self.team.writes:
+            return
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        values = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "micro_batch": self.micro_batch,
+            "totals": [*self.totals.values.tolist(), self.totals.images],
+            "history": self.history,
+            "best": self.best,
+            "scaler": self._scaler.state_dict(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+        store.save(Checkpoint(tensors, values))
+
+    def restore(self, store: CheckpointStore | None) -> None:
+        """Go on from the store's checkpoint, if there is one."""
+        data = self.team.share_bytes(store.load() if store is not None and self.team.writes else None)
+        if data is None:
+            return
+        checkpoint = from_bytes(data)
+        values = checkpoint.values
+        self._require_same_training(values)
+        for prefix, module in (("network", self.network), ("average", self.average)):
+            for name, value in module.state_dict().items():
+                value.copy_(checkpoint.tensors[f"{prefix}.{name}"])
+        parameters = dict(self.network.named_parameters())
+        for full_name, tensor in checkpoint.tensors.items():
+            if full_name.startswith("optimizer."):
+                name, _, key = full_name.removeprefix("optimizer.").rpartition(".")
+                parameter = parameters[name]
+                like = parameter if tensor.shape == parameter.shape else tensor
+                self.optimizer.state[parameter][key] = torch.empty_like(like).copy_(tensor)
+        self.epoch, self.step = values["epoch"], values["step"]
+        self.seconds, self.epoch_seconds = values["seconds"], values["epoch_seconds"]
+        self.micro_batch = values["micro_batch"]
+        loss, right, self.totals.images = values["totals"]
+        self.totals.values.copy_(torch.tensor([loss, right], dtype=torch.float64))
+        self.history, self.best = list(values["history"]), values["best"]
+        self._scaler.load_state_dict(values["scaler"]) if values["scaler"] else None
+        self.is_fresh = False
+
+    def _require_same_training(self, values: Mapping[str, Any]) -> None:
+        wanted, found = dict(self.identity), values["identity"]
+        for key in sorted({*wanted, *found}):
+            if wanted.get(key) != found.get(key):
+                raise TrainingError(
+                    f"the checkpoint belongs to another training: {key} was {_short(found.get(key))}, "
+                    f"now it is {_short(wanted.get(key))}; resume with what it was, or start a new run"
+                )
+        for what, was, now in (
+            ("torch", values["torch"], torch.__version__),
+            ("number of threads", values["threads"], torch.get_num_threads()),
+        ):
+            if was != now:
+                _log.warning("the %s was %s and is %s: results may differ in their last digits", what, was, now)
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: MnasNet,
+    images: Images,
+    preprocess: Preprocess,
+    team: Team = Team(),  # noqa: B008  # a frozen value
+    stop: Callable[[], bool] = lambda: False,
+) -> NDArray[np.float32] | None:
+    """Scores of all images, N x classes, from a copy in evaluation mode; None when stopped."""
+    ready = copy.deepcopy(network).eval()
+    merge_batch_norms(ready)
+    ready = ready.to(memory_format=torch.channels_last)
+    count = len(images.labels)
+    own = np.asarray(team.rows_of(count), dtype=np.int64)
+    rows = [torch.zeros(0, network.num_classes, device=team.device)]
+    stopped = False
+    for start in range(0, len(own), EVALUATION_BATCH):
+        stopped = stopped or stop()
+        if stopped:
+            break
+        x = torch.from_numpy(normalise(images.read(own[start : start + EVALUATION_BATCH]), preprocess))
+        rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
+    if team.any(stopped):
+        return None
+    return team.gather_rows(torch.cat(rows), count).cpu().numpy()
+
+
+def checkpoint_digest(store: CheckpointStore) -> str:
+    """A digest of a store's last checkpoint without its times: equal for runs that are equal."""
+    import hashlib
+
+    data = store.load()
+    if data is None:
+        return ""
+    checkpoint = from_bytes(data)
+    history = [{key: row[key] for key in row if key not in TIME_COLUMNS} for row in checkpoint.values["history"]]
+    best = {key: value for key, value in (checkpoint.values["best"] or {}).items() if key not in TIME_COLUMNS}
+    values = {**checkpoint.values, "seconds": 0, "epoch_seconds": 0, "history": history, "best": best}
+    return hashlib.sha256(to_bytes(Checkpoint(checkpoint.tensors, values))).hexdigest()
+
+
+def _batches_of(
+    train: Images, recipe: Recipe, seed: int, epoch: int, balance: Balance, team: Team
+) -> list[NDArray[np.int64]]:
+    return epoch_batches(
+        train.labels, recipe.batch_size, seed=seed, epoch=epoch, balance=balance, smallest=2 * team.size
+    )
+
+
+def _inputs(
+    train: Images,
+    batches: list[NDArray[np.int64]],
+    run: _Run,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    seed: int,
+    prefetch: bool,
+) -> _Steps:
+    """This process's part of each remaining batch: step, input, targets, labels."""
+    team, epoch, classes = run.team, run.epoch, run.network.num_classes
+
+    def prepare(step: int) -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+        batch = batches[step]
+        own = np.asarray(team.rows_of(len(batch)), dtype=np.int64)
+        indices = batch[own]
+        changes = draw_changes(len(batch), recipe, seed=seed, epoch=epoch, step=step).rows(own)
+        labels = torch.from_numpy(train.labels[indices]).to(team.device)
+        x, targets = changed(train.read(indices), labels, changes, recipe, preprocess, classes)
+        return step, (x, targets, labels)
+
+    return _Steps(prepare, range(run.step, len(batches)), ahead=2 if prefetch else 0)
+
+
+class _Steps:
+    """``prepare(step)`` for each step in order, some of them ahead in a thread of its own."""
+
+    def __init__(self, prepare: Callable[[int], Any], steps: range, ahead: int) -> None:
+        self._prepare, self._steps = prepare, iter(steps)
+        self._pool = ThreadPoolExecutor(1, initializer=_match_threads, initargs=(torch.get_num_threads(),))
+        self._pending: deque[Future[Any]] = deque()
+        self._ahead = ahead
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._ahead:
+            return self._prepare(next(self._steps))
+        while len(self._pending) <= self._ahead:
+            step = next(self._steps, None)
+            if step is None:
+                break
+            self._pending.append(self._pool.submit(self._prepare, step))
+        if not self._pending:
+            self.close()
+            raise StopIteration
+        return self._pending.popleft().result()
+
+    def close(self) -> None:
+        """Forget what is not wanted any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _match_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _stepped(run: _Run, epochs: int, steps: int) -> Stepped:
+    on_gpu = run.team.device.startswith("cuda")  # asking a GPU every time would slow it down
+    loss, accuracy = run.totals.mean() if not on_gpu or not run.step % 20 else (math.nan, math.nan)
+    per_step = run.epoch_seconds / run.step
+    return Stepped(
+        epoch=run.epoch,
+        epochs=epochs,
+        step=run.step - 1,
+        steps=steps,
+        loss=loss,
+        accuracy=accuracy,
+        images_per_second=run.totals.images / max(run.epoch_seconds, 1e-9),
+        seconds_left=((epochs - run.epoch) * steps - run.step) * per_step,
+    )
+
+
+def _finished(status: Status, run: _Run, audience: Audience) -> FitResult:
+    result = FitResult(status, tuple(run.history), run.best, run.average)
+    audience.hear(Ended(status, result.reason, result.history))
+    return result
+
+
+def _goodness(row: Row) -> tuple[float, float]:
+    return row["val_accuracy"], -row["val_loss"]
+
+
+@contextlib.contextmanager
+def _own_randomness(device: str) -> Iterator[None]:
+    """Leave torch's global generators as they were found."""
+    with torch.random.fork_rng(devices=[torch.device(device)] if device.startswith("cuda") else []):
+        yield
+
+
+def _seed_dropout(seed: int, epoch: int, step: int, rank: int) -> None:
+    state = np.random.SeedSequence([seed, epoch, step, rank, 3]).generate_state(2)
+    torch.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def _precision_of(device: str) -> torch.dtype | None:
+    """Half precision where it gains: on GPUs. On CPUs bfloat16 was measured slower for these networks."""
+    if not device.startswith("cuda"):
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc"))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
