@@ -64,6 +64,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._loaded_for = None
         self._boxes = None  # of the objects that the last run named; None when it named the whole image
         self._results = []
+        self._ran_with = None  # settings of the last run
         self._stopped = False
         self.beginning = False  # kept by running()
 
@@ -87,7 +88,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
     def run(self):
         self._stopped = False
         self._results, self._boxes = [], None
-        settings = self.get_param_object().settings
+        self._ran_with = settings = self.get_param_object().settings
         with running(self):
             image = input_image(self)
             classifier = self._classifier_for(settings)
@@ -99,13 +100,15 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
                 self._name_image(classifier, image, settings)
         if settings.draw_on_image:
             self.get_output(0).set_image(self._annotated(image, settings))
+        elif self.get_output(0).get_image() is None:  # a file that only our reader can read
+            self.get_output(0).set_image(image)
 
     def get_image_with_graphics(self):
         """The image with its labels: sharp at any size and in any script, which Ikomia's own drawing is not."""
-        image, settings = self.get_output(0).get_image(), self.get_param_object().settings
-        if image is None or settings.draw_on_image:
+        image = self.get_output(0).get_image()
+        if image is None or self._ran_with is None or self._ran_with.draw_on_image:
             return image
-        return self._annotated(image, settings)
+        return self._annotated(image, self._ran_with)
 
     def get_results(self):
         """(class, confidence) pairs of the last run: the most likely classes of the image, or the label of each object.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ikomia.core.task import TaskParam
 
+from mnasnet.errors import SettingsError
 from mnasnet.settings import Settings
 
 
@@ -33,7 +34,11 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
         Ikomia merges what a user sets into all present values, so only a difference says what was meant.
         """
         present = self.get_values()
-        self.replace(self.settings.changed({name: text for name, text in values.items() if text != present.get(name)}))
+        changes = {name: text for name, text in values.items() if text != present.get(name)}
+        try:
+            self.replace(self.settings.changed(changes))
+        except SettingsError as error:
+            raise error.with_traceback(None) from None  # Ikomia prints the trace behind the message
 
     def replace(self, settings: Settings) -> None:
         """Hold other settings of the same kind."""

@@ -61,7 +61,7 @@ def test_the_readmes_parameters_are_those_of_the_task(task):
 
 
 def test_the_readmes_example_parameters_are_accepted(task):
-    for block in re.findall(r"set_parameters\((\{.*?\})\)", README, flags=re.DOTALL):
+    for block in re.findall(r"set_parameters\(\s*(\{.*?\})\s*\)", README, flags=re.DOTALL):
         values = eval(block, {})  # our own README
 
         task.set_parameters(values)

@@ -11,6 +11,7 @@ from PIL import Image
 pytest.importorskip("ikomia")
 
 import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
+from ikomia import core, dataprocess
 from ikomia.dataprocess import workflow as ikomia_workflow
 from ikomia.dataprocess.workflow import Workflow
 
@@ -109,6 +110,19 @@ def test_every_kind_of_file_is_classified(mode, add_infer, classifier, image, tm
     workflow.run_on(path=str(path))
 
     assert task.get_results()[0][0] == classifier.predict([read_image(path)], 1)[0].label
+
+
+def test_a_file_that_ikomia_cannot_read_is_read_by_us(add_infer, classifier, image, tmp_path):
+    path = tmp_path / "misnamed.png"
+    Image.fromarray(image).save(path, format="ICO", sizes=[(128, 85)])
+    workflow = Workflow("misnamed")
+    task = add_infer(workflow, top_k=1)
+
+    workflow.run_on(path=str(path))
+
+    assert task.get_input(0).get_image() is None
+    assert task.get_results()[0][0] == classifier.predict([read_image(path)], 1)[0].label
+    np.testing.assert_array_equal(read_image(path), task.get_output(0).get_image())
 
 
 def test_a_broken_file_ends_in_one_line_with_the_reason(add_infer, tmp_path):
@@ -248,6 +262,15 @@ def test_parameters_can_be_given_with_the_task(model_path, image):
     assert len(task.get_results()) == 2
 
 
+def test_a_wrong_parameter_given_with_the_task_is_told_in_one_line():
+    parameters = {"top_k": "many"}
+
+    with pytest.raises(RuntimeError) as caught:
+        Workflow("params").add_task(name="infer_torchvision_mnasnet", params=parameters, public_hub=False)
+
+    assert "top_k must be a whole number from 1 to 1000, got 'many'" in str(caught.value).splitlines()[0]
+
+
 def test_a_saved_workflow_loads_with_its_parameters(add_infer, image, tmp_path):
     workflow = Workflow("saved")
     add_infer(workflow, top_k=2, confidence_threshold=0.25)
@@ -374,6 +397,30 @@ def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, ima
     assert task.get_results() == [] == table_of(task) == boxes_of(task)
     assert json.loads(task.get_output(4).to_json())["objects"] == []
     np.testing.assert_array_equal(image, task.get_image_with_graphics())
+
+
+def test_the_whole_image_can_be_named_beside_a_detector(add_infer, model_path, classifier, image):
+    workflow, _ = with_detector("10,10,60,60")
+    task = workflow.add_task(name="infer_torchvision_mnasnet", public_hub=False)
+    workflow.connect_tasks(workflow.root(), task)
+    task.set_parameters({"model_weight_file": str(model_path)})
+
+    workflow.run_on(array=image)
+
+    assert table_of(task) == rounded(classifier.predict([image], 5)[0])
+
+
+def test_a_box_drawn_by_hand_is_an_object(add_infer, classifier, image):
+    """STUDIO's user draws on the task's own graphics input."""
+    workflow = Workflow("hand")
+    task = add_infer(workflow)
+    graphics = dataprocess.CGraphicsInput()
+    graphics.set_items([core.CGraphicsRectangle(20.0, 30.0, 80.0, 50.0)])
+    task.set_input(graphics, 1)
+
+    workflow.run_on(array=image)
+
+    assert task.get_results()[0][0] == classifier.predict([image[30:80, 20:100]], 1)[0].label
 
 
 def test_two_classification_tasks_in_a_row_both_see_the_whole_image(add_infer, image):
