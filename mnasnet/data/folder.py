@@ -177,7 +177,7 @@ class _Walk:
         if stray:
             where = f"{relative}/" if relative else "the dataset's folder"
             self.ignored["images outside class folders"] += stray
-noun = "1 image" if stray == 1 else f"{stray} images"
+            noun = "1 image" if stray == 1 else f"{stray} images"
             self.notes.append(f"{noun} directly in {where} left out: the class folder is missing")
         return classes
 
@@ -330,7 +330,7 @@ def _aligned(
         known = set(train) | set(aligned.get("val", ()))
         for name in [name for name in aligned["test"] if name not in known]:
             count = len(aligned["test"].pop(name))
-            notes.append(f"{layout['test']}/{name} is no class of train; {_many(count, 'image')} left out")
+            notes.append(f"{layout['test']}/{name} is no class of train; its {count} images are left out")
     return aligned
 
 
@@ -424,10 +424,6 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 def _joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _listed(names: list[str], most: int = 5) -> str:

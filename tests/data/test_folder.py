@@ -102,10 +102,14 @@ def test_accents_stored_in_two_ways_are_one_class(tmp_path):
 
 
 def test_unknown_classes_of_the_test_folder_are_left_out(tmp_path):
-    dataset = scan(folder_of(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/unknown/2.png"))
+    dataset = scan(
+        folder_of(
+            tmp_path, "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/unknown/2.png", "test/unknown/3.png"
+        )
+    )
 
     assert dataset.test == (Sample("test/a/2.png", "a"),)
-    assert dataset.notes[0] == "test/unknown is no class of train; 1 image is left out"
+    assert dataset.notes[0] == "test/unknown is no class of train; its 2 images are left out"
 
 
 def test_numeric_class_names_are_in_natural_order(tmp_path):
