@@ -26,7 +26,7 @@ SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 
 #: names, in lower case, that editors, systems and file servers leave behind; names with a leading dot count too
 JUNK_NAMES = frozenset(
-    {"__macosx", "__pycache__", "@eadir", "lost+found", "thumbs.db", "desktop.ini", "$recycle.bin"}
+    {"__macosx", "__pycache__", "@eadir", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"}
     | {"system volume information", "icon\r"}
 )
 
@@ -79,6 +79,7 @@ def scan(folder: Path) -> Dataset:
     The first folder level is the class, everything below belongs to it. Nothing is opened except files without a
     telling name, nothing is written. Raises DataError where no classifier could be trained, with the reason.
     """
+    folder = Path(folder).expanduser()  # workflows carry paths as text that no shell has looked at
     _require_folder(folder)
     walk = _Walk(folder)
     layout = _layout(walk)

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -255,6 +256,24 @@ def test_images_decoded_by_the_check_are_not_decoded_again(folder, monkeypatch):
 
     assert report.errors == ()
     assert images[0].shape == (32, 42, 3)
+
+
+def test_what_a_filled_cache_found_unreadable_has_the_same_reason_in_the_report(folder):
+    (folder / "train/red/000.jpg").write_bytes(b"")
+    parts = split(scan(folder))
+    images = DecodedImages([folder / sample.path for sample in parts.train], 32, 10**7)
+    images.fill()
+
+    assert examine(scan(folder), parts, decoded={"train": images}) == report_of(folder)
+
+
+def test_photos_of_a_format_that_needs_a_package_name_it(folder):
+    (folder / "train/red/phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+
+    file = report_of(folder).unreadable["train"][0]
+
+    assert file.path == "train/red/phone.HEIC"
+    assert "pillow-heif" in file.reason or find_spec("pillow_heif")
 
 
 def test_the_dataset_is_never_written_to(folder, tmp_path):

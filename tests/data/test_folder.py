@@ -267,3 +267,11 @@ def test_each_folder_is_opened_a_fixed_number_of_times(tmp_path, monkeypatch):
 
     class_folders = [path for path in opened if path.count("/") == str(tmp_path).count("/") + 2]
     assert len(class_folders) == len(set(class_folders)) == 6
+
+
+def test_a_path_that_starts_with_the_home_sign_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    folder_of(tmp_path, "data/a/1.png", "data/b/1.png")
+
+    assert scan(Path("~/data")).folder == tmp_path / "data"
