@@ -374,12 +374,12 @@ def _unrecognised(
 
     nearest = min(_TEMPLATES, key=distance)
     names = expected_shapes(nearest, 1)
-    if distance(nearest) <= len(names) // 3:
-        missing = [name for name in names if name not in weights]
-        extra = [name for name in weights if name not in names]
+    missing = [name for name in names if name not in weights]
+    extra = [name for name in weights if name not in names]
+    is_damaged = 0 < len(missing) <= len(names) // 3 and not any(name.startswith("blocks.") for name in extra)
+    if is_damaged:
         parts = [_some(what, found) for what, found in (("missing", missing), ("unknown", extra)) if found]
-        if parts:
-            return f"{origin} looks like {nearest.name}, but {'; '.join(parts)}; copy or export the file again"
+        return f"{origin} looks like {nearest.name}, but {'; '.join(parts)}; copy or export the file again"
     return (
         f"{origin} has {layout} names but no published MnasNet's blocks (A1, B1, small), and shapes do not show "
         "strides and skips; give the model file that the search or training wrote"

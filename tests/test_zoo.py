@@ -1,0 +1,247 @@
+"""One function opens every model, with its class names, or says in one sentence why not."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+
+from mnasnet import modelfile, zoo
+from mnasnet.errors import DownloadError, SpecError, WeightsError
+from mnasnet.network import download
+from mnasnet.network.download import PUBLISHED, sha256_of
+from mnasnet.preprocess import Preprocess
+from mnasnet.presets import PRESETS
+from mnasnet.testing import TINY, random_model
+from mnasnet.zoo import imagenet_class_names, open_model, read_class_file
+
+
+@pytest.fixture
+def ikomia_folder(tmp_path):
+    """What Ikomia's MnasNet task leaves behind: a state dict and classes.txt, here with Windows line ends."""
+    network = torchvision.models.mnasnet1_0(num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "mnasnet.pth")
+    (tmp_path / "classes.txt").write_bytes(b"cat\r\ndog\r\nship\r\n")
+    return tmp_path
+
+
+@pytest.fixture
+def model_path(tmp_path):
+    path = tmp_path / "pets.safetensors"
+    modelfile.save(random_model(class_names=("cat", "dog", "ship")), path)
+    return path
+
+
+def class_file(tmp_path, text):
+    path = tmp_path / "x.txt"
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """The user's cache with weights of the published names, made here: the table's sums are set to theirs."""
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    for name, network in (
+        ("mnasnet0_75", torchvision.models.mnasnet0_75()),
+        ("mnasnet_small", timm.create_model("mnasnet_small")),
+    ):
+        path = tmp_path / "weights" / PUBLISHED[name].file_name
+        torch.save(network.state_dict(), path)
+        monkeypatch.setitem(download.PUBLISHED, name, replace(PUBLISHED[name], sha256_prefix=sha256_of(path)[:8]))
+    return tmp_path / "weights"
+
+
+def test_an_old_ikomia_folder_opens_with_its_class_names(ikomia_folder):
+    model = open_model(ikomia_folder / "mnasnet.pth")
+
+    assert model.class_names == ("cat", "dog", "ship")
+    assert model.architecture == PRESETS["mnasnet1_0"] and model.name == "mnasnet"
+    # Ikomia's task validates on the short side resized to the input size, then cropped
+    assert model.preprocess == Preprocess(224, 224)
+
+
+def test_a_model_file_opens_as_it_was_saved(model_path):
+    model = open_model(str(model_path))
+
+    assert model.fingerprint == modelfile.load(model_path).fingerprint
+    assert model.class_names == ("cat", "dog", "ship")
+
+
+def test_a_stray_classes_file_beside_a_model_file_changes_nothing(model_path):
+    (model_path.parent / "classes.txt").write_text("a\nb\nc\n")
+
+    assert open_model(model_path).class_names == ("cat", "dog", "ship")
+
+
+def test_published_weights_come_with_imagenet_names_and_their_own_recipe(published):
+    model = open_model("mnasnet0_75")
+
+    assert (len(model.class_names), model.class_names[281], model.class_names[0]) == (1000, "tabby", "tench")
+    assert model.preprocess == Preprocess(224, 232)
+    assert model.metrics == {"imagenet_top1_percent": 71.18, "imagenet_top5_percent": 90.496}
+    assert modelfile.network_of(model).num_classes == 1000
+
+
+def test_timm_s_published_weights_are_resized_bicubically(published):
+    assert open_model("mnasnet_small").preprocess == Preprocess(224, 256, interpolation="bicubic")
+
+
+def test_published_weights_open_without_torch_from_the_second_time_on(published):
+    first = open_model("mnasnet_small")
+    prefix = download.PUBLISHED["mnasnet_small"].sha256_prefix
+    code = (
+        "import sys; from dataclasses import replace; from mnasnet.network.download import PUBLISHED;"
+        f"PUBLISHED['mnasnet_small'] = replace(PUBLISHED['mnasnet_small'], sha256_prefix={prefix!r});"
+        "from mnasnet.zoo import open_model; print(open_model('mnasnet_small').fingerprint, 'torch' in sys.modules)"
+    )
+
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert child.stdout.split() == [first.fingerprint, "False"]
+
+
+def test_a_damaged_conversion_is_made_again(published):
+    first = open_model("mnasnet_small")
+    converted = (published / PUBLISHED["mnasnet_small"].file_name).with_suffix(".safetensors")
+    converted.write_bytes(converted.read_bytes()[:200_000])
+
+    assert open_model("mnasnet_small").fingerprint == first.fingerprint
+    assert modelfile.load(converted).fingerprint == first.fingerprint
+
+
+def test_a_published_file_under_another_name_keeps_its_recipe(published, tmp_path):
+    file = tmp_path / "downloaded (1).pth"
+    file.write_bytes((published / PUBLISHED["mnasnet0_75"].file_name).read_bytes())
+
+    model = open_model(file)
+
+    assert (model.name, model.preprocess.resize) == ("mnasnet0_75", 232)
+
+
+def test_an_imagenet_file_of_somebody_gets_imagenet_names(tmp_path):
+    torch.save(torchvision.models.mnasnet0_5().state_dict(), tmp_path / "w.pth")
+
+    assert open_model(tmp_path / "w.pth").class_names == imagenet_class_names()
+
+
+def test_without_network_published_weights_point_to_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path))
+
+    with pytest.raises(DownloadError, match="semnasnet_100: Connection refused; .* bundled model photos10"):
+        open_model("semnasnet_100", base_url="http://127.0.0.1:9", progress=lambda done, total: None)
+
+
+def test_a_network_nobody_trained_lists_those_with_weights():
+    with pytest.raises(WeightsError, match="mnasnet_140 has no published weights; published are mnasnet0_5, "):
+        open_model("mnasnet_140")
+
+
+def test_a_name_of_nothing_suggests_near_ones():
+    with pytest.raises(WeightsError, match=r"no model and no file is called 'mnasnet1\.0'; did you mean mnasnet1_0, "):
+        open_model("mnasnet1.0")
+    with pytest.raises(WeightsError, match=r"there is no file none\.pth"):
+        open_model("none.pth")
+
+
+def test_another_network_than_the_expected_one_is_named(ikomia_folder, model_path):
+    with pytest.raises(WeightsError, match=r"mnasnet\.pth is mnasnet1_0, you asked mnasnet0_5; ask for mnasnet1_0"):
+        open_model(ikomia_folder / "mnasnet.pth", expected="mnasnet0_5")
+    with pytest.raises(WeightsError, match=r"pets\.safetensors is tiny, you asked mnasnet0_5"):
+        open_model(model_path, expected="mnasnet0_5")
+    with pytest.raises(SpecError, match="no network is called 'mnasnet9'"):
+        open_model(model_path, expected="mnasnet9")
+
+
+def test_a_searched_network_without_header_opens_with_its_architecture(tmp_path):
+    from safetensors.numpy import save_file
+
+    model = random_model(TINY)
+    save_file(dict(model.weights), tmp_path / "searched.safetensors")
+    (tmp_path / "class_names.txt").write_text("a\nb\nc\n")
+
+    opened = open_model(tmp_path / "searched.safetensors", expected=TINY)
+
+    assert opened.architecture == TINY and opened.class_names == ("a", "b", "c")
+    assert np.array_equal(opened.weights["classifier.weight"], model.weights["classifier.weight"])
+
+
+def test_weights_without_names_say_where_to_put_them(ikomia_folder):
+    (ikomia_folder / "classes.txt").unlink()
+
+    with pytest.raises(WeightsError, match=r"has 3 classes but no names; put classes\.txt beside it or set class_file"):
+        open_model(ikomia_folder / "mnasnet.pth")
+
+
+def test_a_class_file_of_another_length_is_refused(ikomia_folder, model_path, tmp_path):
+    names = class_file(tmp_path, "a\nb\nc\nd\n")
+
+    with pytest.raises(WeightsError, match=r"mnasnet\.pth has 3 classes, class file .*x\.txt has 4"):
+        open_model(ikomia_folder / "mnasnet.pth", class_file=names)
+    with pytest.raises(WeightsError) as caught:
+        open_model(model_path, class_file=names)
+    assert "weights have 3 classes, class file 4 (" in str(caught.value)
+    assert "Names in weights: cat, dog, ship. To use them set class_file=''" in str(caught.value)
+
+
+def test_a_class_file_may_translate_but_not_reorder(model_path, tmp_path):
+    assert open_model(model_path, class_file=class_file(tmp_path, "chat\nchien\nnavire\n")).class_names[0] == "chat"
+
+    with pytest.raises(WeightsError, match="in another order, which would mislabel every image"):
+        open_model(model_path, class_file=class_file(tmp_path, "dog\ncat\nship\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfcat\r\n\r\n  caf\xc3\xa9 & co \r\n", "cat\n\n\ncafé & co".encode(), b"cat\rcaf\xc3\xa9 & co\r"],
+    ids=["mark and Windows", "blank lines", "old Mac"],
+)
+def test_class_files_of_all_editors_are_read(tmp_path, content):
+    (tmp_path / "classes.txt").write_bytes(content)
+
+    assert read_class_file(tmp_path / "classes.txt") == ("cat", "café & co")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cat\n\ndog\ncat\n", "has 'cat' on lines 1 and 4; each class needs a name of its own"),
+        (b"\n  \n", "has no names; write one class name a line"),
+        ("café".encode("latin-1"), r"must be UTF-8 text \(.* at byte 3\)"),
+    ],
+)
+def test_a_class_file_that_cannot_be_used_says_why(tmp_path, content, message):
+    (tmp_path / "classes.txt").write_bytes(content)
+
+    with pytest.raises(WeightsError, match=message):
+        read_class_file(tmp_path / "classes.txt")
+
+
+def test_a_missing_class_file_is_named(model_path):
+    with pytest.raises(WeightsError, match=r"cannot read class file .*none\.txt: No such file"):
+        open_model(model_path, class_file=model_path.with_name("none.txt"))
+
+
+def test_imagenet_s_own_list_may_hold_its_two_double_names(tmp_path):
+    path = class_file(tmp_path, "\n".join(imagenet_class_names()))
+
+    assert read_class_file(path) == imagenet_class_names()
+
+
+def test_the_model_that_needs_no_download_is_the_bundled_one():
+    model = open_model("auto")
+
+    assert model.name == "photos10" and len(model.class_names) == 10
+    assert model.fingerprint == open_model("photos10").fingerprint
+
+
+def test_an_installation_without_its_bundled_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(zoo.BUNDLED, "photos10", tmp_path / "photos10.safetensors")
+
+    with pytest.raises(WeightsError, match="this installation lacks its bundled model"):
+        open_model()
