@@ -29,16 +29,20 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
         return {**self.settings.to_text(), **dict.fromkeys(self.settings.old_names(), "")}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Take over what differs from the present values; raises SettingsError and changes nothing when one is wrong.
-
-        Ikomia merges what a user sets into all present values, so only a difference says what was meant.
-        """
-        present = self.get_values()
-        changes = {name: text for name, text in values.items() if text != present.get(name)}
+        """Take over what differs from the present values; raises SettingsError and changes nothing when one is wrong."""
         try:
-            self.replace(self.settings.changed(changes))
+            self.replace(self.changed(values))
         except SettingsError as error:
             raise error.with_traceback(None) from None  # Ikomia prints the trace behind the message
+
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """The settings with ``values``, of which only what differs from the present ones counts.
+
+        Ikomia merges what a user sets into all present values, and its ``ik`` classes pass every parameter; only a
+        difference says what was meant.
+        """
+        present = self.get_values()
+        return self.settings.changed({name: value for name, value in values.items() if str(value) != present.get(name)})
 
     def replace(self, settings: Settings) -> None:
         """Hold other settings of the same kind."""
@@ -52,4 +56,4 @@ def workflow_text(param: SettingsParam, values: Mapping[str, Any]) -> dict[str, 
     A task calls this in its own ``set_parameters``, because Ikomia refuses typed values with a C++ message and drops
     unknown names in silence. Raises SettingsError that names the valid ones.
     """
-    return param.settings.changed(values).to_text()
+    return param.changed(values).to_text()

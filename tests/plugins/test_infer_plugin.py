@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -167,6 +168,21 @@ def test_a_reload_of_all_plugins_leaves_the_task_working(tmp_path):
     )
 
     assert "classes 3" in output
+
+
+def test_ikomias_completion_class_is_valid_python_and_takes_old_names(task):
+    """What Ikomia writes into its own package for ``from ikomia.utils import ik``."""
+    from ikomia.utils.autocomplete import AutoComplete
+
+    written = io.StringIO()
+    unregistered = AutoComplete.__new__(AutoComplete)  # its constructor would rewrite Ikomia's package from then on
+    unregistered._write_auto_complete(written, task=task, local=True)
+    namespace = {"ik_registry": ik_registry}
+    exec(written.getvalue(), namespace)
+
+    created = namespace[NAME](model_path="net.pth", top_k="2")
+
+    assert created.get_param_object().settings == InferSettings(model_weight_file="net.pth", top_k=2)
 
 
 # ------------------------------------------------------------------ HUB CI

@@ -68,3 +68,10 @@ def test_workflow_text_is_complete_and_checked(param):
     assert workflow_text(param, {"top_k": 2, "cuda": False}) == InferSettings(top_k=2, device="cpu").to_text()
     with pytest.raises(SettingsError, match="unknown parameter 'nope'"):
         workflow_text(param, {"nope": 1})
+
+
+def test_an_old_name_beside_all_other_present_values_counts(param):
+    """Ikomia's ``ik`` classes pass every parameter, most of them at their defaults."""
+    everything = {**param.get_values(), "model_path": "net.pth"}
+
+    assert workflow_text(param, everything) == InferSettings(model_weight_file="net.pth").to_text()
