@@ -39,3 +39,7 @@ class LatencyError(MnasNetError, RuntimeError):
 
 class TrainingError(MnasNetError, RuntimeError):
     """A training that cannot go on; the text gives the cause."""
+
+
+class SearchError(MnasNetError, RuntimeError):
+    """A search that has no answer or cannot go on; the text gives the cause and the nearest result."""

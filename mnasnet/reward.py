@@ -1,0 +1,106 @@
+"""What a search maximises: accuracy traded against cost, as pure functions of numbers.
+
+Accuracy lies in 0 to 1; cost and target share any unit (milliseconds, multiply-adds, bytes).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from mnasnet.errors import SettingsError
+
+RewardForm = Literal["hard", "soft", "absolute", "product"]
+
+# alpha = beta = -0.07: doubling the latency buys about 5 % relative accuracy (arXiv 1807.11626, section 3).
+SOFT_EXPONENT = -0.07
+# The absolute form's slope in TuNAS (google-research/tunas, mobile_architecture_search.py).
+ABSOLUTE_SLOPE = -0.10
+
+
+def product_reward(accuracy: float, cost: float, target: float, *, alpha: float, beta: float) -> float:
+    """accuracy x (cost / target)^w, w = alpha up to the target and beta above (eqs. 2 and 3 of arXiv 1807.11626).
+
+    With alpha = beta the target only scales the reward: which network is best does not depend on it.
+    """
+    _require(accuracy, cost, target)
+    exponent = alpha if cost <= target else beta
+    return float(accuracy * (cost / target) ** exponent)
+
+
+def hard_reward(accuracy: float, cost: float, target: float) -> float:
+    """The accuracy up to the target, scaled by target / cost above it: alpha = 0, beta = -1."""
+    return product_reward(accuracy, cost, target, alpha=0.0, beta=-1.0)
+
+
+def soft_reward(accuracy: float, cost: float, target: float) -> float:
+    """A fixed exchange of accuracy for cost, alpha = beta = -0.07; it does not steer towards the target."""
+    return product_reward(accuracy, cost, target, alpha=SOFT_EXPONENT, beta=SOFT_EXPONENT)
+
+
+def absolute_reward(accuracy: float, cost: float, target: float, *, slope: float = ABSOLUTE_SLOPE) -> float:
+    """accuracy + slope x |cost / target - 1| (eq. 2 of arXiv 2008.06120): steers to the target from both sides."""
+    _require(accuracy, cost, target)
+    return float(accuracy + slope * abs(cost / target - 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A form with its numbers: call it with accuracy and cost.
+
+    ``alpha`` and ``beta`` are the exponents of the form ``product``; ``slope`` that of ``absolute``. The
+    other forms are the paper's and need neither.
+    """
+
+    target: float
+    form: RewardForm = "hard"
+    alpha: float = 0.0
+    beta: float = -1.0
+    slope: float = ABSOLUTE_SLOPE
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(RewardForm):
+            raise SettingsError(f"the reward must be one of {', '.join(get_args(RewardForm))}, got {self.form!r}")
+        if not (math.isfinite(self.target) and self.target > 0):
+            raise SettingsError(f"the target must be a number above 0 in the unit of the cost, got {self.target!r}")
+        for name in ("alpha", "beta", "slope"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) <= 0):
+                raise SettingsError(
+                    f"{name} must be 0 or negative, so that cost is a loss, got {getattr(self, name)!r}"
+                )
+
+    def __call__(self, accuracy: float, cost: float) -> float:
+        """The reward of a network; raises SettingsError for an accuracy or a cost that cannot be."""
+        if self.form == "absolute":
+            return absolute_reward(accuracy, cost, self.target, slope=self.slope)
+        alpha, beta = _EXPONENTS.get(self.form, (self.alpha, self.beta))
+        return product_reward(accuracy, cost, self.target, alpha=alpha, beta=beta)
+
+    @property
+    def ignores_target(self) -> bool:
+        """Whether the best network is the same for every target, as with the soft form."""
+        return self.form == "soft" or (self.form == "product" and self.alpha == self.beta)
+
+    def explain(self) -> str:
+        """One sentence for the user on what this form does with the target."""
+        if self.ignores_target:
+            return (
+                "this reward fixes how much accuracy a slower network must gain and ignores the target: the same "
+                "network wins for every target; use the hard form to meet a target"
+            )
+        if self.form == "absolute":
+            return "this reward pulls the cost to the target from both sides: a cheaper network also loses"
+        return "this reward leaves networks within the target alone and marks down those above it"
+
+
+_EXPONENTS: dict[str, tuple[float, float]] = {"hard": (0.0, -1.0), "soft": (SOFT_EXPONENT, SOFT_EXPONENT)}
+
+
+def _require(accuracy: float, cost: float, target: float) -> None:
+    if not 0.0 <= accuracy <= 1.0:
+        raise SettingsError(f"accuracy must lie in 0 to 1, got {accuracy!r}")
+    if not (math.isfinite(cost) and cost > 0):
+        raise SettingsError(f"cost must be a number above 0, got {cost!r}")
+    if not (math.isfinite(target) and target > 0):
+        raise SettingsError(f"target must be a number above 0, got {target!r}")

@@ -1,0 +1,1 @@
+"""Platform-aware architecture search: problems, samplers and studies. Optuna is imported only below here."""

@@ -1,0 +1,140 @@
+"""The paper's controller (arXiv 1807.11626, section 4.2): a recurrent network that emits the choices one token
+at a time, trained with PPO (arXiv 1707.06347) on the reward, batch by batch. It is an Optuna sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.search.history import (
+    Categories,
+    History,
+    draw_independently,
+    generator,
+    indices_of,
+    outcome_of,
+    params_at,
+    shared_categories,
+    split_categories,
+)
+
+if TYPE_CHECKING:
+    from mnasnet.search.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """The numbers of the controller; the paper states none of them, so each has another source."""
+
+    hidden: int = 64
+    learning_rate: float = 1e-3
+    batch: int = 10
+    epochs: int = 4
+    clip: float = 0.2
+    entropy: float = 0.05
+    baseline_decay: float = 0.95
+    max_gradient: float = 1.0
+
+
+class ControllerSampler(optuna.samplers.BaseSampler):
+    """Draws each trial from a policy that is a pure fold over the finished trials, batch by batch.
+
+    Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
+    with the same policy. A trial above a limit, which was never judged, counts as worse than the worst.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        categories: Categories | None = None,
+        settings: ControllerSettings | None = None,
+    ) -> None:
+        self._seed = seed
+        self._given = categories
+        self._settings = settings or ControllerSettings()
+        self._history = History()
+        self._learner: _Learner | None = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The given choices, or the categorical parameters that the study's trials share."""
+        self._raise_error_if_multi_objective(study)
+        return dict(shared_categories(study) if self._given is None else self._given)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One sequence of tokens drawn from the policy."""
+        self._raise_error_if_multi_objective(study)
+        categories, others = split_categories(search_space)
+        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
+        if not categories:
+            return params
+        policy = self._learn(study, categories)
+        uniform = generator(self._seed, trial).random(len(categories))
+        return params | params_at(policy.sample(uniform), categories)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """An even draw: the controller handles the categorical parameters of the whole trial at once."""
+        self._raise_error_if_multi_objective(study)
+        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+    def _learn(self, study: optuna.Study, categories: Categories) -> Policy:
+        new, restarted = self._history.update(study)
+        if restarted or self._learner is None or self._learner.categories != categories:
+            sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+            self._learner = _Learner(categories, sign, self._seed, self._settings)
+            new = self._history.trials
+        self._learner.add(new)
+        return self._learner.policy
+
+
+class _Learner:
+    """The policy and the finished trials that wait for a full batch."""
+
+    def __init__(self, categories: Categories, sign: float, seed: int, settings: ControllerSettings) -> None:
+        from mnasnet.search.policy import Policy  # torch starts here, not with the table of samplers
+
+        self.categories = categories
+        self.policy = Policy([len(found.choices) for found in categories.values()], seed, settings)
+        self._sign = sign
+        self._batch = settings.batch
+        self._waiting: list[tuple[tuple[int, ...], float]] = []
+        self._worst: float | None = None
+
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in finished trials; whenever a batch is full the policy is updated."""
+        for trial in trials:
+            indices = indices_of(trial, self.categories)
+            reward = self._reward(trial)
+            if indices is None or reward is None:
+                continue
+            self._waiting.append((indices, reward))
+            if len(self._waiting) == self._batch:
+                tokens: NDArray[np.int64] = np.asarray([indices for indices, _ in self._waiting])
+                self.policy.update(tokens, np.asarray([reward for _, reward in self._waiting]))
+                self._waiting.clear()
+
+    def _reward(self, trial: FrozenTrial) -> float | None:
+        if trial.state == TrialState.COMPLETE and trial.values:
+            reward = self._sign * trial.values[0]
+            if not np.isfinite(reward):
+                return None
+            self._worst = reward if self._worst is None else min(self._worst, reward)
+            return reward
+        outcome = outcome_of(trial)
+        if outcome.get("state") != "infeasible":
+            return None
+        worst = self._worst or 0.0
+        return worst - 0.1 * abs(worst) * min(1.0, max(outcome.get("excess", {"": 1.0}).values()))

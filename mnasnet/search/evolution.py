@@ -1,0 +1,121 @@
+"""Regularized evolution with ageing (Real et al., arXiv 1802.01548, algorithm 1) as an Optuna sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.search.foresight import Foresight
+from mnasnet.search.history import (
+    Categories,
+    History,
+    draw_independently,
+    draw_indices,
+    generator,
+    indices_of,
+    is_copy,
+    params_at,
+    shared_categories,
+    split_categories,
+)
+
+
+class EvolutionSampler(optuna.samplers.BaseSampler):
+    """The best of a random sample of the youngest ``population`` trials has a child that differs in one choice.
+
+    The population is the last ``population`` finished trials: the oldest dies, not the worst. Its random
+    numbers depend only on seed and trial number, and it keeps no state that the storage does not have.
+    With ``foresight`` children known to exceed a limit are drawn again, and so are children seen before.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        categories: Categories | None = None,
+        foresight: Foresight | None = None,
+        population: int = 50,
+        sample: int = 10,
+        attempts: int = 200,
+    ) -> None:
+        self._seed = seed
+        self._categories = categories
+        self._foresight = foresight
+        self._population = population
+        self._sample = sample
+        self._attempts = attempts
+        self._history = History()
+        self._seen: set[tuple[int, ...]] = set()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The given choices, or the categorical parameters that the study's trials share."""
+        self._raise_error_if_multi_objective(study)
+        return dict(shared_categories(study) if self._categories is None else self._categories)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A child of the population, or a random point while it is not yet full."""
+        self._raise_error_if_multi_objective(study)
+        categories, others = split_categories(search_space)
+        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
+        if not categories:
+            return params
+        return params | params_at(self._propose(study, trial, categories), categories)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """An even draw: evolution handles the categorical parameters of the whole trial at once."""
+        self._raise_error_if_multi_objective(study)
+        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+    def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> tuple[int, ...]:
+        new, restarted = self._history.update(study)
+        if restarted:
+            self._seen.clear()
+        self._seen.update(found for found in (indices_of(done, categories) for done in new) if found is not None)
+        rng = generator(self._seed, trial)
+        population = self._living(study, categories)
+        child: tuple[int, ...] = ()
+        for _ in range(self._attempts):
+            if len(population) < self._population:
+                child = draw_indices(categories, rng)
+            else:
+                child = _mutate(_tournament(population, self._sample, rng), categories, rng)
+            if child not in self._seen and (self._foresight is None or self._foresight.meets_limits(child)):
+                break
+        return child
+
+    def _living(self, study: optuna.Study, categories: Categories) -> list[tuple[float, tuple[int, ...]]]:
+        sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
+        living: list[tuple[float, tuple[int, ...]]] = []
+        for trial in reversed(self._history.trials):
+            indices = indices_of(trial, categories)
+            if trial.state == TrialState.COMPLETE and indices is not None and not is_copy(trial):
+                living.append((sign * trial.values[0], indices))
+                if len(living) == self._population:
+                    break
+        return living
+
+
+def _tournament(
+    population: list[tuple[float, tuple[int, ...]]], sample: int, rng: np.random.Generator
+) -> tuple[int, ...]:
+    entrants = rng.choice(len(population), size=min(sample, len(population)), replace=False)
+    return max((population[i] for i in entrants), key=lambda entrant: entrant[0])[1]
+
+
+def _mutate(parent: tuple[int, ...], categories: Categories, rng: np.random.Generator) -> tuple[int, ...]:
+    """``parent`` with one choice, drawn evenly, set to another option."""
+    open_places = [i for i, found in enumerate(categories.values()) if len(found.choices) > 1]
+    if not open_places:
+        return parent
+    place = open_places[int(rng.integers(len(open_places)))]
+    count = len(list(categories.values())[place].choices)
+    other = (parent[place] + 1 + int(rng.integers(count - 1))) % count
+    return (*parent[:place], other, *parent[place + 1 :])

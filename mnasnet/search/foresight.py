@@ -1,0 +1,35 @@
+"""What is known of a network before it is trained: its estimated costs, and so whether it meets the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mnasnet.search.problem import SearchProblem
+
+MAX_REMEMBERED = 100_000  # about 50 MB
+
+
+@dataclass
+class Foresight:
+    """The estimates of a problem, remembered by choices; costs without an estimate stay unknown."""
+
+    problem: SearchProblem
+    _known: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict, repr=False)
+
+    def costs(self, indices: tuple[int, ...]) -> Mapping[str, float]:
+        """The estimated costs by name of the network at ``indices``, the place of each option."""
+        costs = self._known.get(indices)
+        if costs is None:
+            candidate = self.problem.space.candidate_at(indices)
+            costs = {name: float(meter.measure(candidate)) for name, meter in self.problem.estimates.items()}
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[indices] = costs
+        return costs
+
+    def meets_limits(self, indices: tuple[int, ...]) -> bool:
+        """False only when an estimate lies above its limit."""
+        if not self.problem.estimates or not self.problem.limits:
+            return True
+        return all(excess <= 0.0 for excess in self.problem.excess(self.costs(indices)).values())

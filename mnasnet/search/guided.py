@@ -1,0 +1,342 @@
+"""The guided search: costs are known before training, accuracies are predicted with doubt, the best guess is next.
+
+Each trial draws one function out of those that the finished trials still allow (Thompson sampling) and takes
+the network that it holds best among a few generations bred from the best networks so far, counting only
+networks that meet the limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.search.foresight import Foresight
+from mnasnet.search.history import (
+    Categories,
+    History,
+    categories_of,
+    draw_independently,
+    draw_indices,
+    generator,
+    indices_of,
+    is_copy,
+    outcome_of,
+    params_at,
+    shared_categories,
+    split_categories,
+)
+from mnasnet.search.problem import SearchProblem
+from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
+
+Score = Callable[[Points], Reals]
+
+INITIAL = 16  # random networks before the first prediction
+DOUBT = 0.5  # of the posterior's own spread; 1 explores more than a few hundred evaluations repay
+GROWTH = 1.25  # the predictor's scales are chosen anew when the finished trials have grown by this factor
+GENERATIONS, CHILDREN, PARENTS = 5, 60, 25
+ELITE, RANDOM_OLD, RANDOM_NEW = 10, 5, 5
+_OUT_OF_LIMITS = -1e6  # below any reward
+_MIN_COSTS = 8  # measured costs before they are predicted
+
+
+class GuidedSampler(optuna.samplers.BaseSampler):
+    """Predicts accuracy from the finished trials and proposes what could be best, one trial at a time.
+
+    With a ``problem`` it knows the limits, the reward or the objectives and, where there are estimates, every
+    cost; costs without an estimate are predicted from measured ones. Without a problem it is a sampler for the
+    categorical parameters of any single-objective study. All it knows is a function of the finished trials
+    and ``seed``.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, problem: SearchProblem | None = None, categories: Categories | None = None
+    ) -> None:
+        self._seed = seed
+        self._problem = problem
+        self._given = categories_of(problem.space) if problem is not None else categories
+        self._foresight = Foresight(problem) if problem is not None else None
+        self._history = History()
+        self._knowledge: _Knowledge | None = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The problem's choices, or the categorical parameters that the study's trials share."""
+        self._require_single_objective(study)
+        return dict(shared_categories(study) if self._given is None else self._given)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The network that a draw of the predictor holds best; a random one within the limits at first."""
+        self._require_single_objective(study)
+        categories, others = split_categories(search_space)
+        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
+        if not categories:
+            return params
+        knowledge = self._learn(study, categories)
+        rng = generator(self._seed, trial)
+        return params | params_at(_propose(knowledge, self._foresight, rng), categories)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """An even draw: the guided search handles the categorical parameters of the whole trial at once."""
+        self._require_single_objective(study)
+        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+    def _require_single_objective(self, study: optuna.Study) -> None:
+        if self._problem is None or len(study.directions) != len(self._problem.directions):
+            self._raise_error_if_multi_objective(study)
+
+    def _learn(self, study: optuna.Study, categories: Categories) -> _Knowledge:
+        new, restarted = self._history.update(study)
+        if restarted or self._knowledge is None or self._knowledge.categories != categories:
+            self._knowledge = _Knowledge(categories, self._problem, study.direction if self._problem is None else None)
+            new = self._history.trials
+        for trial in new:
+            self._knowledge.add(trial)
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self._knowledge.in_work = {found for found in (indices_of(t, categories) for t in running) if found is not None}
+        return self._knowledge
+
+
+class _Knowledge:
+    """What the finished trials say, in the order in which they finished."""
+
+    def __init__(self, categories: Categories, problem: SearchProblem | None, direction: StudyDirection | None) -> None:
+        self.categories = categories
+        self.counts = np.asarray([len(found.choices) for found in categories.values()])
+        self.problem = problem
+        self.in_work: set[tuple[int, ...]] = set()
+        self.seen: set[tuple[int, ...]] = set()
+        self.points: list[tuple[int, ...]] = []  # judged
+        self.values: list[float] = []  # accuracy, or the study's value with its sign
+        self.merits: list[tuple[float, ...]] = []  # reward, or accuracy and objectives
+        self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
+        self._accuracy = _Predictor(categories, ERROR_SCALES if problem is not None else (None,), INITIAL)
+        self._cost_points: list[tuple[int, ...]] = []
+        self._costs: dict[str, list[float]] = {}
+        self._cost_predictors: dict[str, _Predictor] = {}
+
+    def add(self, trial: FrozenTrial) -> None:
+        indices = indices_of(trial, self.categories)
+        if indices is None:
+            return
+        self.seen.add(indices)
+        if is_copy(trial):
+            return
+        outcome = outcome_of(trial)
+        if outcome.get("costs"):
+            self._cost_points.append(indices)
+            for name, cost in outcome["costs"].items():
+                self._costs.setdefault(name, []).append(cost)
+        if trial.state != TrialState.COMPLETE or not trial.values:
+            return
+        value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
+        if np.isfinite(value):
+            self.points.append(indices)
+            self.values.append(value)
+            self.merits.append((value,) if self.problem is None else tuple(trial.values))
+
+    def accuracy(self) -> Surrogate:
+        return self._accuracy.at(self.points, self.values)
+
+    def predicted_costs(self, name: str, points: Points) -> Reals | None:
+        """Costs predicted from measured ones; None while too few are known."""
+        known = self._costs.get(name, [])
+        if len(known) < _MIN_COSTS or len(known) != len(self._cost_points):
+            return None
+        predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
+        logs = [float(np.log(cost)) for cost in known]
+        return np.exp(predictor.at(self._cost_points, logs).mean(points))
+
+
+class _Predictor:
+    """Fits surrogates to a growing list at fixed lengths only, so that the fit depends on nothing but the list."""
+
+    def __init__(self, categories: Categories, powers: Sequence[int | None], first: int) -> None:
+        self._features = Features(list(categories), [len(found.choices) for found in categories.values()])
+        self._powers = powers
+        self._first = first
+        self._scales: tuple[int, Scales] | None = None
+        self._fitted: tuple[int, Surrogate] | None = None
+
+    def at(self, points: Sequence[tuple[int, ...]], values: Sequence[float]) -> Surrogate:
+        length = len(points) - len(points) % max(1, len(points) // 64)
+        if self._fitted is None or self._fitted[0] != length:
+            scales_at = _last_step(self._first, length)
+            if self._scales is None or self._scales[0] != scales_at:
+                known = np.asarray(points[:scales_at]), np.asarray(values[:scales_at])
+                self._scales = scales_at, choose_scales(self._features, *known, self._powers)
+            known = np.asarray(points[:length]), np.asarray(values[:length])
+            self._fitted = length, fit(self._features, *known, self._scales[1])
+        return self._fitted[1]
+
+
+def _last_step(first: int, length: int) -> int:
+    """The largest number up to ``length`` in the sequence that starts at ``first`` and grows by GROWTH."""
+    step = min(first, length)
+    while max(step + 1, int(step * GROWTH)) <= length:
+        step = max(step + 1, int(step * GROWTH))
+    return step
+
+
+def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
+    score, parents = _first_score(knowledge, foresight), np.zeros((0, len(knowledge.counts)), dtype=np.int64)
+    if len(knowledge.points) >= INITIAL:
+        score, order = _score(knowledge, foresight, rng)
+        judged = np.asarray(knowledge.points)
+        parents = np.vstack([judged[order[:ELITE]], judged[rng.integers(len(judged), size=RANDOM_OLD)]])
+        fresh = _random_points(knowledge.counts, RANDOM_NEW, rng)
+        ranked = _evolve(np.vstack([parents, fresh]), score, knowledge.counts, rng)
+    else:
+        ranked = _random_points(knowledge.counts, 1, rng)
+        if score(ranked)[0] < 0.0:
+            ranked = _evolve(_random_points(knowledge.counts, CHILDREN, rng), score, knowledge.counts, rng)
+            within = ranked[score(ranked) >= 0.0]
+            # any network within the limits, not the one furthest from them
+            ranked = within[rng.permutation(len(within))] if len(within) else ranked
+    taken = knowledge.seen | knowledge.in_work
+    for point in ranked.tolist():
+        if tuple(point) not in taken:
+            return tuple(point)
+    return _unseen(knowledge, taken, ranked, rng)
+
+
+def _unseen(
+    knowledge: _Knowledge, taken: set[tuple[int, ...]], ranked: Points, rng: np.random.Generator
+) -> tuple[int, ...]:
+    """A random network nobody has tried; in a space all but used up, one already tried."""
+    for _ in range(200):
+        point = draw_indices(knowledge.categories, rng)
+        if point not in taken:
+            return point
+    return tuple(ranked[0].tolist())
+
+
+def _first_score(knowledge: _Knowledge, foresight: Foresight | None) -> Score:
+    """0 for networks within the limits as far as is known, else minus the excess."""
+    problem = knowledge.problem
+    if problem is None or foresight is None:
+        return lambda points: np.zeros(len(points))
+
+    def score(points: Points) -> Reals:
+        costs = _known_costs(knowledge, problem, foresight, points)
+        return np.asarray([-_excess(problem, row) for row in costs])
+
+    return score
+
+
+def _score(
+    knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator
+) -> tuple[Score, NDArray[np.int64]]:
+    """How good a point is by one draw of the predictor, and the judged points ordered by what was measured."""
+    drawn = knowledge.accuracy().draw(rng, DOUBT)
+    problem = knowledge.problem
+    merits = np.asarray(knowledge.merits)
+    if problem is None or foresight is None:
+        return drawn, np.argsort(-merits[:, 0], kind="stable")
+    ceilings = _ceilings(merits, rng) if problem.objectives else None
+    if ceilings is not None:
+        over = np.maximum(merits[:, 1:] / ceilings - 1.0, 0.0).sum(axis=1)
+        order = np.argsort(np.where(over > 0.0, over, -merits[:, 0]), kind="stable")
+    else:
+        order = np.argsort(-merits[:, 0], kind="stable")
+
+    def score(points: Points) -> Reals:
+        accuracies = np.clip(drawn(points), 0.0, 1.0).tolist()
+        costs = _known_costs(knowledge, problem, foresight, points)
+        return np.asarray([_merit(problem, a, row, ceilings) for a, row in zip(accuracies, costs, strict=True)])
+
+    return score, order
+
+
+def _merit(problem: SearchProblem, accuracy: float, costs: Mapping[str, float], ceilings: Reals | None) -> float:
+    excess = _excess(problem, costs)
+    if ceilings is not None:
+        pairs = zip(problem.objectives, ceilings.tolist(), strict=True)
+        excess += sum(max(0.0, costs[name] / ceiling - 1.0) for name, ceiling in pairs if name in costs)
+    if excess > 0.0:
+        return _OUT_OF_LIMITS - excess
+    if problem.objectives or (problem.reward is not None and problem.reward_cost not in costs):
+        return accuracy
+    return problem.values(accuracy, costs)[0]
+
+
+def _excess(problem: SearchProblem, costs: Mapping[str, float]) -> float:
+    return sum(max(0.0, value) for value in problem.excess(costs).values())
+
+
+def _ceilings(merits: Reals, rng: np.random.Generator) -> Reals:
+    """Bounds on the objectives for this trial, drawn between the cheapest and dearest network of the front.
+
+    Every trial looks for the most accurate network below its own bounds; together they fill the front.
+    """
+    front = merits[_undominated(merits)][:, 1:]
+    low, high = np.log(front.min(axis=0)), np.log(front.max(axis=0))
+    return np.exp(low + rng.random(len(low)) * (high - low))
+
+
+def _undominated(merits: Reals) -> NDArray[np.bool_]:
+    """Which rows no other beats; the first column is better when higher, the others when lower."""
+    signed = merits * np.concatenate([[-1.0], np.ones(merits.shape[1] - 1)])
+    order = np.lexsort(signed.T[::-1])
+    keep = np.zeros(len(signed), dtype=bool)
+    kept = np.zeros((0, signed.shape[1]))
+    for i in order:
+        if not (kept <= signed[i]).all(axis=1).any():
+            keep[i] = True
+            kept = np.vstack([kept, signed[i]])
+    return keep
+
+
+def _known_costs(
+    knowledge: _Knowledge, problem: SearchProblem, foresight: Foresight, points: Points
+) -> list[dict[str, float]]:
+    """For each point the costs that matter: estimated, else predicted, else left out."""
+    wanted = {*problem.limits, *problem.objectives} | ({problem.reward_cost} if problem.reward else set())
+    rows: list[dict[str, float]] = [{} for _ in range(len(points))]
+    if wanted & set(problem.estimates):
+        rows = [dict(foresight.costs(tuple(point))) for point in points.tolist()]
+    for name in sorted(wanted - set(problem.estimates)):
+        predicted = knowledge.predicted_costs(name, points)
+        if predicted is not None:
+            for row, cost in zip(rows, predicted.tolist(), strict=True):
+                row[name] = cost
+    return rows
+
+
+def _evolve(start: Points, score: Score, counts: NDArray[np.int64], rng: np.random.Generator) -> Points:
+    """Different points bred from ``start``, best first: a few generations of crossover and mutation."""
+    pool = np.unique(start, axis=0)
+    scores = score(pool)
+    for _ in range(GENERATIONS):
+        parents = pool[np.argsort(-scores, kind="stable")[:PARENTS]]
+        children = parents[rng.integers(len(parents), size=CHILDREN)]
+        mates = parents[rng.integers(len(parents), size=CHILDREN)]
+        swapped = (rng.random(children.shape) < 0.5) & (rng.random((CHILDREN, 1)) < 0.4)
+        children = np.where(swapped, mates, children)
+        mutated = rng.random(children.shape) < 1.0 / len(counts)
+        children = np.where(mutated, _random_points(counts, CHILDREN, rng), children)
+        pool, scores = _merge(pool, scores, children, score)
+    return pool[np.argsort(-scores, kind="stable")]
+
+
+def _merge(pool: Points, scores: Reals, children: Points, score: Score) -> tuple[Points, Reals]:
+    known = {tuple(point) for point in pool.tolist()}
+    new = sorted({tuple(point) for point in children.tolist()} - known)
+    if not new:
+        return pool, scores
+    added = np.asarray(new, dtype=np.int64)
+    return np.vstack([pool, added]), np.concatenate([scores, score(added)])
+
+
+def _random_points(counts: NDArray[np.int64], number: int, rng: np.random.Generator) -> Points:
+    return rng.integers(0, counts, size=(number, len(counts)))

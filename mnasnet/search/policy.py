@@ -1,0 +1,96 @@
+"""The controller's network and its PPO update, on sequences of tokens and rewards; it knows no studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from mnasnet.search.controller import ControllerSettings
+
+
+class Policy:
+    """A distribution over sequences of tokens, one per choice, each depending on all before it."""
+
+    def __init__(self, counts: Sequence[int], seed: int, settings: ControllerSettings) -> None:
+        self._settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._network = _Network(counts, settings.hidden)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
+        self._baseline: float | None = None
+
+    def sample(self, uniform: NDArray[np.float64]) -> tuple[int, ...]:
+        """One sequence; ``uniform`` are the random numbers in 0 to 1 that decide it, one per choice."""
+        with torch.no_grad():
+            return self._network.sample(uniform)
+
+    def update(self, tokens: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
+        """One PPO step on a batch of sequences (B x choices) and their rewards (B)."""
+        settings = self._settings
+        inputs = torch.from_numpy(tokens)
+        advantage = torch.from_numpy(self._advantage(rewards).astype(np.float32))[:, None]
+        with torch.no_grad():
+            before, _ = self._network(inputs)
+        for _ in range(settings.epochs):
+            after, entropy = self._network(inputs)
+            ratio = (after - before).exp()  # B x choices: each token is an action, eq. 6 of arXiv 1707.06347
+            clipped = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
+            gain = torch.minimum(ratio * advantage, clipped * advantage)  # eq. 7
+            loss = -gain.sum(1).mean() - settings.entropy * entropy.sum(1).mean()  # eq. 9 without a value network
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self._network.parameters(), settings.max_gradient)
+            self._optimizer.step()
+
+    def _advantage(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each reward lies above a moving average of earlier ones, in units of the batch's spread."""
+        mean = float(rewards.mean())
+        baseline = mean if self._baseline is None else self._baseline
+        decay = self._settings.baseline_decay
+        self._baseline = decay * baseline + (1.0 - decay) * mean
+        spread = float(rewards.std())
+        return (rewards - baseline) / (spread + 1e-8) if spread > 0.0 else np.zeros_like(rewards)
+
+
+class _Network(nn.Module):
+    """Embedding of the token before, LSTM, one softmax per choice."""
+
+    def __init__(self, counts: Sequence[int], hidden: int) -> None:
+        super().__init__()
+        self.counts = tuple(counts)
+        first = np.concatenate([[1], 1 + np.cumsum(counts)[:-1]]).astype(np.int64)
+        self.register_buffer("first", torch.from_numpy(first), persistent=False)  # each choice's first token
+        forbidden = np.arange(max(counts))[None, :] >= np.asarray(counts)[:, None]
+        self.register_buffer("forbidden", torch.from_numpy(forbidden), persistent=False)  # choices x options
+        self.embedding = nn.Embedding(1 + sum(counts), hidden)  # token 0 starts the sequence
+        self.recurrent = nn.LSTM(hidden, hidden, batch_first=True)
+        self.heads = nn.Parameter(torch.empty(len(counts), hidden, max(counts)))
+        self.bias = nn.Parameter(torch.empty(len(counts), max(counts)))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)  # the controller of arXiv 1611.01578, section 4.1: +-0.08
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of each token and the entropy of each decision, both B x choices."""
+        first: Tensor = self.get_buffer("first")
+        before = torch.cat([torch.zeros_like(tokens[:, :1]), (tokens + first)[:, :-1]], dim=1)
+        states, _ = self.recurrent(self.embedding(before))  # B x choices x hidden
+        logits = torch.einsum("bch,cho->bco", states, self.heads) + self.bias
+        logs = logits.masked_fill(self.get_buffer("forbidden"), -1e9).log_softmax(2)
+        return logs.gather(2, tokens[:, :, None])[:, :, 0], -(logs.exp() * logs).sum(2)
+
+    def sample(self, uniform: NDArray[np.float64]) -> tuple[int, ...]:
+        token, state = torch.zeros(1, 1, dtype=torch.long), None
+        picked = []
+        for choice, count in enumerate(self.counts):
+            output, state = self.recurrent(self.embedding(token), state)
+            logits = output[0, 0] @ self.heads[choice, :, :count] + self.bias[choice, :count]
+            chances = logits.softmax(0).cumsum(0).numpy()
+            picked.append(min(int(np.searchsorted(chances, uniform[choice], side="right")), count - 1))
+            token = token.new_full((1, 1), int(self.get_buffer("first")[choice]) + picked[-1])
+        return tuple(picked)

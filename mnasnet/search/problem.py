@@ -1,0 +1,124 @@
+"""What is searched: a space, who judges accuracy, who prices networks, what is maximised within which limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mnasnet.errors import SettingsError
+from mnasnet.reward import Reward
+from mnasnet.space import Candidate, SearchSpace
+
+Report = Callable[[int, float], None]
+
+
+class Evaluator(Protocol):
+    """Anything that can say how accurate a network becomes; short training is one."""
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        """The accuracy in 0 to 1. ``report(step, accuracy so far)`` may end a hopeless one by raising."""
+        ...
+
+
+class Meter(Protocol):
+    """Anything that can say what a network costs, in one unit, more being worse."""
+
+    def measure(self, candidate: Candidate) -> float:
+        """The cost, a number above 0; raises LatencyError when it cannot be measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionEvaluator:
+    """Takes any function of a candidate for the evaluator: a benchmark, a table, a remote service."""
+
+    function: Callable[[Candidate], float]
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        """The function's answer; it has no steps to report."""
+        return self.function(candidate)
+
+
+@dataclass(frozen=True)
+class FunctionMeter:
+    """Takes any function of a candidate for a meter."""
+
+    function: Callable[[Candidate], float]
+
+    def measure(self, candidate: Candidate) -> float:
+        """The function's answer."""
+        return self.function(candidate)
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """Maximise the reward (or find the trade-offs) over the networks of ``space`` that meet all ``limits``.
+
+    ``meters`` are the costs by name, for example ``latency_ms``. With ``objectives``, names of costs, the
+    search looks for the Pareto set of accuracy against them; else it maximises ``reward`` of accuracy and the
+    cost called ``reward_cost``, or plain accuracy without a reward. ``limits`` are upper bounds on costs that
+    hold without exception: no evaluation is spent on a network above one.
+
+    ``estimates`` price networks without touching a device, thousands of times: a table of the device, a count
+    from the spec, or the meter itself where it is a cheap function. They only steer the proposals; what
+    is recorded, compared and limited is measured.
+    """
+
+    space: SearchSpace
+    evaluator: Evaluator
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    reward: Reward | None = None
+    reward_cost: str = ""
+    objectives: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    estimates: Mapping[str, Meter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.reward is not None and self.objectives:
+            raise SettingsError("a search has either a reward or objectives for a Pareto set, got both")
+        if self.reward is not None and self.reward_cost not in self.meters:
+            raise SettingsError(
+                f"the reward's cost must be one of the meters {_names(self.meters)}, got {self.reward_cost!r}"
+            )
+        for kind, names in (("objective", self.objectives), ("limit", self.limits), ("estimate", self.estimates)):
+            for name in names:
+                if name not in self.meters:
+                    raise SettingsError(f"the {kind} {name!r} has no meter; there are {_names(self.meters)}")
+        for name, limit in self.limits.items():
+            if not (math.isfinite(limit) and limit > 0):
+                raise SettingsError(f"the limit on {name} must be a number above 0, got {limit!r}")
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Optuna's directions: the reward, or accuracy up and every objective down."""
+        return ("maximize", *("minimize" for _ in self.objectives))
+
+    def values(self, accuracy: float, costs: Mapping[str, float]) -> tuple[float, ...]:
+        """What is told to the study for a network of this accuracy (0 to 1) and these costs."""
+        if self.objectives:
+            return (accuracy, *(costs[name] for name in self.objectives))
+        return (accuracy if self.reward is None else self.reward(accuracy, costs[self.reward_cost]),)
+
+    def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """For each limit how far above it the cost lies, relative to the limit; 0 or less meets it."""
+        return {name: costs[name] / limit - 1.0 for name, limit in self.limits.items() if name in costs}
+
+    def fingerprint(self) -> dict[str, object]:
+        """Plain values that a resumed study must agree with: space, reward, objectives and limits."""
+        return {
+            "space": self.space.fingerprint,
+            "meters": sorted(self.meters),
+            "reward": None if self.reward is None else [self.reward.form, *_numbers(self.reward), self.reward_cost],
+            "objectives": list(self.objectives),
+            "limits": dict(sorted(self.limits.items())),
+        }
+
+
+def _numbers(reward: Reward) -> tuple[float, ...]:
+    return (reward.target, reward.alpha, reward.beta, reward.slope)
+
+
+def _names(meters: Mapping[str, Meter]) -> str:
+    return ", ".join(sorted(meters)) or "none"

@@ -1,0 +1,387 @@
+"""The search itself: propose a network, price it, judge it if it may be judged, tell the study.
+
+The study is Optuna's own object and its storage the only memory: whatever a search knows can be read back
+from there, so a killed search goes on and several processes can work on one study.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.errors import LatencyError, SearchError
+from mnasnet.search.history import OUTCOME, outcome_of
+from mnasnet.search.problem import SearchProblem
+from mnasnet.search.samplers import make_sampler
+from mnasnet.space import Candidate, Option
+
+State = Literal["running", "done", "failed", "pruned", "infeasible", "unmeasured"]
+Ending = Literal["budget", "time", "exhausted", "stopped"]
+
+_OPTUNA_STATES: dict[State, TrialState] = {
+    "done": TrialState.COMPLETE,
+    "infeasible": TrialState.PRUNED,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "unmeasured": TrialState.FAIL,
+}
+
+_PROBLEM = "problem"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial as the search tells it: what was tried, what it costs, how good it is, or why there is no answer.
+
+    ``values`` are the study's: the reward, or accuracy and the objectives. ``accuracy`` lies in 0 to 1.
+    ``duplicate_of`` is the trial that was evaluated in place of this one.
+    """
+
+    number: int
+    state: State
+    params: Mapping[str, Option]
+    fingerprint: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    duplicate_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a search stops: after so many evaluations of accuracy in the whole study, or so many minutes of this run.
+
+    Networks above a limit, repeated ones and those without a measurement are not evaluations. After
+    ``max_idle`` proposals in a row without an evaluation the space counts as exhausted.
+    """
+
+    evaluations: int | None = None
+    minutes: float | None = None
+    max_idle: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.evaluations is None and self.minutes is None:
+            raise SearchError("a search needs a budget: a number of evaluations, minutes or both")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial that waits for its accuracy: priced, within all limits and not evaluated before."""
+
+    trial: optuna.Trial
+    candidate: Candidate
+    costs: Mapping[str, float]
+    started: float  # seconds of the search's clock
+
+
+def create_study(
+    problem: SearchProblem,
+    *,
+    algorithm: str = "guided",
+    seed: int = 0,
+    name: str = "search",
+    storage: optuna.storages.BaseStorage | str | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
+    """A new study of ``problem``, or the one called ``name`` in ``storage`` to go on with.
+
+    Raises SearchError when the stored study searched another problem or used another algorithm or seed.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        sampler=make_sampler(algorithm, problem, seed=seed),
+        pruner=pruner or optuna.pruners.NopPruner(),
+        directions=list(problem.directions),
+        load_if_exists=True,
+    )
+    identity = problem.fingerprint() | {"algorithm": algorithm, "seed": seed}
+    stored = study.user_attrs.get(_PROBLEM)
+    if stored is None:
+        study.set_user_attr(_PROBLEM, identity)
+    else:
+        different = [key for key in identity if stored.get(key) != identity[key]]
+        if different:
+            raise SearchError(
+                f"study {name!r} in this storage was made with another {', '.join(different)}; "
+                "go on with the same settings or choose another name"
+            )
+    return study
+
+
+class Search:
+    """The steps of a search, one trial at a time; a loop, a pool or a cluster calls them.
+
+    Not shared between threads: each worker process has its own, all on one study.
+    """
+
+    def __init__(
+        self, study: optuna.Study, problem: SearchProblem, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.study = study
+        self.problem = problem
+        self._clock = clock
+        self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
+        self._read: set[int] = set()
+        self._evaluations = 0
+
+    def evaluations(self) -> int:
+        """How many networks had their accuracy judged, finished or pruned, in the whole study."""
+        self._read_finished()
+        return self._evaluations
+
+    def propose(self, trial: optuna.Trial | None = None) -> Proposal | TrialRecord:
+        """Ask for the next network (or take up ``trial``) and price it.
+
+        Returns a Proposal to be evaluated, or the record of a trial that is settled already because it
+        repeats another, cannot be measured or lies above a limit.
+        """
+        started = self._clock()
+        trial = trial or self.study.ask()
+        space = self.problem.space
+        values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
+        candidate = space.candidate([_option(value) for value in values])
+        self._read_finished()
+        twin = self._first.get(candidate.fingerprint)
+        if twin is not None:
+            return self._repeat(trial, candidate, twin, started)
+        try:
+            costs = {name: float(meter.measure(candidate)) for name, meter in self.problem.meters.items()}
+        except LatencyError as error:
+            return self._settle(trial, candidate, "unmeasured", started, reason=str(error))
+        excess = self.problem.excess(costs)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        if any(value > 0.0 for value in excess.values()):
+            over = ", ".join(f"{name} {costs[name]:.6g} > {self.problem.limits[name]:.6g}" for name in excess)
+            return self._settle(trial, candidate, "infeasible", started, costs=costs, excess=excess, reason=over)
+        return Proposal(trial, candidate, costs, started)
+
+    def evaluate(self, proposal: Proposal) -> TrialRecord:
+        """Judge the network here and settle its trial; an evaluator's error is recorded, not raised."""
+        trial = proposal.trial
+
+        def report(step: int, accuracy: float) -> None:
+            if self.problem.objectives:
+                return  # Optuna prunes by one value only
+            trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"hopeless after step {step}")
+
+        try:
+            accuracy = float(self.problem.evaluator.evaluate(proposal.candidate, report))
+        except optuna.TrialPruned as error:
+            return self.settle_pruned(proposal, str(error))
+        except Exception as error:  # whatever a user's evaluator raises must not end the search
+            _logger.warning("trial %d failed: %s", trial.number, error, exc_info=True)
+            return self.settle_failed(proposal, f"{type(error).__name__}: {error}")
+        return self.settle(proposal, accuracy)
+
+    def settle(self, proposal: Proposal, accuracy: float) -> TrialRecord:
+        """Tell the study the accuracy (0 to 1) of a proposed network."""
+        if not 0.0 <= accuracy <= 1.0:
+            return self.settle_failed(proposal, f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r}")
+        values = self.problem.values(accuracy, proposal.costs)
+        return self._settle(
+            proposal.trial,
+            proposal.candidate,
+            "done",
+            proposal.started,
+            costs=proposal.costs,
+            accuracy=accuracy,
+            values=values,
+        )
+
+    def settle_failed(self, proposal: Proposal, reason: str) -> TrialRecord:
+        """Tell the study that a proposed network could not be judged."""
+        return self._settle(
+            proposal.trial, proposal.candidate, "failed", proposal.started, costs=proposal.costs, reason=reason
+        )
+
+    def settle_pruned(self, proposal: Proposal, reason: str) -> TrialRecord:
+        """Tell the study that judging a proposed network was stopped because it was hopeless."""
+        return self._settle(
+            proposal.trial, proposal.candidate, "pruned", proposal.started, costs=proposal.costs, reason=reason
+        )
+
+    def left_running(self) -> list[optuna.Trial]:
+        """The trials that a killed process left behind, to be taken up with :meth:`propose`.
+
+        Only for a caller who knows that no other process works on the study: a running trial of a living
+        worker looks the same.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(running, key=lambda t: t.number)]
+
+    def _repeat(self, trial: optuna.Trial, candidate: Candidate, twin: FrozenTrial, started: float) -> TrialRecord:
+        """Settle ``trial`` like the earlier trial of the same network, without measuring or judging again."""
+        told = outcome_of(twin)
+        for name, value in told.get("excess", {}).items():
+            trial.set_constraint(name, value)
+        return self._settle(
+            trial,
+            candidate,
+            told["state"],
+            started,
+            costs=told.get("costs", {}),
+            excess=told.get("excess"),
+            accuracy=told.get("accuracy"),
+            values=tuple(twin.values or ()) if told["state"] == "done" else (),
+            reason=told.get("reason", ""),
+            duplicate_of=told.get("duplicate_of", twin.number),
+        )
+
+    def _settle(
+        self,
+        trial: optuna.Trial,
+        candidate: Candidate,
+        state: State,
+        started: float,
+        *,
+        costs: Mapping[str, float] | None = None,
+        excess: Mapping[str, float] | None = None,
+        accuracy: float | None = None,
+        values: tuple[float, ...] = (),
+        reason: str = "",
+        duplicate_of: int | None = None,
+    ) -> TrialRecord:
+        outcome: dict[str, Any] = {"state": state, "fingerprint": candidate.fingerprint}
+        optional = {
+            "costs": dict(costs or {}),
+            "excess": dict(excess or {}),
+            "accuracy": accuracy,
+            "reason": reason,
+            "duplicate_of": duplicate_of,
+            "seconds": round(self._clock() - started, 3),
+        }
+        outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
+        trial.set_user_attr(OUTCOME, outcome)  # before tell: a finished trial cannot be changed
+        frozen = self.study.tell(trial, list(values) if values else None, state=_OPTUNA_STATES[state])
+        self._remember(frozen)
+        return record_of(frozen)
+
+    def _read_finished(self) -> None:
+        for trial in self.study.get_trials(deepcopy=False, states=tuple(set(_OPTUNA_STATES.values()))):
+            if trial.number not in self._read:
+                self._remember(trial)
+
+    def _remember(self, trial: FrozenTrial) -> None:
+        """Note who settled a network. A failure is not final: the network may be proposed again."""
+        self._read.add(trial.number)
+        outcome = outcome_of(trial)
+        if outcome.get("state") in ("done", "pruned", "infeasible"):
+            self._first.setdefault(outcome["fingerprint"], trial)
+        if "duplicate_of" not in outcome and outcome.get("state") in ("done", "pruned", "failed"):
+            self._evaluations += 1
+
+
+def search(
+    study: optuna.Study,
+    problem: SearchProblem,
+    budget: Budget,
+    *,
+    on_trial: Callable[[TrialRecord], object] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    alone: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Ending:
+    """Search in this process until the budget is spent, and say what ended it.
+
+    ``alone`` says that no other process works on the study: then the trials that a killed process left
+    running are taken up first, and the search goes on exactly as if it had not been killed.
+    """
+    steps = Search(study, problem, clock=clock)
+    waiting = steps.left_running() if alone else []
+    started, idle = clock(), 0
+    while True:
+        if should_stop():
+            return "stopped"
+        if budget.evaluations is not None and steps.evaluations() >= budget.evaluations:
+            return "budget"
+        if budget.minutes is not None and clock() - started >= 60.0 * budget.minutes:
+            return "time"
+        if idle >= budget.max_idle:
+            return "exhausted"
+        proposal = steps.propose(waiting.pop(0) if waiting else None)
+        record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
+        idle = 0 if isinstance(proposal, Proposal) else idle + 1
+        on_trial(record)
+
+
+def records(study: optuna.Study) -> list[TrialRecord]:
+    """All trials of the study, in their order."""
+    return [record_of(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """The trial of a study as a record."""
+    outcome = outcome_of(trial)
+    state: State = outcome.get("state", "running") if trial.state.is_finished() else "running"
+    if trial.state == TrialState.FAIL and state == "running":
+        state = "failed"  # ended from outside, for example by Optuna's heartbeat
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=dict(trial.params),
+        fingerprint=outcome.get("fingerprint", ""),
+        costs=outcome.get("costs", {}),
+        accuracy=outcome.get("accuracy"),
+        values=tuple(trial.values or ()),
+        reason=outcome.get("reason", ""),
+        seconds=outcome.get("seconds", 0.0),
+        duplicate_of=outcome.get("duplicate_of"),
+    )
+
+
+def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
+    """The best network found: of highest reward, or of highest accuracy when the search was for a Pareto set.
+
+    Raises SearchError when no trial was finished: with the nearest network if the limits were never met.
+    """
+    finished = records(study)
+    done = [record for record in finished if record.state == "done" and record.duplicate_of is None]
+    if done:
+        return max(done, key=lambda record: (record.values[0], -record.number))
+    infeasible = [record for record in finished if record.state == "infeasible"]
+    if infeasible:
+        nearest = min(infeasible, key=lambda record: _distance(problem, record))
+        raise SearchError(
+            f"no network met the limits; the nearest is trial {nearest.number} with {nearest.reason}; "
+            "raise the limit or take a space with smaller networks"
+        )
+    reasons = [record.reason for record in finished if record.reason]
+    raise SearchError(
+        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}" if reasons else "no trial was finished"
+    )
+
+
+def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:
+    """The finished networks that no other beats in accuracy and all ``costs``, by rising first cost."""
+    done = [record for record in found if record.state == "done" and record.duplicate_of is None]
+    points = [(record.accuracy or 0.0, *(-record.costs[name] for name in costs)) for record in done]
+    best: list[tuple[tuple[float, ...], TrialRecord]] = []
+    # best first, so that a later point can only be beaten by one already kept
+    for point, record in sorted(zip(points, done, strict=True), key=lambda pair: pair[0], reverse=True):
+        if not any(all(a >= b for a, b in zip(kept, point, strict=True)) for kept, _ in best):
+            best.append((point, record))
+    front = [record for _, record in best]
+    return sorted(front, key=lambda record: record.costs[costs[0]]) if costs else front
+
+
+def _distance(problem: SearchProblem, record: TrialRecord) -> float:
+    return sum(max(0.0, excess) for excess in problem.excess(record.costs).values())
+
+
+def _option(value: Any) -> Option:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SearchError(f"an option must be a number or a word, the storage returned {value!r}")
+    return value
