@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLError
 from typing import BinaryIO
 
 from mnasnet.errors import DownloadError
@@ -193,7 +194,7 @@ def _download(weights: Published, url: str, target: Path, progress: Progress) ->
                 part.unlink()
                 continue
             raise DownloadError(_advice(weights, target, f"the server answered {error.code} {error.reason}")) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        except (urllib.error.URLError, TimeoutError, ConnectionError, SSLError, http.client.HTTPException) as error:
             reason = _reason(error)
             if not part.exists() or isinstance(error, urllib.error.URLError):
                 break  # nobody there: trying again at once will not help
@@ -244,7 +245,7 @@ def _reason(error: Exception) -> str:
 
 def _advice(weights: Published, target: Path, reason: str) -> str:
     return (
-        f"cannot download {weights.file_name}, the weights of {weights.name}: {reason}; connect to the network and "
+        f"cannot download {weights.file_name}, the weights of {weights.name}: {reason}; check the network and "
         f"run again, or bring the file by hand to {target}, or use the bundled model photos10, which needs no download"
     )
 

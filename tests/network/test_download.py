@@ -1,6 +1,7 @@
 """Published weights come whole and checked, or an error says what to do; against a real server on this machine."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Server(ThreadingHTTPServer):
         self.supports_ranges = True
         self.gate = threading.Event()  # requests wait here
         self.gate.set()
+        self.released = threading.Event()  # a stalled answer ends here
 
     @property
     def url(self):
@@ -69,7 +71,9 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+        self.wfile.write(body[: len(body) // 2] if fault in ("cut", "stall") else body)
+        if fault == "stall":
+            server.released.wait(30)
         self.close_connection = True
 
     def log_message(self, *arguments):
@@ -117,6 +121,18 @@ def test_progress_is_told_up_to_the_whole_size(server, cache):
 
     assert heard[0] == (0, len(CONTENT)) and heard[-1] == (len(CONTENT), len(CONTENT))
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+def test_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(server, cache, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        bring(server, progress=None).unlink()
+
+        assert (f"{WEIGHTS.file_name}: 100%" in stream.getvalue()) is shown
 
 
 def test_the_second_call_needs_no_network(server, cache):
@@ -210,7 +226,7 @@ def test_a_name_that_no_server_has_is_no_network(cache):
 def test_an_answer_that_is_no_file_is_told(server, cache, fault, words):
     server.faults = [fault]
 
-    with pytest.raises(DownloadError, match=f"the server answered {words}; connect to the network"):
+    with pytest.raises(DownloadError, match=f"the server answered {words}; check the network"):
         bring(server)
 
 
@@ -221,25 +237,42 @@ def test_a_folder_that_cannot_be_written_is_told(server, tmp_path):
         bring(server, folder=tmp_path / "file" / "weights")
 
 
-def test_two_processes_at_once_download_once(server, cache):
-    server.gate.clear()  # the first request waits until both have begun
+def child_that_fetches(server):
     code = (
-        "import sys; from tests.network.test_download import WEIGHTS, quiet; from dataclasses import replace;"
+        "import sys; from tests.network.test_download import WEIGHTS; from dataclasses import replace;"
         "from mnasnet.network.download import fetch;"
         "weights = replace(WEIGHTS, sha256_prefix=sys.argv[2]);"
-        "print('begun', flush=True); print(fetch(weights, base_url=sys.argv[1], progress=quiet))"
+        "tell = lambda done, total: print(done, flush=True);"
+        "print('begun', flush=True); print(fetch(weights, base_url=sys.argv[1], progress=tell))"
     )
     command = [sys.executable, "-c", code, server.url, WEIGHTS.sha256_prefix]
-    root = Path(__file__).parents[2]
-    children = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for child in children:
-        assert child.stdout.readline() == "begun\n"
+    child = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "begun\n"
+    return child
+
+
+def test_two_processes_at_once_download_once(server, cache):
+    server.gate.clear()  # the first request waits until both have begun
+    children = [child_that_fetches(server) for _ in range(2)]
 
     server.gate.set()
 
-    outputs = [child.communicate(timeout=60)[0].strip() for child in children]
+    outputs = [child.communicate(timeout=60)[0].splitlines()[-1] for child in children]
     assert outputs == [str(cache / WEIGHTS.file_name)] * 2
     assert len(server.ranges) == 1 and (cache / WEIGHTS.file_name).read_bytes() == CONTENT
+
+
+def test_a_killed_process_leaves_no_lock_and_its_part_is_used(server, cache):
+    server.faults = ["stall"]
+    child = child_that_fetches(server)
+    while int(child.stdout.readline()) < len(CONTENT) // 4:
+        pass
+    child.kill()
+    child.communicate()
+
+    assert bring(server).read_bytes() == CONTENT
+    server.released.set()
+    assert int(server.ranges[1].removeprefix("bytes=").rstrip("-")) > 0
 
 
 def test_threads_of_one_process_download_once(server, cache):
