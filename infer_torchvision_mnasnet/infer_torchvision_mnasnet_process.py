@@ -32,12 +32,8 @@ except ImportError as error:
     ) from None
 
 UNKNOWN = "unknown"
-AFTER_LOADING = {
-    "top_k": 1,
-    "confidence_threshold": 0.0,
-    "label_style": "none",
-    "draw_on_image": False,
-}  # settings that need no new model
+# settings that need no new model
+AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none", "draw_on_image": False}
 MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
 
 
@@ -122,15 +118,8 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _classifier_for(self, settings):
         """Load again only when something differs that the loaded classifier depends on, the files' content included."""
-        files = [_state_of(path) for path in (settings.model_weight_file, settings.class_file)]
-        wanted = (
-            *files,
-            settings.model_name,
-            settings.input_size,
-            settings.runtime,
-            settings.device,
-            settings.precision,
-        )
+        files = (_state_of(settings.model_weight_file), _state_of(settings.class_file))
+        wanted = (settings.model_copy(update=AFTER_LOADING), files)
         if wanted != self._loaded_for:
             from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
 
@@ -228,8 +217,10 @@ class InferTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
 
 def _state_of(path):
     """What changes with a file's content: its size and time of writing."""
+    if not path:
+        return None  # Path("") would be the working folder
     try:
         status = Path(path).stat()
     except OSError:
-        return None  # no file set, or a missing one: Classifier.load says so
+        return None  # a missing file: Classifier.load says so
     return status.st_size, status.st_mtime_ns

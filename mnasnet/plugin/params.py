@@ -29,7 +29,7 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
         return {**self.settings.to_text(), **dict.fromkeys(self.settings.old_names(), "")}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Take over what differs from the present values; raises SettingsError and changes nothing when one is wrong."""
+        """Take over what differs from the present values; when one is wrong raise SettingsError and change nothing."""
         try:
             self.replace(self.changed(values))
         except SettingsError as error:

@@ -220,12 +220,14 @@ def test_a_model_file_that_was_written_anew_is_loaded_anew(add_infer, image, mod
     assert {name for name, _ in task.get_results()} == {"a", "b"}
 
 
-def test_labels_settings_do_not_load_the_model_again(add_infer, image, model_path):
+def test_labels_settings_do_not_load_the_model_again(add_infer, image, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     workflow = Workflow("keep")
     task = add_infer(workflow)
     workflow.run_on(array=image)
     loaded = task._classifier
 
+    (tmp_path / "new").touch()  # the working folder is none of the model's files
     task.set_parameters({"top_k": 1, "confidence_threshold": 0.5, "label_style": "none", "draw_on_image": True})
     workflow.run_on(array=image)
 
