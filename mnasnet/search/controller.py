@@ -128,7 +128,7 @@ class _Learner:
 
     def _reward(self, trial: FrozenTrial) -> float | None:
         if trial.state == TrialState.COMPLETE and trial.values:
-            reward = self._sign * trial.values[0]
+            reward = self._sign * float(trial.values[0])
             if not np.isfinite(reward):
                 return None
             self._worst = reward if self._worst is None else min(self._worst, reward)
@@ -137,4 +137,5 @@ class _Learner:
         if outcome.get("state") != "infeasible":
             return None
         worst = self._worst or 0.0
-        return worst - 0.1 * abs(worst) * min(1.0, max(outcome.get("excess", {"": 1.0}).values()))
+        excess = min(1.0, sum(max(0.0, float(value)) for value in outcome.get("excess", {}).values()))
+        return worst - 0.1 * abs(worst) * excess

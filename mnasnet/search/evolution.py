@@ -107,7 +107,7 @@ def _tournament(
     population: list[tuple[float, tuple[int, ...]]], sample: int, rng: np.random.Generator
 ) -> tuple[int, ...]:
     entrants = rng.choice(len(population), size=min(sample, len(population)), replace=False)
-    return max((population[i] for i in entrants), key=lambda entrant: entrant[0])[1]
+    return max((population[int(i)] for i in entrants), key=lambda entrant: entrant[0])[1]
 
 
 def _mutate(parent: tuple[int, ...], categories: Categories, rng: np.random.Generator) -> tuple[int, ...]:

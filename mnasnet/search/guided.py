@@ -8,7 +8,6 @@ networks that meet the limits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -155,7 +154,7 @@ class _Knowledge:
             return None
         predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
         logs = [float(np.log(cost)) for cost in known]
-        return np.exp(predictor.at(self._cost_points, logs).mean(points))
+        return np.asarray(np.exp(predictor.at(self._cost_points, logs).mean(points)))
 
 
 class _Predictor:
@@ -339,4 +338,4 @@ def _merge(pool: Points, scores: Reals, children: Points, score: Score) -> tuple
 
 
 def _random_points(counts: NDArray[np.int64], number: int, rng: np.random.Generator) -> Points:
-    return rng.integers(0, counts, size=(number, len(counts)))
+    return np.asarray(rng.integers(0, counts, size=(number, len(counts))), dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +25,13 @@ class Policy:
             self._network = _Network(counts, settings.hidden)
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
         self._baseline: float | None = None
+        self._tables: _Tables | None = None
 
     def sample(self, uniform: NDArray[np.float64]) -> tuple[int, ...]:
         """One sequence; ``uniform`` are the random numbers in 0 to 1 that decide it, one per choice."""
-        with torch.no_grad():
-            return self._network.sample(uniform)
+        if self._tables is None:
+            self._tables = self._network.tables()
+        return self._tables.sample(uniform)
 
     def update(self, tokens: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
         """One PPO step on a batch of sequences (B x choices) and their rewards (B)."""
@@ -44,9 +47,10 @@ class Policy:
             gain = torch.minimum(ratio * advantage, clipped * advantage)  # eq. 7
             loss = -gain.sum(1).mean() - settings.entropy * entropy.sum(1).mean()  # eq. 9 without a value network
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(self._network.parameters(), settings.max_gradient)
             self._optimizer.step()
+        self._tables = None
 
     def _advantage(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far each reward lies above a moving average of earlier ones, in units of the batch's spread."""
@@ -84,13 +88,48 @@ class _Network(nn.Module):
         logs = logits.masked_fill(self.get_buffer("forbidden"), -1e9).log_softmax(2)
         return logs.gather(2, tokens[:, :, None])[:, :, 0], -(logs.exp() * logs).sum(2)
 
+    def tables(self) -> _Tables:
+        """The weights as arrays, for sampling."""
+        values = {name: value.numpy().copy() for name, value in self.state_dict().items()}
+        return _Tables(
+            self.counts,
+            embedding=values["embedding.weight"],
+            weight_input=values["recurrent.weight_ih_l0"],
+            weight_hidden=values["recurrent.weight_hh_l0"],
+            gate_bias=values["recurrent.bias_ih_l0"] + values["recurrent.bias_hh_l0"],
+            heads=values["heads"],
+            bias=values["bias"],
+        )
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The network without gradients: one token at a time costs microseconds, not torch's call overhead."""
+
+    counts: tuple[int, ...]
+    embedding: NDArray[np.float32]
+    weight_input: NDArray[np.float32]
+    weight_hidden: NDArray[np.float32]
+    gate_bias: NDArray[np.float32]
+    heads: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
     def sample(self, uniform: NDArray[np.float64]) -> tuple[int, ...]:
-        token, state = torch.zeros(1, 1, dtype=torch.long), None
+        size = self.weight_hidden.shape[1]
+        hidden, cell = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        token, first = 0, 1
         picked = []
         for choice, count in enumerate(self.counts):
-            output, state = self.recurrent(self.embedding(token), state)
-            logits = output[0, 0] @ self.heads[choice, :, :count] + self.bias[choice, :count]
-            chances = logits.softmax(0).cumsum(0).numpy()
-            picked.append(min(int(np.searchsorted(chances, uniform[choice], side="right")), count - 1))
-            token = token.new_full((1, 1), int(self.get_buffer("first")[choice]) + picked[-1])
+            gates = self.weight_input @ self.embedding[token] + self.weight_hidden @ hidden + self.gate_bias
+            enter, forget, update, leave = np.split(gates, 4)  # torch's order of an LSTM's gates
+            cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(update)
+            hidden = _sigmoid(leave) * np.tanh(cell)
+            logits = hidden @ self.heads[choice, :, :count] + self.bias[choice, :count]
+            chances = np.exp(logits - logits.max()).cumsum()
+            picked.append(min(int(np.searchsorted(chances, uniform[choice] * chances[-1], side="right")), count - 1))
+            token, first = first + picked[-1], first + count
         return tuple(picked)
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1.0 / (1.0 + np.exp(-x)), dtype=np.float32)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mnasnet.errors import SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 
+Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]
 
 
@@ -91,7 +92,7 @@ class SearchProblem:
                 raise SettingsError(f"the limit on {name} must be a number above 0, got {limit!r}")
 
     @property
-    def directions(self) -> tuple[str, ...]:
+    def directions(self) -> tuple[Direction, ...]:
         """Optuna's directions: the reward, or accuracy up and every objective down."""
         return ("maximize", *("minimize" for _ in self.objectives))
 

@@ -152,7 +152,7 @@ def fit(features: Features, points: Points, values: Reals, scales: Scales) -> Su
     centred = scaled - offset
     if len(points) < len(prior):
         inverse = np.linalg.inv((design * prior) @ design.T + np.eye(len(points)))
-        weights = prior * ((inverse @ centred) @ design)
+        weights: Reals = prior * ((inverse @ centred) @ design)
         noise = np.sqrt(max(float(centred @ inverse @ centred), 1e-18) / len(points))
     else:
         factor = np.linalg.cholesky(design.T @ design + np.diag(1.0 / prior))

@@ -1,0 +1,54 @@
+"""Costs counted from the spec alone: exact, the same on every machine, and cheap enough to be estimates too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from mnasnet.errors import SettingsError
+from mnasnet.network.count import Counts, count
+from mnasnet.space import Candidate
+from mnasnet.spec import ArchitectureSpec
+
+CountName = Literal["multiply_adds", "parameters", "model_bytes", "peak_activation_bytes"]
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CountMeter:
+    """Multiply-adds, parameters, bytes of the weights or of the largest activations (float32, one image).
+
+    ``input_size`` (pixels) is for spaces that leave it open.
+    """
+
+    name: CountName
+    input_size: int = 224
+    num_classes: int = 1000
+    in_channels: int = 3
+    bytes_per_weight: int = FLOAT32_BYTES
+
+    def __post_init__(self) -> None:
+        if self.name not in _COUNTS:
+            raise SettingsError(f"a count is one of {', '.join(_COUNTS)}, got {self.name!r}")
+
+    def measure(self, candidate: Candidate) -> float:
+        """The count; it never fails."""
+        size = candidate.input_size or self.input_size
+        counts = _count(candidate.architecture, size, self.num_classes, self.in_channels)
+        scale = self.bytes_per_weight if self.name == "model_bytes" else 1
+        return float(scale * getattr(counts, _COUNTS[self.name]))
+
+
+_COUNTS: dict[str, str] = {
+    "multiply_adds": "multiply_adds",
+    "parameters": "parameters",
+    "model_bytes": "parameters",
+    "peak_activation_bytes": "peak_activation_bytes",
+}
+
+
+@lru_cache(maxsize=4096)
+def _count(spec: ArchitectureSpec, input_size: int, num_classes: int, in_channels: int) -> Counts:
+    return count(spec, input_size, num_classes, in_channels)

@@ -1,0 +1,86 @@
+"""Rewards: the paper's equations as numbers, and what each form does with the target."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnasnet.errors import SettingsError
+from mnasnet.reward import Reward, absolute_reward, hard_reward, product_reward, soft_reward
+
+accuracies = st.floats(0.01, 1.0)
+costs = st.floats(0.1, 1000.0)
+
+
+def test_the_soft_form_trades_five_percent_accuracy_for_double_latency():
+    # section 3 of the paper: 1.05 x 2^beta = 1 gives beta = -0.07
+    assert soft_reward(0.5 * 1.05, 160.0, 80.0) == pytest.approx(soft_reward(0.5, 80.0, 80.0), rel=1e-3)
+
+
+def test_the_hard_form_is_the_accuracy_up_to_the_target():
+    assert hard_reward(0.5, 79.0, 80.0) == hard_reward(0.5, 20.0, 80.0) == 0.5
+
+
+def test_the_hard_form_above_the_target_scales_by_target_over_cost():
+    assert hard_reward(0.5, 160.0, 80.0) == 0.25
+
+
+def test_the_absolute_form_loses_on_both_sides_of_the_target():
+    at, below, above = (absolute_reward(0.75, cost, 80.0) for cost in (80.0, 40.0, 120.0))
+
+    assert at == 0.75
+    assert below == above == pytest.approx(0.75 - 0.10 * 0.5)
+
+
+def test_any_exponents_are_allowed():
+    assert product_reward(0.7, 20.0, 10.0, alpha=-0.15, beta=-0.15) == pytest.approx(0.7 * 2**-0.15)
+
+
+@given(accuracies, accuracies, costs, costs, costs, costs)
+def test_with_equal_exponents_the_order_of_networks_ignores_the_target(a, b, cost_a, cost_b, target, other):
+    def gain(t):
+        return math.log(soft_reward(a, cost_a, t)) - math.log(soft_reward(b, cost_b, t))
+
+    # the logarithms' difference does not contain the target; 1e-9 is rounding
+    assert gain(target) == pytest.approx(gain(other), abs=1e-9)
+
+
+def test_the_product_says_that_soft_ignores_the_target():
+    assert Reward(80.0, "soft").ignores_target
+    assert Reward(80.0, "product", alpha=-0.1, beta=-0.1).ignores_target
+    assert not Reward(80.0).ignores_target
+    assert "ignores the target" in Reward(80.0, "soft").explain()
+
+
+def test_hard_is_the_default():
+    assert Reward(80.0)(0.5, 160.0) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [("hard", 0.25), ("soft", 0.5 * 2**-0.07), ("absolute", 0.4), ("product", 0.25)]
+)
+def test_a_reward_value_agrees_with_its_function(form, expected):
+    assert Reward(80.0, form)(0.5, 160.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 0.0}, "target must be a number above 0"),
+        ({"target": math.nan}, "target must be a number above 0"),
+        ({"target": 8.0, "form": "steep"}, "the reward must be one of hard, soft, absolute, product"),
+        ({"target": 8.0, "beta": 1.0}, "beta must be 0 or negative"),
+    ],
+)
+def test_impossible_rewards_are_refused(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        Reward(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "cost"), [(75.0, 10.0), (-0.1, 10.0), (math.nan, 10.0), (0.5, 0.0), (0.5, math.inf)]
+)
+def test_impossible_measurements_are_refused(accuracy, cost):
+    with pytest.raises(SettingsError, match="must"):
+        Reward(8.0)(accuracy, cost)

@@ -1,0 +1,311 @@
+"""Search spaces: what they hold, how large they are, and what a user's file may say."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnasnet.errors import SpecError
+from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL
+from mnasnet.space import SPACES, BlockChoices, Choice, SearchSpace, load_space, space
+
+
+def block_design(block: BlockChoices) -> int:
+    """Combinations of one block's options."""
+    size = 1
+    for name in ("operator", "expansion", "kernel", "se_ratio", "skip", "filters", "layers"):
+        size *= len(getattr(block, name))
+    return size
+
+
+class TestThePapersSpace:
+    def test_each_block_has_the_papers_432_designs(self):
+        assert [block_design(block) for block in space("paper").blocks] == [432] * 7
+
+    def test_its_size_agrees_with_the_papers_figure_for_five_blocks_of_three_layers(self):
+        # section 4.1: "typical S = 432, B = 5, N = 3: 10^13 against 10^39" when each layer were free
+        assert 1e13 < 432**5 < 2e13
+        assert 1e39 < 432.0 ** (5 * 3) < 1e40
+
+    def test_all_seven_blocks_of_its_reference_make_2_8e18(self):
+        assert space("paper").size == 432**7
+
+    def test_the_literal_list_of_operators_would_make_324(self):
+        block = space("paper").blocks[0]
+
+        assert block_design(replace(block, operator=("conv", "separable", "inverted6"))) == 324
+
+    def test_it_holds_a1_but_for_the_112_channels_of_block_4(self):
+        near = replace(
+            MNASNET_A1, blocks=tuple(replace(b, channels=120) if b.channels == 112 else b for b in MNASNET_A1.blocks)
+        )
+
+        values = space("paper").values_of(near)
+
+        assert space("paper").architecture(values).layers() == near.layers()
+        with pytest.raises(SpecError, match="block 4 has channels 112, the space offers 72, 96, 120"):
+            space("paper").values_of(MNASNET_A1)
+
+    def test_it_holds_b1_but_for_the_192_channels_of_block_5(self):
+        near = replace(
+            MNASNET_B1, blocks=tuple(replace(b, channels=200) if b.channels == 192 else b for b in MNASNET_B1.blocks)
+        )
+
+        values = space("paper").values_of(near)
+
+        assert space("paper").architecture(values).layers() == near.layers()
+        with pytest.raises(SpecError, match="block 5 has channels 192, the space offers 120, 160, 200"):
+            space("paper").values_of(MNASNET_B1)
+
+    def test_the_choices_that_express_blocks_of_a1_are_the_papers(self):
+        near = replace(
+            MNASNET_A1, blocks=tuple(replace(b, channels=120) if b.channels == 112 else b for b in MNASNET_A1.blocks)
+        )
+
+        values = space("paper").values_of(near)
+
+        third = {name.partition(".")[2]: value for name, value in values.items() if name.startswith("block2.")}
+        assert third == {
+            "operator": "inverted3",
+            "kernel": 5,
+            "se_ratio": 0.25,
+            "skip": "identity",
+            "filters": 1.25,  # 40 channels, MobileNetV2 has 32
+            "layers": 0,
+        }
+        assert values["block0.operator"] == "separable"
+        assert values["block0.skip"] == "none"
+        assert values["block4.layers"] == -1
+
+
+class TestFurtherSpaces:
+    def test_the_published_space_has_9_7e15_combinations(self):
+        assert space("published").size == 216**5 * 144**2
+
+    def test_the_published_space_around_a1_holds_a1(self):
+        values = space("published_a1").values_of(MNASNET_A1)
+
+        assert space("published_a1").architecture(values).layers() == MNASNET_A1.layers()
+
+    @pytest.mark.parametrize(
+        ("name", "network"),
+        [
+            ("around_a1", MNASNET_A1),
+            ("resolution_width", MNASNET_A1),
+            ("resolution_width", MNASNET_A1.scaled(0.35)),
+            ("small", MNASNET_A1.scaled(0.5)),
+            ("tiny", MNASNET_SMALL),
+        ],
+    )
+    def test_a_published_network_is_a_point(self, name, network):
+        values = space(name).values_of(network)
+
+        assert space(name).architecture(values).layers() == network.layers()
+
+    def test_input_size_and_width_are_choices(self):
+        names = [choice.name for choice in space("resolution_width").choices]
+
+        candidate = space("resolution_width").random(random.Random(0))
+
+        assert names[:2] == ["width", "input_size"]
+        assert candidate.input_size in (96, 128, 160, 192, 224)
+
+    def test_small_budgets_have_small_spaces(self):
+        assert space("small").size == 12_288
+        assert space("tiny").size == 512
+
+    def test_an_unknown_name_lists_the_known_ones(self):
+        with pytest.raises(SpecError, match="paper, published"):
+            space("nasnet")
+
+
+class TestPoints:
+    @pytest.mark.parametrize("name", SPACES)
+    @settings(max_examples=30, deadline=None)
+    @given(seed=st.integers(0, 2**32))
+    def test_choices_to_architecture_and_back_is_the_same_network(self, name, seed):
+        searched = space(name)
+        candidate = searched.random(random.Random(seed))
+
+        values = searched.values_of(candidate.architecture, candidate.input_size)
+
+        assert searched.candidate(values).fingerprint == candidate.fingerprint
+
+    @pytest.mark.parametrize("name", SPACES)
+    def test_every_combination_is_a_network(self, name):
+        rng = random.Random(1)
+
+        for _ in range(200):
+            assert space(name).random(rng).architecture.layers()
+
+    def test_neighbours_differ_in_one_choice_and_there_are_as_many_as_other_options(self):
+        searched = space("paper")
+        point = searched.random(random.Random(3))
+
+        neighbours = list(searched.neighbours(point.values))
+
+        assert len(neighbours) == sum(len(choice.options) - 1 for choice in searched.choices)
+        assert {sum(a != b for a, b in zip(n.values, point.values, strict=True)) for n in neighbours} == {1}
+
+    def test_random_points_repeat_by_seed(self):
+        assert space("paper").random(random.Random(7)) == space("paper").random(random.Random(7))
+
+    def test_networks_are_counted_without_their_doubles(self):
+        searched = tiny_space_with_doubles()
+        networks = {
+            searched.candidate((kernel, skip, layers)).architecture
+            for kernel in (3, 5)
+            for skip in ("none", "identity")
+            for layers in (-1, 0, 1)
+        }
+
+        assert searched.size == 12
+        assert searched.count_networks() == len(networks) == 6
+
+    def test_counting_agrees_with_enumeration_on_a_small_space(self):
+        searched = space("tiny")
+        point = [choice.options[0] for choice in searched.choices]
+        seen, frontier = {searched.candidate(point).architecture}, [point]
+        while frontier:
+            for neighbour in searched.neighbours(frontier.pop()):
+                if neighbour.architecture not in seen:
+                    seen.add(neighbour.architecture)
+                    frontier.append(neighbour.values)
+
+        assert searched.count_networks() == len(seen)
+
+    def test_a_missing_and_an_unknown_choice_are_named(self):
+        values = dict(zip((c.name for c in space("tiny").choices), space("tiny").random(random.Random(0)).values))
+        values["block9.kernel"] = values.pop("block1.kernel")
+
+        with pytest.raises(SpecError, match=r"missing block1\.kernel, unknown block9\.kernel"):
+            space("tiny").candidate(values)
+
+    def test_an_option_that_is_not_one_is_named(self):
+        values = [choice.options[0] for choice in space("tiny").choices]
+
+        with pytest.raises(SpecError, match=r"block1\.kernel must be one of 3, 5, got 7"):
+            space("tiny").candidate([7, *values[1:]])
+
+
+class TestInvalidCombinations:
+    def test_expansion_is_ignored_by_regular_convolutions(self):
+        block = BlockChoices(operator=("conv", "inverted"), expansion=(1, 3), channels=(16,))
+        searched = SearchSpace((block,))
+
+        assert searched.architecture(("conv", 1)) == searched.architecture(("conv", 3))
+
+    def test_expansion_one_is_a_separable_convolution(self):
+        block = BlockChoices(operator=("inverted",), expansion=(1, 3), channels=(16,))
+
+        assert SearchSpace((block,)).architecture((1,)).blocks[0].operator == "separable"
+
+    def test_a_block_keeps_one_layer_at_least(self):
+        block = BlockChoices(channels=(16,), layers=(-1, 0))
+
+        assert SearchSpace((block,)).architecture((-1,)).blocks[0].repeats == 1
+
+    def test_a_skip_that_no_layer_can_take_is_none(self):
+        block = BlockChoices(channels=(16,), stride=(2,), skip=("none", "identity"))
+        searched = SearchSpace((block,))
+
+        assert searched.architecture(("none",)) == searched.architecture(("identity",))
+
+
+class TestSpaceFiles:
+    def test_a_yaml_file_with_blocks_is_a_space(self, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_text(
+            "stem_channels: 16\n"
+            "input_sizes: [64, 96]\n"
+            "vary: {kernel: [3, 5]}\n"
+            "blocks:\n"
+            "  - {operator: separable, channels: 16, kernel: 3, skip: none}\n"
+            "  - {operator: [inverted3, inverted6], channels: 24, filters: [0.75, 1.0], repeats: 2, stride: 2}\n",
+            encoding="utf-8",
+        )
+
+        mine = load_space(path)
+
+        assert mine.name == "mine"
+        assert [choice.name for choice in mine.choices] == [
+            "input_size",
+            "block1.operator",
+            "block1.kernel",
+            "block1.filters",
+        ]
+
+    def test_a_file_can_start_from_a_published_network(self, tmp_path):
+        path = tmp_path / "b1.yaml"
+        path.write_text("start: mnasnet_b1\nvary: {kernel: [3, 5]}\n", encoding="utf-8")
+
+        mine = load_space(path)
+
+        assert mine.size == 2**7
+        assert mine.architecture(mine.values_of(MNASNET_B1)).layers() == MNASNET_B1.layers()
+
+    @pytest.mark.parametrize("name", SPACES)
+    def test_every_built_in_space_survives_a_file(self, name, tmp_path):
+        path = tmp_path / "space.json"
+        path.write_text(json.dumps(space(name).to_dict()), encoding="utf-8")
+
+        assert load_space(path) == space(name)
+        assert load_space(path).fingerprint == space(name).fingerprint
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("blocks: [", "neither YAML nor JSON"),
+            ("[1, 2]", "a search space is a mapping"),
+            ("{}", "needs 'blocks'"),
+            ("blocks: [{channels: 16}]\ncolour: red", "unknown field colour"),
+            ("blocks: [{channels: 16, kernels: 3}]", "block 0 has the unknown field kernels"),
+            ("blocks: [{kernel: 3}]", "block 0: a block needs at least one option for channels"),
+            ("blocks: [{channels: 16, kernel: 4}]", "block 0: kernel must be odd"),
+            ("blocks: [{channels: 16, operator: transformer}]", "block 0: operator must be one of"),
+            ("blocks: [{channels: 16, kernel: [3, 3]}]", "the options of kernel must differ"),
+            ("blocks: [{channels: 16, kernel: [3, [5]]}]", "an option is a number or a word"),
+            ("blocks: [{channels: many}]", "channels must be whole numbers"),
+            ("blocks: [{channels: 16}]\nstart: mnasnet_a1", "either 'blocks' or 'start'"),
+            ("start: mnasnet_z9", "no network is called 'mnasnet_z9'"),
+            ("blocks: [{channels: 16}]\ninput_sizes: 8", "input_sizes must be whole numbers of pixels >= 32"),
+            ("blocks: [{channels: 16}]\nschema: 99", "newer"),
+            ("blocks: [{channels: 16, expansion: [3, 6]}]", "needs the operator 'inverted'"),
+        ],
+    )
+    def test_a_faulty_file_is_explained_in_one_sentence(self, text, message, tmp_path):
+        path = tmp_path / "faulty.yaml"
+        path.write_text(text, encoding="utf-8")
+
+        with pytest.raises(SpecError, match=message.replace("[", r"\[")) as error:
+            load_space(path)
+
+        assert "faulty.yaml" in str(error.value)
+
+    def test_yaml_that_names_python_objects_is_refused(self, tmp_path):
+        path = tmp_path / "evil.yaml"
+        path.write_text("!!python/object/apply:os.system ['true']", encoding="utf-8")
+
+        with pytest.raises(SpecError, match="neither YAML nor JSON"):
+            load_space(path)
+
+    def test_a_missing_file_is_named(self):
+        with pytest.raises(SpecError, match=r"nowhere\.yaml cannot be read"):
+            load_space(Path("nowhere.yaml"))
+
+
+def test_a_choice_needs_two_options():
+    with pytest.raises(SpecError, match="two or more different options"):
+        Choice("kernel", (3,))
+
+
+def tiny_space_with_doubles() -> SearchSpace:
+    """One strided block in which skip does nothing at one layer and layers -1 and 0 are the same."""
+    block = BlockChoices(
+        channels=(16,), stride=(2,), kernel=(3, 5), skip=("none", "identity"), repeats=(1,), layers=(-1, 0, 1)
+    )
+    return SearchSpace((block,))
