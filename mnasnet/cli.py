@@ -15,6 +15,9 @@ from mnasnet.errors import MnasNetError
 COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("mnasnet.commands.classify", "classify images, folders and videos"),
     "check": ("mnasnet.commands.check", "what is in a dataset folder and what would spoil a training"),
+    "train": ("mnasnet.commands.train", "train a model on a folder of images"),
+    "resume": ("mnasnet.commands.resume", "go on with a training that was stopped or killed"),
+    "val": ("mnasnet.commands.val", "how good a model is on a folder of labelled images"),
     "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }

@@ -109,13 +109,18 @@ class CheckpointStore:
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
-    """The file's content; equal checkpoints give equal bytes."""
+    """The file's content."""
     from safetensors.torch import save
 
-    tensors = {name: value.detach().cpu().contiguous() for name, value in sorted(checkpoint.tensors.items())}
-    text = json.dumps({"schema": SCHEMA, **checkpoint.values}, sort_keys=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    text = json.dumps({"schema": SCHEMA, **checkpoint.values})
     data: bytes = save(tensors, metadata={"state": text, "sha256": _checksum(tensors, text)})
     return data
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """A hexadecimal number that is equal exactly for equal checkpoints."""
+    return _checksum(checkpoint.tensors, json.dumps(checkpoint.values, sort_keys=True))
 
 
 def from_bytes(data: bytes) -> Checkpoint:
@@ -139,8 +144,8 @@ def from_bytes(data: bytes) -> Checkpoint:
 
 
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
+    sha256 = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].contiguous().numpy().reshape(-1).data)
-    return digest.hexdigest()
+        sha256.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        sha256.update(tensors[name].contiguous().numpy().reshape(-1).data)
+    return sha256.hexdigest()

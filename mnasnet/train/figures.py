@@ -33,15 +33,8 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(_percent())
     accuracy.plot(best["epoch"], best["val_accuracy"], "o", color=BLUE, markersize=10, fillstyle="none")
-    accuracy.annotate(
-        f"best {best['val_accuracy']:.1%}\nepoch {best['epoch']}",
-        (best["epoch"], best["val_accuracy"]),
-        xytext=(0, -34),
-        textcoords="offset points",
-        ha="right" if best["epoch"] > np.mean(epochs) else "left",
-        color=BLUE,
-        fontsize=9,
-    )
+    text = f"best: {best['val_accuracy']:.1%} in epoch {best['epoch']}"
+    accuracy.text(0.97, 0.05, text, transform=accuracy.transAxes, ha="right", color=BLUE)
     rate.plot(epochs, [row["learning_rate"] for row in history], color=GREY, **marker)
     rate.set_title("Learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
@@ -74,7 +67,9 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
         bar.ax.yaxis.set_major_formatter(_percent())
     if classes <= MOST_CLASSES_NAMED:
         names = [_short(name) for name in evaluation.class_names]
-        axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor")
+        upright = max(map(len, names)) <= 3 and classes <= 20
+        slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(classes), names, **({} if upright else slanted))
         axes.set_yticks(range(classes), names)
     if classes <= MOST_NUMBERS:
         _write_cells(axes, shown, counts, normalised)
@@ -107,23 +102,18 @@ def mistakes(
     """A board of wrongly classified images, the surest mistakes first, as PNG."""
     columns = min(6, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(2.1 * max(columns, 3), 2.6 * rows + 0.5)
+    figure = _figure(2.0 * max(columns, 3), 2.75 * rows + 0.5)
     figure.suptitle("The surest mistakes: suspect a wrong label or a hard image" if images else "No mistakes")
     for index in range(rows * columns):
         axes = figure.add_subplot(rows, columns, index + 1)
-        axes.axis("off")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
         if index < len(images):
             axes.imshow(images[index])
-            axes.text(0.5, -0.06, f"is {_short(true[index])}", transform=axes.transAxes, ha="center", va="top")
-            axes.text(
-                0.5,
-                -0.19,
-                f"taken for {_short(predicted[index])} {confidence[index]:.0%}",
-                transform=axes.transAxes,
-                ha="center",
-                va="top",
-                color=RED,
-                fontsize=9,
+            axes.set_title(f"is {_short(true[index])}", fontsize=10)
+            axes.set_xlabel(
+                f"taken for {_short(predicted[index])}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
             )
     return _png(figure)
 

@@ -27,6 +27,7 @@ from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
+from mnasnet.network.weights import LoadedWeights, load_weights
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.presets import PRESETS, architecture
 from mnasnet.runtime.session import has_cuda, open_session
@@ -34,7 +35,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train import figures, report
 from mnasnet.train.batches import Balance, DecodedSquares
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
-from mnasnet.train.listeners import CsvFile, Listener
+from mnasnet.train.listeners import Background, CsvFile, Listener, TensorBoardFiles
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -104,6 +105,7 @@ class Training:
     name: str = ""
     export_pth: bool = False
     export_onnx: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -147,8 +149,8 @@ class TrainedRun:
         """Plain JSON values: the last line of the command."""
         return {
             "status": self.status,
-            "run": str(self.folder),
-            "model": str(self.model) if self.model.exists() else None,
+            "run": str(self.folder.absolute()),
+            "model": str(self.model.absolute()) if self.model.exists() else None,
             "epochs": len(self.history),
             **({f"val_{key}": value for key, value in self.evaluation.summary().items()} if self.evaluation else {}),
         }
@@ -274,7 +276,7 @@ def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
         architecture=spec,
         preprocess=preprocess,
         recipe=recipe,
-        started_from=f"{base.name or training.model} ({base.fingerprint})" if base else "fresh weights",
+        started_from=f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights",
         threads=training.threads or usable_cores(),
         stored_px=stored_px,
         version=mnasnet.__version__,
@@ -289,10 +291,25 @@ def _start_model(training: Training) -> ModelFile | None:
         if training.feature_extract:
             raise SettingsError("feature_extract needs trained features; set pretrained (use_pretrained) too")
         return None
-    model = open_model(training.model)
+    path = Path(training.model)
+    is_foreign = path.is_file() and not modelfile.is_model_file(path)
+    model = _without_names(load_weights(path)) if is_foreign else open_model(training.model)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
+
+
+def _without_names(loaded: LoadedWeights) -> ModelFile:
+    """Weights of others as a start: their class names, which may be unknown, are going to be replaced."""
+    from mnasnet.zoo import default_preprocess
+
+    return ModelFile(
+        architecture=loaded.architecture,
+        weights=loaded.weights,
+        class_names=tuple(f"class {index}" for index in range(loaded.num_classes)),
+        preprocess=default_preprocess(loaded.layout, loaded.num_classes),
+        in_channels=loaded.in_channels,
+    )
 
 
 def _architecture(model: str) -> ArchitectureSpec:
@@ -362,6 +379,7 @@ def _go_on(
         except _Stopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save_best = _saver(run, training, plan, parts)
+        tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
         in_memory = train_images.cache.planned == len(train_images.cache)
         result = in_own_thread(
             lambda: fit(
@@ -384,7 +402,7 @@ def _go_on(
                     "preprocess": plan.to_dict()["preprocess"],
                 },
                 on_best=lambda weights, row: save_best(run.best, weights, row),
-                listeners=[CsvFile(run.results), *listeners],
+                listeners=[CsvFile(run.results), *tensorboard, *listeners],
                 stop=stop,
                 prefetch=team.device != "cpu" or not in_memory,
             ),

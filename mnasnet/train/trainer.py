@@ -31,7 +31,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.layers import merge_batch_norms
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
-from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, from_bytes, to_bytes
+from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
 from mnasnet.train.evaluate import log_softmax
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
 from mnasnet.train.optim import WeightAverage, optimizer_for, set_learning_rate
@@ -483,8 +483,6 @@ def predict_logits(
 
 def checkpoint_digest(store: CheckpointStore) -> str:
     """A digest of a store's last checkpoint without its times: equal for runs that are equal."""
-    import hashlib
-
     data = store.load()
     if data is None:
         return ""
@@ -492,7 +490,7 @@ def checkpoint_digest(store: CheckpointStore) -> str:
     history = [{key: row[key] for key in row if key not in TIME_COLUMNS} for row in checkpoint.values["history"]]
     best = {key: value for key, value in (checkpoint.values["best"] or {}).items() if key not in TIME_COLUMNS}
     values = {**checkpoint.values, "seconds": 0, "epoch_seconds": 0, "history": history, "best": best}
-    return hashlib.sha256(to_bytes(Checkpoint(checkpoint.tensors, values))).hexdigest()
+    return digest(Checkpoint(checkpoint.tensors, values))
 
 
 def _batches_of(

@@ -1,0 +1,143 @@
+"""``train``: a folder of images in, a run folder with the model file out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mnasnet.settings import Parameter, TrainSettings
+from mnasnet.train.listeners import Background, Listener, MlflowRun, TerminalProgress
+from mnasnet.train.run import TrainedRun, Training, resume, train
+from mnasnet.train.trainer import Status
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_OUTPUT = Path("runs/train")
+
+#: words that users of other tools type
+ALIASES = {
+    "batch_size": ("batch",),
+    "input_size": ("imgsz",),
+    "learning_rate": ("lr", "lr0"),
+    "output_folder": ("project",),
+    "model_name": ("model",),
+}
+
+_NOT_HERE = ("resume_folder",)  # a command of its own
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options: every setting of the training task."""
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
+    )
+    parser.usage = f"{parser.prog} DATA [options]"
+    common = parser.add_argument_group("what most people set")
+    rare = parser.add_argument_group("for the curious")
+    for parameter in TrainSettings.parameters():
+        if parameter.name not in _NOT_HERE:
+            _add_setting(rare if parameter.advanced else common, parameter)
+    add_output_arguments(parser)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that all training commands share."""
+    parser.add_argument("--json", action="store_true", help="the last line on standard output is one JSON object")
+
+
+def _add_setting(group: Any, parameter: Parameter) -> None:
+    names = [parameter.name, *ALIASES.get(parameter.name, ())]
+    default = "" if parameter.default is None else f" (default {parameter.default})" if parameter.default != "" else ""
+    group.add_argument(
+        *(f"--{name.replace('_', '-')}" for name in names),
+        dest=parameter.name,
+        default=argparse.SUPPRESS,
+        **({"nargs": "?", "const": "true"} if parameter.kind is bool else {}),
+        metavar="|".join(parameter.choices)
+        or ("true|false" if parameter.kind is bool else parameter.kind.__name__.upper()),
+        help=f"{parameter.help.replace('`', '').replace('%', '%%')}{default}",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; exit code 0 also when stopped, since everything is kept."""
+    given = {name: value for name, value in vars(arguments).items() if name in TrainSettings.model_fields}
+    if Path(given.get("model_name", "")).is_file():  # --model FILE
+        given["model_weight_file"] = given.pop("model_name")
+    settings = TrainSettings.parse(given)
+    training = Training(
+        data=arguments.data,
+        output_folder=Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT,
+        **settings.arguments(),
+    )
+    with stop_on_signals() as stop:
+        trained = train(training, listeners=_listeners(settings, arguments.data), stop=stop.is_set)
+    return tell(trained, as_json=arguments.json)
+
+
+def _listeners(settings: TrainSettings, data: Path) -> list[Listener]:
+    listeners: list[Listener] = [TerminalProgress()]
+    if settings.tracking not in ("off", ""):
+        uri = Path("mlruns").absolute().as_uri() if settings.tracking == "local" else settings.tracking
+        listeners.append(Background(MlflowRun(uri, "mnasnet", data.absolute().name)))
+    return listeners
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def hear(number: int, _: Any) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        _log.warning("stopping after this batch; press Ctrl-C again to leave at once")
+
+    previous = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def tell(trained: TrainedRun, *, as_json: bool) -> int:
+    """Say what came of a run."""
+    if os.environ.get("RANK", "0") != "0":  # under torchrun only the writer speaks
+        return 0
+    if as_json:
+        print(json.dumps(trained.summary(), ensure_ascii=False))
+        return 0
+    lines = [f"{_sentence(trained.status)}: {trained.reason}"]
+    if trained.evaluation is not None:
+        lines.append(trained.evaluation.sentence())
+    if trained.model.exists():
+        lines += [f"model   {trained.model}", f"report  {trained.folder / 'report.html'}"]
+    if trained.status in ("stopped", "time"):
+        lines.append(f"resume  python -m mnasnet resume {trained.folder}")
+    if not (trained.folder / "report.html").exists():
+        lines = [line for line in lines if not line.startswith("report")]
+    print("\n".join(lines), file=sys.stdout)
+    return 0
+
+
+def _sentence(status: Status) -> str:
+    return {"done": "trained", "early": "trained", "time": "trained", "stopped": "stopped, everything is kept"}[status]
+
+
+def resume_run(arguments: argparse.Namespace) -> TrainedRun:
+    """Go on with a run; the other half of :mod:`mnasnet.commands.resume`."""
+    with stop_on_signals() as stop:
+        return resume(
+            arguments.run, max_minutes=arguments.max_minutes, listeners=[TerminalProgress()], stop=stop.is_set
+        )

@@ -1,0 +1,54 @@
+"""``val``: how good a model is on a folder of labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mnasnet.train.evaluate import Evaluation
+from mnasnet.train.validate import SPLITS, validate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of class folders, or with train/, val/, test/")
+    parser.add_argument("--split", choices=SPLITS, help="which images; default: val, or all of a flat folder")
+    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
+    parser.add_argument("--threads", type=int, help="default: the cores this process may use")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write per-class table and pictures there")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    evaluation = validate(
+        arguments.model,
+        arguments.data,
+        split=arguments.split,
+        class_file=arguments.class_file,
+        input_size=arguments.input_size,
+        threads=arguments.threads,
+        out=arguments.out,
+    )
+    if arguments.json:
+        print(json.dumps(evaluation.summary()))
+    else:
+        print(_table(evaluation), file=sys.stdout)
+    return 0
+
+
+def _table(evaluation: Evaluation) -> str:
+    width = max(12, *(len(name) for name in evaluation.class_names))
+    lines = [f"{'class':{width}}{'images':>9}{'precision':>11}{'recall':>9}{'F1':>9}"]
+    for score in evaluation.classes:
+        figures = "".join(
+            f"{'-' if value is None else f'{value:.3f}':>{size}}"
+            for value, size in ((score.precision, 11), (score.recall, 9), (score.f1, 9))
+        )
+        lines.append(f"{score.name:{width}}{score.images:>9}{figures}")
+    lines.append(evaluation.sentence())
+    return "\n".join(lines)

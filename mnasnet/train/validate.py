@@ -1,0 +1,93 @@
+"""Judge any model on a folder of labelled images, with the pixels and the engine that inference uses."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mnasnet.data.cache import DecodedImages
+from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.unreadable import listed
+from mnasnet.errors import DataError
+from mnasnet.files import write_atomic
+from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.session import open_session
+from mnasnet.train import figures, report
+from mnasnet.train.evaluate import Evaluation, evaluate
+
+_log = logging.getLogger(__name__)
+
+SplitChoice = Literal["train", "val", "test"]
+SPLITS: tuple[SplitChoice, ...] = ("train", "val", "test")
+BATCH = 64
+
+
+def validate(
+    source: str | Path,
+    data: Path,
+    *,
+    split: SplitChoice | None = None,
+    class_file: Path | None = None,
+    input_size: int | None = None,
+    threads: int | None = None,
+    out: Path | None = None,
+) -> Evaluation:
+    """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else all of a flat folder.
+
+    Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
+    there. Raises DataError when the folder holds a class the model does not know.
+    """
+    from mnasnet.zoo import open_model
+
+    model = open_model(source, class_file=class_file)
+    if input_size is not None:
+        model = replace(model, preprocess=model.preprocess.at(input_size))
+    dataset = scan(data)
+    samples = _samples(dataset, split)
+    evaluation = _evaluate(model, dataset, samples, threads)
+    if out is not None:
+        write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
+        for name, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
+            write_atomic(out / f"{name}.png", figures.confusion_matrix(evaluation, normalised=normalised))
+    return evaluation
+
+
+def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:
+    if split is None:
+        return dataset.val or dataset.train
+    if not dataset.splits[split]:
+        have = [name for name, samples in dataset.splits.items() if samples]
+        raise DataError(f"{dataset.folder} has no {split} images, only {', '.join(have)}; choose one of these")
+    return dataset.splits[split]
+
+
+def _evaluate(model: ModelFile, dataset: Dataset, samples: tuple[Sample, ...], threads: int | None) -> Evaluation:
+    numbers = {name: number for number, name in enumerate(model.class_names)}
+    unknown = sorted({sample.class_name for sample in samples} - set(numbers))
+    if unknown:
+        raise DataError(
+            f"the model does not know {len(unknown)} of the folder's classes ({', '.join(unknown[:5])}); it knows "
+            f"{', '.join(model.class_names[:8])}{', ...' if len(model.class_names) > 8 else ''}; rename the folders"
+        )
+    cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
+    session = open_session(model, threads=threads)
+    rows, labels = [], []
+    for start in range(0, len(samples), BATCH):
+        batch = []
+        for index in range(start, min(start + BATCH, len(samples))):
+            try:
+                batch.append(cache[index])
+                labels.append(numbers[samples[index].class_name])
+            except DataError:
+                continue  # kept with its reason in cache.unreadable
+        if batch:
+            rows.append(session.run(np.stack(batch)))
+    if cache.unreadable:
+        _log.warning("%d unreadable images are left out: %s", len(cache.unreadable), listed(cache.unreadable))
+    if not rows:
+        raise DataError(f"none of the {len(samples)} images can be read; replace them")
+    return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names)
