@@ -16,7 +16,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +85,8 @@ class Truth:
         self._singles, self._products = self._as_quadratic(weights)
         latency = np.array([float(row["latency_ms"] or "nan") for row in rows])
         known = ~np.isnan(latency)
-        self._times, self._overhead = _ridge(np.hstack(self._blocks(points[known])), latency[known], 1e-2)
+        times, self._overhead = _ridge(np.hstack(self._blocks(points[known])), latency[known], 1e-2)
+        self._times: list[float] = times.tolist()
 
     def accuracy(self, points: Ints) -> Reals:
         """In percent, for n x 28 places of options in the table's order."""
@@ -95,7 +96,7 @@ class Truth:
 
     def latency(self, points: Ints) -> Reals:
         """In milliseconds: one time per block design, added up."""
-        return np.asarray(np.hstack(self._blocks(points)) @ self._times + self._overhead)
+        return np.asarray([self._overhead + sum(self._block_times(row)) for row in points.tolist()])
 
     def point(self, candidate: Candidate) -> Ints:
         """The candidate's choices (expansion, kernel, SE, repeats per block) as 1 x 28 places in the table's order."""
@@ -117,6 +118,14 @@ class Truth:
                 second = one_hot[:, self._offsets[j] + 1 : self._offsets[j + 1]]
                 columns.append((first[:, :, None] * second[:, None, :]).reshape(len(points), -1))
         return np.hstack(columns)
+
+    def _block_times(self, row: list[int]) -> Iterator[float]:
+        start = 0
+        for b in range(7):
+            counts = self.counts[4 * b : 4 * b + 4]
+            e, k, repeats, se = row[4 * b : 4 * b + 4]
+            yield self._times[start + ((e * counts[1] + k) * counts[2] + repeats) * counts[3] + se]
+            start += counts[0] * counts[1] * counts[2] * counts[3]
 
     def _as_quadratic(self, weights: Reals) -> tuple[Reals, Reals]:
         """The pair weights as a matrix, so that one network costs two small products."""

@@ -54,16 +54,18 @@ class Features:
                 ]
         if len(across) > MAX_CROSS_FEATURES:
             across = []
-        self.singles, self.within, self.across = len(self._centre), len(within), len(across)
+        self.singles, self.within, self.across = 1 + len(self._centre), len(within), len(across)
         self._pairs = np.asarray(within + across, dtype=np.int64).reshape(-1, 2)
 
     def __call__(self, points: Points, *, across: bool) -> Reals:
         """n x features; ``across`` says whether pairs across groups are wanted."""
-        options = np.zeros((len(points), self.singles))
+        options = np.zeros((len(points), len(self._centre)))
         options[np.arange(len(points))[:, None], points + self._offsets] = 1.0
         options -= self._centre
         pairs = self._pairs if across else self._pairs[: self.within]
-        return np.hstack([options, options[:, pairs[:, 0]] * options[:, pairs[:, 1]]])
+        # the constant: options alone, being centred, could not make up for a sample whose mean is not the space's
+        constant = np.ones((len(points), 1))
+        return np.hstack([constant, options, options[:, pairs[:, 0]] * options[:, pairs[:, 1]]])
 
 
 @dataclass(frozen=True)

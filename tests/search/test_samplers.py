@@ -1,0 +1,159 @@
+"""Every search algorithm passes the contract tests that Optuna ships, and repeats by seed."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.testing import pytest_samplers
+
+from mnasnet.errors import SettingsError
+from mnasnet.reward import Reward
+from mnasnet.search.controller import ControllerSampler, ControllerSettings
+from mnasnet.search.evolution import EvolutionSampler
+from mnasnet.search.guided import GuidedSampler
+from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
+from mnasnet.search.samplers import PARETO, SAMPLERS, SeededPerTrial, make_sampler
+from mnasnet.search.study import Budget, create_study, records, search
+from mnasnet.space import Candidate, space
+
+MakeSampler = Callable[[], optuna.samplers.BaseSampler]
+
+
+class SingleObjectiveContract(
+    pytest_samplers.BasicSamplerTestCase,
+    pytest_samplers.RelativeSamplerTestCase,
+    pytest_samplers.SingleOnlySamplerTestCase,
+):
+    """Optuna's contract for a sampler of a single objective."""
+
+
+class TestGuidedContract(SingleObjectiveContract):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: GuidedSampler(seed=0)
+
+
+class TestEvolutionContract(SingleObjectiveContract):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: EvolutionSampler(seed=0, population=4, sample=2)
+
+
+class TestPpoContract(SingleObjectiveContract):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: ControllerSampler(seed=0, settings=ControllerSettings(batch=3))
+
+
+class TestTpeContract(pytest_samplers.BasicSamplerTestCase, pytest_samplers.MultiObjectiveSamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: SeededPerTrial(lambda seed: optuna.samplers.TPESampler(seed=seed))
+
+
+class TestNsga2Contract(pytest_samplers.BasicSamplerTestCase, pytest_samplers.MultiObjectiveSamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: SeededPerTrial(lambda seed: optuna.samplers.NSGAIISampler(population_size=10, seed=seed))
+
+
+class TestRandomContract(pytest_samplers.BasicSamplerTestCase, pytest_samplers.MultiObjectiveSamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> MakeSampler:
+        return lambda: SeededPerTrial(lambda seed: optuna.samplers.RandomSampler(seed=seed))
+
+
+def more_kernels_are_better(candidate: Candidate) -> float:
+    """An accuracy that rises with every 5x5 kernel and every width, as a stand-in for training."""
+    return 0.5 + 0.02 * sum(value == 5 for value in candidate.values) + 0.1 * float(candidate.values[0])
+
+
+def cost_of(candidate: Candidate) -> float:
+    return 1.0 + sum(block.channels * block.kernel * block.expansion for block in candidate.architecture.blocks) / 1e3
+
+
+def problem_of(*, pareto: bool = False) -> SearchProblem:
+    meter = FunctionMeter(cost_of)
+    return SearchProblem(
+        space("small"),
+        FunctionEvaluator(more_kernels_are_better),
+        meters={"work": meter},
+        reward=None if pareto else Reward(20.0),
+        reward_cost="" if pareto else "work",
+        objectives=("work",) if pareto else (),
+        estimates={"work": meter},
+    )
+
+
+@pytest.mark.parametrize("algorithm", SAMPLERS)
+def test_the_same_seed_searches_the_same_networks(algorithm):
+    def params(seed: int) -> list[object]:
+        study = create_study(problem_of(), algorithm=algorithm, seed=seed)
+        search(study, problem_of(), Budget(evaluations=25))
+        return [record.params for record in records(study)]
+
+    assert params(1) == params(1)
+    assert params(1) != params(2)
+
+
+@pytest.mark.parametrize("algorithm", SAMPLERS)
+def test_every_algorithm_ends_above_the_first_networks(algorithm):
+    study = create_study(problem_of(), algorithm=algorithm, seed=0)
+
+    search(study, problem_of(), Budget(evaluations=60))
+
+    values = [record.values[0] for record in records(study) if record.state == "done"]
+    assert max(values[15:]) > max(values[:15])
+
+
+@pytest.mark.parametrize("algorithm", PARETO)
+def test_algorithms_for_trade_offs_take_several_objectives(algorithm):
+    study = create_study(problem_of(pareto=True), algorithm=algorithm, seed=0)
+
+    search(study, problem_of(pareto=True), Budget(evaluations=30))
+
+    assert len(study.best_trials) > 1
+
+
+def test_an_algorithm_for_one_reward_refuses_a_pareto_search():
+    with pytest.raises(SettingsError, match="ppo maximises one reward"):
+        make_sampler("ppo", problem_of(pareto=True))
+
+
+def test_an_unknown_algorithm_lists_the_known_ones():
+    with pytest.raises(SettingsError, match="guided, ppo, evolution, tpe, nsga2, random"):
+        make_sampler("annealing", problem_of())
+
+
+def test_guided_never_proposes_a_network_twice():
+    study = create_study(problem_of(), algorithm="guided", seed=0)
+
+    search(study, problem_of(), Budget(evaluations=80))
+
+    params = [tuple(record.params.values()) for record in records(study)]
+    assert len(set(params)) == len(params)
+
+
+def test_guided_minimises_too_without_a_problem():
+    study = optuna.create_study(sampler=GuidedSampler(seed=0))
+
+    study.optimize(
+        lambda trial: sum(trial.suggest_categorical(f"x{i}", [0, 1, 2]) * (i + 1) for i in range(6)), n_trials=60
+    )
+
+    assert study.best_value <= 1
+
+
+def test_evolution_keeps_to_limits_it_can_foresee():
+    limited = SearchProblem(
+        space("small"),
+        FunctionEvaluator(more_kernels_are_better),
+        meters={"work": FunctionMeter(cost_of)},
+        limits={"work": 12.0},
+        estimates={"work": FunctionMeter(cost_of)},
+    )
+    study = create_study(limited, algorithm="evolution", seed=0)
+
+    search(study, limited, Budget(evaluations=30))
+
+    assert {record.state for record in records(study)} == {"done"}

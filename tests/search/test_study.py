@@ -1,0 +1,263 @@
+"""The search loop: what is spent, what is refused, what is remembered, and how it ends."""
+
+import itertools
+import time
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from mnasnet.errors import LatencyError, SearchError, SettingsError
+from mnasnet.reward import Reward
+from mnasnet.search.counts import CountMeter
+from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
+from mnasnet.search.samplers import SAMPLERS
+from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
+from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
+
+
+class CountingEvaluator:
+    """Judges by the number of 5x5 kernels and remembers whom it judged."""
+
+    def __init__(self) -> None:
+        self.judged: list[str] = []
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        self.judged.append(candidate.fingerprint)
+        return 0.5 + 0.05 * sum(value == 5 for value in candidate.values)
+
+
+def problem_of(evaluator, searched=None, **arguments) -> SearchProblem:
+    meters = {"parameters": CountMeter("parameters", num_classes=10)}
+    return SearchProblem(searched or space("tiny"), evaluator, meters=meters, **arguments)
+
+
+def run(problem: SearchProblem, evaluations: int, algorithm: str = "random", **arguments) -> optuna.Study:
+    study = create_study(problem, algorithm=algorithm, seed=0)
+    search(study, problem, Budget(evaluations=evaluations, **arguments))
+    return study
+
+
+def space_with_doubles() -> SearchSpace:
+    """Four combinations that are two networks: at one layer and stride 2 the skip does nothing."""
+    block = BlockChoices(channels=(16,), stride=(2,), kernel=(3, 5), skip=("none", "identity"))
+    return SearchSpace((block,), name="doubles")
+
+
+class TestSpending:
+    def test_the_budget_counts_evaluations_of_accuracy(self):
+        evaluator = CountingEvaluator()
+
+        run(problem_of(evaluator), 20)
+
+        assert len(evaluator.judged) == 20
+
+    def test_a_network_is_never_judged_twice(self):
+        evaluator = CountingEvaluator()
+
+        study = run(problem_of(evaluator, space_with_doubles()), 5, max_idle=20)
+
+        assert len(evaluator.judged) == len(set(evaluator.judged)) == 2
+        copies = [record for record in records(study) if record.duplicate_of is not None]
+        assert copies
+        originals = {record.number: record for record in records(study)}
+        assert all(copy.values == originals[copy.duplicate_of].values for copy in copies)
+
+    def test_a_space_that_is_used_up_ends_the_search(self):
+        problem = problem_of(CountingEvaluator(), space_with_doubles())
+        study = create_study(problem, algorithm="random", seed=0)
+
+        assert search(study, problem, Budget(evaluations=100, max_idle=25)) == "exhausted"
+
+    @pytest.mark.parametrize("algorithm", SAMPLERS)
+    def test_no_evaluation_is_spent_over_a_hard_limit(self, algorithm):
+        evaluator = CountingEvaluator()
+        limit = 1_900_000.0  # between the smallest and the largest network of the space
+
+        study = run(problem_of(evaluator, space("small"), limits={"parameters": limit}), 20, algorithm)
+
+        judged = {record.fingerprint for record in records(study) if record.state == "done"}
+        assert set(evaluator.judged) == judged
+        assert all(record.costs["parameters"] <= limit for record in records(study) if record.state == "done")
+
+    def test_several_limits_hold_at_once(self):
+        meters = {name: CountMeter(name, 64, 10) for name in ("parameters", "multiply_adds", "peak_activation_bytes")}
+        limits = {"parameters": 2_000_000.0, "multiply_adds": 8e6}
+        problem = SearchProblem(space("small"), CountingEvaluator(), meters=meters, limits=limits, estimates=meters)
+
+        study = run(problem, 20, "guided")
+
+        done = [record for record in records(study) if record.state == "done"]
+        assert len(done) == 20
+        assert all(record.costs[name] <= limit for record in done for name, limit in limits.items())
+
+    def test_guided_learns_costs_that_nothing_estimates(self):
+        study = run(problem_of(CountingEvaluator(), space("small"), limits={"parameters": 1.7e6}), 60, "guided")
+
+        late = records(study)[-30:]
+        assert sum(record.state == "infeasible" for record in late) < 10
+
+
+class TestStates:
+    def test_a_failed_evaluation_is_recorded_with_its_reason_and_the_search_goes_on(self):
+        calls = itertools.count()
+
+        def sometimes(candidate: Candidate) -> float:
+            if next(calls) == 3:
+                raise RuntimeError("out of memory")
+            return 0.5
+
+        study = run(problem_of(FunctionEvaluator(sometimes)), 10)
+
+        failed = [record for record in records(study) if record.state == "failed"]
+        assert [record.reason for record in failed] == ["RuntimeError: out of memory"]
+        assert study.get_trials()[failed[0].number].state == TrialState.FAIL
+
+    def test_an_accuracy_in_percent_is_a_failure_that_says_so(self):
+        study = run(problem_of(FunctionEvaluator(lambda candidate: 75.0)), 3)
+
+        assert "accuracy must lie in 0 to 1" in records(study)[0].reason
+
+    def test_a_network_without_a_measurement_is_unmeasured(self):
+        def broken(candidate: Candidate) -> float:
+            raise LatencyError("the device is away")
+
+        problem = SearchProblem(space("tiny"), CountingEvaluator(), meters={"latency_ms": FunctionMeter(broken)})
+
+        study = run(problem, 3, max_idle=5)
+
+        assert {record.state for record in records(study)} == {"unmeasured"}
+        with pytest.raises(SearchError, match="all 5 trials failed; the last reason: the device is away"):
+            winner(study, problem)
+
+    def test_a_hopeless_network_is_pruned_by_optunas_pruners(self):
+        class Stepwise:
+            def evaluate(self, candidate: Candidate, report: Report) -> float:
+                accuracy = 0.5 + 0.05 * sum(value == 5 for value in candidate.values)
+                for step in range(5):
+                    report(step, accuracy * step / 5)
+                return accuracy
+
+        problem = problem_of(Stepwise())
+        study = create_study(problem, algorithm="random", pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+        search(study, problem, Budget(evaluations=30))
+
+        states = {record.state for record in records(study)}
+        assert states == {"done", "pruned"}
+
+    def test_a_limit_that_nothing_meets_names_the_nearest_network(self):
+        problem = problem_of(CountingEvaluator(), limits={"parameters": 1000.0})
+
+        study = run(problem, 5, max_idle=40)
+
+        nearest = min(record.costs["parameters"] for record in records(study))
+        with pytest.raises(SearchError, match=rf"no network met the limits; the nearest .* parameters {nearest:.6g}"):
+            winner(study, problem)
+
+
+class TestAnswers:
+    def test_the_winner_has_the_highest_reward(self):
+        problem = problem_of(CountingEvaluator(), reward=Reward(1.5e6), reward_cost="parameters")
+
+        study = run(problem, 30)
+
+        values = [record.values[0] for record in records(study) if record.state == "done"]
+        assert winner(study, problem).values[0] == max(values)
+
+    def test_the_pareto_set_holds_what_no_other_network_beats(self):
+        problem = problem_of(CountingEvaluator(), objectives=("parameters",))
+        study = run(problem, 40, "guided")
+        done = [record for record in records(study) if record.state == "done"]
+
+        front = pareto_set(done, ["parameters"])
+
+        for record in done:
+            beaten = any(
+                other.accuracy >= record.accuracy
+                and other.costs["parameters"] <= record.costs["parameters"]
+                and (other.accuracy, -other.costs["parameters"]) != (record.accuracy, -record.costs["parameters"])
+                for other in done
+            )
+            if not beaten:
+                assert (record.accuracy, record.costs["parameters"]) in {
+                    (kept.accuracy, kept.costs["parameters"]) for kept in front
+                }
+            else:
+                assert record not in front
+
+
+class TestResuming:
+    @staticmethod
+    def storage(path) -> JournalStorage:
+        return JournalStorage(JournalFileBackend(str(path)))
+
+    @pytest.mark.parametrize("algorithm", SAMPLERS)
+    def test_with_one_worker_the_resumed_search_equals_the_uninterrupted_one(self, algorithm, tmp_path):
+        problem = problem_of(CountingEvaluator(), space("small"), reward=Reward(1.5e6), reward_cost="parameters")
+        whole = create_study(problem, algorithm=algorithm, seed=3)
+        search(whole, problem, Budget(evaluations=40))
+
+        for evaluations in (5, 18, 31, 40):
+            study = create_study(problem, algorithm=algorithm, seed=3, storage=self.storage(tmp_path / "journal"))
+            search(study, problem, Budget(evaluations=evaluations))
+            if evaluations < 40:
+                # the process dies with one network proposed and only part of its choices stored
+                trial = study.ask()
+                for choice in problem.space.choices[:5]:
+                    trial.suggest_categorical(choice.name, choice.options)
+
+        assert [(r.params, r.values) for r in records(study)] == [(r.params, r.values) for r in records(whole)]
+
+    def test_another_problem_in_the_same_study_is_refused(self, tmp_path):
+        first = problem_of(CountingEvaluator(), reward=Reward(1.5e6), reward_cost="parameters")
+        other = problem_of(CountingEvaluator(), reward=Reward(2.5e6), reward_cost="parameters")
+        create_study(first, storage=self.storage(tmp_path / "journal"))
+
+        with pytest.raises(SearchError, match="made with another reward"):
+            create_study(other, storage=self.storage(tmp_path / "journal"))
+
+
+class TestTime:
+    def test_minutes_are_kept_by_the_clock_given(self):
+        problem = problem_of(CountingEvaluator())
+        study = create_study(problem, algorithm="random")
+        ticks = itertools.count(0, 10)  # every look at the clock is ten seconds later
+
+        assert search(study, problem, Budget(minutes=5), clock=lambda: float(next(ticks))) == "time"
+
+    def test_a_search_stops_when_asked(self):
+        problem = problem_of(CountingEvaluator())
+        study = create_study(problem, algorithm="random")
+
+        assert search(study, problem, Budget(evaluations=100), should_stop=lambda: len(study.trials) >= 3) == "stopped"
+        assert len(study.trials) == 3
+
+    def test_a_budget_is_needed(self):
+        with pytest.raises(SearchError, match="needs a budget"):
+            Budget()
+
+    @pytest.mark.slow
+    def test_two_thousand_trials_cost_less_than_50_ms_each(self):
+        problem = problem_of(CountingEvaluator(), space("around_a1"), reward=Reward(3e6), reward_cost="parameters")
+        study = create_study(problem, algorithm="evolution")
+        started = time.perf_counter()
+
+        search(study, problem, Budget(evaluations=2000))
+
+        assert (time.perf_counter() - started) / 2000 < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reward": Reward(8.0), "reward_cost": "watts"}, "must be one of the meters parameters, got 'watts'"),
+        ({"limits": {"watts": 5.0}}, "limit 'watts' has no meter"),
+        ({"limits": {"parameters": -1.0}}, "limit on parameters must be a number above 0"),
+        ({"reward": Reward(8.0), "reward_cost": "parameters", "objectives": ("parameters",)}, "got both"),
+    ],
+)
+def test_a_problem_that_contradicts_itself_is_refused(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        problem_of(CountingEvaluator(), **arguments)
