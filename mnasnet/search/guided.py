@@ -280,7 +280,7 @@ def _ceilings(merits: Reals, rng: np.random.Generator) -> Reals:
     """
     front = merits[_undominated(merits)][:, 1:]
     low, high = np.log(front.min(axis=0)), np.log(front.max(axis=0))
-    return np.exp(low + rng.random(len(low)) * (high - low))
+    return np.asarray(np.exp(low + rng.random(len(low)) * (high - low)))
 
 
 def _undominated(merits: Reals) -> NDArray[np.bool_]:

@@ -94,7 +94,8 @@ class SearchProblem:
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Optuna's directions: the reward, or accuracy up and every objective down."""
-        return ("maximize", *("minimize" for _ in self.objectives))
+        down: tuple[Direction, ...] = ("minimize",)
+        return ("maximize", *(down * len(self.objectives)))
 
     def values(self, accuracy: float, costs: Mapping[str, float]) -> tuple[float, ...]:
         """What is told to the study for a network of this accuracy (0 to 1) and these costs."""

@@ -153,12 +153,12 @@ def fit(features: Features, points: Points, values: Reals, scales: Scales) -> Su
     offset = float(scaled.mean())
     centred = scaled - offset
     if len(points) < len(prior):
-        inverse = np.linalg.inv((design * prior) @ design.T + np.eye(len(points)))
+        inverse = np.asarray(np.linalg.inv((design * prior) @ design.T + np.eye(len(points))), dtype=np.float64)
         weights: Reals = prior * ((inverse @ centred) @ design)
         noise = np.sqrt(max(float(centred @ inverse @ centred), 1e-18) / len(points))
     else:
         factor = np.linalg.cholesky(design.T @ design + np.diag(1.0 / prior))
-        inverse = np.linalg.inv(factor)
+        inverse = np.asarray(np.linalg.inv(factor), dtype=np.float64)
         weights = inverse.T @ (inverse @ (design.T @ centred))
         noise = np.sqrt(max(float(centred @ (centred - design @ weights)), 1e-18) / len(points))
         design = design[:0]  # the primal form needs no data any more

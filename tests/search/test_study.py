@@ -242,11 +242,11 @@ class TestTime:
     def test_two_thousand_trials_cost_less_than_50_ms_each(self):
         problem = problem_of(CountingEvaluator(), space("around_a1"), reward=Reward(3e6), reward_cost="parameters")
         study = create_study(problem, algorithm="evolution")
-        started = time.perf_counter()
+        started = time.process_time()
 
         search(study, problem, Budget(evaluations=2000))
 
-        assert (time.perf_counter() - started) / 2000 < 0.05
+        assert (time.process_time() - started) / 2000 < 0.05
 
 
 @pytest.mark.parametrize(
