@@ -67,8 +67,9 @@ class Training:
 
     ``model`` is where weights start: ``auto`` (the bundled model), a published network's name or a file; without
     ``pretrained`` only its architecture counts. ``max_bad`` is the share of unreadable training images tolerated,
-    ``cache_mb`` the memory for decoded images. The other fields are those of :class:`mnasnet.train.recipe.Recipe`,
-    :func:`mnasnet.data.split.split` and :func:`mnasnet.train.trainer.fit`.
+    ``cache_mb`` the memory for decoded images; without ``report`` a run leaves no pictures and pages. The other
+    fields are those of :class:`mnasnet.train.recipe.Recipe`, :func:`mnasnet.data.split.split` and
+    :func:`mnasnet.train.trainer.fit`.
     """
 
     data: Path
@@ -106,6 +107,7 @@ class Training:
     export_pth: bool = False
     export_onnx: bool = False
     tensorboard: bool = False
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -550,6 +552,9 @@ def _write_results(
     model = replace(model, metrics=metrics)
     modelfile.save(model, run.best)
     _export(training, model, run)
+    write_atomic(run.path / "per_class.csv", report.per_class_csv(main))
+    if not training.report:
+        return main
     pictures = {
         "confusion_matrix.png": figures.confusion_matrix(main, normalised=False),
         "confusion_matrix_normalized.png": figures.confusion_matrix(main, normalised=True),
@@ -559,7 +564,6 @@ def _write_results(
         pictures["results.png"] = figures.curves(result.history)
     for name, content in pictures.items():
         write_atomic(run.path / name, content)
-    write_atomic(run.path / "per_class.csv", report.per_class_csv(main))
     written = {*exists_in(run.path), "model_card.md", "report.html"}
     story = report.Story(
         title=run.path.name,

@@ -1,0 +1,87 @@
+"""Checkpoints: whole or absent, checked by a sum, two of them, clear words when the disk is full."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnasnet.errors import TrainingError
+from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes, to_bytes
+
+
+def checkpoint(value: float = 1.0) -> Checkpoint:
+    tensors = {"b": torch.full((2, 3), value), "a": torch.arange(4)}
+    return Checkpoint(tensors, {"epoch": 2, "history": [{"loss": 0.1}], "name": "café"})
+
+
+def test_a_checkpoint_survives_its_bytes() -> None:
+    read = from_bytes(to_bytes(checkpoint()))
+
+    assert torch.equal(read.tensors["b"], checkpoint().tensors["b"])
+    assert read.values["history"] == [{"loss": 0.1}]
+
+
+def test_floats_come_back_to_the_last_bit() -> None:
+    third = 1 / 3 + 1e-16
+
+    assert from_bytes(to_bytes(Checkpoint({"x": torch.zeros(1)}, {"sum": third}))).values["sum"] == third
+
+
+@pytest.mark.parametrize("place", [20, -3])
+def test_a_single_wrong_bit_is_noticed(place: int) -> None:
+    data = bytearray(to_bytes(checkpoint()))
+    data[place] ^= 1
+
+    with pytest.raises(TrainingError):
+        from_bytes(bytes(data))
+
+
+def test_the_digest_tells_checkpoints_apart() -> None:
+    assert digest(checkpoint()) == digest(checkpoint())
+    assert digest(checkpoint()) != digest(checkpoint(1.0000001))
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for value in (1.0, 2.0, 3.0):
+        store.save(checkpoint(value))
+
+    values = [float(from_bytes(path.read_bytes()).tensors["b"][0, 0]) for path in (store.last, store.before_last)]
+    assert values == [3.0, 2.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1.safetensors", "checkpoint.safetensors"]
+
+
+def test_an_empty_store_has_nothing_to_load(tmp_path: Path) -> None:
+    assert CheckpointStore(tmp_path).load() is None
+
+
+FULL_DISK = """
+import resource, signal, sys, torch
+from pathlib import Path
+from mnasnet.errors import TrainingError
+from mnasnet.train.checkpoint import Checkpoint, CheckpointStore
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = CheckpointStore(Path(sys.argv[1]))
+store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    store.save(Checkpoint({"x": torch.zeros(100_000)}, {"epoch": 2}))
+except TrainingError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_does_not_fit_leaves_the_older_checkpoint_whole_and_says_so(tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "does not fit on the disk" in printed and "make room, then resume" in printed
+    data = CheckpointStore(tmp_path).load()
+    assert data is not None and from_bytes(data).values["epoch"] == 1
+    assert not list(tmp_path.glob(".*tmp"))

@@ -1,0 +1,82 @@
+"""Accuracy, interval, per-class figures and calibration against independent references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mnasnet.train.evaluate import evaluate, most_wrong, wilson_interval
+
+NAMES = ("cat", "dog", "ship")
+
+
+def scores(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    logits = rng.normal(size=(count, 3)) + 1.5 * np.eye(3)[labels]
+    return logits.astype(np.float32), labels
+
+
+def test_per_class_figures_agree_with_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    logits, labels = scores()
+
+    result = evaluate(logits, labels, NAMES)
+    precision, recall, f1, images = metrics.precision_recall_fscore_support(labels, logits.argmax(1))
+
+    assert [score.precision for score in result.classes] == pytest.approx(precision)
+    assert [score.recall for score in result.classes] == pytest.approx(recall)
+    assert [score.f1 for score in result.classes] == pytest.approx(f1)
+    assert [score.images for score in result.classes] == images.tolist()
+    assert result.confusion.tolist() == metrics.confusion_matrix(labels, logits.argmax(1)).tolist()
+    assert result.loss == pytest.approx(metrics.log_loss(labels, np.exp(logits) / np.exp(logits).sum(1)[:, None]))
+
+
+def test_a_class_without_images_has_no_recall_and_does_not_count_as_the_worst() -> None:
+    logits, labels = scores()
+    kept = labels != 2
+
+    result = evaluate(logits[kept], labels[kept], NAMES)
+
+    assert result.classes[2].recall is None
+    assert result.worst_recall > 0
+
+
+@pytest.mark.parametrize(("right", "count"), [(8, 10), (0, 10), (10, 10), (90, 100), (4999, 5000)])
+def test_the_interval_is_wilsons(right: int, count: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+
+    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+
+    assert wilson_interval(right, count) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_top_five_accuracy_is_at_least_top_one() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(300, 10)).astype(np.float32), rng.integers(0, 10, 300)
+
+    result = evaluate(logits, labels, [str(index) for index in range(10)])
+
+    assert result.accuracy < 0.2 < 0.4 < result.top5_accuracy < 0.6
+
+
+def test_scores_too_large_for_exp_are_no_trouble() -> None:
+    result = evaluate(np.array([[1e4, -1e4, 0]], np.float32), np.array([0]), NAMES)
+
+    assert (result.accuracy, result.loss) == (1.0, 0.0)
+
+
+def test_a_sure_and_right_classifier_is_calibrated() -> None:
+    labels = np.arange(30) % 3
+    sure = evaluate((50 * np.eye(3)[labels]).astype(np.float32), labels, NAMES)
+    boastful = evaluate((50 * np.eye(3)[(labels + 1) % 3]).astype(np.float32), labels, NAMES)
+
+    assert sure.calibration_error == pytest.approx(0, abs=1e-6)
+    assert boastful.calibration_error == pytest.approx(1, abs=1e-6)
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    logits = np.array([[5, 0, 0], [9, 0, 0], [0, 5, 0], [1, 0, 0]], np.float32)
+    labels = np.array([1, 1, 1, 2])
+
+    assert most_wrong(logits, labels, 2).tolist() == [1, 0]

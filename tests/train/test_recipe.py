@@ -1,0 +1,87 @@
+"""Recipes and schedules: every constant where its source says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mnasnet.errors import SettingsError
+from mnasnet.train.recipe import Recipe, batch_size_for, bn_momentum_for, mnasnet_recipe, recipe_for
+
+
+def test_the_papers_learning_rate_is_0_256_at_its_batch_of_4096() -> None:
+    assert mnasnet_recipe(4096, epochs=350).learning_rate == pytest.approx(0.256)
+
+
+def test_the_papers_schedule_warms_up_five_epochs_and_falls_in_steps_of_2_4_epochs() -> None:
+    recipe = mnasnet_recipe(256, epochs=350)
+    steps = 100
+
+    rates = [recipe.learning_rate_at(step, steps, 350) for step in range(20 * steps)]
+
+    assert rates[: 5 * steps] == sorted(rates[: 5 * steps])
+    assert rates[0] < recipe.learning_rate / 100
+    assert rates[5 * steps] == pytest.approx(recipe.learning_rate * 0.97**2)  # 5 epochs hold two stairs of 2.4
+    assert rates[16 * steps] == pytest.approx(recipe.learning_rate * 0.97**6)
+
+
+def test_the_cosine_ends_at_a_hundredth_of_the_peak() -> None:
+    recipe = Recipe("r", "sgd", 1.0, 8, warmup_epochs=1)
+
+    rates = [recipe.learning_rate_at(step, 10, 5) for step in range(50)]
+
+    assert max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01, abs=0.003)
+
+
+def test_the_average_of_weights_starts_short_so_that_brief_runs_are_not_held_back() -> None:
+    recipe = mnasnet_recipe(256, epochs=350)
+
+    assert recipe.ema_decay_at(0) == pytest.approx(0.1)
+    assert recipe.ema_decay_at(10**6) == 0.9999
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(30, 0.1), (300, 0.1), (1500, 0.02), (10**6, 0.01)])
+def test_batch_statistics_adapt_within_a_short_fine_tuning(steps: int, momentum: float) -> None:
+    assert bn_momentum_for(steps) == pytest.approx(momentum)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(6, 8), (60, 8), (600, 32), (1797, 64), (45_000, 128)])
+def test_batches_suit_the_number_of_images(images: int, batch: int) -> None:
+    assert batch_size_for(images) == batch
+
+
+def test_short_runs_get_light_augmentation_and_long_ones_all_of_it() -> None:
+    short = recipe_for(images=5000, epochs=10, pretrained=False)
+    long = recipe_for(images=5000, epochs=100, pretrained=False)
+
+    assert (short.augment, short.mixup) == ("light", 0.0)
+    assert long.augment == "trivial"
+    assert long.mixup > 0 and long.cutmix > 0
+
+
+def test_a_pretrained_start_first_trains_the_new_classifier_alone() -> None:
+    assert recipe_for(images=600, epochs=15, pretrained=True).frozen_epochs == 1
+    assert recipe_for(images=600, epochs=15, pretrained=True, feature_extract=True).frozen_epochs == 15
+    assert recipe_for(images=600, epochs=15, pretrained=False).frozen_epochs == 0
+
+
+def test_what_the_user_chose_wins() -> None:
+    recipe = recipe_for("mnasnet", images=600, epochs=5, pretrained=False, learning_rate=0.5, dropout=0.0)
+
+    assert (recipe.learning_rate, recipe.dropout, recipe.optimizer) == (0.5, 0.0, "rmsprop")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("learning_rate", math.inf), ("batch_size", 1), ("mixup", 1.5), ("dropout", 1.0)]
+)
+def test_a_value_that_cannot_be_is_refused_with_its_name(field: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=field):
+        recipe_for(images=600, epochs=5, pretrained=False, **{field: value})
+
+
+def test_a_recipe_survives_its_dictionary() -> None:
+    recipe = mnasnet_recipe(64, epochs=10)
+
+    assert Recipe.from_dict(recipe.to_dict()) == recipe

@@ -1,0 +1,355 @@
+"""A whole run: what it leaves, what inference makes of it, how it starts, stops and goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tiny import tiny_training
+
+from mnasnet import Classifier, modelfile
+from mnasnet.errors import DataError, SettingsError, TrainingError
+from mnasnet.testing import random_model, write_image_folder
+from mnasnet.train.listeners import Ended, EpochEnded, Event, Started, Stepped
+from mnasnet.train.run import TrainedRun, resume, train
+from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.trainer import checkpoint_digest
+
+
+class Ear:
+    """Keeps what it hears and asks to stop at a given event."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.events: list[Event] = []
+        self._stop_after = stop_after
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    def wants_to_stop(self) -> bool:
+        return sum(isinstance(event, Stepped) for event in self.events) >= self._stop_after
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
+
+
+@pytest.fixture(scope="module")
+def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    return train(
+        tiny_training(data, tmp_path_factory.mktemp("done"), export_pth=True, export_onnx=True, tensorboard=True)
+    )
+
+
+def test_a_run_leaves_everything_it_promises(done: TrainedRun) -> None:
+    expected = """args.yaml split.json classes.txt results.csv results.png confusion_matrix.png
+        confusion_matrix_normalized.png per_class.csv most_wrong.png model_card.md report.html
+        weights/best.safetensors weights/last.safetensors weights/best.pth weights/best.onnx
+        weights/checkpoint.safetensors tensorboard"""
+
+    missing = [name for name in expected.split() if not (done.folder / name).exists()]
+
+    assert missing == []
+    assert done.status == "done"
+
+
+def test_nothing_that_we_write_for_ourselves_is_a_pickle(done: TrainedRun) -> None:
+    starts = {path.name: path.read_bytes()[:2] for path in done.folder.rglob("*") if path.is_file()}
+    starts.pop("best.pth")  # asked for by export_pth
+
+    assert b"PK" not in starts.values() and b"\x80\x02" not in starts.values()
+
+
+def test_inference_sees_the_very_validation_accuracy_of_the_run(done: TrainedRun, data: Path) -> None:
+    split = json.loads((done.folder / "split.json").read_text())
+    files = [(data / path, name) for name, paths in split["val"].items() for path in paths]
+
+    predictions = Classifier.load(done.model).predict([path for path, _ in files])
+
+    right = sum(prediction.label == name for prediction, (_, name) in zip(predictions, files, strict=True))
+    assert done.evaluation is not None
+    assert right / len(files) == done.evaluation.accuracy
+    assert done.history[-1]["val_accuracy"] == pytest.approx(
+        modelfile.load(RunFolder(done.folder).last).metrics["val_accuracy"]
+    )
+
+
+def test_the_model_file_carries_classes_pixels_and_results(done: TrainedRun) -> None:
+    model = modelfile.load(done.model)
+
+    assert model.class_names == ("blue", "green", "red")
+    assert model.preprocess.input_size == 32
+    assert model.metrics["accuracy"] == pytest.approx(done.evaluation.accuracy, abs=1e-6)
+    assert model.training["epochs"] == 3
+
+
+def test_results_have_a_line_for_each_epoch(done: TrainedRun) -> None:
+    rows = list(csv.DictReader((done.folder / "results.csv").open()))
+
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["val_accuracy"]) == done.history[-1]["val_accuracy"]
+
+
+def test_what_was_asked_for_is_kept_as_plain_yaml(done: TrainedRun, data: Path) -> None:
+    values = yaml.safe_load((done.folder / "args.yaml").read_text())
+
+    assert values["asked"]["data"] == str(data)
+    assert values["made_of_it"]["recipe"]["batch_size"] == 8
+
+
+def test_exports_hold_the_same_weights(done: TrainedRun) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = modelfile.load(done.model)
+    state = torch.load(done.model.with_suffix(".pth"), weights_only=True)
+    images = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+
+    network = modelfile.network_of(model).eval()
+    network.load_state_dict(state, strict=False)
+    (logits,) = onnxruntime.InferenceSession(done.model.with_suffix(".onnx")).run(None, {"images": images})
+
+    with torch.inference_mode():
+        assert np.allclose(network(torch.from_numpy(images)).numpy(), logits, atol=1e-4)
+
+
+def test_a_second_run_never_touches_the_first(data: Path, tmp_path: Path) -> None:
+    runs = [train(tiny_training(data, tmp_path, epochs=1)).folder.name for _ in range(2)]
+
+    assert runs == ["run", "run2"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(data: Path, tmp_path: Path) -> None:
+    digests = [
+        checkpoint_digest(RunFolder(train(tiny_training(data, tmp_path, epochs=1, seed=seed)).folder).store)
+        for seed in (1, 1, 2)
+    ]
+
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5])
+def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
+    data: Path, done: TrainedRun, tmp_path: Path, stop_after: int
+) -> None:
+    ear = Ear(stop_after)
+
+    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
+    resumed = resume(stopped.folder)
+
+    assert stopped.status == "stopped"
+    assert resumed.status == "done"
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(done.folder).store)
+    assert modelfile.load(resumed.model).fingerprint == modelfile.load(done.model).fingerprint
+
+
+def test_a_run_stopped_in_its_first_epoch_leaves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
+    ear = Ear(1)
+
+    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
+
+    assert Classifier.load(stopped.model).class_names == ("blue", "green", "red")
+
+
+def test_a_stop_while_images_are_read_ends_at_once(data: Path, tmp_path: Path) -> None:
+    assert train(tiny_training(data, tmp_path), stop=lambda: True).status == "stopped"
+
+
+def test_listeners_hear_the_story_in_order(data: Path, tmp_path: Path) -> None:
+    ear = Ear()
+
+    train(tiny_training(data, tmp_path, epochs=2), listeners=[ear])
+
+    kinds = [type(event) for event in ear.events]
+    steps = kinds.count(Stepped) // 2
+    assert kinds == [Started, *[*[Stepped] * steps, EpochEnded] * 2, Ended]
+
+
+def test_time_that_runs_out_keeps_the_best_and_can_be_extended(data: Path, tmp_path: Path) -> None:
+    short = train(tiny_training(data, tmp_path, max_minutes=1e-6))
+    longer = resume(short.folder, max_minutes=0)
+
+    assert short.status == "time"
+    assert short.evaluation is not None
+    assert longer.status == "done"
+
+
+def test_patience_ends_a_training_that_gets_no_better(data: Path, tmp_path: Path) -> None:
+    trained = train(tiny_training(data, tmp_path, epochs=40, patience=2, learning_rate=1e-9))
+
+    assert trained.status == "early"
+    assert len(trained.history) < 40
+
+
+def test_a_loss_that_is_not_a_number_stops_with_cause_and_cure(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"not .*numbers?.*learning_rate, such as"):
+        train(tiny_training(data, tmp_path, learning_rate=1e30, recipe="mnasnet"))
+
+
+def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_same(
+    data: Path, done: TrainedRun, tmp_path: Path
+) -> None:
+    start = random_model(class_names=("a", "b"), input_size=32)
+    modelfile.save(start, tmp_path / "start.safetensors")
+
+    tuned = train(
+        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, feature_extract=True)
+    )
+    again = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, epochs=1, learning_rate=1e-9))
+
+    weights = modelfile.load(tuned.model).weights
+    assert weights["classifier.weight"].shape[0] == 3
+    assert np.array_equal(weights["stem.conv.weight"], start.weights["stem.conv.weight"])
+    assert np.array_equal(weights["stem.bn.running_mean"], start.weights["stem.bn.running_mean"])
+    assert again.evaluation.accuracy == done.evaluation.accuracy
+
+
+def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="feature_extract needs trained features"):
+        train(tiny_training(data, tmp_path, feature_extract=True))
+
+
+def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    (data / "red" / "999.jpg").write_bytes(b"")
+
+    trained = train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.1, val_fraction=0.2))
+
+    assert trained.status == "done"
+    assert "999.jpg" in caplog.text
+    with pytest.raises(DataError, match="999"):
+        for seed in range(8):  # in at least one of these splits the file is a training image
+            train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.0, seed=seed))
+
+
+def test_the_dataset_is_not_written_to(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+
+    train(tiny_training(data, tmp_path / "runs", epochs=1))
+
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_class_names_are_text_in_the_report_and_never_markup(tmp_path: Path) -> None:
+    colours = {
+        "<script>alert(1)</script>"[:20].replace("/", ""): (200, 40, 40),
+        "café & co": (40, 200, 40),
+        "$x$ 猫": (1, 1, 200),
+    }
+    data = write_image_folder(tmp_path / "data", per_class=6, colours=colours)
+
+    trained = train(tiny_training(data, tmp_path / "runs", epochs=1, report=True))
+
+    page = (trained.folder / "report.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "caf\u00e9 &amp; co" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "猫" in (trained.folder / "classes.txt").read_text(encoding="utf-8")
+
+
+def test_a_test_folder_is_judged_apart_from_validation(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "valid", "test"))
+
+    trained = train(tiny_training(data, tmp_path / "runs", epochs=1, report=True))
+
+    assert modelfile.load(trained.model).metrics["test_images"] == 18
+    assert "| test | 18 |" in (trained.folder / "model_card.md").read_text()
+
+
+def test_images_that_do_not_fit_the_memory_budget_are_streamed_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+    cached = train(tiny_training(data, tmp_path, epochs=1))
+    streamed = train(tiny_training(data, tmp_path, epochs=1, cache_mb=0))
+
+    assert modelfile.load(streamed.model).fingerprint == modelfile.load(cached.model).fingerprint
+
+
+def test_resume_refuses_images_that_changed(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    ear = Ear(1)
+    stopped = train(tiny_training(data, tmp_path / "runs"), listeners=[ear], stop=ear.wants_to_stop)
+    (data / "red" / "003.jpg").unlink()
+
+    with pytest.raises(DataError, match="missing"):
+        resume(stopped.folder)
+
+
+def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is not the folder of a run"):
+        resume(tmp_path)
+
+
+def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
+    from mnasnet.train.run_folder import only_user
+
+    with only_user(RunFolder(done.folder)), pytest.raises(TrainingError, match="in use"):
+        resume(done.folder)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
+    data: Path, done: TrainedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear = Ear(5)
+    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
+    last = RunFolder(stopped.folder).store.last
+    content = bytearray(last.read_bytes())
+    content[-5] ^= 1
+    last.write_bytes(content)
+
+    resumed = resume(stopped.folder)
+
+    assert "going on from the one before it" in caplog.text
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(done.folder).store)
+
+
+def test_two_damaged_checkpoints_are_an_error_and_not_a_new_start(data: Path, tmp_path: Path) -> None:
+    ear = Ear(5)
+    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
+    for path in (RunFolder(stopped.folder).store.last, RunFolder(stopped.folder).store.before_last):
+        path.write_bytes(b"torn")
+
+    with pytest.raises(TrainingError, match="no whole checkpoint"):
+        resume(stopped.folder)
+
+
+def test_a_folder_that_cannot_be_written_fails_before_the_first_epoch(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(TrainingError, match="output_folder"):
+        train(tiny_training(data, tmp_path / "x", output_folder=tmp_path / "file" / "runs"))
+
+
+def test_two_images_of_two_classes_are_not_enough_to_validate(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=1)
+
+    with pytest.raises(DataError, match="validation"):
+        train(tiny_training(data, tmp_path / "runs"))
+
+
+def test_a_stop_ends_within_five_seconds(data: Path, tmp_path: Path) -> None:
+    ear = Ear(3)
+    asked: list[float] = []
+
+    def stop() -> bool:
+        if ear.wants_to_stop() and not asked:
+            asked.append(time.monotonic())
+        return bool(asked)
+
+    train(tiny_training(data, tmp_path), listeners=[ear], stop=stop)
+
+    assert time.monotonic() - asked[0] < 5
+
+
+def test_grey_and_transparent_images_train(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    for path in sorted((data / "red").iterdir())[:3]:
+        Image.open(path).convert("LA").save(path.with_suffix(".png"))
+        path.unlink()
+
+    assert train(tiny_training(data, tmp_path / "runs", epochs=1)).status == "done"
