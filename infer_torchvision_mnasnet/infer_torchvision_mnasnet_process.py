@@ -16,6 +16,7 @@ try:
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import (
         announce_objects,
+        connected_path,
         has_detector,
         input_image,
         input_objects,
@@ -31,6 +32,7 @@ except ImportError as error:
         f"run: python -m pip install -r {FOLDER / 'requirements.txt'} and restart Ikomia"
     ) from None
 
+MODEL_INPUT = 2
 UNKNOWN = "unknown"
 # settings that need no new model
 AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none", "draw_on_image": False}
@@ -54,6 +56,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
     def __init__(self, name, param):
         dataprocess.CClassificationTask.__init__(self, name)
         require_version(NEEDS, FOLDER)
+        self.add_input(dataprocess.CPathIO(core.IODataType.FILE_PATH))  # the model file of a training task, or nothing
         self.add_output(DataDictIO())
         self.set_param_object(InferTorchvisionMnasnetParam() if param is None else copy.deepcopy(param))
         self._classifier = None
@@ -118,13 +121,14 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _classifier_for(self, settings):
         """Load again only when something differs that the loaded classifier depends on, the files' content included."""
-        files = (_state_of(settings.model_weight_file), _state_of(settings.class_file))
-        wanted = (settings.model_copy(update=AFTER_LOADING), files)
+        model = connected_path(self, MODEL_INPUT) or settings.model_weight_file
+        files = (_state_of(model), _state_of(settings.class_file))
+        wanted = (settings.model_copy(update=AFTER_LOADING), model, files)
         if wanted != self._loaded_for:
             from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
 
             self._classifier = Classifier.load(
-                settings.model_weight_file or settings.model_name,
+                model or settings.model_name,
                 class_file=settings.class_file or None,
                 input_size=settings.input_size or None,
                 runtime=settings.runtime,

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from ikomia import dataprocess
 from numpy.typing import NDArray
 
 import mnasnet
@@ -21,6 +22,7 @@ MIN_BOX_SIDE_PX = 2
 OWN_GRAPHICS_INPUT = "GraphicsInput"  # Ikomia's name of the empty graphics input with which it creates a task
 CONNECTED_GRAPHICS = "GraphicsOutput"  # Ikomia's name of the graphics that another task hands over
 NO_OBJECTS_MEANT = "WholeImage"  # our name of them when a task of ours named the whole image
+TRAINING_CURVES, CONFUSION_MATRIX = "TrainingCurves", "ConfusionMatrix"  # our names of the training task's pictures
 
 
 class running:  # noqa: N801  # reads as a statement: with running(task)
@@ -81,6 +83,11 @@ def input_image(task: Any) -> NDArray[np.uint8]:
     succeeds or raises DataError with the reason.
     """
     source = task.get_input(0)
+    if source.name in (TRAINING_CURVES, CONFUSION_MATRIX):  # connected because it is an image
+        raise DataError(
+            "the image to classify is a chart of the training task; add a photo with wf.set_image_input(...) and "
+            "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)])"
+        )
     image = source.get_image()
     if image is not None:
         return to_rgb(image)
@@ -88,6 +95,12 @@ def input_image(task: Any) -> NDArray[np.uint8]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)
     raise DataError(f"there is no image to classify{f' in {path}' if path.name else ''}; connect an image or a video")
+
+
+def connected_path(task: Any, index: int) -> str:
+    """The path that another task or the workflow hands over at an input; ``""`` for none."""
+    source = task.get_input(index)
+    return source.get_path() if isinstance(source, dataprocess.CPathIO) else ""
 
 
 def has_detector(task: Any) -> bool:

@@ -1,0 +1,266 @@
+"""What the training task needs of Ikomia: its folders, progress, log lines, tracking services and outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ikomia import core, dataprocess
+from ikomia.core import config
+from ikomia.dataprocess.io.datadictIO import DataDictIO
+
+from mnasnet.data.images import read_image
+from mnasnet.errors import DataError
+from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, connected_path
+from mnasnet.settings import TrainSettings
+from mnasnet.train.listeners import (
+    Background,
+    Ended,
+    Event,
+    Listener,
+    MlflowRun,
+    Started,
+    Stepped,
+    TensorBoardFiles,
+    metric_name,
+)
+
+if TYPE_CHECKING:  # torch starts with the first training, not with Ikomia
+    from mnasnet.train.evaluate import Evaluation
+    from mnasnet.train.run import TrainedRun
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_STEPS = 100
+STOPPING_S = 1.0  # what a tracking service gets after a stop; the whole stop has five seconds
+ENDING_S = 6.0  # at the end of a training
+MODEL, CURVES, CONFUSION, METRICS, CLASSES, DETAILS = range(6)  # the task's outputs
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+def input_folder(task: Any) -> Path:
+    """The dataset folder at the task's first input; raises DataError when nothing is connected."""
+    path = connected_path(task, 0)
+    if not path:
+        raise DataError(
+            "there is no folder to train on; connect a dataset task or call "
+            "wf.set_directory_input(folder=...) with an existing folder"
+        )
+    return Path(path)
+
+
+def output_folder(settings: TrainSettings, plugin_folder: Path) -> Path:
+    """Where run folders go: Ikomia's data folder unless the user chose another place.
+
+    The first releases wrote into the plugin's own folder, which Ikomia deletes with every update; workflow files of
+    that time still name it.
+    """
+    default = Path(config.main_cfg["data"]["path"]) / plugin_folder.name
+    if not settings.output_folder:
+        return default
+    chosen = Path(settings.output_folder).expanduser()
+    inside = {plugin_folder.absolute(), plugin_folder.resolve()} & {*_with_parents(chosen.absolute())}
+    if not inside:
+        return chosen
+    _log.warning("an update of the plugin would delete %s; writing to %s instead", chosen, default)
+    return default
+
+
+def _with_parents(path: Path) -> tuple[Path, ...]:
+    return path, *path.parents, path.resolve(), *path.resolve().parents
+
+
+# -- progress and log lines ----------------------------------------------------------------------------------------------
+
+
+class StepProgress:
+    """Moves a task's progress bar by hundredths of the whole training; the last one belongs to the end of the run."""
+
+    def __init__(self, emit_step: Callable[[], None]) -> None:
+        self._emit_step, self._shown = emit_step, 0
+
+    def hear(self, event: Event) -> None:
+        """Move on when another hundredth is done."""
+        if isinstance(event, Stepped):
+            done = (event.epoch * event.steps + event.step + 1) / (event.epochs * event.steps)
+            self._show(int(PROGRESS_STEPS * done))
+
+    def finish(self) -> None:
+        """Show everything but the last step, also after a training that ended early."""
+        self._show(PROGRESS_STEPS)
+
+    def _show(self, steps: int) -> None:
+        while self._shown < min(steps, PROGRESS_STEPS - 1):
+            self._shown += 1
+            self._emit_step()
+
+
+@contextlib.contextmanager
+def lines_on_stdout() -> Iterator[None]:
+    """Meanwhile print what our package logs, from INFO up.
+
+    STUDIO shows standard output in its log panel; of the logging module Ikomia shows its own logger only.
+    """
+    logger = logging.getLogger("mnasnet")
+    handler, level, propagate = _Printing(), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # else a program that set up logging would see each line twice
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Printing(logging.Handler):
+    """Prints to what standard output is at the moment, since STUDIO replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        with contextlib.suppress(OSError, ValueError):  # a closed output must not cost the user the training
+            print(f"{prefix}{record.getMessage()}", file=sys.stdout, flush=True)
+
+
+# -- tracking ------------------------------------------------------------------------------------------------------------
+
+
+def tracking(settings: TrainSettings, data_name: str) -> Tracking:
+    """The services that ``settings`` ask for; no server is started and no port opened for any of them."""
+    run_name = f"{data_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    services: list[Callable[[], Listener]] = []
+    if settings.tracking not in ("", "off"):
+        uri = local_mlflow_uri() if settings.tracking == "local" else settings.tracking
+        services.append(lambda: MlflowRun(uri, "train_torchvision_mnasnet", run_name))
+    if settings.tensorboard:
+        folder = Path(config.main_cfg["tensorboard"]["log_uri"]) / metric_name(run_name).replace("/", "_")
+        services.append(lambda: TensorBoardFiles(folder))
+    return Tracking(services)
+
+
+def local_mlflow_uri() -> str:
+    """The files that Ikomia's own MLflow server shows when somebody starts it."""
+    return Path(config.main_cfg["mlflow"]["store_uri"]).absolute().as_uri()
+
+
+class Tracking:
+    """Hands a training's events to services, each in a thread of its own; none can stop or hold up the training."""
+
+    def __init__(self, services: Sequence[Callable[[], Listener]]) -> None:
+        self._services = services
+        self._running: list[Background] = []
+
+    def hear(self, event: Event) -> None:
+        """Pass the event on; at the end wait a little for slow services, less so when the user wants to stop."""
+        if isinstance(event, Started):
+            self._running = [Background(service(), ENDING_S) for service in self._services]
+        if isinstance(event, Ended):
+            self._end(event)
+            return
+        for service in self._running:
+            service.hear(event)
+
+    def fail(self, error: BaseException) -> None:
+        """Mark a training that was not told to have ended as failed."""
+        self._end(Ended("failed", str(error), ()))
+
+    def _end(self, event: Ended) -> None:
+        enders = [threading.Thread(target=service.hear, args=(event,), daemon=True) for service in self._running]
+        self._running = []
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join(STOPPING_S if event.status == "stopped" else ENDING_S)
+
+
+# -- outputs -------------------------------------------------------------------------------------------------------------
+
+
+def add_outputs(task: Any) -> None:
+    """Model file, curves, confusion matrix, metrics, classes and everything as JSON."""
+    task.add_output(dataprocess.CPathIO(core.IODataType.FILE_PATH))
+    for name in (TRAINING_CURVES, CONFUSION_MATRIX):
+        picture = dataprocess.CImageIO()
+        picture.name = name
+        task.add_output(picture)
+    task.add_output(dataprocess.CNumericIO())
+    task.add_output(dataprocess.CDataStringIO())
+    task.add_output(DataDictIO())
+
+
+def clear_outputs(task: Any) -> None:
+    """Leave nothing of an earlier run behind."""
+    task.get_output(MODEL).set_path("")
+    for index in (CURVES, CONFUSION, METRICS, CLASSES):
+        task.get_output(index).clear_data()
+    task.get_output(DETAILS).data = {}
+
+
+def show_run(task: Any, run: TrainedRun) -> None:
+    """Fill the task's outputs; a run that was stopped has no evaluation yet."""
+    task.get_output(MODEL).set_path(str(run.model) if run.model.exists() else "")
+    for index, name in ((CURVES, "results.png"), (CONFUSION, "confusion_matrix.png")):
+        if (run.folder / name).exists():
+            task.get_output(index).set_image(read_image(run.folder / name))
+    if run.evaluation is not None:
+        _show_metrics(task.get_output(METRICS), run.evaluation)
+        _show_classes(task.get_output(CLASSES), run.evaluation)
+    task.get_output(DETAILS).data = _details(run)
+
+
+def _show_metrics(table: Any, evaluation: Evaluation) -> None:
+    summary = evaluation.summary()
+    table.set_output_type(dataprocess.NumericOutputType.TABLE)
+    table.add_value_list([float(value) for value in summary.values()], "validation", list(summary))
+
+
+def _show_classes(table: Any, evaluation: Evaluation) -> None:
+    names = [score.name for score in evaluation.classes]
+    columns = {
+        "images": [str(score.images) for score in evaluation.classes],
+        "precision": [_decimals(score.precision) for score in evaluation.classes],
+        "recall": [_decimals(score.recall) for score in evaluation.classes],
+        "F1": [_decimals(score.f1) for score in evaluation.classes],
+    }
+    for header, values in columns.items():
+        table.add_value_list(values, header, names)
+
+
+def _decimals(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _details(run: TrainedRun) -> dict[str, Any]:
+    """Plain JSON values: the run's summary, its epochs, classes and confusion matrix (rows are the true classes)."""
+    report = run.folder / "report.html"
+    details = {
+        **run.summary(),
+        "reason": run.reason,
+        "report": str(report) if report.exists() else None,
+        "class_names": list(run.class_names),
+        "history": [dict(row) for row in run.history],
+    }
+    if run.evaluation is not None:
+        details["confusion"] = run.evaluation.confusion.tolist()
+    return details
+
+
+def say_what_came_of(run: TrainedRun) -> None:
+    """The last lines in the log: how good the model is, where it lies, how to go on."""
+    if run.evaluation is not None:
+        _log.info("%s: %s", run.reason, run.evaluation.sentence())
+    if run.model.exists():
+        _log.info("model: %s", run.model)
+    if run.status == "stopped":
+        _log.info("%s, everything is kept; run again to go on, or later with resume_folder %s", run.reason, run.folder)
+    else:
+        _log.info("report: %s", run.folder / "report.html")
