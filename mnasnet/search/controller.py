@@ -33,14 +33,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """The numbers of the controller; the paper states none of them, so each has another source."""
+    """The numbers of the controller; the paper states none of them, so each has another source.
+
+    ``clip`` is arXiv 1707.06347's (section 6.1). ``hidden``, ``batch`` and ``baseline_decay`` are in the range
+    of the NASNet controller that the paper takes over (arXiv 1707.07012, appendix: 100 units, batches of 20,
+    0.95). ``learning_rate``, ``entropy`` (per token) and ``epochs`` were chosen on benchmarks/search_algorithms.py:
+    entropy 0.05 collapses before 1,000 networks, 0.5 hardly learns by 2,000. ``max_gradient`` is a common guard.
+    """
 
     hidden: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     batch: int = 10
     epochs: int = 4
     clip: float = 0.2
-    entropy: float = 0.05
+    entropy: float = 0.15
     baseline_decay: float = 0.95
     max_gradient: float = 1.0
 

@@ -42,6 +42,7 @@ DOUBT = 0.5  # of the posterior's own spread; 1 explores more than a few hundred
 GROWTH = 1.25  # the predictor's scales are chosen anew when the finished trials have grown by this factor
 GENERATIONS, CHILDREN, PARENTS = 5, 60, 25
 ELITE, RANDOM_OLD, RANDOM_NEW = 10, 5, 5
+BEYOND = 0.15  # of the front's range, in logarithms
 _OUT_OF_LIMITS = -1e6  # below any reward
 _MIN_COSTS = 8  # measured costs before they are predicted
 
@@ -274,13 +275,15 @@ def _excess(problem: SearchProblem, costs: Mapping[str, float]) -> float:
 
 
 def _ceilings(merits: Reals, rng: np.random.Generator) -> Reals:
-    """Bounds on the objectives for this trial, drawn between the cheapest and dearest network of the front.
+    """Bounds on the objectives for this trial, drawn from the front's range and somewhat beyond both ends.
 
-    Every trial looks for the most accurate network below its own bounds; together they fill the front.
+    Every trial looks for the most accurate network below its own bounds; together they fill the front. Bounds
+    below the cheapest network lead to cheaper ones.
     """
     front = merits[_undominated(merits)][:, 1:]
     low, high = np.log(front.min(axis=0)), np.log(front.max(axis=0))
-    return np.asarray(np.exp(low + rng.random(len(low)) * (high - low)))
+    place = -BEYOND + rng.random(len(low)) * (1.0 + 2.0 * BEYOND)
+    return np.asarray(np.exp(low + place * (high - low)))
 
 
 def _undominated(merits: Reals) -> NDArray[np.bool_]:

@@ -154,6 +154,10 @@ class Search:
         twin = self._first.get(candidate.fingerprint)
         if twin is not None:
             return self._repeat(trial, candidate, twin, started)
+        rival = self._in_work(trial, candidate)
+        if rival is not None:
+            reason = f"trial {rival} is judging this network"
+            return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival)
         try:
             costs = {name: float(meter.measure(candidate)) for name, meter in self.problem.meters.items()}
         except LatencyError as error:
@@ -222,6 +226,16 @@ class Search:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(running, key=lambda t: t.number)]
 
+    def _in_work(self, trial: optuna.Trial, candidate: Candidate) -> int | None:
+        """The earlier trial of another worker that is judging the same network now, if any."""
+        names = [choice.name for choice in self.problem.space.choices]
+        for other in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if other.number < trial.number and all(name in other.params for name in names):
+                twin = self.problem.space.candidate([other.params[name] for name in names])
+                if twin.fingerprint == candidate.fingerprint:
+                    return int(other.number)
+        return None
+
     def _repeat(self, trial: optuna.Trial, candidate: Candidate, twin: FrozenTrial, started: float) -> TrialRecord:
         """Settle ``trial`` like the earlier trial of the same network, without measuring or judging again."""
         told = outcome_of(twin)
@@ -265,7 +279,10 @@ class Search:
         }
         outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
         trial.set_user_attr(OUTCOME, outcome)  # before tell: a finished trial cannot be changed
-        frozen = self.study.tell(trial, list(values) if values else None, state=_OPTUNA_STATES[state])
+        # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
+        yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
+        told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
+        frozen = self.study.tell(trial, list(values) if values else None, state=told)
         self._remember(frozen)
         return record_of(frozen)
 
@@ -278,7 +295,7 @@ class Search:
         """Note who settled a network. A failure is not final: the network may be proposed again."""
         self._read.add(trial.number)
         outcome = outcome_of(trial)
-        if outcome.get("state") in ("done", "pruned", "infeasible"):
+        if outcome.get("state") in ("done", "pruned", "infeasible") and trial.state != TrialState.FAIL:
             self._first.setdefault(outcome["fingerprint"], trial)
         if "duplicate_of" not in outcome and outcome.get("state") in ("done", "pruned", "failed"):
             self._evaluations += 1
