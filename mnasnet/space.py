@@ -179,7 +179,7 @@ class SearchSpace:
         size: int | None = self.input_sizes[0] if self.input_sizes else None
         if layout.input_size is not None:
             size = self.input_sizes[indices[layout.input_size]]
-        channels = stem = self._stem_at(width)
+        channels = stem = self.stem_at(width)
         blocks = []
         for block, (start, stop) in zip(self.blocks, layout.spans, strict=True):
             spec = _block_at(block, tuple(indices[start:stop]), width, self.channel_multiple, channels)
@@ -227,7 +227,7 @@ class SearchSpace:
             try:
                 blocks = self._blocks_of(architecture, width)
             except SpecError as error:
-                failures.append((self._stem_at(width) == architecture.stem_channels, error))
+                failures.append((self.stem_at(width) == architecture.stem_channels, error))
                 continue
             return ({"width": width} if len(self.widths) > 1 else {}) | picks | blocks
         raise max(failures, key=lambda failure: failure[0])[1]  # a width with the right stem tells most
@@ -252,11 +252,20 @@ class SearchSpace:
         """
         total = 0
         for width in self.widths:
-            ways = {self._stem_at(width): 1}  # channels going into a block -> networks up to there
+            ways = {self.stem_at(width): 1}  # channels going into a block -> networks up to there
             for block in self.blocks:
                 ways = _extend(ways, block, width, self.channel_multiple)
             total += sum(ways.values())
         return total * max(1, len(self.input_sizes))
+
+    def block_designs(self, b: int, *, in_channels: int, width: float = 1.0) -> list[BlockSpec]:
+        """Every different design that block ``b`` can have after ``in_channels`` channels."""
+        designs = _designs(self.blocks[b], width, self.channel_multiple, in_channels)
+        return list(dict.fromkeys(design for _, design in designs))
+
+    def stem_at(self, width: float) -> int:
+        """The stem's channels at a width multiplier."""
+        return self.stem_channels if width == 1.0 else round_channels(self.stem_channels * width)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as :meth:`from_dict` and space files have them."""
@@ -268,13 +277,10 @@ class SearchSpace:
         """A space from plain values; raises SpecError naming the field at fault. See :func:`load_space`."""
         return _parse(values)
 
-    def _stem_at(self, width: float) -> int:
-        return self.stem_channels if width == 1.0 else round_channels(self.stem_channels * width)
-
     def _blocks_of(self, architecture: ArchitectureSpec, width: float) -> dict[str, Option]:
         frame = self.candidate_at([0] * len(self.choices)).architecture
         for name, mine, theirs in (
-            ("stem_channels", self._stem_at(width), architecture.stem_channels),
+            ("stem_channels", self.stem_at(width), architecture.stem_channels),
             ("stem_stride", frame.stem_stride, architecture.stem_stride),
             ("head_channels", frame.head_channels, architecture.head_channels),
             ("bn_epsilon", frame.bn_epsilon, architecture.bn_epsilon),

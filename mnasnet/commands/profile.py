@@ -1,0 +1,135 @@
+"""``profile``: time every distinct piece of a search space or of networks on this device, once, into a table."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mnasnet.errors import SettingsError
+from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
+from mnasnet.latency.session import SessionMeter
+from mnasnet.latency.table import LatencyTable, profile
+from mnasnet.presets import PRESETS
+from mnasnet.space import SPACES, SearchSpace, load_space, space
+from mnasnet.spec import ArchitectureSpec
+
+DRAWS_PER_CHECK = 20  # small spaces repeat themselves; more draws would find no other network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "targets",
+        nargs="+",
+        metavar="TARGET",
+        help=f"a search space ({', '.join(SPACES)}, or its YAML file), networks that `models` lists, or model files",
+    )
+    parser.add_argument("--runtime", default="onnxruntime", choices=["onnxruntime", "openvino", "torch"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
+    parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="default 224")
+    parser.add_argument("--classes", type=int, default=1000, metavar="N", help="outputs of the networks (default 1000)")
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed passes of each piece (default 50)")
+    parser.add_argument(
+        "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
+    parser.add_argument("--out", type=Path, default=Path("latency_table.json"), metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Profile, save the table, and print how far it can be trusted."""
+    meter = SessionMeter(
+        arguments.runtime,
+        device=arguments.device,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        num_classes=arguments.classes,
+        runs=arguments.runs,
+    )
+    spaces, networks = _targets(arguments.targets)
+    rng = random.Random(arguments.seed)
+    checks = list(dict.fromkeys([*networks, *(spec for own in spaces for spec in _drawn(own, arguments.checks, rng))]))
+    with tqdm(unit=" networks", disable=None, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        table = profile(
+            _pieces(spaces, networks, arguments.input_size),
+            checks,
+            meter,
+            arguments.input_size,
+            made_on=datetime.date.today().isoformat(),
+            progress=show,
+        )
+    table.save(arguments.out)
+    print(_as_json(table, arguments.out) if arguments.json else _as_text(table, arguments.out))
+    return 0
+
+
+def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[ArchitectureSpec]]:
+    spaces, networks = [], []
+    for name in names:
+        if name in SPACES:
+            spaces.append(space(name))
+        elif Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
+            spaces.append(load_space(Path(name)))
+        elif name in PRESETS:
+            networks.append(PRESETS[name])
+        else:
+            from mnasnet.zoo import open_model
+
+            networks.append(open_model(name).architecture)
+    return spaces, networks
+
+
+def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec], input_size: int) -> Iterator[Piece]:
+    for own in spaces:
+        yield from pieces_of_space(own, input_size)
+    for network in networks:
+        yield from pieces_of(network, input_size)
+
+
+def _drawn(own: SearchSpace, count: int, rng: random.Random) -> list[ArchitectureSpec]:
+    """Different random networks of a space, fewer where it has fewer."""
+    if count < 0:
+        raise SettingsError(f"checks must be >= 0, got {count}")
+    found: dict[ArchitectureSpec, None] = {}
+    for _ in range(count * DRAWS_PER_CHECK):
+        if len(found) < count:
+            found[own.random(rng).architecture] = None
+    return list(found)
+
+
+def _as_json(table: LatencyTable, path: Path) -> str:
+    return json.dumps(
+        {
+            "file": str(path),
+            "pieces": len(table.piece_ms),
+            "conditions": table.conditions.to_dict(),
+            "error": table.error.to_dict() if table.error else None,
+        }
+    )
+
+
+def _as_text(table: LatencyTable, path: Path) -> str:
+    own = table.conditions
+    error = table.error.sentence if table.error else "error unknown: fewer than three whole networks were timed"
+    return "\n".join(
+        [
+            f"device   {own.device}, {own.runtime} {own.runtime_version} {own.precision}, threads {own.threads}",
+            f"pieces   {len(table.piece_ms)} timed one by one, {len(table.networks)} networks as a whole",
+            f"error    {error}",
+            f"written  {path}",
+        ]
+    )

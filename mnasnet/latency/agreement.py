@@ -1,0 +1,96 @@
+"""How well predicted latencies agree with measured ones, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import LatencyError
+
+RESAMPLES = 1000
+FEW = 200  # networks
+
+Numbers = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Error of predictions on ``networks`` networks that had no part in the fit.
+
+    ``mape_percent`` is the mean absolute error in percent of the measured value, ``kendall_tau`` says how well the
+    order is kept (1 is perfectly, 0 not at all). Both with the interval that holds the true value in 95 of 100 cases,
+    by resampling networks.
+    """
+
+    networks: int
+    mape_percent: float
+    mape_interval: Interval
+    kendall_tau: float
+    tau_interval: Interval
+
+    @property
+    def sentence(self) -> str:
+        """The agreement in one line for people."""
+        return (
+            f"mean error {self.mape_percent:.1f} % (95 %: {self.mape_interval[0]:.1f} to {self.mape_interval[1]:.1f}), "
+            f"Kendall tau {self.kendall_tau:.3f} (95 %: {self.tau_interval[0]:.3f} to {self.tau_interval[1]:.3f}) "
+            f"on {self.networks} held-out networks"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Agreement:
+        """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing or unknown."""
+        try:
+            pairs = {name: tuple(values[name]) for name in ("mape_interval", "tau_interval")}
+            return cls(**{**values, **pairs})
+        except (KeyError, TypeError) as error:
+            raise LatencyError(f"not an agreement of predictions: {error}") from error
+
+
+def agreement(predicted: Sequence[float], measured: Sequence[float], *, seed: int = 0) -> Agreement:
+    """Compare two lists of the same networks; raises LatencyError below three networks."""
+    guess, truth = np.asarray(predicted, np.float64), np.asarray(measured, np.float64)
+    if len(guess) != len(truth) or len(guess) < 3:
+        raise LatencyError(
+            f"agreement needs three or more networks on both sides, got {len(guess)} predicted "
+            f"and {len(truth)} measured"
+        )
+    rng = np.random.default_rng(seed)
+    return Agreement(
+        networks=len(guess),
+        mape_percent=mape_percent(guess, truth),
+        mape_interval=_interval(mape_percent, guess, truth, rng),
+        kendall_tau=kendall_tau(guess, truth),
+        tau_interval=_interval(kendall_tau, guess, truth, rng),
+    )
+
+
+def mape_percent(predicted: Numbers, measured: Numbers) -> float:
+    """Mean absolute error in percent of the measured values."""
+    return float(100 * np.mean(np.abs(predicted / measured - 1)))
+
+
+def kendall_tau(predicted: Numbers, measured: Numbers) -> float:
+    """Tau-b: pairs in the same order less pairs in the opposite order, ties left out; 0 where all are tied."""
+    a, b = (np.sign(values[:, None] - values[None, :]) for values in (predicted, measured))
+    scale = np.sqrt(np.sum(a * a) * np.sum(b * b))
+    return float(np.sum(a * b) / scale) if scale else 0.0
+
+
+def _interval(
+    statistic: Callable[[Numbers, Numbers], float], predicted: Numbers, measured: Numbers, rng: np.random.Generator
+) -> Interval:
+    resamples = RESAMPLES if len(measured) <= FEW else RESAMPLES // 5  # tau takes the square of the networks
+    picks = rng.integers(0, len(measured), (resamples, len(measured)))
+    values = [statistic(predicted[pick], measured[pick]) for pick in picks]
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)

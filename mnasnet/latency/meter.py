@@ -1,0 +1,130 @@
+"""What a latency says of itself, and who can tell it: the meters."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.session import Device, Precision
+from mnasnet.spec import ArchitectureSpec
+
+#: meter -> the class that measures with it; the module is imported only when chosen
+METERS: dict[str, tuple[str, str]] = {
+    "onnxruntime": ("mnasnet.latency.session", "SessionMeter"),
+    "openvino": ("mnasnet.latency.session", "SessionMeter"),
+    "torch": ("mnasnet.latency.session", "SessionMeter"),
+    "table": ("mnasnet.latency.table", "TableMeter"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long one forward pass takes, with everything the number depends on.
+
+    ``device`` is the processor in words. The times are of a whole batch, from prepared pixels to scores, over ``n``
+    passes: the median and the 90th percentile as the clock saw them, and ``undisturbed_ms``, the best guess at a quiet
+    machine (processor time where one thread works, else the fastest pass). ``spread`` is the width from the 10th to
+    the 90th percentile relative to the median. When something disturbed the measurement ``quiet`` is False and
+    ``note`` says what. ``predicted`` marks a number that a table made: nothing ran, and ``n`` is 0.
+    """
+
+    device: str
+    runtime: str
+    runtime_version: str
+    precision: str
+    threads: int
+    batch: int
+    input_size: int
+    n: int
+    undisturbed_ms: float
+    median_ms: float
+    p90_ms: float
+    spread: float = 0.0
+    quiet: bool = True
+    predicted: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("undisturbed_ms", "median_ms", "p90_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise LatencyError(f"a latency must be a number of milliseconds above 0, got {name} {value!r}")
+        if not self.predicted and self.n < 1:
+            raise LatencyError(f"a measured latency needs at least one run, got n {self.n}")
+
+    @property
+    def sentence(self) -> str:
+        """The latency in one line for people."""
+        kind = "predicted" if self.predicted else f"n={self.n}"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        text = (
+            f"{self.median_ms:.2f} ms (p90 {self.p90_ms:.2f}, {kind}) on {self.device}, {self.runtime} "
+            f"{self.runtime_version} {self.precision}, {threads}, batch {self.batch}, {self.input_size} px"
+        )
+        return f"{text}; {self.note}" if self.note else text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as model files and tables keep them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Latency:
+        """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing or unknown."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            known = ", ".join(item.name for item in fields(cls))
+            raise LatencyError(f"not a latency ({error}); a latency has {known}") from error
+
+
+class LatencyMeter(Protocol):
+    """Anything that can say how fast an architecture runs."""
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """The time of one pass at ``input_size`` pixels.
+
+        Raises LatencyError when the device is away, lacks an operator or fails: what could not be measured is
+        never fast.
+        """
+        ...
+
+
+class ModelMeter(LatencyMeter, Protocol):
+    """A meter that also takes a network with its weights and classes."""
+
+    def measure_model(self, model: ModelFile) -> Latency:
+        """The time of one pass of ``model`` at its own input size; raises LatencyError."""
+        ...
+
+
+def open_meter(
+    name: str,
+    *,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    threads: int = 1,
+    batch: int = 1,
+    num_classes: int = 1000,
+    table: Path | None = None,
+) -> LatencyMeter:
+    """The meter called ``name``; ``table`` is the file that the meter ``table`` reads.
+
+    Raises SettingsError for an unknown name and RuntimeMissingError with the install line for a runtime that is
+    not installed.
+    """
+    if name not in METERS:
+        raise SettingsError(f"a meter is one of {', '.join(METERS)}, got {name!r}")
+    module, class_name = METERS[name]
+    kind = getattr(importlib.import_module(module), class_name)
+    if name == "table":
+        if table is None:
+            raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
+        return cast("LatencyMeter", kind.load(table))
+    options = {"device": device, "precision": precision, "threads": threads, "batch": batch}
+    return cast("LatencyMeter", kind(name, num_classes=num_classes, **options))

@@ -1,0 +1,159 @@
+"""The meter of this machine: forward passes through the engines that inference uses."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import LatencyError, MnasNetError, SettingsError
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
+from mnasnet.latency.untrained import untrained_model
+from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.session import (
+    RUNTIMES,
+    Device,
+    Precision,
+    Runtime,
+    Session,
+    import_torch,
+    open_session,
+    require,
+    usable_cores,
+)
+from mnasnet.spec import ArchitectureSpec
+
+
+@dataclass(frozen=True)
+class SessionMeter:
+    """Times passes in this process, from prepared pixels to scores.
+
+    ``threads`` work on one pass and are kept on as many of the fastest cores (``pin``). ``num_classes`` is for
+    architectures that come without weights. Raises RuntimeMissingError or SettingsError at birth for a runtime that
+    is not there.
+    """
+
+    runtime: Runtime
+    device: Device = "cpu"
+    precision: Precision = "fp32"
+    threads: int = 1
+    batch: int = 1
+    num_classes: int = 1000
+    warmups: int = 10
+    runs: int = 50
+    pin: bool = True
+
+    def __post_init__(self) -> None:
+        if self.runtime not in RUNTIMES:
+            raise SettingsError(f"runtime must be one of {', '.join(RUNTIMES)}, got {self.runtime!r}")
+        for name in ("threads", "batch", "num_classes", "runs"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
+        if self.threads > usable_cores():
+            raise SettingsError(
+                f"threads must not exceed the {usable_cores()} cores this process may use, got {self.threads}"
+            )
+        require(self.runtime)
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """The time of ``architecture`` with random weights; raises LatencyError."""
+        try:
+            model = untrained_model(architecture, input_size, self.num_classes)
+        except MnasNetError as error:
+            raise LatencyError(f"this network cannot be measured at {input_size} px: {error}") from error
+        return self.measure_model(model)
+
+    def measure_model(self, model: ModelFile) -> Latency:
+        """The time of ``model`` at its own input size; raises LatencyError."""
+        side = model.preprocess.input_size
+        batch = np.random.default_rng(0).integers(0, 256, (self.batch, side, side, 3), np.uint8)
+        with self._alone():
+            session = self._session(model)
+            timing = self._timed(session, batch)
+        disturbance = timing.disturbance
+        return Latency(
+            device=device_name(self.device),
+            runtime=self.runtime,
+            runtime_version=importlib.metadata.version(self.runtime),
+            precision=self.precision,
+            threads=self.threads,
+            batch=self.batch,
+            input_size=side,
+            n=len(timing.times_ms),
+            undisturbed_ms=timing.undisturbed_ms,
+            median_ms=timing.median_ms,
+            p90_ms=timing.p90_ms,
+            spread=timing.spread,
+            quiet=not disturbance,
+            note="; ".join(part for part in (disturbance, frequency_note()) if part),
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The engine's threads, held to their number and cores."""
+        if self.runtime != "torch":
+            with pinned(self.threads) if self.pin else _unpinned():
+                yield
+            return
+        torch = import_torch()  # before pinning, so that it counts all cores
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with pinned(self.threads) if self.pin else _unpinned():
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _session(self, model: ModelFile) -> Session:
+        try:
+            return open_session(
+                model, runtime=self.runtime, device=self.device, precision=self.precision, threads=self.threads
+            )
+        except MnasNetError as error:
+            raise LatencyError(f"{self.runtime} cannot run {model.name or 'this network'}: {error}") from error
+        except Exception as error:  # each engine has its own errors for operators and shapes it lacks
+            raise LatencyError(f"{self.runtime} failed to open {model.name or 'this network'}: {error}") from error
+
+    def _timed(self, session: Session, batch: NDArray[np.uint8]) -> Timing:
+        one_thread = self.threads == 1 and self.device == "cpu"
+        try:
+            if not np.isfinite(session.run(batch)).all():
+                raise LatencyError(f"{self.runtime} gave scores that are no numbers; its time would mean nothing")
+            return time_calls(lambda: session.run(batch), warmups=self.warmups, runs=self.runs, one_thread=one_thread)
+        except LatencyError:
+            raise
+        except Exception as error:  # out of memory, a driver that went away: the engine's own errors
+            raise LatencyError(f"{self.runtime} failed while it was timed: {error}") from error
+
+
+def device_name(device: str = "cpu") -> str:
+    """The processor or GPU in words."""
+    if device == "cuda":
+        return str(import_torch().cuda.get_device_name())
+    return f"{_processor()}, {usable_cores()} cores"
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        for key in ("model name", "Model", "Hardware"):  # x86, Raspberry Pi, older phones
+            for line in lines:
+                if line.partition(":")[0].strip() == key:
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def _unpinned() -> Iterator[None]:
+    yield

@@ -1,0 +1,242 @@
+"""A device's table: the time of every piece of a search space, a correction of their sum, and its known error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mnasnet.errors import LatencyError, MnasNetError
+from mnasnet.files import write_atomic
+from mnasnet.latency.agreement import Agreement, agreement
+from mnasnet.latency.meter import Latency, LatencyMeter
+from mnasnet.latency.pieces import Piece, Probe, pieces_of
+from mnasnet.spec import ArchitectureSpec
+
+SCHEMA = 1
+FOLDS = 5
+FEWEST_TO_FIT = 6  # networks; below, three coefficients would only learn their noise
+
+Progress = Callable[[int, int], None]
+"""Hears of the networks timed so far and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """milliseconds = ``scale`` x sum of pieces + ``layer_ms`` x number of pieces + ``offset_ms``."""
+
+    scale: float = 1.0
+    layer_ms: float = 0.0
+    offset_ms: float = 0.0
+
+    def __call__(self, sum_ms: float, pieces: int) -> float:
+        """The corrected time of a network."""
+        return self.scale * sum_ms + self.layer_ms * pieces + self.offset_ms
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """Milliseconds of each piece by its key, on one device, runtime and setting.
+
+    ``conditions`` is a measured latency of the device: it says under which conditions the table holds.
+    ``error`` is of networks held out from the fit of ``correction``, None where there were too few to tell.
+    ``networks`` are the whole networks that were timed: predicted while held out, and measured, in ms.
+    """
+
+    conditions: Latency
+    piece_ms: Mapping[str, float]
+    correction: Correction = field(default_factory=Correction)
+    error: Agreement | None = None
+    networks: tuple[tuple[float, float], ...] = ()
+    made_on: str = ""
+
+    def predict_ms(self, architecture: ArchitectureSpec, input_size: int) -> float:
+        """The time of a whole network; raises LatencyError naming the piece that the table lacks."""
+        keys = _keys(architecture, input_size)
+        return self.correction(self._sum_ms(keys), len(keys))
+
+    def _sum_ms(self, keys: Sequence[str]) -> float:
+        for key in keys:
+            if key not in self.piece_ms:
+                raise LatencyError(
+                    f"the latency table of {self.conditions.device} lacks the piece {key!r}; "
+                    "profile the space or network that has it"
+                )
+        return math.fsum(self.piece_ms[key] for key in keys)
+
+    def calibrated(
+        self, architectures: Sequence[ArchitectureSpec], measured_ms: Sequence[float], input_size: int
+    ) -> LatencyTable:
+        """This table with a correction fitted to whole networks, its error taken from folds that were held out."""
+        keys = [_keys(architecture, input_size) for architecture in architectures]
+        sums, counts = [self._sum_ms(own) for own in keys], [len(own) for own in keys]
+        held_out = np.zeros(len(sums))
+        folds = min(FOLDS, len(sums))
+        for fold in range(folds):
+            kept = [index for index in range(len(sums)) if index % folds != fold]
+            own = _fit_correction([sums[i] for i in kept], [counts[i] for i in kept], [measured_ms[i] for i in kept])
+            for index in range(fold, len(sums), folds):
+                held_out[index] = own(sums[index], counts[index])
+        return replace(
+            self,
+            correction=_fit_correction(sums, counts, measured_ms),
+            error=agreement(list(held_out), measured_ms) if len(sums) >= 3 else None,
+            networks=tuple(zip(map(float, held_out), map(float, measured_ms), strict=True)),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the table as JSON, whole or not at all."""
+        values = {
+            "schema": SCHEMA,
+            "made_on": self.made_on,
+            "conditions": self.conditions.to_dict(),
+            "correction": asdict(self.correction),
+            "error": self.error.to_dict() if self.error else None,
+            "networks": [{"predicted_ms": guess, "measured_ms": truth} for guess, truth in self.networks],
+            "piece_ms": {key: round(value, 6) for key, value in self.piece_ms.items()},
+        }
+        write_atomic(path, json.dumps(values, indent=1).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> LatencyTable:
+        """The table in ``path``; raises LatencyError when it cannot be read."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["schema"] > SCHEMA:
+                raise LatencyError(
+                    f"{path} has latency table schema {values['schema']}, newer than {SCHEMA}; "
+                    "update the mnasnet package"
+                )
+            return cls(
+                conditions=Latency.from_dict(values["conditions"]),
+                piece_ms={str(key): float(value) for key, value in values["piece_ms"].items()},
+                correction=Correction(**values["correction"]),
+                error=Agreement.from_dict(values["error"]) if values["error"] else None,
+                networks=tuple((row["predicted_ms"], row["measured_ms"]) for row in values["networks"]),
+                made_on=values["made_on"],
+            )
+        except OSError as error:
+            raise LatencyError(f"cannot read the latency table {path}: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LatencyError(f"{path} is not a latency table ({error!r}); profile the device again") from error
+
+
+@dataclass(frozen=True, eq=False)
+class TableMeter:
+    """Predicts from a table; its latencies say that they are predicted, and with which error."""
+
+    table: LatencyTable
+
+    @classmethod
+    def load(cls, path: Path) -> TableMeter:
+        """A meter from the file of a table."""
+        return cls(LatencyTable.load(path))
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """The predicted time; raises LatencyError when the table lacks a piece of the network."""
+        predicted_ms = self.table.predict_ms(architecture, input_size)
+        error = self.table.error
+        return replace(
+            self.table.conditions,
+            input_size=input_size,
+            n=0,
+            undisturbed_ms=predicted_ms,
+            median_ms=predicted_ms,
+            p90_ms=predicted_ms,
+            spread=0.0,
+            quiet=True,
+            predicted=True,
+            note="from a table" + (f" with a mean error of {error.mape_percent:.1f} %" if error else ""),
+        )
+
+
+def profile(
+    pieces: Iterable[Piece],
+    checks: Sequence[ArchitectureSpec],
+    meter: LatencyMeter,
+    input_size: int,
+    *,
+    made_on: str = "",
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """Time every distinct piece once, and the whole networks ``checks`` to correct and judge their sums.
+
+    All networks are timed through ``meter``; the undisturbed time of each counts.
+    Raises LatencyError when one cannot be measured.
+    """
+    distinct = {piece.key: piece for piece in pieces}
+    wholes = [(architecture, input_size) for architecture in checks]
+    probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
+    total = len(probes) + len(wholes)
+    timed: dict[Probe, Latency] = {}
+    for probe in (*probes, *wholes):
+        if probe not in timed:
+            timed[probe] = meter.measure(*probe)
+        if progress is not None:
+            progress(min(len(timed), total), total)
+
+    def piece_ms(piece: Piece) -> float:
+        base_ms = timed[piece.base].undisturbed_ms if piece.base else 0.0
+        return max(0.0, timed[piece.probe].undisturbed_ms - base_ms)
+
+    table = LatencyTable(
+        conditions=replace(next(iter(timed.values())), input_size=input_size),
+        piece_ms={key: piece_ms(piece) for key, piece in distinct.items()},
+        made_on=made_on,
+    )
+    measured_ms = [timed[whole].undisturbed_ms for whole in wholes]
+    return table.calibrated(checks, measured_ms, input_size) if checks else table
+
+
+def learn(
+    architectures: Sequence[ArchitectureSpec],
+    measured_ms: Sequence[float],
+    input_size: int,
+    conditions: Latency,
+    *,
+    ridge: float = 1e-3,
+) -> LatencyTable:
+    """A table learned from whole networks that someone else has timed, on any device.
+
+    Least squares over how often each piece occurs; ``ridge`` holds pieces that always come together. Raises
+    LatencyError without networks.
+    """
+    if not architectures or len(architectures) != len(measured_ms):
+        raise LatencyError(
+            f"a table is learned from networks with one latency each, got {len(architectures)} and {len(measured_ms)}"
+        )
+    counts = [Counter(_keys(architecture, input_size)) for architecture in architectures]
+    keys = sorted(set().union(*counts))
+    columns = {key: column for column, key in enumerate(keys)}
+    matrix = np.zeros((len(counts), len(keys)))  # networks x pieces
+    for row, count in enumerate(counts):
+        for key, times in count.items():
+            matrix[row, columns[key]] = times
+    truth = np.asarray(measured_ms, np.float64)
+    weighted = matrix / truth[:, None]  # relative errors count, not absolute ones
+    normal = weighted.T @ weighted + ridge * np.eye(len(keys)) / np.mean(truth) ** 2
+    coefficients = np.linalg.solve(normal, weighted.T @ np.ones(len(truth)))
+    return LatencyTable(conditions, dict(zip(keys, map(float, coefficients), strict=True)))
+
+
+def _fit_correction(sums: Sequence[float], counts: Sequence[int], measured_ms: Sequence[float]) -> Correction:
+    """Least squares of relative errors; with few networks only a scale."""
+    truth, total = np.asarray(measured_ms, np.float64), np.asarray(sums, np.float64)
+    if len(truth) < FEWEST_TO_FIT:
+        return Correction(float(np.median(truth / total)) if len(truth) else 1.0)
+    terms = [total, np.asarray(counts, np.float64), np.ones_like(total)]
+    matrix = np.stack(terms, axis=1) / truth[:, None]
+    (scale, layer_ms, offset_ms), *_ = np.linalg.lstsq(matrix, np.ones(len(truth)), rcond=1e-8)
+    return Correction(float(scale), float(layer_ms), float(offset_ms))
+
+
+def _keys(architecture: ArchitectureSpec, input_size: int) -> list[str]:
+    try:
+        return [piece.key for piece in pieces_of(architecture, input_size)]
+    except MnasNetError as error:
+        raise LatencyError(f"this network cannot be priced at {input_size} px: {error}") from error

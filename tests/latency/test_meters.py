@@ -1,0 +1,148 @@
+"""Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.meter import METERS, Latency, open_meter
+from mnasnet.latency.session import SessionMeter
+from mnasnet.latency.timing import Timing, pinned, time_calls
+from mnasnet.latency.untrained import untrained_model
+from mnasnet.modelfile import weights_of
+from mnasnet.network.build import build
+from mnasnet.presets import PRESETS
+from mnasnet.runtime.session import open_session
+from mnasnet.testing import TINY, random_model
+
+MEASURED = Latency("a board", "onnxruntime", "1.0", "fp32", 1, 1, 64, 50, 1.0, 1.1, 1.2)
+
+
+class TestOnnxRuntimeMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("onnxruntime", num_classes=3)
+
+
+class TestOpenvinoMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("openvino", num_classes=3)
+
+
+class TestOpenvinoBf16Meter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("openvino", precision="bf16", num_classes=3)
+
+
+class TestTorchMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("torch", num_classes=3)
+
+
+def test_every_runtime_is_a_meter():
+    from mnasnet.runtime.session import RUNTIMES
+
+    assert set(RUNTIMES) | {"table"} == set(METERS)
+
+
+def test_a_model_is_measured_at_its_own_size_and_batch():
+    latency = SessionMeter("onnxruntime", batch=2, warmups=0, runs=2).measure_model(random_model(input_size=40))
+
+    assert (latency.input_size, latency.batch, latency.n) == (40, 2, 2)
+
+
+def test_the_sentence_has_every_condition():
+    assert MEASURED.sentence == ("1.10 ms (p90 1.20, n=50) on a board, onnxruntime 1.0 fp32, 1 thread, batch 1, 64 px")
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_latency_is_a_number_above_zero(value):
+    with pytest.raises(LatencyError, match="milliseconds above 0, got median_ms"):
+        Latency("a board", "onnxruntime", "1.0", "fp32", 1, 1, 64, 50, 1.0, value, 1.2)
+
+
+def test_an_unknown_field_of_a_latency_is_named():
+    with pytest.raises(LatencyError, match="colour.*a latency has device, runtime"):
+        Latency.from_dict({**MEASURED.to_dict(), "colour": "red"})
+
+
+def test_an_unknown_meter_is_answered_with_the_list():
+    with pytest.raises(SettingsError, match="a meter is one of onnxruntime, openvino, torch, table, got 'sundial'"):
+        open_meter("sundial")
+
+
+def test_the_table_meter_needs_its_file():
+    with pytest.raises(SettingsError, match="needs the file that `python -m mnasnet profile` wrote"):
+        open_meter("table")
+
+
+def test_more_threads_than_cores_are_refused():
+    with pytest.raises(SettingsError, match="must not exceed the"):
+        SessionMeter("onnxruntime", threads=4096)
+
+
+def test_an_engine_that_fails_is_a_latency_error():
+    with pytest.raises(LatencyError, match="onnxruntime cannot run tiny: ONNX Runtime has no bf16"):
+        SessionMeter("onnxruntime", precision="bf16").measure(TINY, 64)
+
+
+def test_statistics_are_of_the_runs_alone():
+    ticks = iter(np.arange(0, 1, 0.001))
+
+    timing = time_calls(lambda: None, warmups=3, runs=50, clock=lambda: next(ticks))
+
+    assert len(timing.times_ms) == 50
+    assert timing.median_ms == pytest.approx(1.0) and timing.p90_ms == pytest.approx(1.0)
+    assert timing.disturbance == ""
+
+
+def test_a_core_shared_with_others_is_noticed():
+    assert "other work took the core 40% of the time" in Timing((1.0,) * 50, (0.6,) * 50).disturbance
+
+
+def test_processor_time_sees_through_other_work():
+    timing = Timing((1.0, 3.0, 9.0, 2.0), (0.9, 0.91, 0.92, 0.9))
+
+    assert timing.undisturbed_ms == pytest.approx(0.9)
+    assert Timing((1.0, 3.0, 9.0, 2.0)).undisturbed_ms == 1.0
+
+
+def test_a_processor_that_slows_down_is_noticed():
+    assert "speed changed by +30% meanwhile" in Timing((1.0,) * 25 + (1.3,) * 25).disturbance
+
+
+def test_scattered_runs_are_noticed():
+    assert "runs spread by 67%" in Timing((1.0, 2.0) * 25).disturbance
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin")
+def test_pinning_is_undone():
+    before = os.sched_getaffinity(0)
+
+    with pinned(1):
+        inside = os.sched_getaffinity(0)
+
+    assert len(inside) == 1 and inside <= before
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("name", ["mnasnet_a1", "mnasnet_b1", "mnasnet_small"])
+def test_an_untrained_model_has_the_networks_own_tensors(name):
+    ours = untrained_model(PRESETS[name], 224, 7).weights
+
+    reference = weights_of(build(PRESETS[name], 7))
+    assert {key: value.shape for key, value in ours.items()} == {key: v.shape for key, v in reference.items()}
+
+
+def test_an_untrained_model_keeps_activations_in_range():
+    scores = open_session(untrained_model(PRESETS["mnasnet_b1"], 64), runtime="onnxruntime").run(
+        np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    )
+
+    # neither fading nor exploding: within a factor of 1000 of one
+    assert 1e-3 < scores.std() < 1e3

@@ -1,0 +1,181 @@
+"""A table adds up what it has seen, corrects the sum, knows its error, and names what it lacks."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from mnasnet.cli import main
+from mnasnet.errors import LatencyError
+from mnasnet.latency.agreement import agreement, kendall_tau
+from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.meter import Latency, open_meter
+from mnasnet.latency.pieces import pieces_of, pieces_of_space
+from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
+from mnasnet.network.count import count
+from mnasnet.presets import PRESETS
+from mnasnet.space import space
+from mnasnet.testing import TINY
+
+
+class CountingMeter:
+    """A device whose time is the number of multiply-adds, plus a call's and a layer's fixed share."""
+
+    def __init__(self):
+        self.measured = []
+
+    def measure(self, architecture, input_size):
+        self.measured.append((architecture, input_size))
+        layers = sum(block.repeats for block in architecture.blocks)
+        ms = 0.5 + 0.01 * layers + count(architecture, input_size, 10).multiply_adds / 1e7
+        return Latency("a counter", "counting", "1", "fp32", 1, 1, input_size, 50, ms, ms, ms)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    rng, own = random.Random(0), space("tiny")
+    return list({own.random(rng).architecture for _ in range(24)})
+
+
+@pytest.fixture(scope="module")
+def table(networks):
+    return profile(pieces_of_space(space("tiny"), 64), networks, CountingMeter(), 64, made_on="2026-01-01")
+
+
+class TestTableMeter(LatencyMeterContract):
+    network = PRESETS["mnasnet_small"]
+
+    @pytest.fixture
+    def meter(self, table, tmp_path):
+        table.save(tmp_path / "table.json")
+        return open_meter("table", table=tmp_path / "table.json")
+
+
+def test_an_additive_device_is_predicted_exactly(table, networks):
+    meter = CountingMeter()
+
+    for network in networks[:5]:
+        assert TableMeter(table).measure(network, 64).median_ms == pytest.approx(meter.measure(network, 64).median_ms)
+    assert table.error.mape_percent < 0.01 and table.error.kendall_tau > 0.999
+
+
+def test_every_piece_is_timed_once():
+    meter = CountingMeter()
+
+    profile([*pieces_of(TINY, 64), *pieces_of(TINY, 64)], [], meter, 64)
+
+    assert len(meter.measured) == len(set(meter.measured))
+
+
+def test_a_space_has_the_pieces_of_all_its_networks():
+    own, rng = space("around_a1"), random.Random(1)
+    keys = {piece.key for piece in pieces_of_space(own, 96)}
+
+    for _ in range(20):
+        assert {piece.key for piece in pieces_of(own.random(rng).architecture, 96)} <= keys
+
+
+def test_a_piece_is_timed_in_a_network_that_has_its_layer():
+    for piece in pieces_of(PRESETS["semnasnet_100"], 224):
+        if piece.base is not None and not piece.key.startswith("head"):
+            architecture, size = piece.probe
+            assert piece.key in {inner.key for inner in pieces_of(architecture, size)}
+
+
+def test_predictions_say_that_they_are_predicted(table):
+    latency = TableMeter(table).measure(PRESETS["mnasnet_small"], 64)
+
+    assert latency.predicted and latency.n == 0
+    assert "predicted" in latency.sentence and "from a table with a mean error of 0.0 %" in latency.sentence
+
+
+def test_the_table_names_the_missing_piece(table):
+    with pytest.raises(LatencyError, match=r"table of a counter lacks the piece 'stem 3>32 s2 @64'; profile"):
+        TableMeter(table).measure(PRESETS["mnasnet_b1"], 64)
+
+
+def test_a_table_survives_its_file(table, tmp_path):
+    table.save(tmp_path / "t.json")
+
+    again = LatencyTable.load(tmp_path / "t.json")
+
+    assert again.conditions == table.conditions and again.error == table.error
+    assert again.correction == table.correction and again.networks == table.networks
+    assert again.predict_ms(PRESETS["mnasnet_small"], 64) == pytest.approx(
+        table.predict_ms(PRESETS["mnasnet_small"], 64), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', '{"schema": "x"}'])
+def test_a_damaged_table_is_named(content, tmp_path):
+    (tmp_path / "t.json").write_text(content)
+
+    with pytest.raises(LatencyError, match="t.json is not a latency table"):
+        LatencyTable.load(tmp_path / "t.json")
+
+
+def test_a_table_of_the_future_asks_for_an_update(table, tmp_path):
+    table.save(tmp_path / "t.json")
+    (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text().replace('"schema": 1', '"schema": 2'))
+
+    with pytest.raises(LatencyError, match="schema 2, newer than 1; update"):
+        LatencyTable.load(tmp_path / "t.json")
+
+
+def test_few_networks_fit_a_scale_and_tell_no_error(networks):
+    table = profile(pieces_of_space(space("tiny"), 64), networks[:2], CountingMeter(), 64)
+
+    assert table.error is None and table.correction.layer_ms == 0
+
+
+def test_a_table_is_learned_from_whole_networks(networks):
+    meter = CountingMeter()
+    rng, own = random.Random(7), space("tiny")
+    many = list({own.random(rng).architecture for _ in range(150)})
+    times = [meter.measure(network, 64).median_ms for network in many]
+
+    table = learn(many[:100], times[:100], 64, meter.measure(many[0], 64))
+
+    predicted = [table.predict_ms(network, 64) for network in many[100:]]
+    # the data has no noise; only the ridge keeps it from being exact
+    assert agreement(predicted, times[100:]).mape_percent < 0.1
+
+
+def test_kendall_tau_equals_scipys():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 60).astype(float), rng.integers(0, 9, 60).astype(float)
+
+    assert kendall_tau(a, b) == pytest.approx(scipy_stats.kendalltau(a, b).statistic)
+
+
+def test_intervals_hold_the_value_and_two_networks_are_too_few():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 2, 50)
+    found = agreement(list(truth * rng.normal(1, 0.03, 50)), list(truth))
+
+    assert found.mape_interval[0] < found.mape_percent < found.mape_interval[1]
+    assert found.tau_interval[0] < found.kendall_tau < found.tau_interval[1]
+    with pytest.raises(LatencyError, match="three or more networks"):
+        agreement([1.0, 2.0], [1.0, 2.0])
+
+
+def test_profile_writes_a_table_that_the_meter_reads(tmp_path, capsys):
+    path = tmp_path / "t.json"
+
+    options = ["--input-size", "32", "--checks", "3", "--runs", "3", "--classes", "10", "--out", str(path), "--json"]
+    assert main(["profile", "tiny", *options]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["conditions"]["runtime"] == "onnxruntime" and report["error"]["networks"] == 3
+    assert open_meter("table", table=path).measure(PRESETS["mnasnet_small"], 32).predicted
+
+
+def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
+    path = tmp_path / "t.json"
+
+    assert main(["profile", "mnasnet_small", "--input-size", "32", "--runs", "2", "--out", str(path)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "pieces" in shown and "error unknown" in shown and str(path) in shown
