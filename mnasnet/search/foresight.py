@@ -28,8 +28,14 @@ class Foresight:
             self._known[indices] = costs
         return costs
 
-    def meets_limits(self, indices: tuple[int, ...]) -> bool:
-        """False only when an estimate lies above its limit."""
-        if not self.problem.estimates or not self.problem.limits:
+    def is_promising(self, indices: tuple[int, ...]) -> bool:
+        """False only when an estimate lies above its limit, or above the target of a hard reward."""
+        problem = self.problem
+        if not problem.estimates:
             return True
-        return all(excess <= 0.0 for excess in self.problem.excess(self.costs(indices)).values())
+        costs = self.costs(indices)
+        if any(excess > 0.0 for excess in problem.excess(costs).values()):
+            return False
+        if problem.reward is None or problem.reward.form != "hard":
+            return True
+        return costs.get(problem.reward_cost, 0.0) <= problem.reward.target

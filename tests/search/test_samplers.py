@@ -36,7 +36,7 @@ class TestGuidedContract(SingleObjectiveContract):
 class TestEvolutionContract(SingleObjectiveContract):
     @pytest.fixture
     def sampler(self) -> MakeSampler:
-        return lambda: EvolutionSampler(seed=0, population=4, sample=2)
+        return lambda: EvolutionSampler(seed=0, population=4, sample=2, initial=2)
 
 
 class TestPpoContract(SingleObjectiveContract):
