@@ -351,7 +351,7 @@ def _typical_short_side(folder: Path, samples: Sequence[Sample], most: int = 200
 
 
 def _new_run(training: Training, plan: _Plan, parts: Split, team: Team) -> RunFolder:
-    path = b""
+    path = None
     if team.writes:
         run = new_run_folder(training.output_folder, training.name or training.data.absolute().name)
         write_split(parts, run.split)

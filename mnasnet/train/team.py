@@ -72,13 +72,13 @@ class Team:
         """What rank 0 passes in, in every process; None stays None."""
         if self.size == 1:
             return data
-        length = torch.tensor([-1 if data is None else len(data)], device=self.device)
+        length = torch.tensor([-1 if data is None else len(data)], device=self.device)  # only rank 0's counts
         dist.broadcast(length, 0)
         size = int(length.item())
-        if size < 0:
-            return None
+        if size <= 0:
+            return b"" if size == 0 else None
         content = torch.empty(size, dtype=torch.uint8)
-        if data is not None:
+        if self.writes and data is not None:
             content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         content = content.to(self.device)
         dist.broadcast(content, 0)

@@ -125,6 +125,7 @@ def fit(
                 done = run.epoch * steps + step
                 set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
                 _seed_dropout(seed, run.epoch, step, team.rank)
+                run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
                 run.learn(x, targets, labels, len(batches[step]))
                 run.average_weights(recipe.ema_decay_at(done))
                 run.step = step + 1
@@ -221,6 +222,7 @@ class _Run:
         self.optimizer = optimizer_for(self.network, self.recipe)
         self.micro_batch = self.recipe.batch_size
         self.totals = self._no_totals()
+        self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
         self._parallel: nn.Module | None = None
         self._was_frozen = False
@@ -239,6 +241,15 @@ class _Run:
             self._parallel = self.team.parallel(self.network)
         self._was_frozen = frozen
 
+    def set_batch_norm_momentum(self, step: int) -> None:
+        """At first make running statistics the plain mean over all batches, so that they are right from the start.
+
+        With a constant momentum a network of fifty layers overflows in evaluation after a few steps.
+        """
+        momentum = max(self.recipe.bn_momentum, 1 / (max(0, step) + 1))
+        for module in self._norms:
+            module.momentum = momentum
+
     def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int) -> None:
         """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits."""
         while True:
@@ -249,10 +260,11 @@ class _Run:
                 if not _is_out_of_memory(error):
                     raise
                 self._use_less_memory(error)
-        self._require_number(loss)
-        if self.recipe.clip_norm:
-            self._scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm, foreach=True)
+        self._scaler.unscale_(self.optimizer)
+        gradient_norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.recipe.clip_norm or math.inf, foreach=True
+        )
+        self._require_numbers(loss, gradient_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.totals.values += self.team.sum_(torch.stack([loss, right.double()]))
@@ -298,14 +310,14 @@ class _Run:
             self.recipe.batch_size,
         )
 
-    def _require_number(self, loss: Tensor) -> None:
+    def _require_numbers(self, loss: Tensor, gradient_norm: Tensor) -> None:
         if self.team.device.startswith("cuda") and self.step % 20:
             return  # asking a GPU every time would slow it down
-        if math.isfinite(float(loss)):
-            return
+        if math.isfinite(float(loss)) and (self._scaler.is_enabled() or math.isfinite(float(gradient_norm))):
+            return  # with scaled gradients the scaler leaves out the step
         rate = self.optimizer.param_groups[0]["lr"]
         broken = [name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()]
-        cause = f"the weights are not numbers any more ({broken[0]})" if broken else "the scores grew out of range"
+        cause = f"the weights are not numbers any more ({broken[0]})" if broken else "scores or gradients ran over"
         if self.epoch == 0 and self.step == 0 and broken:
             cause = f"the weights it started from are not all numbers ({broken[0]})"
         hint = f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
@@ -339,7 +351,7 @@ class _Run:
         logits = None if self.team.any(stop()) else predict_logits(self.average, val, preprocess, self.team, stop)
         if logits is None:
             return None
-        self._require_finite_scores(logits)
+        logits = self._finite(logits)
         train_loss, train_accuracy = self.totals.mean()
         row = {
             "epoch": self.epoch + 1,
@@ -357,12 +369,20 @@ class _Run:
                 on_best(weights_of(self.average), row)
         return row
 
-    def _require_finite_scores(self, logits: NDArray[np.float32]) -> None:
-        if not np.isfinite(logits).all():
-            raise TrainingError(
-                f"the network's scores are not numbers after epoch {self.epoch + 1}; "
-                f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
-            )
+    def _finite(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores that ran over, as an untrained network's may, limited; raises TrainingError when weights did."""
+        if np.isfinite(logits).all():
+            return logits
+        self._require_finite_weights()
+        return np.nan_to_num(logits, nan=0.0, posinf=1e30, neginf=-1e30)
+
+    def _require_finite_weights(self) -> None:
+        for name, value in self.average.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"the weights are not numbers any more after epoch {self.epoch + 1} ({name}); "
+                    f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
+                )
 
     def is_best(self, row: Row) -> bool:
         """Whether this row is the best so far."""
@@ -604,11 +624,15 @@ def _precision_of(device: str) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
+#: what torch and oneDNN say when memory is short; the last one may have other causes, which then show at 2 images
+_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "could not create a")
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc"))
+    return any(sign in text for sign in _MEMORY_SIGNS)
 
 
 def _short(value: Any) -> str:
