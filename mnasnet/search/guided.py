@@ -119,6 +119,7 @@ class _Knowledge:
         self.points: list[tuple[int, ...]] = []  # judged
         self.values: list[float] = []  # accuracy, or the study's value with its sign
         self.merits: list[tuple[float, ...]] = []  # reward, or accuracy and objectives
+        self.front: list[tuple[float, ...]] = []  # the merits that no other beats
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
         self._accuracy = _Predictor(categories, ERROR_SCALES if problem is not None else (None,), INITIAL)
         self._cost_points: list[tuple[int, ...]] = []
@@ -144,6 +145,9 @@ class _Knowledge:
             self.points.append(indices)
             self.values.append(value)
             self.merits.append((value,) if self.problem is None else tuple(trial.values))
+            if not any(_beats(kept, self.merits[-1]) for kept in self.front):
+                self.front = [kept for kept in self.front if not _beats(self.merits[-1], kept)]
+                self.front.append(self.merits[-1])
 
     def accuracy(self) -> Surrogate:
         return self._accuracy.at(self.points, self.values)
@@ -189,11 +193,11 @@ def _last_step(first: int, length: int) -> int:
 
 
 def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
-    score, parents = _first_score(knowledge, foresight), np.zeros((0, len(knowledge.counts)), dtype=np.int64)
+    score = _first_score(knowledge, foresight)
     if len(knowledge.points) >= INITIAL:
         score, order = _score(knowledge, foresight, rng)
-        judged = np.asarray(knowledge.points)
-        parents = np.vstack([judged[order[:ELITE]], judged[rng.integers(len(judged), size=RANDOM_OLD)]])
+        others = rng.integers(len(knowledge.points), size=RANDOM_OLD)
+        parents = np.asarray([knowledge.points[i] for i in [*order[:ELITE], *others]])
         fresh = _random_points(knowledge.counts, RANDOM_NEW, rng)
         ranked = _evolve(np.vstack([parents, fresh]), score, knowledge.counts, rng)
     else:
@@ -243,7 +247,7 @@ def _score(
     merits = np.asarray(knowledge.merits)
     if problem is None or foresight is None:
         return drawn, np.argsort(-merits[:, 0], kind="stable")
-    ceilings = _ceilings(merits, rng) if problem.objectives else None
+    ceilings = _ceilings(np.asarray(knowledge.front), rng) if problem.objectives else None
     if ceilings is not None:
         over = np.maximum(merits[:, 1:] / ceilings - 1.0, 0.0).sum(axis=1)
         order = np.argsort(np.where(over > 0.0, over, -merits[:, 0]), kind="stable")
@@ -274,29 +278,21 @@ def _excess(problem: SearchProblem, costs: Mapping[str, float]) -> float:
     return sum(max(0.0, value) for value in problem.excess(costs).values())
 
 
-def _ceilings(merits: Reals, rng: np.random.Generator) -> Reals:
+def _ceilings(front: Reals, rng: np.random.Generator) -> Reals:
     """Bounds on the objectives for this trial, drawn from the front's range and somewhat beyond both ends.
 
     Every trial looks for the most accurate network below its own bounds; together they fill the front. Bounds
     below the cheapest network lead to cheaper ones.
     """
-    front = merits[_undominated(merits)][:, 1:]
-    low, high = np.log(front.min(axis=0)), np.log(front.max(axis=0))
+    costs = np.log(front[:, 1:])
+    low, high = costs.min(axis=0), costs.max(axis=0)
     place = -BEYOND + rng.random(len(low)) * (1.0 + 2.0 * BEYOND)
     return np.asarray(np.exp(low + place * (high - low)))
 
 
-def _undominated(merits: Reals) -> NDArray[np.bool_]:
-    """Which rows no other beats; the first column is better when higher, the others when lower."""
-    signed = merits * np.concatenate([[-1.0], np.ones(merits.shape[1] - 1)])
-    order = np.lexsort(signed.T[::-1])
-    keep = np.zeros(len(signed), dtype=bool)
-    kept = np.zeros((0, signed.shape[1]))
-    for i in order:
-        if not (kept <= signed[i]).all(axis=1).any():
-            keep[i] = True
-            kept = np.vstack([kept, signed[i]])
-    return keep
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether ``one`` is as good in all: the first is better when higher, the others when lower."""
+    return one[0] >= other[0] and all(a <= b for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def _known_costs(
