@@ -174,8 +174,14 @@ def check(truth: Truth, space: SearchSpace) -> None:
         assert abs(truth.latency(point)[0] - latency) < 1e-5, (text, truth.latency(point))
 
 
-def problem_of(task: str, truth: Truth, space: SearchSpace, noise: float, seed: int) -> SearchProblem:
-    """``noise`` in points of accuracy: the spread between trainings of one network, fixed per network and seed."""
+def problem_of(
+    task: str, truth: Truth, space: SearchSpace, noise: float, seed: int, *, estimates: bool = True
+) -> SearchProblem:
+    """The search problem of a task.
+
+    ``noise`` in points of accuracy: the spread between trainings of one network, fixed per network and seed.
+    ``estimates`` says whether the latency is known before a network is measured.
+    """
 
     def accuracy(candidate: Candidate) -> float:
         exact = float(truth.accuracy(truth.point(candidate))[0])
@@ -193,7 +199,7 @@ def problem_of(task: str, truth: Truth, space: SearchSpace, noise: float, seed: 
         reward=reward,
         reward_cost="latency_ms" if reward else "",
         objectives=("latency_ms",) if task == "pareto" else (),
-        estimates={"latency_ms": meter},
+        estimates={"latency_ms": meter} if estimates else {},
     )
 
 
@@ -237,10 +243,12 @@ def hypervolume(points: Sequence[tuple[float, float]]) -> float:
     return 100.0 * area
 
 
-def run(task: str, algorithm: str, seed: int, budget: int, noise: float, truth: Truth) -> dict[str, object]:
+def run(
+    task: str, algorithm: str, seed: int, budget: int, noise: float, truth: Truth, *, estimates: bool = True
+) -> dict[str, object]:
     """One search; returns its quality at each mark and the CPU milliseconds per trial, the truth included."""
     space = table_space()
-    problem = problem_of(task, truth, space, noise, seed)
+    problem = problem_of(task, truth, space, noise, seed, estimates=estimates)
     study = create_study(problem, algorithm=algorithm, seed=seed)
     trace = Trace(task, truth, space, problem.reward)
     started = time.process_time()
@@ -252,6 +260,7 @@ def run(task: str, algorithm: str, seed: int, budget: int, noise: float, truth: 
         "algorithm": algorithm,
         "seed": seed,
         "noise": noise,
+        "estimates": estimates,
         "marks": trace.marks,
         "ending": ending,
         "trials": trials,
@@ -286,6 +295,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=500, help="evaluations of accuracy")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--noise", type=float, default=0.0, help="points of accuracy; 0.27 is the table's own")
+    parser.add_argument("--no-estimates", action="store_true", help="latency is only known once measured")
     parser.add_argument("--results", type=Path, help="append one JSON line per search to this file")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -294,7 +304,15 @@ def main() -> None:
     results = []
     for algorithm in arguments.algorithms or (PARETO if arguments.task == "pareto" else tuple(SAMPLERS)):
         for seed in range(arguments.seeds):
-            result = run(arguments.task, algorithm, seed, arguments.budget, arguments.noise, truth)
+            result = run(
+                arguments.task,
+                algorithm,
+                seed,
+                arguments.budget,
+                arguments.noise,
+                truth,
+                estimates=not arguments.no_estimates,
+            )
             results.append(result)
             print(json.dumps(result), file=sys.stderr, flush=True)
             if arguments.results:
