@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.data.cache import DecodedImages
+from mnasnet.data.check import check
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.header import read_header
+from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import Grouping, Split, read_split, split, write_split
 from mnasnet.data.threads import usable_cores
-from mnasnet.data.unreadable import MAX_BAD, complaint, listed
+from mnasnet.data.unreadable import MAX_BAD, listed
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
@@ -322,8 +324,6 @@ def _architecture(model: str) -> ArchitectureSpec:
         return PRESETS[model]
     path = Path(model)
     if path.suffix == ".json" and path.is_file():
-        import json
-
         return ArchitectureSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
     from mnasnet.zoo import open_model
 
@@ -377,7 +377,7 @@ def _go_on(
         if team.writes:
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
         try:
-            train_images, val_images = _read_images(training, plan, dataset, parts, stop)
+            train_images, val_images = _read_images(training, plan, dataset, parts, run, team, stop)
         except _Stopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save_best = _saver(run, training, plan, parts)
@@ -399,7 +399,7 @@ def _go_on(
                 store=run.store,
                 identity={
                     "images": parts.fingerprint,
-                    "unreadable": len(train_images.cache.unreadable),
+                    "training_images": len(train_images.labels),
                     "architecture": plan.architecture.fingerprint,
                     "preprocess": plan.to_dict()["preprocess"],
                 },
@@ -448,45 +448,65 @@ def _start_network(training: Training, plan: _Plan, run: RunFolder) -> MnasNet:
 
 
 def _read_images(
-    training: Training, plan: _Plan, dataset: Dataset, parts: Split, stop: Stop
+    training: Training, plan: _Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Stop
 ) -> tuple[DecodedSquares, DecodedSquares]:
-    """Training and validation images, decoded as far as memory allows; unreadable ones are named and left out."""
+    """Training and validation images, decoded as far as memory allows, without those that cannot be read.
+
+    The first time every image is looked at, and what would spoil the training is said and written down.
+    """
     budget = training.cache_mb * 1_000_000
     square = replace(plan.preprocess, input_size=plan.stored_px, resize=plan.stored_px)
-    val = _squares(dataset.folder, parts, parts.val, plan.preprocess, budget // 4, plan.threads, stop, "validation")
-    rest = budget - val.cache.memory_bytes
-    train = _squares(dataset.folder, parts, parts.train, square, rest, plan.threads, stop, "training")
-    if text := complaint(train.cache.unreadable, len(parts.train), training.max_bad):
-        raise DataError(text)
-    if not len(val.labels):
-        raise DataError(f"no validation image can be read: {listed(val.cache.unreadable)}; replace them")
-    if len(np.unique(train.labels)) < len(plan.class_names):
-        gone = [name for index, name in enumerate(plan.class_names) if index not in set(train.labels.tolist())]
-        raise DataError(f"no readable training image is left of class {gone[0]!r}; add or replace images")
-    return train, val
+    val = _cache(dataset.folder, parts.val, plan.preprocess, budget // 4, plan.threads)
+    train = _cache(dataset.folder, parts.train, square, budget - val.memory_bytes, plan.threads)
 
-
-def _squares(
-    folder: Path,
-    parts: Split,
-    samples: Sequence[Sample],
-    preprocess: Preprocess,
-    budget_bytes: int,
-    threads: int,
-    stop: Stop,
-    what: str,
-) -> DecodedSquares:
     def progress(done: int, total: int) -> None:
         if stop():
             raise _Stopped
 
+    if team.writes and not run.dataset_report.exists():
+        _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
+        found = check(
+            dataset,
+            parts,
+            max_bad=training.max_bad,
+            decoded={"train": train, "val": val},
+            threads=plan.threads,
+            progress=progress,
+        )
+        write_report(found, run.path)
+        _log.info("%s", as_text(found))
+    unreadable = _unreadable(run, team)
+    for cache, what in ((val, "validation"), (train, "training")):
+        cache.fill(progress, max_bad=1.0)
+        _log.info("%s: %s", what, cache.description)
+    train_squares = _squares(train, parts, parts.train, unreadable)
+    val_squares = _squares(val, parts, parts.val, unreadable)
+    if not len(val_squares.labels):
+        raise DataError(f"no validation image can be read: {listed(val.unreadable)}; replace them")
+    missing = sorted(set(range(len(plan.class_names))) - set(train_squares.labels.tolist()))
+    if missing:
+        raise DataError(f"class {plan.class_names[missing[0]]!r} has no readable training image; add or replace images")
+    return train_squares, val_squares
+
+
+def _cache(
+    folder: Path, samples: Sequence[Sample], preprocess: Preprocess, budget_bytes: int, threads: int
+) -> DecodedImages:
     paths = [folder / sample.path for sample in samples]
-    cache = DecodedImages.prepared(paths, preprocess, max(0, budget_bytes), threads=threads)
-    cache.fill(progress, max_bad=1.0)
-    _log.info("%s: %s", what, cache.description)
-    if cache.unreadable:
-        _log.warning("%d unreadable %s images are left out: %s", len(cache.unreadable), what, listed(cache.unreadable))
-    numbers = np.asarray(cache.readable, dtype=np.int64)
+    return DecodedImages.prepared(paths, preprocess, max(0, budget_bytes), threads=threads)
+
+
+def _unreadable(run: RunFolder, team: Team) -> frozenset[str]:
+    """The paths that could not be read when the run began; a resumed run leaves out the same."""
+    data = team.share_bytes(run.dataset_report.read_bytes() if team.writes else None) or b"{}"
+    files = json.loads(data)["unreadable"].values()
+    return frozenset(file["path"] for group in files for file in group)
+
+
+def _squares(
+    cache: DecodedImages, parts: Split, samples: Sequence[Sample], unreadable: frozenset[str]
+) -> DecodedSquares:
+    numbers = np.array([number for number in cache.readable if samples[number].path not in unreadable], dtype=np.int64)
     return DecodedSquares(cache, numbers, np.asarray(parts.labels(samples), dtype=np.int64)[numbers])
 
 
@@ -539,9 +559,8 @@ def _write_results(
     logits = _scores(model, val_images, plan.threads)
     evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names)}
     if parts.test:
-        test_images = _squares(
-            dataset.folder, parts, parts.test, plan.preprocess, 0, plan.threads, lambda: False, "test"
-        )
+        cache = _cache(dataset.folder, parts.test, plan.preprocess, 0, plan.threads)
+        test_images = _squares(cache, parts, parts.test, _unreadable(run, Team()))
         if len(test_images.labels):
             test_logits = _scores(model, test_images, plan.threads)
             evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names)
@@ -579,7 +598,7 @@ def _write_results(
         seconds=sum(row["seconds"] for row in result.history),
         machine=report.machine_description(team.device, plan.threads),
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        warnings=[*dataset.notes, *parts.notes, *_warnings(val_images, parts)],
+        warnings=json.loads(run.dataset_report.read_bytes())["warnings"],
         pictures=pictures,
         files=sorted(written),
     )
@@ -606,25 +625,6 @@ def _mistakes(images: DecodedSquares, logits: NDArray[np.float32], class_names: 
         [class_names[logits[index].argmax()] for index in chosen],
         confidence.tolist(),
     )
-
-
-def _warnings(val_images: DecodedSquares, parts: Split) -> list[str]:
-    warnings = []
-    if val_images.cache.unreadable:
-        warnings.append(f"Unreadable validation images were left out: {listed(val_images.cache.unreadable)}.")
-    counts = np.bincount(parts.labels(parts.train), minlength=len(parts.class_names))
-    if counts.max() > 10 * counts.min():
-        rare, common = parts.class_names[int(counts.argmin())], parts.class_names[int(counts.argmax())]
-        warnings.append(
-            f"Classes are uneven: {counts.min()} training images of {rare!r}, {counts.max()} of {common!r}; "
-            "read the recall of the rare ones."
-        )
-    if len(parts.val) < 100:
-        warnings.append(
-            f"Only {len(parts.val)} images validate: the accuracy is known to about "
-            f"{0.98 / math.sqrt(len(parts.val)):.0%} only."
-        )
-    return warnings
 
 
 def _export(training: Training, model: ModelFile, run: RunFolder) -> None:

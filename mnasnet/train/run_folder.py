@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def dataset_report(self) -> Path:
+        """What was found in the dataset before the first epoch."""
+        return self.path / "dataset_report.json"
+
+    @property
     def classes(self) -> Path:
         """One class name a line, in the order of the network's outputs."""
         return self.path / "classes.txt"

@@ -45,7 +45,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     return train(
-        tiny_training(data, tmp_path_factory.mktemp("done"), export_pth=True, export_onnx=True, tensorboard=True)
+        tiny_training(
+            data, tmp_path_factory.mktemp("done"), export_pth=True, export_onnx=True, tensorboard=True, report=True
+        )
     )
 
 
@@ -53,7 +55,7 @@ def test_a_run_leaves_everything_it_promises(done: TrainedRun) -> None:
     expected = """args.yaml split.json classes.txt results.csv results.png confusion_matrix.png
         confusion_matrix_normalized.png per_class.csv most_wrong.png model_card.md report.html
         weights/best.safetensors weights/last.safetensors weights/best.pth weights/best.onnx
-        weights/checkpoint.safetensors tensorboard"""
+        weights/checkpoint.safetensors tensorboard dataset_report.json"""
 
     missing = [name for name in expected.split() if not (done.folder / name).exists()]
 
@@ -218,6 +220,7 @@ def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_pat
 def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_image_folder(tmp_path / "data", per_class=10)
     (data / "red" / "999.jpg").write_bytes(b"")
+    caplog.set_level("INFO")
 
     trained = train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.1, val_fraction=0.2))
 
