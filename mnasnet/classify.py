@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
 from mnasnet.data.transforms import prepare
 from mnasnet.errors import DataError, SettingsError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
@@ -65,7 +66,7 @@ class Classifier:
 
     def __init__(
         self,
-        model: ModelFile,
+        model: ModelFile | ExportedModel,
         *,
         input_size: int | None = None,
         runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
@@ -78,7 +79,7 @@ class Classifier:
         if input_size is not None:
             if input_size < MIN_INPUT_SIZE:
                 raise SettingsError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {input_size}")
-            model = replace(model, preprocess=model.preprocess.at(input_size))
+            model = at_size(model, input_size)
         self.model = model
         self._threads = threads or usable_cores()
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
@@ -89,13 +90,13 @@ class Classifier:
     def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
         """Open a model and make it ready.
 
-        ``model`` is the bundled model (``auto`` or ``photos10``), the name of published weights or any weights or
-        model file; ``class_file`` has one class name a line and is needed only where the weights carry none.
-        ``options`` are those of the constructor.
+        ``model`` is the bundled model (``auto`` or ``photos10``), the name of published weights, any weights or
+        model file, or an exported ``.onnx`` or ``.xml``; ``class_file`` has one class name a line and is needed only
+        where the weights carry none. ``options`` are those of the constructor.
         """
-        from mnasnet.zoo import open_model
+        from mnasnet.zoo import open_runnable
 
-        return cls(open_model(model, class_file=Path(class_file) if class_file else None), **options)
+        return cls(open_runnable(model, class_file=Path(class_file) if class_file else None), **options)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -165,6 +166,18 @@ class Classifier:
             )
             for row, probability in zip(best, probabilities, strict=True)
         ]
+
+
+def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFile | ExportedModel:
+    """``model`` for another input size; raises SettingsError for an exported file, whose size is fixed."""
+    if input_size is None or input_size == model.preprocess.input_size:
+        return model
+    if isinstance(model, ExportedModel):
+        raise SettingsError(
+            f"an exported file has one input size, this one {model.preprocess.input_size} px, got {input_size}; "
+            "leave it out, or export the model again with --input-size"
+        )
+    return replace(model, preprocess=model.preprocess.at(input_size))
 
 
 def _reason(error: DataError) -> str:

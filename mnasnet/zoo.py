@@ -7,9 +7,11 @@ import functools
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
+from mnasnet.export.exported import ExportedModel, is_exported, read_exported
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
@@ -20,8 +22,10 @@ from mnasnet.spec import ArchitectureSpec
 
 _log = logging.getLogger(__name__)
 
+_Named = TypeVar("_Named", ModelFile, ExportedModel)
+
 BUNDLED = {"photos10": Path(__file__).parent / "models" / "photos10.safetensors"}
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx")
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx", ".xml")
 CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's MnasNet task, its timm task
 
 
@@ -50,6 +54,14 @@ def open_model(
     return _with_names_of(class_file, model, name)
 
 
+def open_runnable(source: str | Path = "auto", *, class_file: Path | None = None) -> ModelFile | ExportedModel:
+    """Like :func:`open_model`, for use alone: an exported file, which cannot be trained, is welcome too."""
+    path = Path(source).expanduser()
+    if is_exported(path) and path.is_file():
+        return _with_names_of(class_file, read_exported(path), str(path))
+    return open_model(source, class_file=class_file)
+
+
 def open_published(name: str, *, progress: Progress | None = None, base_url: str | None = None) -> ModelFile:
     """The network ``name`` with its published ImageNet weights, downloaded once; raises WeightsError."""
     weights = PUBLISHED.get(name)
@@ -72,6 +84,11 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
                 "ask for auto to take the file's own network"
             )
         return _with_names_of(class_file, model, str(path))
+    if is_exported(path) and path.is_file():
+        raise WeightsError(
+            f"{path} is an exported file: `classify` and `val` run it, but nothing else can be made of it; "
+            "give the model file it was exported from"
+        )
     loaded = load_weights(path, expected=expected)
     published = published_by_content(path)
     if published is not None:
@@ -207,7 +224,7 @@ def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple
     )
 
 
-def _with_names_of(class_file: Path | None, model: ModelFile, origin: str) -> ModelFile:
+def _with_names_of(class_file: Path | None, model: _Named, origin: str) -> _Named:
     """``model`` under the names of ``class_file``: a translation is welcome, a contradiction is an error."""
     if class_file is None:
         return model

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import ExportError
+from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
 from mnasnet.spec import ArchitectureSpec, LayerSpec
 
@@ -24,6 +26,18 @@ OPSET = 17  # read by ONNX Runtime from 1.12 on and by OpenVINO
 IR_VERSION = 8
 
 Array = NDArray[Any]
+
+
+class OnnxExporter:
+    """Writes one ``.onnx`` file that ONNX Runtime, OpenVINO and most converters read."""
+
+    suffix = ".onnx"
+    package = "onnx"
+
+    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
+        """Write ``model`` to ``path``."""
+        write_atomic(path, to_onnx(model, pixels=pixels, softmax=softmax).SerializeToString())
+        return (path,)
 
 
 def to_onnx(model: ModelFile, *, pixels: bool = False, softmax: bool = False) -> onnx.ModelProto:

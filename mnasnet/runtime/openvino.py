@@ -7,20 +7,22 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.export.onnx import to_onnx
+from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
 
 
 class OpenvinoSession:
-    """The network as an ONNX graph that takes pixels, compiled by OpenVINO."""
+    """The network as an ONNX graph, or an exported file, compiled by OpenVINO."""
 
-    def __init__(self, model: ModelFile, *, device: str, precision: str, threads: int) -> None:
+    def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
         import openvino as ov
 
         core = ov.Core()
-        graph = to_onnx(model, pixels=True).SerializeToString()
+        graph = self._model = in_memory(model)
         compiled = core.compile_model(
-            core.read_model(graph),
+            core.read_model(graph.content, ov.Tensor(np.frombuffer(graph.weights, np.uint8)))
+            if graph.weights
+            else core.read_model(graph.content),
             "CPU",
             {
                 # without the hint OpenVINO takes bf16 by itself where the processor has it
@@ -38,6 +40,5 @@ class OpenvinoSession:
         """N x S x S x 3 RGB pixels to N x classes scores before softmax."""
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
-        results = self._local.request.infer({0: batch})
-        logits: NDArray[np.float32] = np.array(results[0], np.float32)
-        return logits
+        results = self._local.request.infer({0: self._model.as_input(batch)})
+        return self._model.as_scores(np.array(results[0], np.float32))

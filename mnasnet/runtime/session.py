@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import RuntimeMissingError, SettingsError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 
 Runtime = Literal["torch", "onnxruntime", "openvino"]
@@ -38,7 +39,7 @@ class Session(Protocol):
 
 
 def open_session(
-    model: ModelFile,
+    model: ModelFile | ExportedModel,
     *,
     runtime: Runtime | Literal["auto"] = "auto",
     device: Device | Literal["auto"] = "auto",
@@ -48,9 +49,12 @@ def open_session(
     """``model`` ready to run.
 
     ``auto`` takes CUDA through torch where a GPU answers, else ONNX Runtime on the CPU; reduced precision is
-    never chosen by itself. ``threads`` defaults to the cores this process may use. Raises RuntimeMissingError
-    with the install line when the runtime is not installed and SettingsError for a combination that cannot be.
+    never chosen by itself. An exported file runs through the engines that read it. ``threads`` defaults to
+    the cores this process may use. Raises RuntimeMissingError with the install line when the runtime is not installed
+    and SettingsError for a combination that cannot be.
     """
+    if isinstance(model, ExportedModel):
+        runtime, device = _engine_of_file(model, runtime, device)
     chosen_device = device if device != "auto" else ("cuda" if runtime in ("auto", "torch") and has_cuda() else "cpu")
     if runtime == "auto":
         runtime = _runtime_for(chosen_device, precision)
@@ -69,6 +73,25 @@ def open_session(
         model, device=chosen_device, precision=precision, threads=threads or usable_cores()
     )
     return session
+
+
+#: exported format -> the engines that read it, the first one being the default
+READERS: dict[str, tuple[Runtime, ...]] = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
+
+
+def _engine_of_file(
+    model: ExportedModel, runtime: Runtime | Literal["auto"], device: Device | Literal["auto"]
+) -> tuple[Runtime, Device]:
+    readers = READERS[model.format]
+    chosen = readers[0] if runtime == "auto" else runtime
+    if chosen not in readers:
+        raise SettingsError(
+            f"an exported {model.format} file runs through {' or '.join(readers)}, got runtime {runtime!r}; "
+            "set runtime to auto"
+        )
+    if device == "cuda":
+        raise SettingsError("exported files run on the CPU here, got device 'cuda'; give the model file instead")
+    return chosen, "cpu"
 
 
 def require(package: str) -> None:

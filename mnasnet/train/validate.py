@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from mnasnet.classify import at_size
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import open_session
@@ -41,14 +42,12 @@ def validate(
     Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
     there. Raises DataError when the folder holds a class the model does not know.
     """
-    from mnasnet.zoo import open_model
+    from mnasnet.zoo import open_runnable
 
-    model = open_model(source, class_file=class_file)
-    if input_size is not None:
-        model = replace(model, preprocess=model.preprocess.at(input_size))
+    model = at_size(open_runnable(source, class_file=class_file), input_size)
     dataset = scan(data)
     samples = _samples(dataset, split)
-    evaluation = _evaluate(model, dataset, samples, threads)
+    evaluation = evaluate_samples(model, dataset, samples, threads=threads)
     if out is not None:
         write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
         for name, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
@@ -65,7 +64,10 @@ def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:
     return dataset.splits[split]
 
 
-def _evaluate(model: ModelFile, dataset: Dataset, samples: tuple[Sample, ...], threads: int | None) -> Evaluation:
+def evaluate_samples(
+    model: ModelFile | ExportedModel, dataset: Dataset, samples: tuple[Sample, ...], *, threads: int | None = None
+) -> Evaluation:
+    """Evaluate on these images of ``dataset``; unreadable ones are left out and named in the log."""
     numbers = {name: number for number, name in enumerate(model.class_names)}
     unknown = sorted({sample.class_name for sample in samples} - set(numbers))
     if unknown:

@@ -1,0 +1,74 @@
+"""``export``: a model as files of other runtimes, each run beside the original before it is kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
+from mnasnet.errors import ExportError
+from mnasnet.export.exporter import EXPORTERS
+from mnasnet.zoo import open_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
+    parser.add_argument("--to", default="onnx", metavar="FORMATS", help=f"any of {','.join(EXPORTERS)} (default onnx)")
+    parser.add_argument("--out", type=Path, default=Path("exports"), metavar="DIR", help="default: exports")
+    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="photos to compare original and export on; default: built-in test pictures",
+    )
+    parser.add_argument("--pixels", action="store_true", help="put normalisation inside: the file takes RGB bytes")
+    parser.add_argument("--softmax", action="store_true", help="put softmax inside: the file gives probabilities")
+    parser.add_argument("--int8", action="store_true", help="also an 8-bit .onnx, calibrated and judged on --data")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of labelled images for --int8")
+    parser.add_argument(
+        "--max-drop", type=float, default=0.01, metavar="0..1", help="accuracy that int8 may cost (default 0.01)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export and print what was found."""
+    if arguments.int8 and arguments.data is None:
+        raise ExportError("int8 is calibrated and judged on labelled images; give their folder with --data")
+    model = open_model(arguments.model, class_file=arguments.class_file)
+    if arguments.input_size is not None:
+        model = replace(model, preprocess=model.preprocess.at(arguments.input_size))
+    graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
+    formats = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    images = arguments.images or ([arguments.data] if arguments.data else [])
+    done = export_model(model, arguments.out, formats, images=images, **graph)
+    if arguments.int8:
+        done.append(export_int8(model, arguments.out, arguments.data, max_drop=arguments.max_drop, **graph))
+    if arguments.json:
+        print(json.dumps({"exports": [one.to_dict() for one in done]}, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(done)))
+    return 0
+
+
+def _lines(done: list[Exported]) -> list[str]:
+    lines = []
+    for one in done:
+        lines.append(f"{one.files[0]}  {one.format} {one.precision}, {one.size_bytes / 1e6:.2f} MB")
+        lines.append(f"  {one.parity.sentence}")
+        if one.before and one.after:
+            lines.append(
+                f"  accuracy {one.before.accuracy:.1%} before, {one.after.accuracy:.1%} after, "
+                f"{one.before.images} images"
+            )
+            drops = list(class_drops(one.before, one.after).items())[:5]
+            if drops:
+                lines.append("  recall lost: " + ", ".join(f"{name} {100 * drop:.1f} points" for name, drop in drops))
+    return lines

@@ -1,0 +1,206 @@
+"""Export a model: write the file, run it beside the original, and keep it only when both answer alike."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.images import iter_images, read_image
+from mnasnet.data.transforms import prepare
+from mnasnet.deploy.parity import Parity, compare
+from mnasnet.deploy.pictures import test_pictures
+from mnasnet.deploy.recipe import recipe_markdown
+from mnasnet.errors import DataError, ExportError
+from mnasnet.export.exported import ExportedModel, read_exported
+from mnasnet.export.exporter import Exporter, open_exporter
+from mnasnet.export.quantize import Int8OnnxExporter
+from mnasnet.files import write_atomic
+from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.session import open_session
+from mnasnet.train.evaluate import Evaluation
+from mnasnet.train.validate import evaluate_samples
+
+MOST_IMAGES = 200  # for the comparison and for calibration; more change nothing that counts
+RECIPE = "preprocess.md"
+
+NamedImage = tuple[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """One export that passed: its files, the one to open first, and what was found.
+
+    ``before`` and ``after`` are of the labelled images, where an export may change answers (int8).
+    """
+
+    format: str
+    precision: str
+    files: tuple[Path, ...]
+    parity: Parity
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(path.stat().st_size for path in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": self.format,
+            "precision": self.precision,
+            "files": [str(path) for path in self.files],
+            "size_bytes": self.size_bytes,
+            "parity": self.parity.to_dict(),
+            "accuracy_before": self.before.accuracy if self.before else None,
+            "accuracy_after": self.after.accuracy if self.after else None,
+            "class_drops": class_drops(self.before, self.after) if self.before and self.after else {},
+        }
+
+
+def export_model(
+    model: ModelFile,
+    folder: Path,
+    formats: Sequence[str] = ("onnx",),
+    *,
+    images: Sequence[Path] = (),
+    pixels: bool = False,
+    softmax: bool = False,
+) -> list[Exported]:
+    """Write ``model`` to ``folder`` in each format, with a ``preprocess.md``.
+
+    ``images`` (files and folders) are what original and export are compared on; without them, built-in test pictures.
+    Nothing is written for a format whose file answers otherwise: ExportError then names the images.
+    """
+    seen = named_images(model, images)
+    exporters = {name: open_exporter(name) for name in formats}
+    return [_kept(model, name, exporter, folder, seen, pixels, softmax) for name, exporter in exporters.items()]
+
+
+def export_int8(
+    model: ModelFile,
+    folder: Path,
+    data: Path,
+    *,
+    max_drop: float = 0.01,
+    pixels: bool = False,
+    softmax: bool = False,
+) -> Exported:
+    """Write ``model`` with 8-bit numbers for ONNX Runtime.
+
+    ``data`` is a labelled folder: its training images calibrate, its validation images (all, where it has no ``val/``)
+    judge. Raises ExportError, and writes nothing, when accuracy falls by more than ``max_drop`` (0 to 1).
+    """
+    if not 0 <= max_drop < 1:
+        raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
+    dataset = scan(data)
+    calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, dataset.train or dataset.val)))]
+    judging = dataset.val or dataset.train
+    with tempfile.TemporaryDirectory() as name:
+        files = Int8OnnxExporter(calibration).export(
+            model, Path(name) / f"{_stem(model)}.int8.onnx", pixels=pixels, softmax=softmax
+        )
+        exported = read_exported(files[0])
+        before = evaluate_samples(model, dataset, judging)
+        after = evaluate_samples(exported, dataset, judging)
+        if before.accuracy - after.accuracy > max_drop:
+            raise ExportError(_too_large_a_drop(before, after, max_drop))
+        shown = _prepared(model, _evenly(_paths(dataset, judging)))
+        parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
+        return Exported("onnx", "int8", _moved(files, folder, exported), parity, before, after)
+
+
+def named_images(model: ModelFile, paths: Sequence[Path]) -> list[NamedImage]:
+    """The images of ``paths``, at most ``MOST_IMAGES`` spread evenly, prepared; without paths the test pictures."""
+    if not paths:
+        return [(name, prepare(picture, model.preprocess)) for name, picture in test_pictures()]
+    found = list(_prepared(model, _evenly(list(iter_images(paths)))))
+    if not found:
+        raise DataError(f"no readable image in {', '.join(map(str, paths))}; give images to compare the export on")
+    return found
+
+
+def class_drops(before: Evaluation, after: Evaluation) -> dict[str, float]:
+    """Recall lost by each class that lost any, the largest loss first."""
+    drops = {
+        old.name: old.recall - new.recall
+        for old, new in zip(before.classes, after.classes, strict=True)
+        if old.recall is not None and new.recall is not None and old.recall > new.recall
+    }
+    return dict(sorted(drops.items(), key=lambda item: -item[1]))
+
+
+def _kept(
+    model: ModelFile,
+    name: str,
+    exporter: Exporter,
+    folder: Path,
+    images: list[NamedImage],
+    pixels: bool,
+    softmax: bool,
+) -> Exported:
+    with tempfile.TemporaryDirectory() as made_in:
+        target = Path(made_in) / f"{_stem(model)}{exporter.suffix}"
+        files = exporter.export(model, target, pixels=pixels, softmax=softmax)
+        exported = read_exported(files[0])
+        parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), images)
+        if not parity.same:
+            raise ExportError(f"the {name} export of {_stem(model)} is not the same network: {parity.sentence}")
+        return Exported(name, exported.precision, _moved(files, folder, exported), parity)
+
+
+def _moved(files: tuple[Path, ...], folder: Path, exported: ExportedModel) -> tuple[Path, ...]:
+    """Put the proved files in their place, the one that is opened first at last."""
+    try:
+        for path in reversed(files):
+            write_atomic(folder / path.name, path.read_bytes())
+        write_atomic(folder / _recipe_name(files[0]), recipe_markdown(exported, files[0]).encode())
+    except OSError as error:
+        raise ExportError(
+            f"cannot write to {folder}: {error.strerror or error}; free space or choose another"
+        ) from error
+    return tuple(folder / path.name for path in files)
+
+
+def _recipe_name(path: Path) -> str:
+    return f"{path.name}.{RECIPE}"
+
+
+def _prepared(model: ModelFile, paths: Iterable[Path]) -> Iterable[NamedImage]:
+    for path in paths:
+        try:
+            yield str(path), prepare(read_image(path, min_side=model.preprocess.resize), model.preprocess)
+        except DataError:
+            continue  # an unreadable image compares nothing
+
+
+def _paths(dataset: Dataset, samples: Sequence[Sample]) -> list[Path]:
+    return [dataset.folder / sample.path for sample in samples]
+
+
+def _evenly(paths: list[Path]) -> list[Path]:
+    """At most ``MOST_IMAGES`` of them, from every part of the list and so from every class folder."""
+    if len(paths) <= MOST_IMAGES:
+        return paths
+    return [paths[round(place)] for place in np.linspace(0, len(paths) - 1, MOST_IMAGES)]
+
+
+def _too_large_a_drop(before: Evaluation, after: Evaluation, max_drop: float) -> str:
+    worst = ", ".join(f"{name} {100 * drop:.1f}" for name, drop in list(class_drops(before, after).items())[:5])
+    return (
+        f"int8 lowers accuracy from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images, by more "
+        f"than max_drop {max_drop:.1%}; points of recall lost by class: {worst}; allow a larger max_drop or stay with "
+        "float32"
+    )
+
+
+def _stem(model: ModelFile) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in model.name) or "model"

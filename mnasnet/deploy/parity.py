@@ -1,0 +1,64 @@
+"""Whether two engines give the same answers: an exported file beside its original, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.classify import softmax
+from mnasnet.runtime.session import Session
+
+TIE = 1e-4  # of probability: two classes this close are one answer; float32 differs by about 1e-6
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What was found on ``images`` images; ``max_difference`` is of class probabilities.
+
+    ``disagreeing`` names the images whose most likely class changed.
+    """
+
+    images: int
+    max_difference: float
+    disagreeing: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether every image has the same answer."""
+        return not self.disagreeing
+
+    @property
+    def sentence(self) -> str:
+        """The result in one line for people."""
+        if self.same:
+            return f"same answer on all {self.images} images, probabilities differ by at most {self.max_difference:.1e}"
+        shown = ", ".join(self.disagreeing[:SHOWN]) + (", ..." if len(self.disagreeing) > SHOWN else "")
+        return (
+            f"another answer on {len(self.disagreeing)} of {self.images} images ({shown}), probabilities differ by up "
+            f"to {self.max_difference:.1e}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "same": self.same}
+
+
+def compare(original: Session, other: Session, images: Iterable[tuple[str, NDArray[np.uint8]]]) -> Parity:
+    """Run both on ``images``, each with its name, S x S x 3 prepared pixels."""
+    count, largest, disagreeing = 0, 0.0, []
+    for name, image in images:
+        expected, found = (softmax(session.run(image[np.newaxis]))[0] for session in (original, other))
+        count += 1
+        if not np.isfinite(found).all():
+            disagreeing.append(name)
+            largest = float("inf")
+            continue
+        largest = max(largest, float(np.abs(expected - found).max()))
+        if expected.max() - expected[found.argmax()] > TIE:
+            disagreeing.append(name)
+    return Parity(count, largest, tuple(disagreeing))

@@ -1,0 +1,113 @@
+"""``preprocess.md``: how an image becomes an exported file's input, with code that runs as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnasnet.export.exported import ExportedModel
+
+
+def recipe_markdown(model: ExportedModel, path: Path) -> str:
+    """The recipe for the file ``path`` in words and as a Python program that takes an image's path."""
+    own = model.preprocess
+    steps = [
+        "Decode the image to RGB, turned upright as its EXIF orientation says.",
+        (
+            f"Resize the short side to {own.resize} pixels ({own.interpolation}, antialiased as Pillow does) and keep "
+            f"the middle {own.input_size} x {own.input_size}."
+            if own.crop == "center"
+            else f"Resize to {own.input_size} x {own.input_size} ({own.interpolation}, antialiased as Pillow does), "
+            "without keeping the proportions."
+        ),
+    ]
+    if model.takes_pixels:
+        steps.append(f"Pass the bytes as they are: `images`, N x {own.input_size} x {own.input_size} x 3 uint8, RGB.")
+        steps.append("Do not divide or normalise: the graph does.")
+    else:
+        steps.append(f"Divide by 255, subtract the mean {list(own.mean)} and divide by {list(own.std)}, per channel.")
+        steps.append(f"Channels first: `images`, N x 3 x {own.input_size} x {own.input_size} float32.")
+    if model.gives_probabilities:
+        steps.append("`probabilities` sum to 1. Do not apply softmax again.")
+    else:
+        steps.append("`logits` are scores; softmax makes probabilities of them.")
+    numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
+    names = "\n".join(f"{number}. {_markdown(name)}" for number, name in enumerate(model.class_names))
+    return (
+        f"# How to feed `{path.name}`\n\n{numbered}\n\n"
+        f"The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
+        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {model.format.replace('onnx', 'onnxruntime')}.\n\n"
+        f"```python\n{snippet(model, path)}```\n\n## Classes\n\nIn the order of the output:\n\n{names}\n"
+    )
+
+
+def snippet(model: ExportedModel, path: Path) -> str:
+    """A program that prints the label and probability of the image named on its command line."""
+    own = model.preprocess
+    values = {
+        "import": "import onnxruntime" if model.format == "onnx" else "import openvino",
+        "names": repr(list(model.class_names)),
+        "crop": _CENTRE if own.crop == "center" else _SQUASH,
+        "size": str(own.input_size),
+        "resize": str(own.resize),
+        "filter": own.interpolation.upper(),
+        "feed": _PIXELS if model.takes_pixels else _NORMALISED,
+        "mean": repr(list(own.mean)),
+        "std": repr(list(own.std)),
+        "engine": _ONNX if model.format == "onnx" else _OPENVINO,
+        "file": repr(path.name),
+        "result": _PROBABILITIES if model.gives_probabilities else _LOGITS,
+    }
+    text = _PROGRAM
+    for _ in range(2):  # parts have holes of their own
+        for key, value in values.items():
+            text = text.replace(f"<{key}>", value)
+    return text
+
+
+_PROGRAM = """\
+import sys
+
+import numpy as np
+<import>
+from PIL import Image, ImageOps
+
+names = <names>
+
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+width, height = image.size
+<crop>
+pixels = np.asarray(image.resize((<size>, <size>), Image.Resampling.<filter>, box=box))
+<feed>
+<engine>
+<result>
+best = probabilities[0].argmax()
+print(names[best], round(float(probabilities[0, best]), 4))
+"""
+
+_CENTRE = """\
+scale = <resize> / min(width, height)
+whole_width, whole_height = int(width * scale + 1e-9), int(height * scale + 1e-9)
+left, top = round((whole_width - <size>) / 2), round((whole_height - <size>) / 2)
+x, y = width / whole_width, height / whole_height
+box = (left * x, top * y, (left + <size>) * x, (top + <size>) * y)  # the middle square, in the image's own pixels"""
+_SQUASH = "box = (0, 0, width, height)"
+_PIXELS = "images = pixels[np.newaxis]"
+_NORMALISED = """\
+images = (pixels / 255 - <mean>) / <std>
+images = images.transpose(2, 0, 1)[np.newaxis].astype(np.float32)"""
+_ONNX = """\
+session = onnxruntime.InferenceSession(<file>)
+(output,) = session.run(None, {"images": images})"""
+_OPENVINO = """\
+# without the hint OpenVINO rounds to 16 bits by itself where the processor can
+network = openvino.Core().compile_model(<file>, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+output = network(images)[0]"""
+_LOGITS = """\
+scores = np.exp(output - output.max(axis=1, keepdims=True))
+probabilities = scores / scores.sum(axis=1, keepdims=True)"""
+_PROBABILITIES = "probabilities = output"
+
+
+def _markdown(name: str) -> str:
+    """A class name that Markdown shows as it is."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|&" else sign for sign in name)

@@ -1,0 +1,160 @@
+"""An exported file: a network as another runtime reads it, with the header that makes it complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.data.transforms import normalise
+from mnasnet.errors import MnasNetError, WeightsError
+from mnasnet.export.onnx import to_onnx
+from mnasnet.modelfile import HEADER_KEY, ModelFile
+from mnasnet.preprocess import Preprocess
+
+Format = Literal["onnx", "openvino"]
+
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino"}
+INT8_KEY = "mnasnet_int8"  # metadata of graphs whose weights were quantised
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedModel:
+    """A graph with class names and preprocessing, ready for a runtime's session.
+
+    ``content`` is the graph, ``weights`` what OpenVINO keeps in a second file. The graph takes N x S x S x 3 RGB pixels
+    (``takes_pixels``) or normalised N x 3 x S x S numbers, and gives scores or (``gives_probabilities``) softmax.
+    """
+
+    format: Format
+    content: bytes
+    class_names: tuple[str, ...]
+    preprocess: Preprocess
+    takes_pixels: bool
+    gives_probabilities: bool
+    weights: bytes = b""
+    in_channels: int = 3
+    precision: Literal["fp32", "int8"] = "fp32"
+    name: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_input(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
+        """N x S x S x 3 pixels as the graph takes them."""
+        return batch if self.takes_pixels else normalise(batch, self.preprocess)
+
+    def as_scores(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The graph's output as scores before softmax: probabilities become their logarithms."""
+        if not self.gives_probabilities:
+            return output
+        scores: NDArray[np.float32] = np.log(np.maximum(output, np.finfo(np.float32).tiny))
+        return scores
+
+
+def in_memory(model: ModelFile | ExportedModel) -> ExportedModel:
+    """``model`` as a graph that takes pixels and gives scores; an exported one stays as it is."""
+    if isinstance(model, ExportedModel):
+        return model
+    return ExportedModel(
+        format="onnx",
+        content=to_onnx(model, pixels=True).SerializeToString(),
+        class_names=model.class_names,
+        preprocess=model.preprocess,
+        takes_pixels=True,
+        gives_probabilities=False,
+        in_channels=model.in_channels,
+        name=model.name,
+    )
+
+
+def is_exported(path: Path) -> bool:
+    """Whether ``path`` is named like an exported file; nothing is read."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_exported(path: Path) -> ExportedModel:
+    """The network in an exported file of this package.
+
+    Raises WeightsError when it cannot be read, came from elsewhere or is damaged.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise WeightsError(f"an exported file ends in {' or '.join(SUFFIXES)}, got {path}")
+    try:
+        content = path.read_bytes()
+        weights = path.with_suffix(".bin").read_bytes() if kind == "openvino" else b""
+    except OSError as error:
+        raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+    facts = _onnx_facts(content, path) if kind == "onnx" else _openvino_facts(content, weights, path)
+    return _checked(kind, content, weights, facts, path)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the graph itself says: header text, input type, output name and its number of classes."""
+
+    header: str
+    takes_pixels: bool
+    output: str
+    classes: int | None
+    is_int8: bool
+
+
+def _onnx_facts(content: bytes, path: Path) -> _Facts:
+    import onnx
+
+    try:
+        model = onnx.load_model_from_string(content)
+        metadata = {item.key: item.value for item in model.metadata_props}
+        source, result = model.graph.input[0], model.graph.output[0]
+        size = result.type.tensor_type.shape.dim[-1].dim_value
+    except Exception as error:  # protobuf's own errors, and graphs without inputs
+        raise WeightsError(f"{path} is damaged or no ONNX file ({error}); export the model again") from error
+    if any(part.data_location == onnx.TensorProto.EXTERNAL for part in model.graph.initializer):
+        raise WeightsError(f"{path} keeps weights in other files, which is not supported; export the model again")
+    is_pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    return _Facts(metadata.get(HEADER_KEY, ""), is_pixels, result.name, size or None, INT8_KEY in metadata)
+
+
+def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
+    from mnasnet.export.openvino import read_ir
+
+    model = read_ir(content, weights, path)
+    header = str(model.get_rt_info([HEADER_KEY]).astype(str)) if model.has_rt_info([HEADER_KEY]) else ""
+    shape = model.output(0).get_partial_shape()
+    classes = shape[1].get_length() if shape.rank.is_static and len(shape) == 2 and shape[1].is_static else None
+    is_pixels = model.input(0).get_element_type().get_type_name() == "u8"
+    return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, model.has_rt_info([INT8_KEY]))
+
+
+def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: Path) -> ExportedModel:
+    if not facts.header:
+        raise WeightsError(
+            f"{path} carries no class names and preprocessing of this package; "
+            "export the model with `python -m mnasnet export`"
+        )
+    try:
+        header = json.loads(facts.header)
+        names = tuple(str(name) for name in header["class_names"])
+        model = ExportedModel(
+            format=kind,
+            content=content,
+            weights=weights,
+            class_names=names,
+            preprocess=Preprocess.from_dict(header["preprocess"]),
+            in_channels=int(header["in_channels"]),
+            takes_pixels=facts.takes_pixels,
+            gives_probabilities=facts.output == "probabilities",
+            precision="int8" if facts.is_int8 else "fp32",
+            name=str(header["name"]),
+            header=header,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, MnasNetError) as error:
+        raise WeightsError(f"the header of {path} is damaged ({error}); export the model again") from error
+    if facts.classes is not None and facts.classes != len(names):
+        raise WeightsError(f"{path} has {facts.classes} outputs but {len(names)} class names; export the model again")
+    return model

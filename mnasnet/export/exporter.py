@@ -1,0 +1,49 @@
+"""The file formats a model can be exported to."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Protocol, cast
+
+from mnasnet.errors import ExportError, RuntimeMissingError
+from mnasnet.modelfile import ModelFile
+
+
+class Exporter(Protocol):
+    """One file format."""
+
+    suffix: str  # of the file that is opened again
+    package: str  # that must be installed
+
+    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
+        """Write ``model``, complete with its header, and return the files, the one to open first.
+
+        ``pixels`` puts normalisation inside the graph, ``softmax`` the last step to probabilities.
+        """
+        ...
+
+
+#: format -> the class that writes it; the module is imported only when chosen
+EXPORTERS: dict[str, tuple[str, str]] = {
+    "onnx": ("mnasnet.export.onnx", "OnnxExporter"),
+    "openvino": ("mnasnet.export.openvino", "OpenvinoExporter"),
+}
+
+
+def open_exporter(name: str) -> Exporter:
+    """The exporter of a format; raises ExportError for an unknown one and RuntimeMissingError with the install line."""
+    if name not in EXPORTERS:
+        raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}")
+    module, class_name = EXPORTERS[name]
+    exporter = cast("Exporter", getattr(importlib.import_module(module), class_name)())
+    require(exporter.package)
+    return exporter
+
+
+def require(package: str) -> None:
+    """Raise RuntimeMissingError with the install line unless ``package`` can be imported."""
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise RuntimeMissingError(f"{package} is not installed; run: pip install {package}")

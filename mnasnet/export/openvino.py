@@ -1,0 +1,54 @@
+"""OpenVINO's own files, an ``.xml`` with a ``.bin`` beside it, made from the ONNX graph."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mnasnet.errors import WeightsError
+from mnasnet.export.onnx import to_onnx
+from mnasnet.files import write_atomic
+from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of
+
+
+class OpenvinoExporter:
+    """Writes ``.xml`` and ``.bin`` in float32; the header lies in the model's ``rt_info``."""
+
+    suffix = ".xml"
+    package = "openvino"
+
+    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
+        """Write ``model`` to ``path`` and its ``.bin``; returns both."""
+        import openvino as ov
+
+        graph = ov.Core().read_model(to_onnx(model, pixels=pixels, softmax=softmax).SerializeToString())
+        graph.set_rt_info(json.dumps(header_of(model), ensure_ascii=False), [HEADER_KEY])
+        with tempfile.TemporaryDirectory() as name:
+            made = Path(name) / "model.xml"
+            ov.save_model(graph, made, compress_to_fp16=False)
+            files = path, path.with_suffix(".bin")
+            write_atomic(files[1], made.with_suffix(".bin").read_bytes())
+            write_atomic(files[0], made.read_bytes())  # last, so that no .xml is ever without its weights
+        return files
+
+
+def read_ir(content: bytes, weights: bytes, path: Path) -> Any:
+    """OpenVINO's model of the two files' contents; raises WeightsError, or RuntimeMissingError without OpenVINO."""
+    from mnasnet.export.exporter import require
+
+    require("openvino")
+    import openvino as ov
+
+    try:
+        return ov.Core().read_model(content, ov.Tensor(_as_array(weights)))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{path} is damaged or no OpenVINO model ({reason}); export the model again") from error
+
+
+def _as_array(content: bytes) -> Any:
+    import numpy as np
+
+    return np.frombuffer(content, np.uint8)

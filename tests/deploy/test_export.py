@@ -1,0 +1,285 @@
+"""An export is kept only when it is the same network; whoever gets the file can use it without us."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mnasnet import modelfile
+from mnasnet.classify import Classifier
+from mnasnet.cli import main
+from mnasnet.deploy import export as deploy
+from mnasnet.deploy.export import export_int8, export_model
+from mnasnet.deploy.parity import compare
+from mnasnet.deploy.pictures import test_pictures as built_in_pictures
+from mnasnet.errors import ExportError, SettingsError, WeightsError
+from mnasnet.export.exported import read_exported
+from mnasnet.export.exporter import EXPORTERS
+from mnasnet.export.onnx import OnnxExporter
+from mnasnet.preprocess import Preprocess
+from mnasnet.testing import random_model, write_image_folder
+from mnasnet.zoo import open_model
+
+NAMES = ("cat & dog", 'the "ship"', "<猫>")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(class_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("photos"), per_class=4)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_format_is_the_same_network(name, pixels, softmax, model, photos, tmp_path):
+    (done,) = export_model(model, tmp_path, [name], images=[photos], pixels=pixels, softmax=softmax)
+
+    assert done.parity.same and done.parity.images == 12
+    assert done.parity.max_difference < 1e-5
+    classifier = Classifier.load(done.files[0])
+    assert classifier.class_names == NAMES and classifier.preprocess == model.preprocess
+    picture = built_in_pictures(1)[0][1]
+    expected = Classifier(model, runtime="onnxruntime").predict([picture])[0]
+    found = classifier.predict([picture])[0]
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.confidences, expected.confidences, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "softmax", "crop"),
+    [("onnx", False, False, "center"), ("onnx", True, True, "squash"), ("openvino", True, False, "center")],
+)
+def test_the_recipes_program_gives_our_answer(name, pixels, softmax, crop, model, photos, tmp_path):
+    model = replace(model, preprocess=Preprocess(64, 73, crop=crop, interpolation="bicubic"))
+    (done,) = export_model(model, tmp_path, [name], pixels=pixels, softmax=softmax)
+    recipe = (tmp_path / f"{done.files[0].name}.preprocess.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", recipe, re.DOTALL)[1]
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    photo = photos / "red" / "000.jpg"
+
+    shown = subprocess.run(
+        [sys.executable, "-X", "utf8", "program.py", str(photo)],
+        cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=True,
+    ).stdout  # fmt: skip
+
+    expected = Classifier(model, runtime="onnxruntime").predict([photo])[0]
+    label, confidence = shown.strip().rsplit(" ", 1)
+    assert label == expected.label
+    assert float(confidence) == pytest.approx(expected.confidence, abs=1e-3)
+
+
+class WrongExporter(OnnxExporter):
+    """Writes another network than it was given, as a broken converter would."""
+
+    def export(self, model, path, **options):
+        last = {key: -value for key, value in model.weights.items() if key.startswith("classifier")}
+        weights = {**model.weights, **last}
+        return super().export(replace(model, weights=weights), path, **options)
+
+
+def test_an_export_that_answers_otherwise_fails_and_leaves_no_file(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPORTERS, "wrong", (__name__, "WrongExporter"))
+
+    with pytest.raises(ExportError, match=r"wrong export of tiny is not the same network: another answer on \d+ of"):
+        export_model(model, tmp_path / "out", ["wrong"], images=[photos])
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_disagreeing_images_are_named(model):
+    class Reversed:
+        def __init__(self, session):
+            self.session = session
+
+        def run(self, batch):
+            return -self.session.run(batch)
+
+    session = Classifier(model, runtime="onnxruntime")._session
+    images = [("one", np.zeros((64, 64, 3), np.uint8)), ("two", np.full((64, 64, 3), 255, np.uint8))]
+
+    parity = compare(session, Reversed(session), images)
+
+    assert not parity.same and parity.disagreeing == ("one", "two")
+    assert "another answer on 2 of 2 images (one, two)" in parity.sentence
+
+
+def test_scores_that_are_no_numbers_never_pass(model):
+    class Broken:
+        def run(self, batch):
+            return np.full((1, 3), np.nan, np.float32)
+
+    session = Classifier(model, runtime="onnxruntime")._session
+
+    assert not compare(session, Broken(), [("one", np.zeros((64, 64, 3), np.uint8))]).same
+
+
+def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
+    with pytest.raises(ExportError, match="exported to onnx, openvino, got 'floppy'"):
+        export_model(model, tmp_path, ["floppy"])
+
+
+def test_the_command_exports_and_classify_takes_the_file_back(model, photos, tmp_path, capsys):
+    modelfile.save(model, tmp_path / "m.safetensors")
+    out = tmp_path / "out"
+
+    options = ["--to", "onnx,openvino", "--out", str(out), "--images", str(photos), "--pixels", "--json"]
+    assert main(["export", str(tmp_path / "m.safetensors"), *options]) == 0
+
+    exports = json.loads(capsys.readouterr().out)["exports"]
+    assert [one["format"] for one in exports] == ["onnx", "openvino"]
+    for one in exports:
+        assert one["parity"]["same"]
+        assert main(["classify", str(photos / "red"), "--model", one["files"][0], "--json"]) == 0
+        rows = capsys.readouterr().out.splitlines()
+        assert json.loads(rows[-1])["classified"] == 4
+
+
+def test_the_command_prints_for_people(model, tmp_path, capsys):
+    modelfile.save(model, tmp_path / "m.safetensors")
+
+    assert main(["export", str(tmp_path / "m.safetensors"), "--out", str(tmp_path)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 images" in shown
+
+
+def test_int8_is_calibrated_judged_and_smaller(photos, tmp_path):
+    model = random_model(class_names=("red", "green", "blue"))
+
+    # random weights judge by chance, so any drop is allowed here; trained ones are the bundled model's test
+    done = export_int8(model, tmp_path, photos, max_drop=0.99)
+
+    assert done.before.images == done.after.images == 12
+    assert done.parity.images == 12
+    exported = read_exported(done.files[0])
+    assert exported.precision == "int8" and exported.class_names == model.class_names
+    assert " int8 " in Classifier.load(done.files[0]).description
+
+
+def test_int8_that_costs_too_much_is_refused_with_the_classes(photos, tmp_path, monkeypatch):
+    model = random_model(class_names=("red", "green", "blue"))
+    accuracies = iter([[0, 1, 2], [0, 0, 0]])
+
+    def judged(model, dataset, samples):
+        from mnasnet.train.evaluate import evaluate
+
+        guesses = np.repeat(next(accuracies), 2)
+        return evaluate(np.eye(3, dtype=np.float32)[guesses], np.repeat([0, 1, 2], 2), model.class_names)
+
+    monkeypatch.setattr(deploy, "evaluate_samples", judged)
+
+    message = r"from 100.0% to 33.3% on 6 images, by more than max_drop 5.0%; .*: green 100.0, blue 100.0; allow"
+    with pytest.raises(ExportError, match=message):
+        export_int8(model, tmp_path / "out", photos, max_drop=0.05)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_needs_labelled_images(tmp_path, model, capsys):
+    modelfile.save(model, tmp_path / "m.safetensors")
+
+    assert main(["export", str(tmp_path / "m.safetensors"), "--int8"]) == 2
+
+    assert "give their folder with --data" in capsys.readouterr().err
+
+
+def test_few_calibration_images_are_refused(tmp_path):
+    few = write_image_folder(tmp_path / "few", per_class=2)
+
+    with pytest.raises(ExportError, match="int8 needs 8 or more calibration images, better some hundred, got 6"):
+        export_int8(random_model(class_names=("red", "green", "blue")), tmp_path, few)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("onnx"), ["onnx"])[0].files[0]
+
+
+def test_an_exported_file_has_one_input_size(onnx_file):
+    with pytest.raises(SettingsError, match="one input size, this one 64 px, got 96; leave it out"):
+        Classifier.load(onnx_file, input_size=96)
+
+
+def test_an_exported_file_runs_where_it_can(onnx_file):
+    assert Classifier.load(onnx_file, runtime="openvino").description.startswith("openvino")
+    with pytest.raises(SettingsError, match="exported onnx file runs through onnxruntime or openvino, got"):
+        Classifier.load(onnx_file, runtime="torch")
+
+
+def test_an_exported_file_cannot_be_trained(onnx_file):
+    with pytest.raises(WeightsError, match="is an exported file: .* give the model file it was exported from"):
+        open_model(onnx_file)
+
+
+def test_names_can_be_translated(onnx_file, tmp_path):
+    (tmp_path / "names.txt").write_text("Katze\nHund\nSchiff\n", encoding="utf-8")
+
+    assert Classifier.load(onnx_file, class_file=tmp_path / "names.txt").class_names == ("Katze", "Hund", "Schiff")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content[: len(content) // 2], "damaged or no ONNX file"),
+        (lambda content: b"<html>", "damaged or no ONNX file"),
+        (lambda content: b"", "damaged or no ONNX file"),
+        (lambda content: content.replace(b'"class_names"', b'"klass_names"'), "header of .* is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(change, message, onnx_file, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(change(onnx_file.read_bytes()))
+
+    with pytest.raises(WeightsError, match=message):
+        Classifier.load(path)
+
+
+def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
+    import onnx
+
+    graph = onnx.load(onnx_file)
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "foreign.onnx")
+
+    with pytest.raises(WeightsError, match="carries no class names and preprocessing of this package; export"):
+        Classifier.load(tmp_path / "foreign.onnx")
+
+
+def test_weights_in_other_files_are_refused(onnx_file, tmp_path):
+    import onnx
+
+    graph = onnx.load(onnx_file)
+    tensor = graph.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+
+    with pytest.raises(WeightsError, match="keeps weights in other files"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+def test_openvino_without_its_second_file_says_so(model, tmp_path):
+    (done,) = export_model(model, tmp_path, ["openvino"])
+    done.files[1].unlink()
+
+    with pytest.raises(WeightsError, match=r"cannot read .*tiny.bin: No such file"):
+        Classifier.load(done.files[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
+def test_a_damaged_openvino_file_is_named(content, tmp_path):
+    (tmp_path / "m.xml").write_bytes(content)
+    (tmp_path / "m.bin").write_bytes(b"")
+
+    with pytest.raises(WeightsError, match="damaged or no OpenVINO model"):
+        Classifier.load(tmp_path / "m.xml")
