@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from mnasnet import modelfile
-from mnasnet.modelfile import ModelFile, weights_of
+from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import build
 from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.presets import architecture
@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--mixed-epochs", type=int, default=6)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.15)
+    parser.add_argument("--stop-after", type=int, metavar="EPOCH", help="end the schedule early")
+    parser.add_argument("--start", type=Path, help="go on from this model file, with gentler changes to the images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -54,6 +56,10 @@ def main() -> None:
     torch.manual_seed(options.seed)
     names, train, test = read_split(options.zip)
     network = build(architecture(options.network), len(names)).to(memory_format=torch.channels_last)
+    gentle = options.start is not None
+    if gentle:
+        network.load_state_dict(network_of(modelfile.load(options.start)).state_dict())
+        network.dropout.p = 0.1
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
@@ -71,7 +77,7 @@ def main() -> None:
         optimizer, options.learning_rate, total_steps=steps * options.epochs, pct_start=0.12, cycle_momentum=False
     )
     sizes = random.Random(options.seed)
-    for epoch in range(options.epochs):
+    for epoch in range(options.stop_after or options.epochs):
         began = time.monotonic()
         network.train()
         mixed = epoch >= options.epochs - options.mixed_epochs
@@ -79,11 +85,11 @@ def main() -> None:
         total = 0.0
         for step in range(steps):
             index = order[step * options.batch : (step + 1) * options.batch]
-            size = batch_size_px(sizes, mixed)
+            size = batch_size_px(sizes, mixed, gentle)
             if size > 96:  # large images are dear: fewer of them in a step
                 index = index[: options.batch * 96 * 96 // (size * size)]
-            batch = augment(train[0][index], size)
-            loss = F.cross_entropy(network(batch), train[1][index], label_smoothing=0.1)
+            batch = augment(train[0][index], size, gentle)
+            loss = F.cross_entropy(network(batch), train[1][index], label_smoothing=0.05 if gentle else 0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -133,21 +139,24 @@ def test_files(files: dict[str, list[str]]) -> set[str]:
     return chosen
 
 
-def batch_size_px(rng: random.Random, mixed: bool) -> int:
+def batch_size_px(rng: random.Random, mixed: bool, gentle: bool) -> int:
     """The side of the next batch's images in pixels."""
+    if gentle:
+        return rng.choices((64, 96, 128, 224), (0.86, 0.05, 0.05, 0.04))[0]
     if mixed:
         return rng.choices((64, 96, 128, 160, 224), (0.72, 0.12, 0.08, 0.04, 0.04))[0]
     return rng.choices((40, 48, 56, 64), (0.2, 0.4, 0.2, 0.2))[0]
 
 
-def augment(images: Tensor, size: int) -> Tensor:
+def augment(images: Tensor, size: int, gentle: bool) -> Tensor:
     """Shift, zoom, flip, light, sharpness and a hidden square; N x 3 x size x size, normalised."""
     n = len(images)
     x = images.float() / 255
-    zoom = 1.0 - 0.3 * torch.rand(n)
+    strength = 0.5 if gentle else 1.0
+    zoom = 1.0 - 0.3 * strength * torch.rand(n)
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = zoom * (1 - 2 * (torch.rand(n) < 0.5).float())  # mirrored half of the time
-    theta[:, 1, 1] = zoom * (0.9 + 0.2 * torch.rand(n))
+    theta[:, 1, 1] = zoom * (1 + 0.2 * strength * (torch.rand(n) - 0.5))
     theta[:, :, 2] = (torch.rand(n, 2) - 0.5) * 2 * (1.2 - zoom)[:, None] * 0.6
     mode = "bicubic" if torch.rand(()) < 0.3 else "bilinear"
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
@@ -155,13 +164,13 @@ def augment(images: Tensor, size: int) -> Tensor:
     if torch.rand(()) < 0.4:  # photos of 200 px and more are sharper than enlarged thumbnails
         blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         x = x + (x - blurred) * (1.5 * torch.rand(n, 1, 1, 1))
-    gain = 1 + 0.4 * (torch.rand(n, 1, 1, 1) - 0.5) + 0.1 * (torch.rand(n, 3, 1, 1) - 0.5)
+    gain = 1 + 0.4 * strength * (torch.rand(n, 1, 1, 1) - 0.5) + 0.1 * (torch.rand(n, 3, 1, 1) - 0.5)
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = ((x - mean) * (1 + 0.5 * (torch.rand(n, 1, 1, 1) - 0.5)) + mean) * gain
+    x = ((x - mean) * (1 + 0.5 * strength * (torch.rand(n, 1, 1, 1) - 0.5)) + mean) * gain
     x = (x.clamp(0, 1) - MEAN) / STD
     hidden = size // 4
     for i in range(n):
-        if torch.rand(()) < 0.5:
+        if torch.rand(()) < 0.5 * strength:
             top, left = (int(v) for v in torch.randint(0, size - hidden, (2,)))
             x[i, :, top : top + hidden, left : left + hidden] = 0
     return x.contiguous(memory_format=torch.channels_last)
@@ -190,7 +199,8 @@ def save(path: Path, network: torch.nn.Module, names: list[str], options: argpar
         training={
             "data": f"{len(names)} classes of photos, 32 x 32 pixels; {TEST_PER_CLASS} of each kept for the test, "
             f"chosen by seed {TEST_SEED}",
-            "epochs": options.epochs,
+            "epochs": options.stop_after or options.epochs,
+            "went_on_from": options.start.name if options.start else "",
             "mixed_size_epochs": options.mixed_epochs,
             "batch_size": options.batch,
             "learning_rate": options.learning_rate,
