@@ -1,0 +1,139 @@
+"""``train``, ``resume`` and ``val`` as a user types them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import tiny_training
+
+from mnasnet.cli import main
+from mnasnet.testing import write_image_folder
+from mnasnet.train.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
+
+
+def words(data: Path, parent: Path, *more: str) -> list[str]:
+    tiny_training(data, parent)  # writes the architecture file
+    return [
+        "train",
+        str(data),
+        f"--model={parent / 'tiny.json'}",
+        "use_pretrained=false",
+        "--batch=8",
+        "--imgsz=32",
+        "--threads=1",
+        f"project={parent}",
+        "--name=run",
+        "--json",
+        *more,
+    ]
+
+
+def test_a_training_ends_with_one_line_of_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(words(data, tmp_path, "--epochs=2"))
+
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert code == 0
+    assert result["status"] == "done"
+    assert result["epochs"] == 2
+    assert Path(result["model"]).is_file()
+    assert 0 <= result["val_accuracy_low"] <= result["val_accuracy"] <= result["val_accuracy_high"] <= 1
+
+
+def test_val_prints_every_class_and_the_same_accuracy_as_the_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_image_folder(tmp_path / "data", per_class=8, splits=("train", "val"))
+    main(words(folder, tmp_path, "--epochs=2"))
+    trained = json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    assert main(["val", trained["model"], str(folder), "--json", "--out", str(tmp_path / "out")]) == 0
+
+    assert json.loads(capsys.readouterr().out)["accuracy"] == trained["val_accuracy"]
+    assert (tmp_path / "out" / "confusion_matrix.png").is_file()
+    main(["val", trained["model"], str(folder)])
+    assert all(name in capsys.readouterr().out for name in ("blue",))
+
+
+def test_val_refuses_classes_that_the_model_does_not_know(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(data, tmp_path, "--epochs=1"))
+    model = json.loads(capsys.readouterr().out.splitlines()[-1])["model"]
+    other = write_image_folder(tmp_path / "other", colours={"red": (200, 40, 40), "pink": (200, 140, 140)})
+
+    assert main(["val", model, str(other)]) == 2
+    assert "does not know 1 of the folder's classes (pink)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("--epochs=0", "epochs must be"),
+        ("--epochs=many", "epochs must be"),
+        ("--batch=1", "batch_size must be"),
+        ("--input-size=20", "input_size must be"),
+        ("--recipe=best", "recipe must be"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_the_rule(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, complaint: str
+) -> None:
+    assert main([*words(data, tmp_path), word]) == 2
+
+    error = capsys.readouterr().err.strip()
+    assert complaint in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
+def test_a_signal_stops_within_five_seconds_and_resume_ends_the_run(
+    data: Path, tmp_path: Path, how: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnasnet", *words(data, tmp_path, "--epochs=400")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    run = RunFolder(tmp_path / "run")
+    while not run.results.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(how)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=60)
+
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["status"] == "stopped"
+    assert run.best.is_file() and run.last.is_file()
+    assert main(["resume", str(run.path), "--max-minutes=0.0001", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "time"
+
+
+def test_resume_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "resume", "val"])
+def test_help_reads_well(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, "--help"])
+
+    text = capsys.readouterr().out
+    assert exit_info.value.code == 0
+    assert text.startswith(f"usage: python -m mnasnet {command}")
