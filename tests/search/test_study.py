@@ -5,8 +5,6 @@ import time
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from mnasnet.errors import LatencyError, SearchError, SettingsError
@@ -14,6 +12,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.samplers import SAMPLERS
+from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
 from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
 
@@ -189,10 +188,6 @@ class TestAnswers:
 
 
 class TestResuming:
-    @staticmethod
-    def storage(path) -> JournalStorage:
-        return JournalStorage(JournalFileBackend(str(path)))
-
     @pytest.mark.parametrize("algorithm", SAMPLERS)
     def test_with_one_worker_the_resumed_search_equals_the_uninterrupted_one(self, algorithm, tmp_path):
         problem = problem_of(CountingEvaluator(), space("small"), reward=Reward(1.5e6), reward_cost="parameters")
@@ -200,7 +195,7 @@ class TestResuming:
         search(whole, problem, Budget(evaluations=40))
 
         for evaluations in (5, 18, 31, 40):
-            study = create_study(problem, algorithm=algorithm, seed=3, storage=self.storage(tmp_path / "journal"))
+            study = create_study(problem, algorithm=algorithm, seed=3, storage=open_storage(tmp_path / "journal"))
             search(study, problem, Budget(evaluations=evaluations))
             if evaluations < 40:
                 # the process dies with one network proposed and only part of its choices stored
@@ -213,10 +208,10 @@ class TestResuming:
     def test_another_problem_in_the_same_study_is_refused(self, tmp_path):
         first = problem_of(CountingEvaluator(), reward=Reward(1.5e6), reward_cost="parameters")
         other = problem_of(CountingEvaluator(), reward=Reward(2.5e6), reward_cost="parameters")
-        create_study(first, storage=self.storage(tmp_path / "journal"))
+        create_study(first, storage=open_storage(tmp_path / "journal"))
 
         with pytest.raises(SearchError, match="made with another reward"):
-            create_study(other, storage=self.storage(tmp_path / "journal"))
+            create_study(other, storage=open_storage(tmp_path / "journal"))
 
 
 class TestTime:

@@ -5,27 +5,23 @@ import sys
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.samplers import SAMPLERS
+from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
 from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
 
 WORKER = """
 import sys
-from tests.search.test_workers import problem_of, storage_at
+from tests.search.test_workers import problem_of
+from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, search
 
 path, algorithm, evaluations = sys.argv[1:]
-study = create_study(problem_of(), algorithm=algorithm, seed=5, storage=storage_at(path))
+study = create_study(problem_of(), algorithm=algorithm, seed=5, storage=open_storage(path))
 search(study, problem_of(), Budget(evaluations=int(evaluations)), alone=False)
 """
-
-
-def storage_at(path: str) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(path))
 
 
 def accuracy_of(candidate: Candidate) -> float:
@@ -41,13 +37,13 @@ def problem_of() -> SearchProblem:
 def test_two_processes_share_one_study(algorithm, tmp_path, pytestconfig):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = str(tmp_path / "journal")
-    create_study(problem_of(), algorithm=algorithm, seed=5, storage=storage_at(path))
+    create_study(problem_of(), algorithm=algorithm, seed=5, storage=open_storage(path))
 
     command = [sys.executable, "-c", WORKER, path, algorithm, "40"]
     workers = [subprocess.Popen(command, cwd=pytestconfig.rootpath) for _ in range(2)]
 
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    study = create_study(problem_of(), algorithm=algorithm, seed=5, storage=storage_at(path))
+    study = create_study(problem_of(), algorithm=algorithm, seed=5, storage=open_storage(path))
     judged = [record.fingerprint for record in records(study) if record.state == "done" and record.duplicate_of is None]
     assert len(set(judged)) == len(judged)
     assert 40 <= len(judged) <= 41  # each worker may have had one in hand when the budget was reached
