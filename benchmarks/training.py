@@ -25,6 +25,7 @@ import csv
 import json
 import os
 import platform
+import resource
 import runpy
 import shutil
 import statistics
@@ -76,13 +77,15 @@ class Epoch:
 class Result:
     """One training: its epochs, the whole command's time, and the greatest memory of the process and its children.
 
-    ``rss_mb`` counts pages that processes share once for each of them, ``pss_mb`` once in all.
+    ``cpu_s`` is processor time of all its processes and threads, which a busy machine changes little. ``rss_mb``
+    counts pages that processes share once for each of them, ``pss_mb`` once in all.
     """
 
     contender: str
     images: int
     epochs: tuple[Epoch, ...]
     command_s: float
+    cpu_s: float
     rss_mb: float
     pss_mb: float
 
@@ -187,15 +190,16 @@ def speed(book: Book, files: Files, work: Path, options: argparse.Namespace) -> 
             results[name].append(result)
             book.note("speed", {"name": name, "round": round_, **asdict(result), "rate": result.images_per_second})
             print(f"  round {round_ + 1}  {name:36} {result.images_per_second:7.1f} images/s", flush=True)
-    print(f"\n{'':38}images/s   {OURS} is  {OURS_B1} is   command s   RSS MB   PSS MB")
+    print(f"\n{'':38}images/s   {OURS} is  {OURS_B1} is   command s   CPU s   RSS MB   PSS MB")
     rates = {name: statistics.median(r.images_per_second for r in found) for name, found in results.items()}
     for name, found in results.items():
         ratios = [rates[f"ours, {own}"] / rates[name] for own in (OURS, OURS_B1)]
         command_s = statistics.median(result.command_s for result in found)
+        cpu_s = statistics.median(result.cpu_s for result in found)
         rss_mb, pss_mb = max(result.rss_mb for result in found), max(result.pss_mb for result in found)
         print(
             f"  {name:36} {rates[name]:7.1f}   {ratios[0]:12.2f} x {ratios[1]:11.2f} x"
-            f"   {command_s:9.1f} {rss_mb:8.0f} {pss_mb:8.0f}"
+            f"   {command_s:9.1f} {cpu_s:7.1f} {rss_mb:8.0f} {pss_mb:8.0f}"
         )
 
 
@@ -392,12 +396,13 @@ class Watched:
 
     text: str
     command_s: float
+    cpu_s: float
     rss_mb: float
     pss_mb: float
 
     def result(self, contender: str, job: Job, epochs: tuple[Epoch, ...]) -> Result:
         """The training that the command was."""
-        return Result(contender, job.images, epochs, self.command_s, self.rss_mb, self.pss_mb)
+        return Result(contender, job.images, epochs, self.command_s, self.cpu_s, self.rss_mb, self.pss_mb)
 
 
 def watched(command: list[str], settings: Mapping[str, str] | None = None) -> Watched:
@@ -411,7 +416,7 @@ def watched(command: list[str], settings: Mapping[str, str] | None = None) -> Wa
         "OMP_WAIT_POLICY": "PASSIVE",
         **(settings or {}),
     }
-    began = time.perf_counter()
+    began, cpu_before = time.perf_counter(), children_cpu_s()
     rss_mb = pss_mb = 0.0
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
@@ -433,7 +438,13 @@ def watched(command: list[str], settings: Mapping[str, str] | None = None) -> Wa
             raise SystemExit(
                 f"{' '.join(command)}\nended with {process.returncode}:\n{text[-2000:]}{err.read()[-4000:]}"
             )
-    return Watched(text, time.perf_counter() - began, rss_mb, pss_mb)
+    return Watched(text, time.perf_counter() - began, children_cpu_s() - cpu_before, rss_mb, pss_mb)
+
+
+def children_cpu_s() -> float:
+    """Processor time of all finished processes that this one started, in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
