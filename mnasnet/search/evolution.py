@@ -18,6 +18,7 @@ from mnasnet.search.history import (
     generator,
     indices_of,
     is_copy,
+    outcome_of,
     params_at,
     shared_categories,
     split_categories,
@@ -58,6 +59,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         self._attempts = attempts
         self._history = History()
         self._seen: set[tuple[int, ...]] = set()
+        self._networks: set[str] = set()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The given choices, or the categorical parameters that the study's trials share."""
@@ -86,7 +88,9 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         new, restarted = self._history.update(study)
         if restarted:
             self._seen.clear()
+            self._networks.clear()
         self._seen.update(found for found in (indices_of(done, categories) for done in new) if found is not None)
+        self._networks.update(outcome_of(done).get("fingerprint", "") for done in new)
         rng = generator(self._seed, trial)
         population = self._living(study, categories)
         child: tuple[int, ...] = ()
@@ -97,9 +101,14 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
                 child = _mutate(_tournament(population, self._sample, rng), categories, rng)
                 if rng.random() < self._second_mutation:
                     child = _mutate(child, categories, rng)
-            if child not in self._seen and (self._foresight is None or self._foresight.is_promising(child)):
+            if child not in self._seen and self._is_worth_trying(child):
                 break
         return child
+
+    def _is_worth_trying(self, child: tuple[int, ...]) -> bool:
+        if self._foresight is None:
+            return True
+        return self._foresight.is_promising(child) and self._foresight.fingerprint(child) not in self._networks
 
     def _living(self, study: optuna.Study, categories: Categories) -> list[tuple[float, tuple[int, ...]]]:
         sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0

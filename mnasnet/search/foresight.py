@@ -12,7 +12,7 @@ MAX_REMEMBERED = 100_000  # about 50 MB
 
 @dataclass
 class Foresight:
-    """The estimates of a problem, remembered by choices; costs without an estimate stay unknown."""
+    """The networks and estimates of a problem; costs without an estimate stay unknown."""
 
     problem: SearchProblem
     _known: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict, repr=False)
@@ -27,6 +27,10 @@ class Foresight:
                 self._known.clear()
             self._known[indices] = costs
         return costs
+
+    def fingerprint(self, indices: tuple[int, ...]) -> str:
+        """The network's fingerprint: equal for combinations of choices that mean the same network."""
+        return self.problem.space.candidate_at(indices).fingerprint
 
     def is_promising(self, indices: tuple[int, ...]) -> bool:
         """False only when an estimate lies above its limit, or above the target of a hard reward."""

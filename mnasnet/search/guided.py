@@ -116,6 +116,7 @@ class _Knowledge:
         self.problem = problem
         self.in_work: set[tuple[int, ...]] = set()
         self.seen: set[tuple[int, ...]] = set()
+        self.networks: set[str] = set()  # several combinations of choices can mean the same network
         self.points: list[tuple[int, ...]] = []  # judged
         self.values: list[float] = []  # accuracy, or the study's value with its sign
         self.merits: list[tuple[float, ...]] = []  # reward, or accuracy and objectives
@@ -131,9 +132,10 @@ class _Knowledge:
         if indices is None:
             return
         self.seen.add(indices)
+        outcome = outcome_of(trial)
+        self.networks.add(outcome.get("fingerprint", ""))
         if is_copy(trial):
             return
-        outcome = outcome_of(trial)
         if outcome.get("costs"):
             self._cost_points.append(indices)
             for name, cost in outcome["costs"].items():
@@ -207,20 +209,28 @@ def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.
             within = ranked[score(ranked) >= 0.0]
             # any network within the limits, not the one furthest from them
             ranked = within[rng.permutation(len(within))] if len(within) else ranked
-    taken = knowledge.seen | knowledge.in_work
     for point in ranked.tolist():
-        if tuple(point) not in taken:
+        if _is_new(knowledge, foresight, tuple(point)):
             return tuple(point)
-    return _unseen(knowledge, taken, ranked, rng)
+    return _unseen(knowledge, foresight, ranked, rng)
+
+
+def _is_new(knowledge: _Knowledge, foresight: Foresight | None, point: tuple[int, ...]) -> bool:
+    if point in knowledge.seen or point in knowledge.in_work:
+        return False
+    if foresight is None:
+        return True
+    network = foresight.fingerprint(point)
+    return network not in knowledge.networks and all(network != foresight.fingerprint(p) for p in knowledge.in_work)
 
 
 def _unseen(
-    knowledge: _Knowledge, taken: set[tuple[int, ...]], ranked: Points, rng: np.random.Generator
+    knowledge: _Knowledge, foresight: Foresight | None, ranked: Points, rng: np.random.Generator
 ) -> tuple[int, ...]:
     """A random network nobody has tried; in a space all but used up, one already tried."""
     for _ in range(200):
         point = draw_indices(knowledge.categories, rng)
-        if point not in taken:
+        if _is_new(knowledge, foresight, point):
             return point
     return tuple(ranked[0].tolist())
 

@@ -134,6 +134,24 @@ def test_guided_never_proposes_a_network_twice():
     assert len(set(params)) == len(params)
 
 
+@pytest.mark.parametrize("algorithm", ["guided", "evolution"])
+def test_combinations_that_mean_the_same_network_are_not_proposed_again(algorithm):
+    meter = FunctionMeter(cost_of)
+    problem = SearchProblem(
+        space("paper"),  # ten combinations a network on average
+        FunctionEvaluator(lambda candidate: 0.5 + 0.01 * sum(value == 5 for value in candidate.values)),
+        meters={"work": meter},
+        reward=Reward(20.0),
+        reward_cost="work",
+        estimates={"work": meter},
+    )
+    study = create_study(problem, algorithm=algorithm, seed=0)
+
+    search(study, problem, Budget(evaluations=60))
+
+    assert [record.duplicate_of for record in records(study)] == [None] * 60
+
+
 def test_guided_minimises_too_without_a_problem():
     study = optuna.create_study(sampler=GuidedSampler(seed=0))
 
