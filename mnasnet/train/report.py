@@ -66,7 +66,8 @@ def machine_description(device: str, threads: int) -> str:
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
-    return f"{name}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}, {versions}"
 
 
 def _processor() -> str:
@@ -126,7 +127,7 @@ def model_card(story: Story) -> str:
         f"- images: {', '.join(f'{number} {name}' for name, number in story.images.items())}",
         f"- {story.status}; best epoch {story.best_epoch} of {len(story.history)}; {duration(story.seconds)} on "
         f"{_md(story.machine)}",
-        *(f"- {name}: {_md(str(value))}" for name, value in story.recipe.items()),
+        *(f"- {name}: {_md(_plain(value))}" for name, value in story.recipe.items()),
         "",
         "## Limits",
         "",
@@ -161,6 +162,10 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|<>&~])", r"\\\1", " ".join(text.split()))
 
 
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
@@ -171,6 +176,7 @@ def report_html(story: Story) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["share"] = _share
+    environment.filters["plain"] = _plain
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     counts = count(
         story.model.architecture,
@@ -300,11 +306,13 @@ code { overflow-wrap: anywhere; }
 <tr><th>Images</th><th></th></tr>
 {% for name, number in story.images.items() %}<tr><td>{{ name }}</td><td>{{ number }}</td></tr>{% endfor %}
 <tr><th>Asked for</th><th></th></tr>
-{% for name, value in story.asked.items() %}<tr><td>{{ name }}</td><td class="left">{{ value }}</td></tr>{% endfor %}
+{% for name, value in story.asked.items() %}
+<tr><td>{{ name }}</td><td class="left">{{ value | plain }}</td></tr>{% endfor %}
 </table>
 <table>
 <tr><th>Recipe</th><th></th></tr>
-{% for name, value in story.recipe.items() %}<tr><td>{{ name }}</td><td class="left">{{ value }}</td></tr>{% endfor %}
+{% for name, value in story.recipe.items() %}
+<tr><td>{{ name }}</td><td class="left">{{ value | plain }}</td></tr>{% endfor %}
 </table>
 </div>
 </section>

@@ -592,7 +592,7 @@ def _write_results(
         best_epoch=result.best["epoch"] if result.best else 0,
         evaluations=evaluations,
         images={name: len(samples) for name, samples in parts.parts.items() if samples},
-        asked={key: value for key, value in training.to_dict().items() if value not in (None, "")},
+        asked=_asked(training),
         recipe=plan.recipe.to_dict(),
         started_from=plan.started_from,
         seconds=sum(row["seconds"] for row in result.history),
@@ -605,6 +605,14 @@ def _write_results(
     write_atomic(run.path / "model_card.md", report.model_card(story).encode(errors="surrogateescape"))
     write_atomic(run.path / "report.html", report.report_html(story).encode(errors="replace"))
     return main
+
+
+def _asked(training: Training) -> dict[str, Any]:
+    """What the user set, without folders of this machine: a report is made to be passed on."""
+    defaults = Training(data=training.data)
+    names = [field.name for field in fields(Training) if field.name not in ("data", "output_folder", "name", "model")]
+    changed = {name: getattr(training, name) for name in names if getattr(training, name) != getattr(defaults, name)}
+    return {"data": training.data.absolute().name, "model": Path(training.model).name, **changed}
 
 
 def _scores(model: ModelFile, images: DecodedSquares, threads: int) -> NDArray[np.float32]:

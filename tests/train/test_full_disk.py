@@ -1,0 +1,56 @@
+"""A disk that fills up in the middle of a training costs nothing but the time since the last checkpoint."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import tiny_training
+
+from mnasnet import modelfile
+from mnasnet.testing import write_image_folder
+from mnasnet.train.run import resume, train
+from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.trainer import checkpoint_digest
+
+PROGRAM = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tiny import tiny_training
+from mnasnet.errors import TrainingError
+from mnasnet.train.listeners import EpochEnded
+from mnasnet.train.run import train
+
+class Disk:
+    "Has room for 20 kB a file after the first epoch."
+    def hear(self, event):
+        if isinstance(event, EpochEnded):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    train(tiny_training(Path(sys.argv[1]), Path(sys.argv[2])), listeners=[Disk()])
+except TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
+def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    whole = train(tiny_training(data, tmp_path / "whole"))
+
+    printed = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(data), str(tmp_path / "full"), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    resumed = resume(tmp_path / "full" / "run")
+
+    assert "make room, then resume" in printed
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(whole.folder).store)
+    assert modelfile.load(resumed.model).fingerprint == modelfile.load(whole.model).fingerprint
