@@ -1,5 +1,8 @@
 """Training: one readable loop, recipes, exact resume and what a run leaves behind."""
 
-from mnasnet.runtime.session import import_torch
+import os
+import sys
 
-import_torch()  # before any other module does: its threads then sleep while they wait, also beside busy neighbours
+if "torch" not in sys.modules:  # its threads then sleep while they wait: spinning ones collapse beside busy neighbours
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
