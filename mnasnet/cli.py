@@ -18,6 +18,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("mnasnet.commands.train", "train a model on a folder of images"),
     "resume": ("mnasnet.commands.resume", "go on with a training that was stopped or killed"),
     "val": ("mnasnet.commands.val", "how good a model is on a folder of labelled images"),
+    "export": ("mnasnet.commands.export", "a model as a file of another runtime, checked against the original"),
+    "benchmark": ("mnasnet.commands.benchmark", "accuracy and latency of models on this device: table and picture"),
+    "profile": ("mnasnet.commands.profile", "time every piece of a search space on this device, into a table"),
     "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }

@@ -77,6 +77,18 @@ def save(model: ModelFile, path: Path, *, half: bool = False) -> None:
     write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header_of(model), ensure_ascii=False)}))
 
 
+def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
+    """Write ``latencies`` into the header of a model file in place of those it has; its weights keep every bit."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    outer = json.loads(content[8 : 8 + size])
+    inner = {**json.loads(outer["__metadata__"][HEADER_KEY]), "latencies": [dict(latency) for latency in latencies]}
+    outer["__metadata__"][HEADER_KEY] = json.dumps(inner, ensure_ascii=False)
+    header = json.dumps(outer, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # safetensors aligns the weights to 8 bytes
+    write_atomic(path, len(header).to_bytes(8, "little") + header + content[8 + size :])
+
+
 def header_of(model: ModelFile) -> dict[str, Any]:
     """Everything but the weights, as plain JSON values; exported files carry it too."""
     return {

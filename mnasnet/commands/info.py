@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from mnasnet.errors import LatencyError
 from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
 from mnasnet.zoo import open_model
@@ -37,7 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     for title, values in (("metrics", model.metrics), ("training", model.training)):
         for index, (key, value) in enumerate(values.items()):
             print(f"{title if index == 0 else '':13}{key}: {value}")
-    for latency in model.latencies:
-        print(f"latency      {latency}")
+    for card in model.latencies:
+        print(f"latency      {_sentence(card)}")
     print(f"weights      {model.fingerprint}")
     return 0
+
+
+def _sentence(card: Mapping[str, Any]) -> str:
+    from mnasnet.latency.meter import Latency
+
+    try:
+        return Latency.from_dict(card).sentence
+    except LatencyError:  # written by another version
+        return ", ".join(f"{key} {value}" for key, value in card.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Device, Precision
 from mnasnet.spec import ArchitectureSpec
@@ -64,8 +65,8 @@ class Latency:
         kind = "predicted" if self.predicted else f"n={self.n}"
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
         text = (
-            f"{self.median_ms:.2f} ms (p90 {self.p90_ms:.2f}, {kind}) on {self.device}, {self.runtime} "
-            f"{self.runtime_version} {self.precision}, {threads}, batch {self.batch}, {self.input_size} px"
+            f"{self.undisturbed_ms:.2f} ms (median {self.median_ms:.2f}, p90 {self.p90_ms:.2f}, {kind}) "
+            f"on {self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}, batch {self.batch}, {self.input_size} px"
         )
         return f"{text}; {self.note}" if self.note else text
 
@@ -95,10 +96,10 @@ class LatencyMeter(Protocol):
         ...
 
 
-class ModelMeter(LatencyMeter, Protocol):
-    """A meter that also takes a network with its weights and classes."""
+class RunnableMeter(LatencyMeter, Protocol):
+    """A meter that also takes a model file's or an exported file's network."""
 
-    def measure_model(self, model: ModelFile) -> Latency:
+    def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of one pass of ``model`` at its own input size; raises LatencyError."""
         ...
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
@@ -71,7 +72,7 @@ class SessionMeter:
             raise LatencyError(f"this network cannot be measured at {input_size} px: {error}") from error
         return self.measure_model(model)
 
-    def measure_model(self, model: ModelFile) -> Latency:
+    def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of ``model`` at its own input size; raises LatencyError."""
         side = model.preprocess.input_size
         batch = np.random.default_rng(0).integers(0, 256, (self.batch, side, side, 3), np.uint8)
@@ -83,7 +84,7 @@ class SessionMeter:
             device=device_name(self.device),
             runtime=self.runtime,
             runtime_version=importlib.metadata.version(self.runtime),
-            precision=self.precision,
+            precision="int8" if isinstance(model, ExportedModel) and model.precision == "int8" else self.precision,
             threads=self.threads,
             batch=self.batch,
             input_size=side,
@@ -112,7 +113,7 @@ class SessionMeter:
         finally:
             torch.set_num_threads(before)
 
-    def _session(self, model: ModelFile) -> Session:
+    def _session(self, model: ModelFile | ExportedModel) -> Session:
         try:
             return open_session(
                 model, runtime=self.runtime, device=self.device, precision=self.precision, threads=self.threads

@@ -57,7 +57,9 @@ def test_a_model_is_measured_at_its_own_size_and_batch():
 
 
 def test_the_sentence_has_every_condition():
-    assert MEASURED.sentence == ("1.10 ms (p90 1.20, n=50) on a board, onnxruntime 1.0 fp32, 1 thread, batch 1, 64 px")
+    assert MEASURED.sentence == (
+        "1.00 ms (median 1.10, p90 1.20, n=50) on a board, onnxruntime 1.0 fp32, 1 thread, batch 1, 64 px"
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -1,0 +1,106 @@
+"""``benchmark``: accuracy beside latency on this device, for published networks and models of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mnasnet import modelfile
+from mnasnet.errors import SettingsError
+from mnasnet.export.exported import ExportedModel
+from mnasnet.files import write_atomic
+from mnasnet.latency import chart
+from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, with_card
+from mnasnet.latency.meter import RunnableMeter
+from mnasnet.latency.session import SessionMeter, device_name
+from mnasnet.runtime.session import RUNTIMES, has_cuda
+from mnasnet.zoo import open_runnable
+
+PRECISIONS = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16"), "torch": ("fp32",)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="model files, exported files or names that `models` lists"
+    )
+    parser.add_argument("--runtimes", metavar="NAMES", help=f"any of {','.join(RUNTIMES)}; default: those installed")
+    parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images in one pass (default 1)")
+    parser.add_argument("--runs", type=int, default=60, metavar="N", help="timed passes (default 60)")
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
+    parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")
+    parser.add_argument("--card", action="store_true", help="write the latencies into the given model files")
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: benchmark")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the table and write it as CSV, PNG and HTML."""
+    subjects = _subjects(arguments)
+    meters = _meters(arguments)
+    with tqdm(total=len(subjects) * len(meters), disable=None, leave=False) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        rows = measure_all(subjects, meters, progress=show)
+    machine, made_on = device_name(), datetime.date.today().isoformat()
+    image = chart.picture(rows, machine, made_on)
+    write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
+    write_atomic(arguments.out / "benchmark.png", image)
+    write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
+    if arguments.card:
+        _write_cards(rows)
+    if arguments.json:
+        table = [row.to_dict() for row in rows]
+        print(json.dumps({"device": machine, "date": made_on, "rows": table}, ensure_ascii=False))
+    else:
+        print(f"{machine}, {made_on}, threads {arguments.threads}, batch {arguments.batch}")
+        print(chart.text_table(rows))
+        if any(row.latency and not row.latency.quiet for row in rows):
+            print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
+        print(f"written {arguments.out / 'benchmark.html'}, .png and .csv")
+    return 0 if any(row.latency for row in rows) else 1
+
+
+def _subjects(arguments: argparse.Namespace) -> list[Subject]:
+    if arguments.only and not arguments.models:
+        raise SettingsError("--only leaves out the published networks, so it needs a model")
+    subjects = [own(name, open_runnable(name)) for name in arguments.models]
+    if arguments.input_size is not None:
+        subjects = [resized(subject, arguments.input_size) for subject in subjects]
+    return subjects if arguments.only else [*published(arguments.input_size or 224), *subjects]
+
+
+def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
+    names = [name.strip() for name in (arguments.runtimes or "").split(",") if name.strip()]
+    chosen: Sequence[str] = names or [name for name in RUNTIMES if importlib.util.find_spec(name)]
+    meters: dict[str, RunnableMeter] = {}
+    for name in chosen:
+        options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs}
+        for precision in PRECISIONS.get(name, ("fp32",)):
+            meters[f"{name} {precision}"] = SessionMeter(name, precision=precision, **options)  # type: ignore[arg-type]
+        if name == "torch" and has_cuda():
+            meters["torch cuda fp32"] = SessionMeter("torch", device="cuda", **options)
+    return meters
+
+
+def _write_cards(rows: Sequence[Row]) -> None:
+    """Latency cards of the models that are files of ours; the others have no place for them."""
+    cards: dict[Path, tuple[Mapping[str, Any], ...]] = {}
+    for row in rows:
+        path, model = row.subject.path, row.subject.model
+        if path is None or row.latency is None or isinstance(model, ExportedModel):
+            continue
+        if modelfile.is_model_file(path):
+            cards[path] = with_card(cards.get(path, model.latencies), row.latency)
+    for path, latencies in cards.items():
+        modelfile.replace_latencies(path, latencies)

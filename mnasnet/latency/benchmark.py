@@ -1,0 +1,172 @@
+"""Accuracy beside latency on one device: published networks, a reference, and models of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mnasnet.errors import LatencyError
+from mnasnet.export.exported import ExportedModel
+from mnasnet.latency.meter import Latency, RunnableMeter
+from mnasnet.latency.untrained import untrained_model
+from mnasnet.modelfile import ModelFile
+from mnasnet.network.count import Counts, count
+from mnasnet.network.download import PUBLISHED
+from mnasnet.presets import PRESETS
+from mnasnet.spec import ArchitectureSpec, BlockSpec
+
+Kind = Literal["published", "reference", "yours"]
+Progress = Callable[[int, int], None]
+
+#: The network that the paper's first figure compares with. Its ReLU6 is measured as a ReLU, which costs the same.
+MOBILENET_V2 = ArchitectureSpec(
+    name="mobilenet_v2",
+    source="arXiv 1801.04381, table 2",
+    blocks=(
+        BlockSpec("separable", 16),
+        *(
+            BlockSpec("inverted", channels, stride=stride, repeats=repeats, expansion=6)
+            for channels, repeats, stride in (
+                (24, 2, 2),
+                (32, 3, 2),
+                (64, 4, 2),
+                (96, 3, 1),
+                (160, 3, 2),
+                (320, 1, 1),
+            )
+        ),
+    ),
+)
+MOBILENET_V2_TOP1_PERCENT = 71.878  # torchvision's MobileNet_V2_Weights.IMAGENET1K_V1
+IMAGENET = "ImageNet, published"
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network to be measured.
+
+    ``accuracy_percent`` is None where nobody says it, ``accuracy_on`` names the images; ``path`` is of a user's file.
+    """
+
+    name: str
+    kind: Kind
+    model: ModelFile | ExportedModel
+    accuracy_percent: float | None = None
+    accuracy_on: str = ""
+    path: Path | None = None
+
+    @property
+    def counts(self) -> Counts | None:
+        """What the network costs on any device; an exported file does not tell."""
+        if isinstance(self.model, ExportedModel):
+            return None
+        own = self.model
+        return count(own.architecture, own.preprocess.input_size, len(own.class_names), own.in_channels)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One subject on one meter: a latency, or the reason there is none."""
+
+    subject: Subject
+    meter: str
+    latency: Latency | None = None
+    failure: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat plain values, the columns of the table."""
+        subject, latency, counts = self.subject, self.latency, self.subject.counts
+        return {
+            "name": subject.name,
+            "kind": subject.kind,
+            "accuracy_percent": subject.accuracy_percent,
+            "accuracy_on": subject.accuracy_on,
+            "input_size": subject.model.preprocess.input_size,
+            "parameters": counts.parameters if counts else None,
+            "multiply_adds": counts.multiply_adds if counts else None,
+            "meter": self.meter,
+            "undisturbed_ms": round(latency.undisturbed_ms, 4) if latency else None,
+            "median_ms": round(latency.median_ms, 4) if latency else None,
+            "p90_ms": round(latency.p90_ms, 4) if latency else None,
+            "n": latency.n if latency else 0,
+            "threads": latency.threads if latency else None,
+            "batch": latency.batch if latency else None,
+            "quiet": latency.quiet if latency else None,
+            "note": latency.note if latency else f"unmeasured: {self.failure}",
+            "device": latency.device if latency else "",
+            "runtime": f"{latency.runtime} {latency.runtime_version} {latency.precision}" if latency else "",
+        }
+
+
+def published(input_size: int = 224) -> list[Subject]:
+    """The networks with published weights and MobileNetV2, as random weights: nothing is downloaded.
+
+    At another size than 224 pixels the published accuracy does not hold and is left out.
+    """
+    subjects = []
+    for name, weights in PUBLISHED.items():
+        holds = input_size == weights.preprocess.input_size
+        model = untrained_model(PRESETS[name], input_size, IMAGENET_CLASSES)
+        subjects.append(Subject(name, "published", model, weights.top1_percent if holds else None, IMAGENET))
+    reference = untrained_model(MOBILENET_V2, input_size, IMAGENET_CLASSES)
+    accuracy = MOBILENET_V2_TOP1_PERCENT if input_size == 224 else None
+    return [*subjects, Subject(MOBILENET_V2.name, "reference", reference, accuracy, IMAGENET)]
+
+
+def own(source: str, model: ModelFile | ExportedModel) -> Subject:
+    """A model of the user's, its accuracy taken from the file where training wrote it there."""
+    metrics: Mapping[str, Any] = model.header.get("metrics", {}) if isinstance(model, ExportedModel) else model.metrics
+    found = _accuracy(metrics)
+    if isinstance(model, ExportedModel) and model.precision != "fp32":
+        found = None  # the file tells the accuracy of the network before
+    path = Path(source).expanduser()
+    is_file = path.is_file()
+    accuracy_percent, accuracy_on = found or (None, "")
+    name = path.name if is_file else source
+    return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file else None)
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
+    if isinstance(published_percent := metrics.get("imagenet_top1_percent"), int | float):
+        return float(published_percent), IMAGENET
+    for prefix, images in (("test_", "test"), ("", "validation")):  # as training writes them
+        if isinstance(share := metrics.get(f"{prefix}accuracy"), int | float):
+            return 100 * float(share), f"{metrics.get(f'{prefix}images', 'its')} {images} images"
+    return None
+
+
+def measure_all(
+    subjects: Sequence[Subject], meters: Mapping[str, RunnableMeter], *, progress: Progress | None = None
+) -> list[Row]:
+    """Every subject on every meter, one after the other; what cannot be measured gives its reason."""
+    rows = []
+    total = len(subjects) * len(meters)
+    for name, meter in meters.items():
+        for subject in subjects:
+            try:
+                rows.append(Row(subject, name, meter.measure_model(subject.model)))
+            except LatencyError as error:
+                rows.append(Row(subject, name, failure=str(error)))
+            if progress is not None:
+                progress(len(rows), total)
+    return rows
+
+
+def with_card(cards: Sequence[Mapping[str, Any]], latency: Latency) -> tuple[Mapping[str, Any], ...]:
+    """The latency cards of a model file with this one added; it replaces one of the same conditions."""
+    new = latency.to_dict()
+    conditions = ("device", "runtime", "precision", "threads", "batch", "input_size", "predicted")
+    kept = [card for card in cards if any(card.get(key) != new[key] for key in conditions)]
+    return (*kept, new)
+
+
+def resized(subject: Subject, input_size: int) -> Subject:
+    """The subject at another input size, where its accuracy is unknown; exported files keep theirs."""
+    model = subject.model
+    if isinstance(model, ExportedModel) or model.preprocess.input_size == input_size:
+        return subject
+    model = replace(model, preprocess=model.preprocess.at(input_size))
+    return replace(subject, model=model, accuracy_percent=None, accuracy_on="")

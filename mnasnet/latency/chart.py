@@ -1,0 +1,229 @@
+"""A benchmark told to people: CSV, a picture like the paper's first figure, and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnasnet.latency.benchmark import IMAGENET, MOBILENET_V2, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN, GREY, VIOLET = "#2563a8", "#d9822b", "#2f855a", "#6b7280", "#7c4d9e"
+
+#: how a family is drawn: a line through its networks, and its colour
+FAMILIES = (
+    ("MnasNet-B1, torchvision's weights", ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"), BLUE),
+    ("MnasNet-A1, timm's weights", ("semnasnet_075", "semnasnet_100"), GREEN),
+    ("MnasNet-B1 and small, timm's weights", ("mnasnet_small", "mnasnet_100"), VIOLET),
+    ("MobileNetV2", (MOBILENET_V2.name,), GREY),
+)
+
+
+def csv_table(rows: Sequence[Row]) -> bytes:
+    """One line a subject and meter."""
+    text = io.StringIO()
+    table = [row.to_dict() for row in rows]
+    writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue().encode()
+
+
+def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
+    """Accuracy over milliseconds as PNG: a panel for each meter, models of one's own below where they differ."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    measured = [row for row in rows if row.latency and row.subject.accuracy_percent is not None]
+    common = [row for row in measured if row.subject.accuracy_on == IMAGENET]
+    mine = [row for row in measured if row.subject.accuracy_on != IMAGENET]
+    panels = [(meter, group) for group in (common, mine) for meter in dict.fromkeys(row.meter for row in group)]
+    columns = max(1, min(2, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
+    figure = Figure(figsize=(6.4 * columns, 4.4 * lines + 0.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes, (meter, group) in zip(grid.flat, panels, strict=False):
+        _panel(axes, meter, [row for row in group if row.meter == meter])
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    figure.suptitle(f"Accuracy and latency\n{machine}, {made_on}", fontsize=11)
+    figure.draw_without_rendering()  # settles the layout, which the names' places depend on
+    for axes, (meter, group) in zip(grid.flat, panels, strict=False):
+        _name_points(axes, _places([row for row in group if row.meter == meter]))
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
+    places = _places(rows)
+    drawn: set[str] = set()
+    for title, members, colour in FAMILIES:
+        found = sorted(places[name] for name in members if name in places)
+        if found:
+            axes.plot(*zip(*found, strict=True), "o-", color=colour, markersize=5, linewidth=1.2, label=title)
+            drawn.update(members)
+    others = [name for name in places if name not in drawn]
+    if others:
+        axes.plot(*zip(*(places[name] for name in others), strict=True), "D", color=ORANGE, label="yours")
+    axes.set_title(meter, fontsize=10)
+    axes.set_xlabel("ms per image")
+    where = {row.subject.accuracy_on for row in rows}
+    axes.set_ylabel(f"top-1 accuracy, % ({where.pop() if len(where) == 1 else 'each on its own images'})")
+    axes.grid(alpha=0.25)
+    axes.margins(0.16, 0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _places(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    """Milliseconds and percent of each network."""
+    return {
+        row.subject.name: (row.latency.undisturbed_ms, row.subject.accuracy_percent)
+        for row in rows
+        if row.latency is not None and row.subject.accuracy_percent is not None
+    }
+
+
+#: where a name may stand around its point: offset in points and alignment
+_SIDES = (
+    ((-5, 4), "right", "bottom"),
+    ((5, -4), "left", "top"),
+    ((7, 0), "left", "center"),
+    ((-7, 0), "right", "center"),
+    ((5, 4), "left", "bottom"),
+    ((-5, -4), "right", "top"),
+    ((0, 8), "center", "bottom"),
+    ((0, -8), "center", "top"),
+)
+
+
+def _name_points(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
+    """Each name on the side of its point where it covers the least."""
+    points = [axes.transData.transform(place) for place in places.values()]
+    legend = axes.get_legend()
+    taken: list[Any] = [legend.get_window_extent()] if legend else []
+    for name, place in sorted(places.items(), key=lambda item: item[1]):
+        candidates = []
+        for offset, across, along in _SIDES:
+            text = axes.annotate(
+                name, place, offset, textcoords="offset points", ha=across, va=along, fontsize=7.5, parse_math=False
+            )
+            box = text.get_window_extent()
+            outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
+            covered = sum(box.overlaps(other) for other in taken) + sum(box.contains(*point) for point in points)
+            candidates.append((covered + 2 * outside, text, box))
+        best = min(candidates, key=lambda candidate: candidate[0])
+        for candidate in candidates:
+            if candidate is not best:
+                candidate[1].remove()
+        taken.append(best[2])
+
+
+def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes:
+    """Table and picture in one file that needs no other and no network."""
+    body = "\n".join(_table_row(row) for row in _sorted(rows))
+    embedded = base64.b64encode(image).decode()
+    return _PAGE.format(
+        machine=html.escape(machine), made_on=html.escape(made_on), image=embedded, rows=body, notes=_notes(rows)
+    ).encode()
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """The table for a terminal."""
+    width = max([len(row.subject.name) for row in rows] + [8]) + 2
+    meter_width = max([len(row.meter) for row in rows] + [8]) + 2
+    lines = [f"{'network':{width}}{'meter':{meter_width}}{'accuracy':>9}{'ms':>9}{'median':>9}{'p90':>9}"]
+    for row in _sorted(rows):
+        accuracy, *times = _figures(row)
+        lines.append(
+            f"{row.subject.name:{width}}{row.meter:{meter_width}}{accuracy:>9}" + "".join(f"{t:>9}" for t in times)
+        )
+        if row.failure:
+            lines.append(f"  unmeasured: {row.failure}")
+    return "\n".join(lines)
+
+
+def _sorted(rows: Sequence[Row]) -> list[Row]:
+    """By meter, the fastest first, what could not be measured last."""
+    meters = list(dict.fromkeys(row.meter for row in rows))
+    return sorted(
+        rows,
+        key=lambda row: (meters.index(row.meter), row.latency.undisturbed_ms if row.latency else float("inf")),
+    )
+
+
+def _figures(row: Row) -> tuple[str, str, str, str]:
+    percent = row.subject.accuracy_percent
+    accuracy = "-" if percent is None else f"{percent:.1f} %"
+    if row.latency is None:
+        return accuracy, "-", "-", "-"
+    own = row.latency
+    return accuracy, f"{own.undisturbed_ms:.2f}", f"{own.median_ms:.2f}{'' if own.quiet else '*'}", f"{own.p90_ms:.2f}"
+
+
+def _table_row(row: Row) -> str:
+    counts = row.subject.counts
+    cells = [
+        row.subject.name,
+        row.meter,
+        *_figures(row),
+        row.subject.accuracy_on,
+        str(row.subject.model.preprocess.input_size),
+        f"{counts.parameters / 1e6:.2f}" if counts else "-",
+        f"{counts.multiply_adds / 1e6:.0f}" if counts else "-",
+        f"unmeasured: {row.failure}" if row.failure else "",
+    ]
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def _notes(rows: Sequence[Row]) -> str:
+    reasons = dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note)
+    if not reasons:
+        return "<p>Every measurement was quiet.</p>"
+    shown = "".join(f"<li>{html.escape(reason)}</li>" for reason in list(reasons)[:20])
+    return f"<p>* The machine was busy meanwhile. What was noticed:</p><ul>{shown}</ul>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Accuracy and latency</title>
+<style>
+body {{ margin: 0 auto; max-width: 1180px; padding: 24px; color: #1f2933; font: 15px/1.5 system-ui, sans-serif; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
+th, td {{ text-align: right; padding: 4px 10px; border-bottom: 1px solid #e3e7ec; }}
+th:nth-child(-n+2), td:nth-child(-n+2), td:last-child, td:nth-child(7) {{ text-align: left; overflow-wrap: anywhere; }}
+img {{ max-width: 100%; }}
+.scroll {{ overflow-x: auto; }}
+</style>
+</head>
+<body>
+<h1>Accuracy and latency</h1>
+<p>{machine}, {made_on}</p>
+<img alt="Accuracy over latency" src="data:image/png;base64,{image}">
+<div class="scroll">
+<table>
+<thead><tr><th>network</th><th>meter</th><th>top-1</th><th>ms</th><th>median ms</th><th>p90 ms</th><th>accuracy on</th>
+<th>px</th><th>M parameters</th><th>M multiply-adds</th><th></th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</div>
+<p>ms is the best guess at a quiet machine: processor time where one thread works, else the fastest pass; median and
+p90 are what the clock showed. Times run from prepared pixels to scores. Published accuracies are of ImageNet's
+validation images at 224 px. MobileNetV2 is measured with ReLU in place of ReLU6, which costs the same.</p>
+{notes}
+</body>
+</html>
+"""

@@ -1,0 +1,124 @@
+"""The benchmark's table is complete and honest; how fast anything is, is not a test's business."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from mnasnet import modelfile
+from mnasnet.cli import main
+from mnasnet.deploy.export import export_model
+from mnasnet.errors import LatencyError
+from mnasnet.latency import chart
+from mnasnet.latency.benchmark import MOBILENET_V2, measure_all, own, published, with_card
+from mnasnet.latency.meter import Latency
+from mnasnet.network.count import count
+from mnasnet.network.download import PUBLISHED
+from mnasnet.testing import random_model
+
+
+class FixedMeter:
+    """Every network takes as many milliseconds as it has millions of parameters; one fails."""
+
+    def measure_model(self, model):
+        if model.name == "mnasnet1_3":
+            raise LatencyError("the board is away")
+        ms = 1 + sum(value.size for value in model.weights.values()) / 1e6
+        return Latency("a board", "fixed", "1", "fp32", 1, 1, model.preprocess.input_size, 50, ms, ms, ms)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    mine = own("mine", modelfile.ModelFile(**{**vars(random_model()), "metrics": {"accuracy": 0.9, "images": 50}}))
+    return measure_all([*published(), mine], {"fixed fp32": FixedMeter()})
+
+
+def test_mobilenet_v2_is_the_published_network():
+    counts = count(MOBILENET_V2, 224)
+
+    assert counts.parameters == 3_504_872  # torchvision's num_params
+    assert counts.multiply_adds == pytest.approx(300e6, rel=0.01)  # arXiv 1801.04381, table 4
+
+
+def test_every_published_network_is_there_with_its_accuracy(rows):
+    found = {row.subject.name: row.subject.accuracy_percent for row in rows}
+
+    assert found == {name: weights.top1_percent for name, weights in PUBLISHED.items()} | {
+        "mobilenet_v2": 71.878,
+        "mine": 90.0,
+    }
+
+
+def test_published_accuracy_is_left_out_where_it_does_not_hold():
+    assert {subject.accuracy_percent for subject in published(160)} == {None}
+
+
+def test_what_cannot_be_measured_says_why_and_has_no_time(rows):
+    (row,) = [row.to_dict() for row in rows if row.failure]
+
+    assert row["name"] == "mnasnet1_3" and row["undisturbed_ms"] is None
+    assert row["note"] == "unmeasured: the board is away"
+    assert "unmeasured: the board is away" in chart.text_table(rows)
+
+
+def test_table_picture_and_page_hold_all_rows(rows):
+    table = list(csv.DictReader(chart.csv_table(rows).decode().splitlines()))
+    image = chart.picture(rows, "a <board>", "2026-01-01")
+    page = chart.page(rows, image, "a <board>", "2026-01-01").decode()
+
+    assert [line["name"] for line in table] == [row.subject.name for row in rows]
+    assert image.startswith(b"\x89PNG")
+    assert page.count("<tr>") == len(rows) + 1
+    assert "a &lt;board&gt;" in page and 'src="data:image/png;base64,' in page
+    assert "http" not in page
+
+
+def test_own_accuracy_comes_from_the_tested_images_first():
+    metrics = {"accuracy": 0.9, "images": 50, "test_accuracy": 0.8, "test_images": 40}
+    model = modelfile.ModelFile(**{**vars(random_model()), "metrics": metrics})
+
+    subject = own("mine", model)
+
+    assert (subject.accuracy_percent, subject.accuracy_on) == (pytest.approx(80), "40 test images")
+
+
+def test_a_card_replaces_the_one_of_the_same_conditions():
+    first = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, 1, 1, 1)
+    faster = Latency("a board", "fixed", "2", "fp32", 1, 1, 64, 50, 0.5, 0.5, 0.5)
+    elsewhere = Latency("a phone", "fixed", "1", "fp32", 1, 1, 64, 50, 2, 2, 2)
+
+    cards = with_card(with_card(with_card((), first), elsewhere), faster)
+
+    assert [Latency.from_dict(card) for card in cards] == [elsewhere, faster]
+
+
+def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, capsys):
+    model = random_model()
+    path, out = tmp_path / "mine.safetensors", tmp_path / "out"
+    modelfile.save(model, path, half=True)
+    before = modelfile.load(path)
+    exported = export_model(model, tmp_path, ["onnx"])[0].files[0]
+
+    options = ["--only", "--runtimes", "onnxruntime", "--runs", "2", "--card", "--out", str(out), "--json"]
+    assert main(["benchmark", str(path), str(exported), *options]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in report["rows"]] == ["mine.safetensors", "tiny.onnx"]
+    assert {row["n"] for row in report["rows"]} == {2}
+    assert {file.name for file in out.iterdir()} == {"benchmark.csv", "benchmark.png", "benchmark.html"}
+    after = modelfile.load(path)
+    assert after.fingerprint == before.fingerprint and path.stat().st_size < 2.2 * model_bytes(model) / 2 + 20_000
+    assert [card["runtime"] for card in after.latencies] == ["onnxruntime"]
+    assert main(["info", str(path)]) == 0
+    assert "latency " in (shown := capsys.readouterr().out) and "onnxruntime" in shown
+
+
+def model_bytes(model):
+    return sum(np.asarray(value).nbytes for value in model.weights.values())
+
+
+def test_only_needs_a_model(capsys):
+    assert main(["benchmark", "--only"]) == 2
+
+    assert "--only leaves out the published networks, so it needs a model" in capsys.readouterr().err
