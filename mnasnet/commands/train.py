@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.settings import Parameter, TrainSettings
-from mnasnet.train.listeners import Background, Listener, MlflowRun, TerminalProgress
+from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
 from mnasnet.train.run import TrainedRun, Training, resume, train
 from mnasnet.train.trainer import Status
 
@@ -79,8 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
         output_folder=Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT,
         **settings.arguments(),
     )
+    listeners = _listeners(settings, arguments.data)
     with stop_on_signals() as stop:
-        trained = train(training, listeners=_listeners(settings, arguments.data), stop=stop.is_set)
+        try:
+            trained = train(training, listeners=listeners, stop=stop.is_set)
+        except BaseException as error:
+            for listener in listeners:
+                listener.hear(Ended("failed", str(error), ()))
+            raise
     return tell(trained, as_json=arguments.json)
 
 

@@ -121,8 +121,14 @@ class TerminalProgress:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=event.steps, leave=False, dynamic_ncols=True, unit="step", file=sys.stderr)
-            self._bar.set_description(f"epoch {event.epoch + 1}/{event.epochs}")
+            self._bar = tqdm(
+                total=event.steps,
+                desc=f"epoch {event.epoch + 1}/{event.epochs}",
+                bar_format="{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}",
+                leave=False,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
         self._bar.set_postfix_str(
             f"loss {event.loss:.3f}, {event.accuracy:.1%} right, {event.images_per_second:.0f} img/s, "
             f"{duration(event.seconds_left)} left",
