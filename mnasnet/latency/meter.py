@@ -66,7 +66,8 @@ class Latency:
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
         text = (
             f"{self.undisturbed_ms:.2f} ms (median {self.median_ms:.2f}, p90 {self.p90_ms:.2f}, {kind}) "
-            f"on {self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}, batch {self.batch}, {self.input_size} px"
+            f"on {self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}, "
+            f"batch {self.batch}, {self.input_size} px"
         )
         return f"{text}; {self.note}" if self.note else text
 

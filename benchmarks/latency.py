@@ -1,0 +1,143 @@
+"""Can these latencies be trusted? Repeatability, table error, agreement with the runtime's own tool.
+
+    python benchmarks/latency.py [--space small] [--checks 40] [--table anb-zcu102.csv]
+
+``--table`` is the public Accel-NASBench's ZCU102 column (28 choices, latency in ms of some 5,000 networks of a MnasNet
+space): what an additive table can reach where another device was measured without noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from mnasnet.errors import MnasNetError
+from mnasnet.export.openvino import OpenvinoExporter
+from mnasnet.latency.agreement import agreement
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.pieces import pieces_of_space
+from mnasnet.latency.session import SessionMeter, device_name
+from mnasnet.latency.table import learn, profile
+from mnasnet.latency.untrained import untrained_model
+from mnasnet.presets import architecture
+from mnasnet.space import SPACES, space
+from mnasnet.spec import ArchitectureSpec, BlockSpec
+
+REPEATS = 20
+RUNTIMES = ("onnxruntime", "openvino", "torch")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", default="small", choices=list(SPACES))
+    parser.add_argument("--checks", type=int, default=40, metavar="N", help="whole networks that judge the table")
+    parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "openvino"], choices=RUNTIMES)
+    parser.add_argument("--table", type=Path, default=Path("../shared/data/anb-zcu102.csv"))
+    options = parser.parse_args()
+    print(f"machine: {device_name()}, date: {time.strftime('%Y-%m-%d')}")
+    repeatability()
+    additive_table(options.table)
+    for runtime in options.runtimes:
+        profiled_table(runtime, options.space, options.checks)
+    openvino_tool()
+
+
+def repeatability() -> None:
+    print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, 50 passes each; goal: spread <= 3 % on a quiet machine")
+    for runtime in RUNTIMES:
+        try:
+            meter = SessionMeter(runtime)
+            found = [meter.measure(architecture("mnasnet1_0"), 224) for _ in range(REPEATS)]
+        except MnasNetError as error:
+            print(f"  {runtime}: {error}")
+            continue
+        quiet = sum(latency.quiet for latency in found)
+        print(
+            f"  {runtime:12} undisturbed {spread([latency.undisturbed_ms for latency in found])}, "
+            f"median {spread([latency.median_ms for latency in found])}, {quiet} of {REPEATS} quiet"
+        )
+        for note in list(dict.fromkeys(latency.note for latency in found if latency.note))[:2]:
+            print(f"    {note}")
+
+
+def spread(values: list[float]) -> str:
+    middle = statistics.median(values)
+    return f"{middle:.2f} ms, spread {(max(values) - min(values)) / middle:.1%}"
+
+
+def profiled_table(runtime: str, name: str, checks: int) -> None:
+    own, rng = space(name), random.Random(0)
+    networks = list(dict.fromkeys(own.random(rng).architecture for _ in range(checks)))
+    began = time.perf_counter()
+    table = profile(pieces_of_space(own, 224), networks, SessionMeter(runtime), 224)
+    print(
+        f"\ntable of space {name} for {runtime}: {len(table.piece_ms)} pieces in {time.perf_counter() - began:.0f} s, "
+        "goal: error <= 4 %, tau >= .95"
+    )
+    print(f"  {table.error.sentence if table.error else 'error unknown: too few networks'}")
+
+
+def additive_table(path: Path) -> None:
+    if not path.is_file():
+        print(f"\nZCU102: {path} is not there; give the public Accel-NASBench's table with --table")
+        return
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["latency_ms"]]
+    random.Random(0).shuffle(rows)
+    networks, times = [anb_network(row) for row in rows], [float(row["latency_ms"]) for row in rows]
+    cut = len(rows) * 4 // 5
+    board = Latency("ZCU102", "DPU", "Accel-NASBench", "int8", 1, 1, 224, 1, 1.0, 1.0, 1.0)
+    table = learn(networks[:cut], times[:cut], 224, board)
+    found = agreement([table.predict_ms(network, 224) for network in networks[cut:]], times[cut:])
+    print(
+        f"\nZCU102: {len(table.piece_ms)} pieces learned from {cut} whole networks, goal: error <= 1 %, tau >= .985\n"
+        f"  {found.sentence}"
+    )
+
+
+def anb_network(row: dict[str, str]) -> ArchitectureSpec:
+    """Accel-NASBench's skeleton: output channels and strides are fixed, four choices a block are open."""
+    frame = zip((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 2, 1, 2, 1), strict=True)
+    blocks = []
+    for b, (channels, stride) in enumerate(frame):
+        expansion, kernel, layers, has_se = (int(row[f"block{b}_{key}"]) for key in ("e", "k", "l", "se"))
+        operator = "inverted" if expansion > 1 else "separable"
+        blocks.append(BlockSpec(operator, channels, kernel, stride, layers, expansion, 0.25 * has_se))
+    return ArchitectureSpec(tuple(blocks))
+
+
+def openvino_tool() -> None:
+    """OpenVINO ships the only benchmark tool among the runtimes' Python packages."""
+    tool = shutil.which("benchmark_app")
+    if tool is None:
+        print("\nOpenVINO's benchmark_app is not on the path; its agreement was not measured")
+        return
+    model = untrained_model(architecture("mnasnet1_0"), 224)
+    ours = SessionMeter("openvino").measure_model(model)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.xml"
+        OpenvinoExporter().export(model, path, pixels=True, softmax=False)
+        command = [tool, "-m", str(path), "-hint", "none", "-api", "sync", "-niter", "60", "-nthreads", "1"]
+        command += ["-nstreams", "1", "-infer_precision", "f32", "-shape", "[1,224,224,3]"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    figures = {key: re.search(rf"{key}:\s+([\d.]+) ms", shown) for key in ("Median", "Min")}
+    if not all(figures.values()):
+        print(f"\nbenchmark_app gave no figures:\n{shown[-500:]}")
+        return
+    median, fastest = (float(figures[key][1]) for key in ("Median", "Min"))
+    print(
+        f"\nmnasnet1_0 in OpenVINO: benchmark_app median {median:.2f}, fastest {fastest:.2f} ms; "
+        f"ours median {ours.median_ms:.2f}, undisturbed {ours.undisturbed_ms:.2f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()
