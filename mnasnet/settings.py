@@ -399,14 +399,20 @@ class TrainSettings(Settings):
         suggestions=("off", "local"),
         advanced=True,
     )
-    tensorboard: bool = setting(False, "Write TensorBoard files into the run folder.", advanced=True)
+    tensorboard: bool = setting(
+        False,
+        "Write TensorBoard files: in Ikomia into its TensorBoard folder, elsewhere into the run folder.",
+        advanced=True,
+    )
 
     RETIRED: ClassVar[Mapping[str, str]] = {"num_workers": "no longer needed: images are decoded in threads"}
 
     @classmethod
     def translated(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drop ``num_workers`` of release 1."""
+        """Drop ``num_workers`` of release 1, whose only network was called ``mnasnet``."""
         values.pop("num_workers", None)
+        if values.get("model_name") == "mnasnet":
+            values["model_name"] = "mnasnet1_0"
         return values
 
     def arguments(self) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
 
     def begin_task_run(self):
         """Without Ikomia's MLflow run, which waits minutes for a dead server; see the parameter `tracking`."""
+        if self.get_input(0) is None:  # refused with a riddle otherwise; run knows whether a folder is needed
+            self.set_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH, ""), 0)
         dataprocess.CDnnTrainTask.begin_task_run(self)
 
     def end_task_run(self):

@@ -17,6 +17,7 @@ from ikomia.dataprocess.io.datadictIO import DataDictIO
 
 from mnasnet.data.images import read_image
 from mnasnet.errors import DataError
+from mnasnet.modelfile import load
 from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, connected_path
 from mnasnet.settings import TrainSettings
 from mnasnet.train.listeners import (
@@ -212,15 +213,20 @@ def show_run(task: Any, run: TrainedRun) -> None:
         if (run.folder / name).exists():
             task.get_output(index).set_image(read_image(run.folder / name))
     if run.evaluation is not None:
-        _show_metrics(task.get_output(METRICS), run.evaluation)
+        _show_metrics(task.get_output(METRICS), run)
         _show_classes(task.get_output(CLASSES), run.evaluation)
     task.get_output(DETAILS).data = _details(run)
 
 
-def _show_metrics(table: Any, evaluation: Evaluation) -> None:
-    summary = evaluation.summary()
+def _show_metrics(table: Any, run: TrainedRun) -> None:
+    """One column for validation and, where the dataset has them, one for test images."""
+    assert run.evaluation is not None
+    names = list(run.evaluation.summary())
+    metrics = load(run.model).metrics
     table.set_output_type(dataprocess.NumericOutputType.TABLE)
-    table.add_value_list([float(value) for value in summary.values()], "validation", list(summary))
+    for header, prefix in (("validation", ""), ("test", "test_")):
+        if f"{prefix}accuracy" in metrics:
+            table.add_value_list([float(metrics[f"{prefix}{name}"]) for name in names], header, names)
 
 
 def _show_classes(table: Any, evaluation: Evaluation) -> None:

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ikomia")
+
+import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
+from ikomia.core import AlgoType
+from ikomia.dataprocess.registry import ik_registry
+from PIL import Image
+
+import mnasnet
+from mnasnet.errors import SettingsError
+from mnasnet.modelfile import save
+from mnasnet.plugin.training import Tracking, lines_on_stdout, local_mlflow_uri, output_folder
+from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
+from mnasnet.testing import coloured_image, random_model, write_image_folder
+from mnasnet.train.listeners import EpochEnded, MlflowRun, Started
+
+pytestmark = pytest.mark.ikomia
+
+NAME = "train_torchvision_mnasnet"
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / NAME
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+OLD_PARAMETERS = {
+    "model_name": "mnasnet",
+    "batch_size": "8",
+    "epochs": "15",
+    "learning_rate": "0.001",
+    "momentum": "0.9",
+    "weight_decay": "0.0001",
+    "num_workers": "2",
+    "input_size": "224",
+    "use_pretrained": "True",
+    "feature_extract": "True",
+    "export_pth": "True",
+    "export_onnx": "True",
+    "output_folder": "/models",
+}
+
+
+@pytest.fixture
+def task():
+    return ik_registry.create_algorithm(NAME, public_hub=False)
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Output of ``code`` in a process of its own, with this session's home and plugins."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+# ------------------------------------------------------------------ README, metadata, requirements
+
+
+def test_the_readmes_parameter_table_is_the_settings_model():
+    assert markdown_table(TrainSettings) in README
+    assert markdown_old_names(TrainSettings) in README
+
+
+def test_the_readmes_parameters_are_those_of_the_task(task):
+    documented = dict(re.findall(r"^\| \*\*(\w+)\*\* \| \w+ \| `'(.*?)'` \|", README, flags=re.MULTILINE))
+    old_names = set(TrainSettings.old_names())
+
+    values = {name: text for name, text in task.get_parameters().items() if name not in old_names}
+
+    assert values == documented
+
+
+def test_the_readmes_example_parameters_are_accepted(task):
+    (block,) = re.findall(r"train\.set_parameters\(\s*(\{.*?\})\s*\)", README, flags=re.DOTALL)
+    values = eval(block, {})  # our own README
+
+    task.set_parameters(values)
+
+    assert {name: task.get_parameters()[name] for name in values} == {name: str(v) for name, v in values.items()}
+
+
+def test_the_readmes_workflows_run_with_nothing_but_the_two_paths(tmp_path, capsys):
+    folder = write_image_folder(tmp_path / "data", per_class=6)
+    coloured_image((200, 40, 40)).save(tmp_path / "photo.jpg")
+    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    namespace: dict = {}
+
+    for block in blocks:
+        if "set_parameters(\n" in block:  # would fetch published weights
+            continue
+        code = block.replace("path/to/your/folder", str(folder))
+        exec(code.replace("path/to/your/image.jpg", str(tmp_path / "photo.jpg")), namespace)
+
+    assert len(blocks) == 5
+    assert len(namespace["infer"].get_results()) == 3
+
+
+def test_the_readme_has_the_hubs_sections_in_order():
+    sections = re.findall(r"^## :(\w+):", README, flags=re.MULTILINE)
+
+    assert sections == ["rocket", "sunny", "pencil", "mag", "fast_forward"]
+
+
+def test_the_metadata_is_complete_and_true():
+    ik_registry.create_algorithm(NAME, public_hub=False)
+    info = ik_registry.get_algorithm_info(NAME)
+
+    assert info.name == NAME
+    for field in ("short_description", "authors", "article", "article_url", "journal", "repository", "keywords"):
+        assert getattr(info, field), field
+    assert info.algo_type == AlgoType.TRAIN
+    assert info.algo_tasks == "CLASSIFICATION"
+    assert info.license == "Apache-2.0"
+    with Image.open(ROOT / info.icon_path) as icon:
+        assert icon.format == "PNG" and icon.size == (256, 256)
+
+
+def test_requirements_have_floors_and_no_pins():
+    lines = (FOLDER / "requirements.txt").read_text().split()
+
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
+    assert f"mnasnet>={mnasnet.__version__}" in lines
+
+
+def test_the_plugin_has_no_python_sub_folder():
+    """On reload Ikomia forgets every module whose name contains the name of such a folder."""
+    assert list(FOLDER.glob("*/__init__.py")) == []
+
+
+# ------------------------------------------------------------------ loading
+
+
+def test_creating_the_task_starts_nothing_even_without_mlflow_on_the_path():
+    """``import ikomia`` creates every installed task when it refreshes its completion file."""
+    output = run_python(
+        "import sys, ikomia\n"
+        "from ikomia.dataprocess.registry import ik_registry\n"
+        "starts = ('subprocess.Popen', 'os.fork', 'os.posix_spawn', 'os.system', 'socket.bind', 'socket.connect')\n"
+        "started = []\n"
+        "sys.addaudithook(lambda event, _: started.append(event) if event in starts else None)\n"
+        f"task = ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
+        "print('loaded', [name for name in ('torch', 'torchvision', 'optuna') if name in sys.modules])\n"
+        "print('started', started)\n",
+        PATH="",
+    )
+
+    assert "loaded []" in output
+    assert "started []" in output
+
+
+def test_a_missing_package_is_told_with_the_command_that_mends_it():
+    output = run_python(
+        "import sys, ikomia\n"
+        "sys.modules['mnasnet'] = None\n"
+        "from ikomia.dataprocess.registry import ik_registry\n"
+        f"ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
+    )
+
+    assert "the package mnasnet 1.0.0 or newer is not installed; run: python -m pip install -r" in output
+
+
+def test_ikomias_completion_class_is_valid_python_and_takes_old_names(task):
+    """What Ikomia writes into its own package for ``from ikomia.utils import ik``."""
+    from ikomia.utils.autocomplete import AutoComplete
+
+    written = io.StringIO()
+    unregistered = AutoComplete.__new__(AutoComplete)  # its constructor would rewrite Ikomia's package from then on
+    unregistered._write_auto_complete(written, task=task, local=True)
+    namespace = {"ik_registry": ik_registry}
+    exec(written.getvalue(), namespace)
+
+    created = namespace[NAME](**OLD_PARAMETERS)
+
+    assert created.get_param_object().settings.model_name == "mnasnet1_0"
+    assert created.get_param_object().settings.input_size == 224
+
+
+# ------------------------------------------------------------------ parameters
+
+
+def test_every_parameter_of_release_1_is_understood(task):
+    task.set_parameters(OLD_PARAMETERS)
+
+    assert task.get_param_object().settings == TrainSettings(
+        model_name="mnasnet1_0",
+        batch_size=8,
+        learning_rate=0.001,
+        momentum=0.9,
+        weight_decay=0.0001,
+        input_size=224,
+        feature_extract=True,
+        export_pth=True,
+        export_onnx=True,
+        output_folder="/models",
+    )
+
+
+def test_unknown_and_wrong_parameters_raise_and_change_nothing(task):
+    before = task.get_parameters()
+
+    with pytest.raises(
+        SettingsError, match=r"unknown parameter 'epoch' \(did you mean epochs\?\); valid are model_name"
+    ):
+        task.set_parameters({"epoch": 3})
+    with pytest.raises(SettingsError, match="learning_rate must be a number from 0 to 10, got 'fast'"):
+        task.set_parameters({"epochs": "2", "learning_rate": "fast"})
+
+    assert task.get_parameters() == before
+
+
+# ------------------------------------------------------------------ folders, log lines, tracking
+
+
+def test_run_folders_go_to_ikomias_data_folder(tmp_path):
+    default = Path.home() / "Ikomia" / "Data" / NAME
+
+    assert output_folder(TrainSettings(), FOLDER) == default
+    assert output_folder(TrainSettings(output_folder="~/models"), FOLDER) == Path.home() / "models"
+    assert output_folder(TrainSettings(output_folder=str(tmp_path)), FOLDER) == tmp_path
+
+
+@pytest.mark.parametrize("inside", ["", "models", "models/deep"])
+def test_the_plugin_is_no_place_for_models(inside):
+    linked = Path.home() / "Ikomia" / "Plugins" / "Python" / NAME
+
+    for plugin in (FOLDER, linked):
+        settings = TrainSettings(output_folder=str(plugin / inside))
+
+        assert output_folder(settings, linked) == Path.home() / "Ikomia" / "Data" / NAME
+
+
+def test_our_log_lines_are_printed_while_a_task_runs_and_not_after(capsys):
+    import logging
+
+    logger = logging.getLogger("mnasnet.train")
+    with lines_on_stdout():
+        logger.info("epoch 1")
+        logger.warning("beware")
+    logger.info("epoch 2")
+
+    assert capsys.readouterr().out == "epoch 1\nwarning: beware\n"
+
+
+def test_a_training_that_failed_is_marked_as_failed(tmp_path):
+    from mlflow.tracking import MlflowClient  # here, since its import would take most of the time that a service gets
+
+    row = {"epoch": 1, "café & co": 0.5, "val_loss": float("nan"), "learning_rate": 0.1}
+    tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "café & co: C# (50 %)")])
+
+    tracking.hear(Started(2, 0, (), {"C#": "x" * 900}))
+    tracking.hear(EpochEnded(row, 2, True, (row,)))
+    tracking.fail(RuntimeError("boom"))
+
+    client = MlflowClient(tmp_path.as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.metrics["caf_ _ co"] == 0.5
+
+
+def test_a_training_that_never_began_tells_nobody(tmp_path):
+    tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "r")])
+
+    tracking.fail(RuntimeError("no such folder"))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ikomias_own_mlflow_files_are_meant_by_local():
+    assert local_mlflow_uri() == (Path.home() / "Ikomia" / "MLflow").as_uri()
+
+
+# ------------------------------------------------------------------ HUB CI
+
+
+def test_the_hubs_test_entry_passes(task, tmp_path):
+    from train_torchvision_mnasnet.train_torchvision_mnasnet_test import test as hub_entry
+
+    save(random_model(class_names=("a", "b")), tmp_path / "small.safetensors")
+    task.set_parameters({"model_weight_file": str(tmp_path / "small.safetensors")})
+    folder = write_image_folder(tmp_path / "data", splits=("train", "val"))
+
+    results = list(hub_entry(task, {"datasets": {"classification": {"dataset_classification": str(folder)}}}))
+
+    assert [status for _, status in results] == ["OK"] * 2
