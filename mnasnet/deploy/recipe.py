@@ -85,8 +85,8 @@ print(names[best], round(float(probabilities[0, best]), 4))
 """
 
 _CENTRE = """\
-scale = <resize> / min(width, height)
-whole_width, whole_height = int(width * scale + 1e-9), int(height * scale + 1e-9)
+short = min(width, height)
+whole_width, whole_height = int(<resize> * width / short), int(<resize> * height / short)
 left, top = round((whole_width - <size>) / 2), round((whole_height - <size>) / 2)
 x, y = width / whole_width, height / whole_height
 box = (left * x, top * y, (left + <size>) * x, (top + <size>) * y)  # the middle square, in the image's own pixels"""

@@ -146,10 +146,12 @@ def measure_all(
     total = len(subjects) * len(meters)
     for name, meter in meters.items():
         for subject in subjects:
+            is_int8 = isinstance(subject.model, ExportedModel) and subject.model.precision == "int8"
+            label = name.replace("fp32", "int8") if is_int8 else name
             try:
-                rows.append(Row(subject, name, meter.measure_model(subject.model)))
+                rows.append(Row(subject, label, meter.measure_model(subject.model)))
             except LatencyError as error:
-                rows.append(Row(subject, name, failure=str(error)))
+                rows.append(Row(subject, label, failure=str(error)))
             if progress is not None:
                 progress(len(rows), total)
     return rows
