@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
@@ -11,15 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny import tiny_training
 
 from mnasnet import modelfile
-from mnasnet.testing import TINY, write_image_folder
-from mnasnet.train.run import Training, resume, train
+from mnasnet.testing import write_image_folder
+from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.trainer import TIME_COLUMNS, checkpoint_digest
 
 CONTEXT = multiprocessing.get_context("forkserver")  # children start in milliseconds, torch already imported
-CONTEXT.set_forkserver_preload(["mnasnet.train.run", "mnasnet.runtime.onnxruntime", "matplotlib.backends.backend_agg"])
+CONTEXT.set_forkserver_preload(["mnasnet.train.run", "mnasnet.runtime.onnxruntime"])
 
 
 def work(data: Path, parent: Path) -> None:
@@ -28,28 +28,11 @@ def work(data: Path, parent: Path) -> None:
     if (folder / "args.yaml").exists():
         resume(folder)
     else:
-        training = Training(
-            data=data,
-            model=str(parent / "tiny.json"),
-            pretrained=False,
-            epochs=6,
-            batch_size=8,
-            input_size=32,
-            augment="trivial",
-            mixup=0.3,
-            cutmix=0.3,
-            dropout=0.3,
-            patience=4,
-            threads=1,
-            output_folder=parent,
-            name="run",
-        )
-        train(training)
+        chosen = {"augment": "trivial", "mixup": 0.3, "cutmix": 0.3, "dropout": 0.3}
+        train(tiny_training(data, parent, epochs=6, patience=4, **chosen))
 
 
 def start(data: Path, parent: Path) -> multiprocessing.process.BaseProcess:
-    parent.mkdir(parents=True, exist_ok=True)
-    (parent / "tiny.json").write_text(json.dumps(TINY.to_dict()))
     process = CONTEXT.Process(target=work, args=(data, parent))
     process.start()
     return process

@@ -1,0 +1,62 @@
+"""The settings that people type and the value that trains say the same."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mnasnet.errors import SettingsError
+from mnasnet.settings import TrainSettings
+from mnasnet.train.run import Training
+
+
+def test_every_default_of_the_settings_is_that_of_a_training() -> None:
+    assert Training(data=Path("x"), **TrainSettings().arguments()) == Training(data=Path("x"))
+
+
+def test_every_choice_of_a_training_can_be_typed() -> None:
+    typed = {*TrainSettings().arguments(), "data", "output_folder", "report"}
+
+    assert {field.name for field in fields(Training)} == typed
+
+
+def test_the_parameters_of_the_first_release_are_understood() -> None:
+    old = {
+        "model_name": "mnasnet",
+        "batch_size": "8",
+        "epochs": "15",
+        "input_size": "224",
+        "momentum": "0.9",
+        "learning_rate": "0.001",
+        "weight_decay": "1e-4",
+        "num_workers": "0",
+        "use_pretrained": "True",
+        "feature_extract": "False",
+        "export_pth": "True",
+        "export_onnx": "False",
+        "output_folder": "",
+    }
+
+    settings = TrainSettings.parse(old)
+
+    assert (settings.batch_size, settings.momentum, settings.export_pth) == (8, 0.9, True)
+
+
+def test_a_file_of_weights_goes_before_a_name() -> None:
+    settings = TrainSettings.parse({"model_name": "mnasnet1_0", "model_weight_file": "mine.safetensors"})
+
+    assert settings.arguments()["model"] == "mine.safetensors"
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "val_fraction", "max_bad", "recipe"])
+def test_values_out_of_bounds_name_their_parameter(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        TrainSettings.parse({name: "-1"})
+
+
+def test_a_training_survives_its_dictionary() -> None:
+    training = Training(data=Path("/data/x"), epochs=3, mixup=0.5, output_folder=Path("/runs"))
+
+    assert Training.from_dict(training.to_dict()) == training
