@@ -6,6 +6,7 @@ every picture it writes.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -105,6 +106,7 @@ def train_and_classify(digits: Path) -> None:
     workflow = Workflow("digits")
     task = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
     task.set_parameters({"model_weight_file": model})
+    logging.getLogger("ikomia").setLevel(logging.WARNING)  # not one line a digit
     answers = []
     for path in sorted((digits / "test").rglob("*.png")):
         workflow.run_on(path=str(path))

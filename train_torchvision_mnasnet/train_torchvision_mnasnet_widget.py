@@ -2,8 +2,8 @@
 
 from ikomia import dataprocess
 
-from train_torchvision_mnasnet.train_torchvision_mnasnet_process import NAME, TrainTorchvisionMnasnetParam
 from mnasnet.plugin.form import SettingsWidget
+from train_torchvision_mnasnet.train_torchvision_mnasnet_process import NAME, TrainTorchvisionMnasnetParam
 
 
 class TrainTorchvisionMnasnetWidgetFactory(dataprocess.CWidgetFactory):

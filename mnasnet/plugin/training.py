@@ -79,7 +79,7 @@ def _with_parents(path: Path) -> tuple[Path, ...]:
     return path, *path.parents, path.resolve(), *path.resolve().parents
 
 
-# -- progress and log lines ----------------------------------------------------------------------------------------------
+# -- progress and log lines --------------------------------------------------------------------------------------------
 
 
 class StepProgress:
@@ -132,7 +132,7 @@ class _Printing(logging.Handler):
             print(f"{prefix}{record.getMessage()}", file=sys.stdout, flush=True)
 
 
-# -- tracking ------------------------------------------------------------------------------------------------------------
+# -- tracking ----------------------------------------------------------------------------------------------------------
 
 
 def tracking(settings: TrainSettings, data_name: str) -> Tracking:
@@ -183,7 +183,7 @@ class Tracking:
             ender.join(STOPPING_S if event.status == "stopped" else ENDING_S)
 
 
-# -- outputs -------------------------------------------------------------------------------------------------------------
+# -- outputs -----------------------------------------------------------------------------------------------------------
 
 
 def add_outputs(task: Any) -> None:
