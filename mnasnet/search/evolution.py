@@ -22,6 +22,7 @@ from mnasnet.search.history import (
     params_at,
     shared_categories,
     split_categories,
+    unavailable,
 )
 
 
@@ -91,6 +92,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
             self._networks.clear()
         self._seen.update(found for found in (indices_of(done, categories) for done in new) if found is not None)
         self._networks.update(outcome_of(done).get("fingerprint", "") for done in new)
+        taken = self._seen | unavailable(study, categories)
         rng = generator(self._seed, trial)
         population = self._living(study, categories)
         child: tuple[int, ...] = ()
@@ -101,7 +103,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
                 child = _mutate(_tournament(population, self._sample, rng), categories, rng)
                 if rng.random() < self._second_mutation:
                     child = _mutate(child, categories, rng)
-            if child not in self._seen and self._is_worth_trying(child):
+            if child not in taken and self._is_worth_trying(child):
                 break
         return child
 

@@ -16,6 +16,7 @@ class Foresight:
 
     problem: SearchProblem
     _known: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict, repr=False)
+    _networks: dict[tuple[int, ...], str] = field(default_factory=dict, repr=False)
 
     def costs(self, indices: tuple[int, ...]) -> Mapping[str, float]:
         """The estimated costs by name of the network at ``indices``, the place of each option."""
@@ -30,7 +31,12 @@ class Foresight:
 
     def fingerprint(self, indices: tuple[int, ...]) -> str:
         """The network's fingerprint: equal for combinations of choices that mean the same network."""
-        return self.problem.space.candidate_at(indices).fingerprint
+        network = self._networks.get(indices)
+        if network is None:
+            if len(self._networks) >= MAX_REMEMBERED:
+                self._networks.clear()
+            network = self._networks[indices] = self.problem.space.candidate_at(indices).fingerprint
+        return network
 
     def is_promising(self, indices: tuple[int, ...]) -> bool:
         """False only when an estimate lies above its limit, or above the target of a hard reward."""

@@ -31,6 +31,7 @@ from mnasnet.search.history import (
     params_at,
     shared_categories,
     split_categories,
+    unavailable,
 )
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
@@ -102,8 +103,7 @@ class GuidedSampler(optuna.samplers.BaseSampler):
             new = self._history.trials
         for trial in new:
             self._knowledge.add(trial)
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self._knowledge.in_work = {found for found in (indices_of(t, categories) for t in running) if found is not None}
+        self._knowledge.unavailable = unavailable(study, categories)
         return self._knowledge
 
 
@@ -114,7 +114,7 @@ class _Knowledge:
         self.categories = categories
         self.counts = np.asarray([len(found.choices) for found in categories.values()])
         self.problem = problem
-        self.in_work: set[tuple[int, ...]] = set()
+        self.unavailable: set[tuple[int, ...]] = set()
         self.seen: set[tuple[int, ...]] = set()
         self.networks: set[str] = set()  # several combinations of choices can mean the same network
         self.points: list[tuple[int, ...]] = []  # judged
@@ -216,12 +216,12 @@ def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.
 
 
 def _is_new(knowledge: _Knowledge, foresight: Foresight | None, point: tuple[int, ...]) -> bool:
-    if point in knowledge.seen or point in knowledge.in_work:
+    if point in knowledge.seen or point in knowledge.unavailable:
         return False
     if foresight is None:
         return True
     network = foresight.fingerprint(point)
-    return network not in knowledge.networks and all(network != foresight.fingerprint(p) for p in knowledge.in_work)
+    return network not in knowledge.networks and all(network != foresight.fingerprint(p) for p in knowledge.unavailable)
 
 
 def _unseen(

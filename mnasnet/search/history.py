@@ -53,6 +53,12 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
     return outcome
 
 
+def unavailable(study: optuna.Study, categories: Categories) -> set[tuple[int, ...]]:
+    """The points in work now, and those that failed or could not be measured: not to be proposed again."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
+    return {found for found in (indices_of(trial, categories) for trial in trials) if found is not None}
+
+
 def is_copy(trial: FrozenTrial) -> bool:
     """Whether the trial repeats an earlier one, which was not evaluated again."""
     return "duplicate_of" in outcome_of(trial)

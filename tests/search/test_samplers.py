@@ -152,6 +152,23 @@ def test_combinations_that_mean_the_same_network_are_not_proposed_again(algorith
     assert [record.duplicate_of for record in records(study)] == [None] * 60
 
 
+@pytest.mark.parametrize("algorithm", ["guided", "evolution"])
+def test_a_network_that_failed_is_not_proposed_again(algorithm):
+    def fails_with_large_kernels(candidate: Candidate) -> float:
+        if sum(value == 5 for value in candidate.values) > 3:
+            raise RuntimeError("out of memory")
+        return more_kernels_are_better(candidate)
+
+    problem = SearchProblem(space("small"), FunctionEvaluator(fails_with_large_kernels))
+    study = create_study(problem, algorithm=algorithm, seed=0)
+
+    search(study, problem, Budget(evaluations=80))
+
+    failed = [record.fingerprint for record in records(study) if record.state == "failed"]
+    assert failed
+    assert len(set(failed)) == len(failed)
+
+
 def test_guided_minimises_too_without_a_problem():
     study = optuna.create_study(sampler=GuidedSampler(seed=0))
 
