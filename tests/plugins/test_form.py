@@ -12,7 +12,7 @@ QtWidgets = pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
 
 from ikomia.dataprocess.registry import ik_registry  # noqa: E402
 
-from mnasnet.settings import InferSettings  # noqa: E402
+from mnasnet.settings import InferSettings, TrainSettings  # noqa: E402
 
 pytestmark = pytest.mark.ikomia
 
@@ -102,3 +102,19 @@ def test_a_small_number_keeps_all_its_digits(widget):
     widget.form.fields["confidence_threshold"].setValue(0.00001)
 
     assert widget.form.settings().confidence_threshold == 0.00001
+
+
+def test_the_training_tasks_form_shows_and_applies_all_its_parameters(application):
+    from train_torchvision_mnasnet.train_torchvision_mnasnet import IkomiaPlugin
+
+    task = ik_registry.create_algorithm("train_torchvision_mnasnet", public_hub=False)
+    widget = IkomiaPlugin().get_widget_factory().create(task.get_param_object())
+    widget.emit_apply = lambda param: None
+
+    widget.form.fields["epochs"].setValue(3)
+    widget.form.fields["learning_rate"].setValue(1e-5)
+    widget.form.fields["momentum"].setText("0.8")
+    widget.on_apply()
+
+    assert list(widget.form.fields) == [parameter.name for parameter in TrainSettings.parameters()]
+    assert task.get_param_object().settings == TrainSettings(epochs=3, learning_rate=1e-5, momentum=0.8)
