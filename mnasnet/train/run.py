@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import os
 import statistics
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -183,7 +185,8 @@ def resume(
 ) -> TrainedRun:
     """Go on with a run that was stopped or killed, to the same bits as if it had not been.
 
-    ``max_minutes`` replaces the run's own limit. A run that is done only makes its report again.
+    ``max_minutes`` replaces the run's own limit. A run that is done only makes its report again. With several hosts
+    the run's folder must be reachable from each.
     """
     run = open_run_folder(folder)
     values = read_yaml(run.arguments)
@@ -281,7 +284,7 @@ def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
         preprocess=preprocess,
         recipe=recipe,
         started_from=f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights",
-        threads=training.threads or usable_cores(),
+        threads=training.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
         stored_px=stored_px,
         version=mnasnet.__version__,
     )
@@ -382,6 +385,7 @@ def _go_on(
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save_best = _saver(run, training, plan, parts)
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
+        interrupted = threading.Event()
         in_memory = train_images.cache.planned == len(train_images.cache)
         result = in_own_thread(
             lambda: fit(
@@ -405,10 +409,11 @@ def _go_on(
                 },
                 on_best=lambda weights, row: save_best(run.best, weights, row),
                 listeners=[CsvFile(run.results), *tensorboard, *listeners],
-                stop=stop,
+                stop=lambda: stop() or interrupted.is_set(),
                 prefetch=team.device != "cpu" or not in_memory,
             ),
             threads=plan.threads,
+            on_interrupt=interrupted.set,
         )
         evaluation = None
         if team.writes:

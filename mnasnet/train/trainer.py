@@ -160,8 +160,12 @@ def fit(
     return _finished("done" if run.epoch >= epochs else "early", run, audience)
 
 
-def in_own_thread(function: Callable[[], _Result], *, threads: int | None = None) -> _Result:
+def in_own_thread(
+    function: Callable[[], _Result], *, threads: int | None = None, on_interrupt: Callable[[], None] = lambda: None
+) -> _Result:
     """Call ``function`` in a fresh thread with ``threads`` torch threads and return or raise what it does.
+
+    On Ctrl-C ``on_interrupt`` is called, which should make ``function`` end; KeyboardInterrupt follows when it has.
 
     ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
     smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off.
@@ -181,8 +185,13 @@ def in_own_thread(function: Callable[[], _Result], *, threads: int | None = None
 
     worker = threading.Thread(target=work, name="training", daemon=True)
     worker.start()
-    while worker.is_alive():
-        worker.join(0.2)  # returns to Python now and then, so that signals are handled
+    try:
+        while worker.is_alive():
+            worker.join(0.2)  # returns to Python now and then, so that signals are handled
+    except KeyboardInterrupt:
+        on_interrupt()
+        worker.join()
+        raise
     return outcome.result()
 
 
@@ -214,6 +223,7 @@ class _Run:
     micro_batch: int = 0
     history: list[Row] = field(default_factory=list)
     best: Row | None = None
+    shown: tuple[float, float] = (0.0, 0.0)  # loss and accuracy as listeners last heard them
     is_fresh: bool = True
 
     def __post_init__(self) -> None:
@@ -348,7 +358,10 @@ class _Run:
         With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end.
         """
         training_seconds = self.epoch_seconds
-        logits = None if self.team.any(stop()) else predict_logits(self.average, val, preprocess, self.team, stop)
+        logits = None
+        if not self.team.any(stop()):
+            batch_size = min(EVALUATION_BATCH, 2 * self.micro_batch)  # needs far less memory than training
+            logits = predict_logits(self.average, val, preprocess, self.team, stop, batch_size)
         if logits is None:
             return None
         logits = self._finite(logits)
@@ -481,6 +494,7 @@ def predict_logits(
     preprocess: Preprocess,
     team: Team = Team(),  # noqa: B008  # a frozen value
     stop: Callable[[], bool] = lambda: False,
+    batch_size: int = EVALUATION_BATCH,
 ) -> NDArray[np.float32] | None:
     """Scores of all images, N x classes, from a copy in evaluation mode; None when stopped."""
     ready = copy.deepcopy(network).eval()
@@ -490,11 +504,11 @@ def predict_logits(
     own = np.asarray(team.rows_of(count), dtype=np.int64)
     rows = [torch.zeros(0, network.num_classes, device=team.device)]
     stopped = False
-    for start in range(0, len(own), EVALUATION_BATCH):
+    for start in range(0, len(own), batch_size):
         stopped = stopped or stop()
         if stopped:
             break
-        x = torch.from_numpy(normalise(images.read(own[start : start + EVALUATION_BATCH]), preprocess))
+        x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
         rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
     if team.any(stopped):
         return None
@@ -580,16 +594,16 @@ def _match_threads(threads: int) -> None:
 
 
 def _stepped(run: _Run, epochs: int, steps: int) -> Stepped:
-    on_gpu = run.team.device.startswith("cuda")  # asking a GPU every time would slow it down
-    loss, accuracy = run.totals.mean() if not on_gpu or not run.step % 20 else (math.nan, math.nan)
+    if not run.team.device.startswith("cuda") or run.step % 20 == 1:  # asking a GPU every time would slow it down
+        run.shown = run.totals.mean()
     per_step = run.epoch_seconds / run.step
     return Stepped(
         epoch=run.epoch,
         epochs=epochs,
         step=run.step - 1,
         steps=steps,
-        loss=loss,
-        accuracy=accuracy,
+        loss=run.shown[0],
+        accuracy=run.shown[1],
         images_per_second=run.totals.images / max(run.epoch_seconds, 1e-9),
         seconds_left=((epochs - run.epoch) * steps - run.step) * per_step,
     )

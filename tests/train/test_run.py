@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -347,6 +349,41 @@ def test_a_stop_ends_within_five_seconds(data: Path, tmp_path: Path) -> None:
     train(tiny_training(data, tmp_path), listeners=[ear], stop=stop)
 
     assert time.monotonic() - asked[0] < 5
+
+
+INTERRUPTED = """
+import signal, sys, threading
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tiny import tiny_training
+from mnasnet.train.listeners import EpochEnded
+from mnasnet.train.run import train
+
+class Finger:
+    "Presses Ctrl-C after the first epoch."
+    def hear(self, event):
+        if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
+            signal.raise_signal(signal.SIGINT)
+
+try:
+    train(tiny_training(Path(sys.argv[1]), Path(sys.argv[2]), epochs=1000), listeners=[Finger()])
+except KeyboardInterrupt:
+    print([thread.name for thread in threading.enumerate()])
+"""
+
+
+def test_ctrl_c_in_a_program_of_ones_own_ends_the_training_and_keeps_it(data: Path, tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(data), str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+    assert "training" not in printed
+    assert "MainThread" in printed
+    assert RunFolder(tmp_path / "run").store.load() is not None
 
 
 def test_grey_and_transparent_images_train(tmp_path: Path) -> None:
