@@ -182,15 +182,16 @@ def in_own_thread(
             outcome.set_exception(error)
         finally:
             torch.set_num_threads(previous)
+            over.set()
 
-    worker = threading.Thread(target=work, name="training", daemon=True)
-    worker.start()
+    over = threading.Event()  # an interrupted Thread.join takes the thread for ended before Python 3.13
+    threading.Thread(target=work, name="training", daemon=True).start()
     try:
-        while worker.is_alive():
-            worker.join(0.2)  # returns to Python now and then, so that signals are handled
+        while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
+            pass
     except KeyboardInterrupt:
         on_interrupt()
-        worker.join()
+        over.wait()
         raise
     return outcome.result()
 
