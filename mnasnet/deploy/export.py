@@ -101,6 +101,8 @@ def export_int8(
     """
     if not 0 <= max_drop < 1:
         raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
+    if model.in_channels != 3:
+        raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
     dataset = scan(data)
     calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, dataset.train or dataset.val)))]
     judging = dataset.val or dataset.train
@@ -120,6 +122,11 @@ def export_int8(
 
 def named_images(model: ModelFile, paths: Sequence[Path]) -> list[NamedImage]:
     """The images of ``paths``, at most ``MOST_IMAGES`` spread evenly, prepared; without paths the test pictures."""
+    if model.in_channels != 3:
+        raise ExportError(
+            f"an export is compared on RGB images, this network takes {model.in_channels} channels; "
+            "write it with mnasnet.export.onnx.to_onnx and compare it on your own data"
+        )
     if not paths:
         return [(name, prepare(picture, model.preprocess)) for name, picture in test_pictures()]
     found = list(_prepared(model, _evenly(list(iter_images(paths)))))

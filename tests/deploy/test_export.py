@@ -127,6 +127,11 @@ def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
         export_model(model, tmp_path, ["floppy"])
 
 
+def test_networks_for_other_than_rgb_are_refused(tmp_path):
+    with pytest.raises(ExportError, match="compared on RGB images, this network takes 1 channels"):
+        export_model(random_model(in_channels=1), tmp_path)
+
+
 def test_the_command_exports_and_classify_takes_the_file_back(model, photos, tmp_path, capsys):
     modelfile.save(model, tmp_path / "m.safetensors")
     out = tmp_path / "out"

@@ -8,14 +8,16 @@ import pytest
 
 from mnasnet import modelfile
 from mnasnet.cli import main
-from mnasnet.deploy.export import export_model
+from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
+from mnasnet.export.exported import read_exported
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import MOBILENET_V2, measure_all, own, published, with_card
 from mnasnet.latency.meter import Latency
+from mnasnet.latency.session import SessionMeter
 from mnasnet.network.count import count
 from mnasnet.network.download import PUBLISHED
-from mnasnet.testing import random_model
+from mnasnet.testing import random_model, write_image_folder
 
 
 class FixedMeter:
@@ -72,6 +74,17 @@ def test_table_picture_and_page_hold_all_rows(rows):
     assert page.count("<tr>") == len(rows) + 1
     assert "a &lt;board&gt;" in page and 'src="data:image/png;base64,' in page
     assert "http" not in page
+
+
+def test_an_8_bit_file_is_not_called_float(tmp_path):
+    photos = write_image_folder(tmp_path / "photos", per_class=4)
+    model = random_model(class_names=("red", "green", "blue"))
+    int8 = read_exported(export_int8(model, tmp_path, photos, max_drop=0.99).files[0])
+    meter = SessionMeter("onnxruntime", warmups=0, runs=2)
+
+    (row,) = measure_all([own("int8", int8)], {"onnxruntime fp32": meter})
+
+    assert row.meter == "onnxruntime int8" and row.latency.precision == "int8"
 
 
 def test_own_accuracy_comes_from_the_tested_images_first():
