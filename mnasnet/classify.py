@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
 
 Image = NDArray[Any] | str | Path
+_log = logging.getLogger(__name__)
+
 UNKNOWN = "unknown"
 
 _Item = TypeVar("_Item")
@@ -77,11 +80,11 @@ class Classifier:
         if model.in_channels != 3:
             raise SettingsError(f"images have 3 channels, this network takes {model.in_channels}; use mnasnet.network")
         if input_size is not None:
-            if input_size < MIN_INPUT_SIZE:
-                raise SettingsError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {input_size}")
+            if not isinstance(input_size, int) or input_size < MIN_INPUT_SIZE:
+                raise SettingsError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {input_size!r}")
             model = at_size(model, input_size)
         self.model = model
-        self._threads = threads or usable_cores()
+        self._threads = usable_cores() if threads is None else threads
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
         self._session = open_session(model, threads=self._threads, **self._options)
         self._bulk_session: Session | None = None
@@ -113,15 +116,15 @@ class Classifier:
         """The engine in words: runtime and version, device, precision, threads."""
         return self._session.description
 
-    def predict(self, images: Sequence[Image], top_k: int = 5) -> list[Prediction]:
-        """Classify ``images`` in one batch.
+    def predict(self, images: Iterable[Image] | Image, top_k: int = 5) -> list[Prediction]:
+        """Classify ``images`` in one batch; a single path or image is a batch of one.
 
         An image is a path or an array as :func:`mnasnet.data.images.to_rgb` takes it. Raises DataError when one
         cannot be read; see :meth:`classify_files` for the way that goes on.
         """
-        if not images:
-            return []
-        return self._predict_prepared([self.prepare(image) for image in images], top_k, self._session)
+        is_one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+        prepared = [self.prepare(image) for image in ([images] if is_one else images)]  # type: ignore[list-item]
+        return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
     def prepare(self, image: Image) -> NDArray[np.uint8]:
         """The square RGB image, S x S x 3, that the network sees."""
@@ -169,7 +172,10 @@ class Classifier:
 
 
 def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFile | ExportedModel:
-    """``model`` for another input size; raises SettingsError for an exported file, whose size is fixed."""
+    """``model`` for another input size, or the nearest one where its header says which sizes it is made for.
+
+    Raises SettingsError for an exported file, whose size is fixed.
+    """
     if input_size is None or input_size == model.preprocess.input_size:
         return model
     if isinstance(model, ExportedModel):
@@ -177,7 +183,18 @@ def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFi
             f"an exported file has one input size, this one {model.preprocess.input_size} px, got {input_size}; "
             "leave it out, or export the model again with --input-size"
         )
-    return replace(model, preprocess=model.preprocess.at(input_size))
+    smallest, largest = model.training.get("input_sizes", (input_size, input_size))
+    usable = min(max(input_size, smallest), largest)
+    if usable != input_size:
+        _log.warning(
+            "%s is made for %d to %d pixels; it works at %d px, not at the input_size %d",
+            model.name,
+            smallest,
+            largest,
+            usable,
+            input_size,
+        )
+    return replace(model, preprocess=model.preprocess.at(usable))
 
 
 def _reason(error: DataError) -> str:

@@ -28,11 +28,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; our errors become one line on stderr and code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the run
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in given if not word.startswith("-")), None)
     parser = _parser(chosen)
-    options = parser.parse_args(_dashed(given))
+    options = parser.parse_args(_dashed(given, parser, chosen))
     if chosen is None or chosen not in COMMANDS:
         parser.print_help()
         return 0 if not given else 2
@@ -41,12 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MnasNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has gone; nothing is left to say
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has gone; nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -64,11 +70,20 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _dashed(words: Sequence[str]) -> list[str]:
-    """``epochs=5`` as ``--epochs=5``: both spellings are understood, paths with a ``=`` stay as they are."""
+def _dashed(words: Sequence[str], parser: argparse.ArgumentParser, chosen: str | None) -> list[str]:
+    """``epochs=5`` as ``--epochs=5`` where the command has such an option; paths with a ``=`` stay as they are."""
+    known = _options_of(parser, chosen)
     dashed = []
     for word in words:
         key, equals, value = word.partition("=")
-        plain = equals and key.isidentifier() and not os.path.exists(word)  # noqa: PTH110
-        dashed.append(f"--{key.replace('_', '-')}={value}" if plain else word)
+        option = f"--{key.replace('_', '-')}"
+        dashed.append(f"{option}={value}" if equals and option in known else word)
     return dashed
+
+
+def _options_of(parser: argparse.ArgumentParser, chosen: str | None) -> set[str]:
+    """The long options of one command."""
+    for action in parser._actions:  # argparse has no public way to ask
+        if isinstance(action, argparse._SubParsersAction) and chosen in action.choices:
+            return {option for sub in action.choices[chosen]._actions for option in sub.option_strings}
+    return set()

@@ -9,6 +9,10 @@ class SpecError(MnasNetError, ValueError):
     """An architecture, block or search space that cannot exist."""
 
 
+class NewerSchemaError(SpecError):
+    """A file written by a newer release of this package."""
+
+
 class SettingsError(MnasNetError, ValueError):
     """A parameter with an unknown name, a wrong type or a value out of bounds."""
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import SpecError, WeightsError
+from mnasnet.errors import NewerSchemaError, SpecError, WeightsError
 from mnasnet.files import write_atomic
-from mnasnet.network.weights import read_safetensors
+from mnasnet.network.weights import expected_shapes, read_safetensors
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 
@@ -115,10 +115,15 @@ def load(path: Path) -> ModelFile:
             raise WeightsError(
                 f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
             )
+        architecture = ArchitectureSpec.from_dict(header["architecture"])
+        class_names = tuple(header["class_names"])
+        if not all(isinstance(name, str) for name in class_names):
+            raise TypeError("class names must be text")
+        _require_fit(tensors, architecture, len(class_names), header["in_channels"], path)
         return ModelFile(
-            architecture=ArchitectureSpec.from_dict(header["architecture"]),
+            architecture=architecture,
             weights=tensors,
-            class_names=tuple(header["class_names"]),
+            class_names=class_names,
             preprocess=Preprocess.from_dict(header["preprocess"]),
             in_channels=header["in_channels"],
             metrics=header["metrics"],
@@ -126,8 +131,32 @@ def load(path: Path) -> ModelFile:
             latencies=tuple(header["latencies"]),
             name=header["name"],
         )
+    except NewerSchemaError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError, SpecError) as error:
         raise WeightsError(f"the header of {path} is damaged ({error}); copy or download the file again") from error
+
+
+def _require_fit(
+    weights: Weights, architecture: ArchitectureSpec, num_classes: int, in_channels: int, path: Path
+) -> None:
+    """Raise WeightsError unless every tensor is there, has its shape and holds numbers."""
+    shapes = expected_shapes(architecture, num_classes, in_channels)
+    wrong = [f"{name} is missing" for name in shapes if name not in weights]
+    wrong += [f"{name} is unknown" for name in weights if name not in shapes]
+    wrong += [
+        f"{name} must have shape {shape}, has {weights[name].shape}"
+        for name, shape in shapes.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    wrong = wrong or [f"{name} holds values that are no numbers" for name in shapes if not _is_finite(weights[name])]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise WeightsError(f"{path} is damaged: {wrong[0]}{more}; copy or download the file again")
+
+
+def _is_finite(values: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(values).all())
 
 
 def is_model_file(path: Path) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from mnasnet.errors import SpecError
+from mnasnet.errors import NewerSchemaError, SpecError
 
 SCHEMA = 1
 
@@ -152,7 +152,7 @@ class ArchitectureSpec:
         values = dict(values)
         schema = values.pop("schema", SCHEMA)
         if not isinstance(schema, int) or schema > SCHEMA:
-            raise SpecError(f"architecture schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
+            raise NewerSchemaError(f"architecture schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
         try:
             blocks = tuple(BlockSpec(**block) for block in values.pop("blocks"))
             return cls(blocks=blocks, **values)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,3 +135,36 @@ def test_classifying_on_the_cpu_needs_no_torch(tmp_path):
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_single_image_is_a_batch_of_one(classifier, tmp_path):
+    frame = frames(1)[0]
+    Image.fromarray(frame).save(tmp_path / "x.png")
+
+    expected = classifier.predict([frame])
+
+    assert classifier.predict(frame) == classifier.predict(str(tmp_path / "x.png")) == expected
+    assert classifier.predict(image for image in [frame]) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'"),
+        ({"precision": "fp16"}, "precision must be one of fp32, bf16, got 'fp16'"),
+        ({"threads": 0}, "threads must be a whole number >= 1, got 0"),
+        ({"input_size": "224"}, "input_size must be >= 32 pixels, got '224'"),
+    ],
+)
+def test_wrong_options_name_the_valid_ones(option, message):
+    with pytest.raises(SettingsError, match=message):
+        Classifier(random_model(), **option)
+
+
+def test_a_model_made_for_one_size_is_used_at_it_and_says_so(caplog):
+    model = replace(random_model(), training={"input_sizes": [64, 64]})
+
+    classifier = Classifier(model, input_size=224)
+
+    assert classifier.preprocess.input_size == 64
+    assert "made for 64 to 64 pixels; it works at 64 px, not at the input_size 224" in caplog.text

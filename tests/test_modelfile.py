@@ -112,3 +112,22 @@ def test_a_foreign_safetensors_file_is_not_taken_for_a_model_file(tmp_path):
     assert not modelfile.is_model_file(tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match="not a model file of this package"):
         modelfile.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda w: w.pop("blocks.3.0.full.bn.running_mean"), "blocks.3.0.full.bn.running_mean is missing"),
+        (lambda w: w.update({"stem.bn.weight": np.ones(1, np.float32)}), r"stem.bn.weight must have shape \(8,\)"),
+        (lambda w: w.update({"extra": np.ones(1, np.float32)}), "extra is unknown"),
+        (lambda w: w["head.bn.bias"].fill(np.nan), "head.bn.bias holds values that are no numbers"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path, damage, message):
+    model = random_model()
+    weights = {name: value.copy() for name, value in model.weights.items()}
+    damage(weights)
+    modelfile.save(replace(model, weights=weights), tmp_path / "m.safetensors")
+
+    with pytest.raises(WeightsError, match=f"m.safetensors is damaged: {message}"):
+        modelfile.load(tmp_path / "m.safetensors")

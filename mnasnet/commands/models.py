@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 
+from mnasnet.commands.numbers import whole
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="side of the square input")
+    parser.add_argument(
+        "--input-size", type=whole(32, 2048), default=224, metavar="PIXELS", help="side of the square input"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

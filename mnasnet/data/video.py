@@ -98,13 +98,15 @@ class Video:
 class VideoWriter:
     """Writes RGB frames, H x W x 3 uint8, into an MP4 file at the pace of the video ``like``.
 
+    ``every`` says that only each Nth of its frames will come, so that the copy lasts as long as the original.
+
     Use it in a ``with`` statement: the file appears under its name when that ends well, and not at all otherwise.
     All frames have the size of the first. Raises DataError when the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, like: Path) -> None:
+    def __init__(self, path: Path, *, like: Path, every: int = 1) -> None:
         with Video(like) as video:
-            self._rate = video.frames_per_second or _USUAL_RATE
+            self._rate = (video.frames_per_second or _USUAL_RATE) / every
         self.path = Path(path)
         self._unfinished = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self._writer: Any = None

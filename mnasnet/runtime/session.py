@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,16 @@ def open_session(
     the cores this process may use. Raises RuntimeMissingError with the install line when the runtime is not installed
     and SettingsError for a combination that cannot be.
     """
+    _require_one_of("runtime", runtime, ("auto", *RUNTIMES))
+    _require_one_of("device", device, ("auto", *get_args(Device)))
+    _require_one_of("precision", precision, get_args(Precision))
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise SettingsError(f"threads must be a whole number >= 1, got {threads!r}")
     if isinstance(model, ExportedModel):
         runtime, device = _engine_of_file(model, runtime, device)
     chosen_device = device if device != "auto" else ("cuda" if runtime in ("auto", "torch") and has_cuda() else "cpu")
     if runtime == "auto":
         runtime = _runtime_for(chosen_device, precision)
-    if runtime not in RUNTIMES:
-        raise SettingsError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
     if chosen_device == "cuda":
         if runtime != "torch":
             raise SettingsError(f"device cuda runs through runtime torch, got runtime {runtime!r}; set runtime to auto")
@@ -70,7 +73,7 @@ def open_session(
     module, name = RUNTIMES[runtime]
     require(runtime)
     session: Session = getattr(importlib.import_module(module), name)(
-        model, device=chosen_device, precision=precision, threads=threads or usable_cores()
+        model, device=chosen_device, precision=precision, threads=usable_cores() if threads is None else threads
     )
     return session
 
@@ -92,6 +95,11 @@ def _engine_of_file(
     if device == "cuda":
         raise SettingsError("exported files run on the CPU here, got device 'cuda'; give the model file instead")
     return chosen, "cpu"
+
+
+def _require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def require(package: str) -> None:

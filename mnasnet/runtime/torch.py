@@ -24,13 +24,19 @@ class TorchSession:
         network = network_of(model).eval()
         merge_batch_norms(network)
         self._network = network.to(self._device, self._kind).to(memory_format=torch.channels_last)
-        self.description = f"torch {torch.__version__} {device} {precision}"
+        self._threads = threads
+        self.description = f"torch {torch.__version__} {device} {precision} threads={threads}"
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """N x S x S x 3 RGB pixels to N x classes scores before softmax."""
         torch = self._torch
         images = torch.from_numpy(normalise(batch, self._preprocess))
         images = images.to(self._device, self._kind, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = self._network(images).float().cpu().numpy()
+        before = torch.get_num_threads()  # belongs to the calling thread, so it is given back
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                logits: NDArray[np.float32] = self._network(images).float().cpu().numpy()
+        finally:
+            torch.set_num_threads(before)
         return logits

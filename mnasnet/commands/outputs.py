@@ -1,0 +1,159 @@
+"""Where the results of ``classify`` go: a table, JSON lines, a CSV file, annotated copies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from mnasnet.classify import FileResult, Prediction
+from mnasnet.errors import DataError
+
+LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it can never replace an original
+DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
+
+
+@dataclass(frozen=True)
+class FrameResult(FileResult):
+    """A result that belongs to one frame of a video."""
+
+    frame: int = 0
+
+
+class Output(Protocol):
+    """Hears of every result in order."""
+
+    def write(self, result: FileResult) -> None:
+        """Take one result."""
+        ...
+
+
+class Table:
+    """Lines for people: the path, then the best classes."""
+
+    def write(self, result: FileResult) -> None:
+        """Print one line."""
+        where = f"{result.path} frame {result.frame}" if isinstance(result, FrameResult) else str(result.path)
+        if result.prediction is None:
+            tqdm.write(f"{where}: not classified: {result.error}", file=sys.stdout)
+            return
+        best = list(pairs(result.prediction))[:3]
+        tqdm.write(f"{where}: " + ", ".join(f"{name} {confidence:.1%}" for name, confidence in best), file=sys.stdout)
+
+
+class JsonLines:
+    """One object a line, so that millions of images need no memory."""
+
+    def write(self, result: FileResult) -> None:
+        """Print one line."""
+        row: dict[str, Any] = {"path": str(result.path)}
+        if isinstance(result, FrameResult):
+            row["frame"] = result.frame
+        if result.prediction is None:
+            row["error"] = result.error
+        else:
+            row["predictions"] = [
+                {"class": name, "confidence": round(confidence, 6)} for name, confidence in pairs(result.prediction)
+            ]
+        tqdm.write(as_json(row), file=sys.stdout)
+
+
+def as_json(row: dict[str, Any]) -> str:
+    """One line of JSON that stdout can carry, whatever its encoding."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return json.dumps(row, ensure_ascii=encoding != "utf8")
+
+
+class CsvFile:
+    """A row per image and class, so that any spreadsheet can sort and filter.
+
+    Rows go to ``FILE.part``, which takes the file's name at the end: a run that fails to start leaves an older file
+    as it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+
+    def __enter__(self) -> CsvFile:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # a file name need not be valid text; it is then written with escapes
+        self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error"])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._part.replace(self._path)
+
+    def write(self, result: FileResult) -> None:
+        """Write the rows of one image."""
+        frame = result.frame if isinstance(result, FrameResult) else ""
+        if result.prediction is None:
+            self._rows.writerow([result.path, frame, "", "", "", result.error])
+            return
+        for rank, (name, confidence) in enumerate(pairs(result.prediction), start=1):
+            self._rows.writerow([result.path, frame, rank, name, f"{confidence:.6f}", ""])
+
+
+class AnnotatedCopies:
+    """Copies with their labels drawn; two files of one name do not overwrite each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._used: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, result: FileResult) -> None:
+        """Write the copy of one image; frames are written by who reads the video."""
+        if result.prediction is None or isinstance(result, FrameResult):
+            return
+        from PIL import Image
+
+        from mnasnet.data.images import read_image
+
+        try:
+            image = read_image(result.path)
+        except DataError:  # classified from a draft, so that much of it can be read
+            try:
+                image = read_image(result.path, min_side=DRAFT_SIDE_PX)
+            except DataError as error:
+                tqdm.write(f"{result.path}: no annotated copy: {error}", file=sys.stderr)
+                return
+        target = self.path_for(result.path, ".jpg")
+        Image.fromarray(annotated(image, result.prediction)).save(target, quality=92)
+
+    def path_for(self, source: Path, suffix: str) -> Path:
+        """A name in the folder that this run has not used yet."""
+        number, name = 1, f"{source.stem}{LABELLED}{suffix}"
+        while name.lower() in self._used:
+            number += 1
+            name = f"{source.stem}_{number}{LABELLED}{suffix}"
+        self._used.add(name.lower())
+        return self._folder / name
+
+    def is_own(self, path: Path) -> bool:
+        """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""
+        return path.stem.endswith(LABELLED) and path.parent.resolve() == self._folder.resolve()
+
+
+def annotated(image: Any, prediction: Prediction) -> Any:
+    """A copy of ``image`` with the labels drawn."""
+    from mnasnet.draw import draw_labels
+
+    return draw_labels(image, list(pairs(prediction)))
+
+
+def pairs(prediction: Prediction) -> Iterable[tuple[str, float]]:
+    """Names with their confidences."""
+    return zip(prediction.names, prediction.confidences, strict=True)
