@@ -484,6 +484,10 @@ def _read_images(
     for cache, what in ((val, "validation"), (train, "training")):
         cache.fill(progress, max_bad=1.0)
         _log.info("%s: %s", what, cache.description)
+        if cache.unreadable:
+            many = len(cache.unreadable) > 1
+            text = f"{len(cache.unreadable)} unreadable {what} image{'s are' if many else ' is'} left out"
+            _log.warning("%s: %s", text, listed(cache.unreadable))
     train_squares = _squares(train, parts, parts.train, unreadable)
     val_squares = _squares(val, parts, parts.val, unreadable)
     if not len(val_squares.labels):

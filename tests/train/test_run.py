@@ -223,7 +223,6 @@ def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_pat
 def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_image_folder(tmp_path / "data", per_class=10)
     (data / "red" / "999.jpg").write_bytes(b"")
-    caplog.set_level("INFO")
 
     trained = train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.1, val_fraction=0.2))
 
