@@ -257,6 +257,8 @@ class InferSettings(Settings):
         has_file = values.get("model_weight_file") or values.get("model_path")
         if dataset == "ImageNet" and not has_file:
             values.setdefault("model_name", "mnasnet1_0")
+            # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
+            values.update(model_weight_file="", class_file="")
         if cuda != "":
             wanted = _TRUTH.get(str(cuda).strip().lower())
             if wanted is None:

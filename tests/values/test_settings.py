@@ -160,12 +160,19 @@ def test_a_path_as_model_name_is_sent_to_the_right_parameter():
         ({"dataset": "ImageNet"}, {"model_name": "mnasnet1_0"}),
         ({"dataset": "ImageNet", "model_path": "net.pth"}, {"model_weight_file": "net.pth"}),
         ({"dataset": "ImageNet", "model_name": "semnasnet_100"}, {"model_name": "semnasnet_100"}),
+        ({"dataset": "ImageNet", "class_file": "models/imagenet_classes.txt"}, {"model_name": "mnasnet1_0"}),
         ({"cuda": "False"}, {"device": "cpu"}),
         ({"cuda": True}, {"device": "auto"}),
     ],
 )
 def test_parameters_of_release_2_keep_their_meaning(old, today):
     assert InferSettings.parse(old) == InferSettings.parse(today)
+
+
+def test_imagenet_takes_the_place_of_a_file_and_its_names():
+    own = InferSettings(model_weight_file="net.pth", class_file="names.txt")
+
+    assert own.changed({"dataset": "ImageNet"}) == InferSettings(model_name="mnasnet1_0")
 
 
 @pytest.mark.parametrize("old", [{"dataset": "COCO"}, {"cuda": "maybe"}])

@@ -306,6 +306,25 @@ def test_a_workflow_file_of_release_2_still_loads(add_infer, image, model_path, 
     assert len(task.get_results()) == 5
 
 
+def test_an_imagenet_workflow_of_release_2_needs_no_class_file(add_infer, tmp_path):
+    """The old form stored the path of a list inside the old plugin."""
+    workflow = Workflow("old")
+    add_infer(workflow)
+    file = tmp_path / "old.json"
+    workflow.save(str(file))
+    content = json.loads(file.read_text())
+    classes = "/old/plugin/models/imagenet_classes.txt"
+    old = {"dataset": "ImageNet", "input_size": "224", "model_path": "", "class_file": classes}
+    for task in content["tasks"]:
+        if task["task_data"]["name"] == "infer_torchvision_mnasnet":
+            task["task_data"]["parameters"] = [{"name": name, "value": value} for name, value in old.items()]
+    file.write_text(json.dumps(content))
+
+    task = ikomia_workflow.load(str(file)).find_task("infer_torchvision_mnasnet", 0)
+
+    assert task.get_param_object().settings == InferSettings(model_name="mnasnet1_0", input_size=224)
+
+
 # ------------------------------------------------------------------ confidence
 
 
