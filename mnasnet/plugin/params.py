@@ -39,9 +39,13 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
         """The settings with ``values``, of which only what differs from the present ones counts.
 
         Ikomia merges what a user sets into all present values, and its ``ik`` classes pass every parameter; only a
-        difference says what was meant.
+        difference says what was meant. An old name without today's name beside it is no such merge: there an empty
+        text counts too, and clears.
         """
         present = self.get_values()
+        for old, today in self.settings.old_names().items():
+            if today in present and today not in values:
+                present[old] = present[today]
         return self.settings.changed({name: value for name, value in values.items() if str(value) != present.get(name)})
 
     def replace(self, settings: Settings) -> None:

@@ -75,3 +75,25 @@ def test_an_old_name_beside_all_other_present_values_counts(param):
     everything = {**param.get_values(), "model_path": "net.pth"}
 
     assert workflow_text(param, everything) == InferSettings(model_weight_file="net.pth").to_text()
+
+
+def test_imagenet_among_complete_values_takes_the_place_of_a_file(param):
+    param.set_values({"model_path": "net.pth", "dataset": "Custom"})
+
+    param.set_values({**param.get_values(), "dataset": "ImageNet"})
+
+    assert param.settings == InferSettings(model_name="mnasnet1_0")
+
+
+def test_an_empty_old_name_clears_what_todays_name_holds(param):
+    param.set_values({"model_path": "net.pth"})
+
+    assert workflow_text(param, {"model_path": ""}) == InferSettings().to_text()
+
+
+def test_the_empty_old_names_among_complete_values_clear_nothing(param):
+    param.set_values({"model_path": "net.pth"})
+
+    param.set_values({**param.get_values(), "top_k": "2"})
+
+    assert param.settings == InferSettings(model_weight_file="net.pth", top_k=2)
