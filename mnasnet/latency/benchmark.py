@@ -20,7 +20,7 @@ from mnasnet.spec import ArchitectureSpec, BlockSpec
 Kind = Literal["published", "reference", "yours"]
 Progress = Callable[[int, int], None]
 
-#: The network that the paper's first figure compares with. Its ReLU6 is measured as a ReLU, which costs the same.
+#: The network that the paper's first figure compares with. Its ReLU6 is measured as a plain ReLU.
 MOBILENET_V2 = ArchitectureSpec(
     name="mobilenet_v2",
     source="arXiv 1801.04381, table 2",

@@ -222,7 +222,7 @@ img {{ max-width: 100%; }}
 </div>
 <p>ms is the best guess at a quiet machine: processor time where one thread works, else the fastest pass; median and
 p90 are what the clock showed. Times run from prepared pixels to scores. Published accuracies are of ImageNet's
-validation images at 224 px. MobileNetV2 is measured with ReLU in place of ReLU6, which costs the same.</p>
+validation images at 224 px. MobileNetV2 is measured with ReLU in place of ReLU6.</p>
 {notes}
 </body>
 </html>

@@ -19,8 +19,8 @@ MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 class Timing:
     """The times of a call in milliseconds, in order, on the clock and, where one thread works, of the processor.
 
-    The processor's time leaves out what other work took in between. On a machine with twelve processes on two cores
-    it kept within 5 % while the clock showed up to seven times more.
+    The processor's time leaves out what other work took in between. It still moves with the processor's clock and with
+    neighbours that share its caches, by ten percent and more between repeats, which no run can see by itself.
     """
 
     times_ms: tuple[float, ...]
