@@ -36,7 +36,7 @@ import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--epochs", type=int, default=10, help="of the accuracy part")
     parser.add_argument("--seeds", type=int, default=3, help="of the accuracy and fine-tuning parts")
-    parser.add_argument("--rounds", type=int, default=3, help="of the speed part; each trains two epochs")
+    parser.add_argument("--rounds", type=int, default=3, help="of the speed part")
     parser.add_argument("--batch", type=int, default=128, help="of the speed part, for all contenders")
     parser.add_argument("--finetune-epochs", type=int, default=15)
     parser.add_argument("--images-per-class", type=int, default=4500, help="training images; the most is 4500")
@@ -172,7 +172,10 @@ class Book:
 
 
 def speed(book: Book, files: Files, work: Path, options: argparse.Namespace) -> None:
-    """Images per second of one epoch after a first one, the same batch size for all."""
+    """Images per second after the first epoch, and processor time an image; the same batch size for all.
+
+    Each contender trains one epoch, then three: what the longer command took more is training without the start.
+    """
     contenders: dict[str, Contender] = {
         f"ours, {OURS}": partial(ours, OURS),
         f"ours, {OURS_B1}": partial(ours, OURS_B1),
@@ -181,25 +184,58 @@ def speed(book: Book, files: Files, work: Path, options: argparse.Namespace) -> 
         **ultralytics_contenders(options),
     }
     data, images = unpacked(files, work / "speed", options.images_per_class, SPEED_VAL_PER_CLASS)
-    results: dict[str, list[Result]] = defaultdict(list)
+    measured: dict[str, list[Speed]] = defaultdict(list)
     print(f"\nspeed: {images} images, {SIZE_PX} px, batch {options.batch}, {options.threads} threads")
     for round_ in range(options.rounds):
         turn = list(contenders.items())[:: -1 if round_ % 2 else 1]  # nobody always comes after the same one
         for name, train in turn:
-            result = train(Job(data, work, images, 2, options.threads, seed=round_, batch=options.batch))
-            results[name].append(result)
-            book.note("speed", {"name": name, "round": round_, **asdict(result), "rate": result.images_per_second})
-            print(f"  round {round_ + 1}  {name:36} {result.images_per_second:7.1f} images/s", flush=True)
-    print(f"\n{'':38}images/s   {OURS} is  {OURS_B1} is   command s   CPU s   RSS MB   PSS MB")
-    rates = {name: statistics.median(r.images_per_second for r in found) for name, found in results.items()}
-    for name, found in results.items():
-        ratios = [rates[f"ours, {own}"] / rates[name] for own in (OURS, OURS_B1)]
-        command_s = statistics.median(result.command_s for result in found)
-        cpu_s = statistics.median(result.cpu_s for result in found)
-        rss_mb, pss_mb = max(result.rss_mb for result in found), max(result.pss_mb for result in found)
+            job = Job(data, work, images, 1, options.threads, seed=round_, batch=options.batch)
+            short, long = train(job), train(replace(job, epochs=3))
+            one = Speed.of(short, long)
+            measured[name].append(one)
+            book.note(
+                "speed", {"name": name, "round": round_, **asdict(one), "one": asdict(short), "three": asdict(long)}
+            )
+            print(
+                f"  round {round_ + 1}  {name:34} {one.rate:7.1f} images/s {one.cpu_ms:7.2f} CPU ms/image"
+                f"   load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+    print(f"\nmedians {'':28}images/s   {OURS} is  {OURS_B1} is   CPU ms/image   RSS MB   PSS MB")
+    middle = {name: Speed.median_of(found) for name, found in measured.items()}
+    for name, one in middle.items():
+        ratios = [middle[f"ours, {own}"].rate / one.rate for own in (OURS, OURS_B1)]
+        cpu = [one.cpu_ms / middle[f"ours, {own}"].cpu_ms for own in (OURS, OURS_B1)]
         print(
-            f"  {name:36} {rates[name]:7.1f}   {ratios[0]:12.2f} x {ratios[1]:11.2f} x"
-            f"   {command_s:9.1f} {cpu_s:7.1f} {rss_mb:8.0f} {pss_mb:8.0f}"
+            f"  {name:34} {one.rate:7.1f}   {ratios[0]:12.2f} x {ratios[1]:11.2f} x   {one.cpu_ms:12.2f}"
+            f" {one.rss_mb:8.0f} {one.pss_mb:8.0f}   CPU {cpu[0]:.2f} x, {cpu[1]:.2f} x"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Images per second by the clock, processor milliseconds an image, and peak memory."""
+
+    rate: float
+    cpu_ms: float
+    rss_mb: float
+    pss_mb: float
+
+    @classmethod
+    def of(cls, short: Result, long: Result) -> Speed:
+        """From one epoch and several."""
+        more_images = (len(long.epochs) - len(short.epochs)) * long.images
+        cpu_ms = 1000 * (long.cpu_s - short.cpu_s) / more_images
+        return cls(long.images_per_second, cpu_ms, long.rss_mb, long.pss_mb)
+
+    @classmethod
+    def median_of(cls, found: list[Speed]) -> Speed:
+        """The middle of each number, but the greatest memory."""
+        return cls(
+            rate=statistics.median(one.rate for one in found),
+            cpu_ms=statistics.median(one.cpu_ms for one in found),
+            rss_mb=max(one.rss_mb for one in found),
+            pss_mb=max(one.pss_mb for one in found),
         )
 
 
