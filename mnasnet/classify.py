@@ -116,14 +116,15 @@ class Classifier:
         """The engine in words: runtime and version, device, precision, threads."""
         return self._session.description
 
-    def predict(self, images: Iterable[Image] | Image, top_k: int = 5) -> list[Prediction]:
-        """Classify ``images`` in one batch; a single path or image is a batch of one.
+    def predict(self, images: Iterable[Image] | str | Path, top_k: int = 5) -> list[Prediction]:
+        """Classify ``images`` in one batch; a single path or array is a batch of one.
 
         An image is a path or an array as :func:`mnasnet.data.images.to_rgb` takes it. Raises DataError when one
         cannot be read; see :meth:`classify_files` for the way that goes on.
         """
-        is_one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
-        prepared = [self.prepare(image) for image in ([images] if is_one else images)]  # type: ignore[list-item]
+        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        prepared = [self.prepare(image) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
     def prepare(self, image: Image) -> NDArray[np.uint8]:

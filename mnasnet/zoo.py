@@ -112,7 +112,10 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise WeightsError(f"class file {path} must be UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise WeightsError(
+            f"class file {path} must be UTF-8 text ({error.reason} at byte {error.start}); "
+            "save it as UTF-8 in an editor"
+        ) from error
     except OSError as error:
         raise WeightsError(f"cannot read class file {path}: {error.strerror or error}") from error
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.15)
     parser.add_argument("--start", type=Path, help="a model file of this script to go on from")
+    parser.add_argument("--plain", action="store_true", help="only shift, zoom and flip the images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -98,7 +99,7 @@ def main() -> None:
             size = INPUT_SIZE if options.start else batch_size_px(sizes, mixed)
             if size > 96:  # large images are dear: fewer of them in a step
                 index = index[: options.batch * 96 * 96 // (size * size)]
-            batch = augment(train[0][index], size)
+            batch = augment(train[0][index], size, plain=options.plain)
             with torch.autocast("cpu", torch.bfloat16):  # dense convolutions gain, depthwise ones would lose
                 logits = network(batch)
             loss = F.cross_entropy(logits.float(), train[1][index], label_smoothing=0.1)
@@ -159,7 +160,7 @@ def batch_size_px(rng: random.Random, mixed: bool) -> int:
     return rng.choices((40, 48, 64), (0.2, 0.5, 0.3))[0]
 
 
-def augment(images: Tensor, size: int) -> Tensor:
+def augment(images: Tensor, size: int, *, plain: bool = False) -> Tensor:
     """Shift, zoom, flip, light, sharpness and a hidden square; N x 3 x size x size, normalised."""
     n = len(images)
     x = images.float() / 255
@@ -171,7 +172,7 @@ def augment(images: Tensor, size: int) -> Tensor:
     mode = "bicubic" if torch.rand(()) < 0.3 else "bilinear"
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     x = F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
-    if torch.rand(()) < 0.4:  # photos of 200 px and more are sharper than enlarged thumbnails
+    if not plain and torch.rand(()) < 0.4:  # photos of 200 px and more are sharper than enlarged thumbnails
         blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         x = x + (x - blurred) * (1.5 * torch.rand(n, 1, 1, 1))
     gain = 1 + 0.2 * (torch.rand(n, 1, 1, 1) - 0.5) + 0.1 * (torch.rand(n, 3, 1, 1) - 0.5)
@@ -179,7 +180,7 @@ def augment(images: Tensor, size: int) -> Tensor:
     x = ((x - mean) * (1 + 0.3 * (torch.rand(n, 1, 1, 1) - 0.5)) + mean) * gain
     x = (x.clamp(0, 1) - MEAN) / STD
     hidden = size // 4
-    for i in range(n):
+    for i in range(0 if plain else n):
         if torch.rand(()) < 0.3:
             top, left = (int(v) for v in torch.randint(0, size - hidden, (2,)))
             x[i, :, top : top + hidden, left : left + hidden] = 0

@@ -157,7 +157,7 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
 
     try:
         data = path.read_bytes()
-        tensors = {name: _decoded(**value) for name, value in deserialize(data)}  # type: ignore[no-untyped-call]
+        tensors = {name: _decoded(**value) for name, value in deserialize(data)}
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
