@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_COPY = ".copied_by_install_plugins"
 PLUGINS = ("infer_torchvision_mnasnet", "train_torchvision_mnasnet", "search_mnasnet")
 
 
@@ -21,8 +22,11 @@ def main() -> None:
         print(path)
 
 
-def install(home: Path) -> list[Path]:
-    """Link each plugin that this checkout has into ``home``; a plugin of the same name there is kept as NAME.old."""
+def install(home: Path, *, copy: bool = sys.platform == "win32") -> list[Path]:
+    """Link or copy each plugin that this checkout has into ``home``.
+
+    Our own links and copies are replaced; a foreign plugin of the same name is moved to ``Ikomia/Plugins/replaced``.
+    """
     folder = home / "Ikomia" / "Plugins" / "Python"
     folder.mkdir(parents=True, exist_ok=True)
     installed = []
@@ -32,14 +36,27 @@ def install(home: Path) -> list[Path]:
         target = folder / name
         if target.is_symlink():
             target.unlink()
+        elif (target / OWN_COPY).exists():
+            shutil.rmtree(target)
         elif target.exists():
-            shutil.move(target, folder / f"{name}.old")
-        if sys.platform == "win32":
+            shutil.move(target, free_path(home / "Ikomia" / "Plugins" / "replaced" / name))
+        if copy:
             shutil.copytree(ROOT / name, target)
+            (target / OWN_COPY).touch()
         else:
             target.symlink_to(ROOT / name)
         installed.append(target)
     return installed
+
+
+def free_path(wanted: Path) -> Path:
+    """``wanted``, or with a number at its end where it is taken; its folder is made."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    number, path = 1, wanted
+    while path.exists():
+        number += 1
+        path = wanted.with_name(f"{wanted.name}_{number}")
+    return path
 
 
 if __name__ == "__main__":

@@ -18,11 +18,15 @@ MIN_FONT_PX = 8
 FONT_SHARE = 0.035  # of the image's height
 
 
+CONFIDENCE_DIGITS = 4  # more would be noise
+
+
 def shown_pairs(prediction: Prediction) -> list[tuple[str, float]]:
     """Each class to show with its confidence, most likely first; nothing but ``unknown`` when that is the label."""
     if prediction.label == UNKNOWN:
-        return [(UNKNOWN, prediction.confidence)]
-    return list(zip(prediction.names, prediction.confidences, strict=True))
+        return [(UNKNOWN, round(prediction.confidence, CONFIDENCE_DIGITS))]
+    confidences = (round(confidence, CONFIDENCE_DIGITS) for confidence in prediction.confidences)
+    return list(zip(prediction.names, confidences, strict=True))
 
 
 def annotated(
