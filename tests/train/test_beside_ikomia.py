@@ -29,6 +29,8 @@ run = train(Training(
 print(run.status)
 """
 
+UNCURED = ("OMP_NUM_THREADS", "OMP_DYNAMIC", "OPENCV_FOR_OPENMP_DYNAMIC_DISABLE")  # as users start Python
+
 
 @pytest.mark.ikomia
 @pytest.mark.skipif(sys.platform != "linux", reason="libgomp is found by Linux's /proc")
@@ -37,7 +39,7 @@ def test_training_ends_in_a_process_that_imported_ikomia_first(tmp_path: Path) -
     data = write_image_folder(tmp_path / "data", per_class=16)
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps(architecture("mnasnet_b1", 0.35).to_dict()))
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "OMP_DYNAMIC")}
+    environment = {name: value for name, value in os.environ.items() if name not in UNCURED}
 
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(data), str(spec), str(tmp_path / "runs")],

@@ -31,6 +31,7 @@ from mnasnet.train.trainer import checkpoint_digest
 
 pytestmark = pytest.mark.ikomia
 
+UNCURED = ("OMP_NUM_THREADS", "OPENCV_FOR_OPENMP_DYNAMIC_DISABLE")  # taken out: as users start Python
 ROOT = Path(__file__).parent.parent.parent
 NAME = "train_torchvision_mnasnet"
 ODD_NAMES = {"café & co": (200, 40, 40), "C#": (40, 200, 40), "cat (indoor)": (40, 40, 200)}
@@ -538,7 +539,7 @@ def test_without_mlflow_on_the_path_a_process_of_its_own_trains_and_starts_nothi
         "workflow.run()\n"
         "print('started', started)\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment = {name: value for name, value in os.environ.items() if name not in UNCURED}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment["PATH"] = ""
 
