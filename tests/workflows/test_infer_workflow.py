@@ -335,7 +335,7 @@ def test_below_the_threshold_the_label_is_unknown(add_infer, classifier, image):
 
     workflow.run_on(array=image)
 
-    assert task.get_results() == [("unknown", pytest.approx(best.confidence))]
+    assert task.get_results() == [("unknown", pytest.approx(best.confidence, abs=1e-4))]
     assert table_of(task)[0][0] == "unknown"
     found = json.loads(task.get_output(4).to_json())
     assert found["label"] == "unknown"
