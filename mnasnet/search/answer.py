@@ -1,0 +1,99 @@
+"""What a search found, as plain values: all that files, pictures and the page tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnasnet.errors import SpecError
+from mnasnet.reward import Reward
+from mnasnet.space import Candidate, SearchSpace
+
+if TYPE_CHECKING:  # study.py starts Optuna, which values do not need
+    from mnasnet.search.study import TrialRecord
+
+ContenderKind = Literal["finalist", "promoted", "reference"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A network that was trained longer than a trial: a finalist, a promoted trial, or a published reference.
+
+    Accuracies lie in 0 to 1. ``proxy_accuracy`` is what the search had thought; ``val_accuracy`` and
+    ``test_accuracy`` come after ``epochs`` of training, each from so many images. ``costs`` are by meter name,
+    the latency measured anew; ``latency`` is that measurement, as ``Latency.to_dict`` has it. ``model`` is the
+    model file relative to the run folder, "" for none.
+    """
+
+    name: str
+    kind: ContenderKind
+    trial: int | None = None
+    epochs: int = 0
+    proxy_accuracy: float | None = None
+    val_accuracy: float | None = None
+    val_images: int = 0
+    test_accuracy: float | None = None
+    test_images: int = 0
+    costs: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[str, Any] | None = None
+    parameters: int = 0
+    multiply_adds: int = 0
+    model: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A whole search, finished or not.
+
+    ``evaluator`` is one sentence on how accuracy was judged, ``accuracy_name`` says of what, and ``val_images``
+    from how many images each trial's accuracy comes (0: unknown, or not from images). ``measured`` says of each
+    cost whether it was measured on ``device``; the others were predicted or counted. ``notes`` are sentences that
+    the reader must see, such as a prediction's error or a gain that levelled off.
+    """
+
+    name: str
+    space: SearchSpace
+    algorithm: str
+    seed: int
+    evaluator: str
+    reward: Reward | None
+    reward_cost: str
+    objectives: tuple[str, ...]
+    limits: Mapping[str, float]
+    device: str
+    measured: Mapping[str, bool]
+    records: Sequence[TrialRecord]
+    winner: TrialRecord | None
+    pareto: Sequence[TrialRecord]
+    status: str
+    reason: str
+    minutes: float
+    contenders: Sequence[Contender] = ()
+    kendall_tau: float | None = None
+    accuracy_name: str = "top-1 accuracy"
+    val_images: int = 0
+    made_on: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """Every cost that a trial has, the one that mattered most first."""
+        found = {name: None for record in self.records for name in record.costs}
+        first = [name for name in (self.reward_cost, *self.objectives, *self.limits) if name in found]
+        return tuple(dict.fromkeys([*first, *found]))
+
+    def candidate(self, record: TrialRecord) -> Candidate | None:
+        """The network of a trial; None while its choices are not all made."""
+        try:
+            return self.space.candidate(record.params)
+        except SpecError:
+            return None
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state; repeated networks count as ``repeated``."""
+        totals: dict[str, int] = {}
+        for record in self.records:
+            state = "repeated" if record.duplicate_of is not None else record.state
+            totals[state] = totals.get(state, 0) + 1
+        return totals

@@ -1,0 +1,85 @@
+"""The files of an answer: ``trials.csv``, ``pareto.csv``, ``pareto.json``, ``winner.json``, pictures and the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnasnet.files import write_atomic
+from mnasnet.search.answer import Answer
+from mnasnet.search.study import TrialRecord
+from mnasnet.spec import ArchitectureSpec
+
+
+def write_answer(answer: Answer, folder: Path) -> None:
+    """Write every file of the answer into ``folder``, each whole or not at all.
+
+    ``winner.json`` is written when there is a winner. Raises OSError as the system does.
+    """
+    write_atomic(folder / "trials.csv", trials_csv(answer, answer.records))
+    write_atomic(folder / "pareto.csv", trials_csv(answer, answer.pareto))
+    write_atomic(folder / "pareto.json", _json(pareto_values(answer)))
+    if answer.winner is not None:
+        write_atomic(folder / "winner.json", _json(architecture_of(answer, answer.winner).to_dict()))
+
+
+def trials_csv(answer: Answer, records: Sequence[TrialRecord]) -> bytes:
+    """One line a trial: state, accuracy (0 to 1), reward, costs, choices, and the reason when there is no answer."""
+    costs = answer.cost_names
+    choices = [choice.name for choice in answer.space.choices]
+    reward = [] if answer.objectives else ["reward"]
+    columns = ["trial", "state", "accuracy", *reward, *costs, "seconds", "duplicate_of", "reason", "fingerprint"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *choices])
+    for record in records:
+        told = [record.values[0] if record.values else ""] if reward else []
+        writer.writerow(
+            [record.number, record.state, _blank(record.accuracy), *told]
+            + [record.costs.get(name, "") for name in costs]
+            + [record.seconds, _blank(record.duplicate_of), record.reason, record.fingerprint]
+            + [record.params.get(name, "") for name in choices]
+        )
+    return text.getvalue().encode()
+
+
+def pareto_values(answer: Answer) -> dict[str, Any]:
+    """The Pareto set as plain values; each ``architecture`` is one that ``ArchitectureSpec.from_dict`` takes."""
+    return {
+        "search": answer.name,
+        "space": answer.space.name,
+        "costs": {name: "measured" if answer.measured.get(name) else "predicted" for name in answer.cost_names},
+        "device": answer.device,
+        "networks": [_network(answer, record) for record in answer.pareto],
+    }
+
+
+def _network(answer: Answer, record: TrialRecord) -> dict[str, Any]:
+    return {
+        "trial": record.number,
+        "accuracy": record.accuracy,
+        "costs": dict(record.costs),
+        "input_size": answer.space.candidate(record.params).input_size,
+        "choices": dict(record.params),
+        "architecture": architecture_of(answer, record).to_dict(),
+    }
+
+
+def architecture_of(answer: Answer, record: TrialRecord) -> ArchitectureSpec:
+    """The network of a trial, named after the search; its source tells where it comes from and for which images."""
+    candidate = answer.space.candidate(record.params)
+    size = "" if candidate.input_size is None else f", made for {candidate.input_size} px images"
+    source = f"trial {record.number} of search {answer.name}, space {answer.space.name}{size}"
+    return candidate.architecture.named(f"{answer.name}_trial{record.number}", source)
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _blank(value: float | int | None) -> float | int | str:
+    return "" if value is None else value
