@@ -36,12 +36,14 @@ _TEXT_SHARE = 0.55  # of the image's height that labels may cover, so that somet
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]  # x, y of the left upper corner, width, height in pixels
+Edges = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 _WHITE: Colour = (255, 255, 255)
 _PALE: Colour = (222, 226, 230)
 _BLACK: Colour = (0, 0, 0)
 _PLATE = (12, 14, 18, 190)  # 75 %: over a white image, white text keeps a contrast of 9 to 1
 _BAR = (79, 152, 255, 255)
 _ELLIPSIS = "…"
+_FEW_LETTERS = 4  # letter sizes; a name cut to less cannot be guessed
 _MISSING = "□"
 
 
@@ -84,8 +86,12 @@ def draw_boxes(
     size = _font_size(drawn.shape[1], drawn.shape[0])
     for box, (name, _) in zip(boxes, labels, strict=True):
         _draw_frame(drawn, box, colour_of(name), max(1, round(size / 7)))
+    taken: list[Edges] = []
     for box, label in zip(boxes, labels, strict=True):  # after all frames, so that no frame crosses a label
-        _draw_tag(drawn, box, label, size, style)
+        tag = _tag(label, size, drawn.shape[1], style)
+        left, top = _free_place(box, tag.size, drawn.shape, taken)
+        _blend(drawn, tag, left, top)
+        taken.append((left, top, left + tag.width, top + tag.height))
     return drawn
 
 
@@ -128,15 +134,21 @@ def _gap(size: int) -> int:
 
 
 def _fit_rows(lines: Sequence[tuple[str, float]], size: int, room: int) -> list[tuple[_Text, _Text]]:
-    """Name and percentage of each line, the names shortened so that both fit into ``room`` pixels."""
-    gap = _gap(size)
+    """Name and percentage of each line, the names shortened so that both fit into ``room`` pixels.
+
+    The name counts more: a percentage yields to a name that is whole without it, or that would be left a few letters.
+    """
     rows = []
     for rank, (name, confidence) in enumerate(lines):
         number = _Text(percent(confidence), size, is_bold=rank == 0)
-        if number.width + gap + size > room:  # no space for both: the name counts more
-            rows.append((_shortened(name, size, room, is_bold=rank == 0), _Text("", size, is_bold=False)))
+        alone = _shortened(name, size, room, is_bold=rank == 0)
+        beside = room - number.width - _gap(size)
+        if alone.width <= beside:
+            rows.append((alone, number))
+        elif not alone.is_shortened or beside < _FEW_LETTERS * size:
+            rows.append((alone, _Text("", size, is_bold=False)))
         else:
-            rows.append((_shortened(name, size, room - number.width - gap, is_bold=rank == 0), number))
+            rows.append((_shortened(name, size, beside, is_bold=rank == 0), number))
     return rows
 
 
@@ -179,7 +191,7 @@ def _draw_frame(drawn: NDArray[np.uint8], box: Box, colour: Colour, thickness: i
     _fill_frame(drawn, (left, top, right, bottom), thickness, colour)
 
 
-def _fill_frame(drawn: NDArray[np.uint8], edges: tuple[int, int, int, int], thickness: int, colour: Colour) -> None:
+def _fill_frame(drawn: NDArray[np.uint8], edges: Edges, thickness: int, colour: Colour) -> None:
     left, top, right, bottom = edges
     for x0, y0, x1, y1 in (
         (left, top, right, top + thickness),
@@ -190,9 +202,8 @@ def _fill_frame(drawn: NDArray[np.uint8], edges: tuple[int, int, int, int], thic
         drawn[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = colour
 
 
-def _draw_tag(drawn: NDArray[np.uint8], box: Box, label: tuple[str, float], size: int, style: LabelStyle) -> None:
-    """The label above its box; inside it when the image has no room above."""
-    height, width = drawn.shape[:2]
+def _tag(label: tuple[str, float], size: int, width: int, style: LabelStyle) -> Image.Image:
+    """Class and confidence of one box as a picture with transparency, at most ``width`` pixels wide."""
     pad = max(2, round(size * 0.3))
     ((name, number),) = _fit_rows([label], size, width - 2 * pad)
     row = _row_height(size)
@@ -204,10 +215,23 @@ def _draw_tag(drawn: NDArray[np.uint8], box: Box, label: tuple[str, float], size
         ink = _BLACK if _luminance(ink) > 0.18 else _WHITE  # 0.18: black and white have the same contrast there
     name.draw(tag, pad, 0, row, ink, style)
     number.draw(tag, pad + offset, 0, row, ink, style)
-    top = round(box[1]) - row
-    if top < 0:
-        top = round(box[1])
-    _blend(drawn, tag, min(max(round(box[0]), 0), width - tag.width), min(max(top, 0), height - tag.height))
+    return tag
+
+
+def _free_place(
+    box: Box, tag: tuple[int, int], image_shape: tuple[int, ...], taken: Sequence[Edges]
+) -> tuple[int, int]:
+    """Left upper corner of a tag: above its box, inside it, below it, wherever no earlier tag lies."""
+    left = min(max(round(box[0]), 0), image_shape[1] - tag[0])
+    over, top, bottom = round(box[1]) - tag[1], round(box[1]), round(box[1] + box[3])
+    tops = [over, top, bottom - tag[1], bottom] if over >= 0 else [top, bottom - tag[1], bottom]
+    places = [min(max(place, 0), image_shape[0] - tag[1]) for place in tops]
+    free = (y for y in places if not any(_overlap((left, y, left + tag[0], y + tag[1]), other) for other in taken))
+    return left, next(free, places[0])
+
+
+def _overlap(one: Edges, other: Edges) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _luminance(colour: Colour) -> float:
@@ -264,6 +288,7 @@ class _Text:
     """One line of text, split into runs that one font each can draw."""
 
     def __init__(self, text: str, size: int, *, is_bold: bool) -> None:
+        self.is_shortened = text.endswith(_ELLIPSIS)
         self._size = size
         self._runs = [(part, _font(path, size)) for part, path in _runs(text, is_bold)]
         self._widths = [font.width(part) for part, font in self._runs]

@@ -101,6 +101,36 @@ def test_a_long_name_ends_in_an_ellipsis_and_keeps_its_percentage() -> None:
     assert not np.array_equal(drawn, draw_labels(image, [(name, 0.41)]))
 
 
+@pytest.mark.parametrize("name", ["airplane", "cat"])
+def test_on_a_thumbnail_a_whole_name_is_worth_more_than_its_percentage(name: str) -> None:
+    image = plain(64, 64)
+
+    drawn = draw_labels(image, [(name, 0.97)], "outline")
+
+    assert np.array_equal(drawn, draw_labels(image, [(name, 0.61)], "outline")) == (name == "airplane")
+
+
+def test_a_name_too_long_for_a_thumbnail_keeps_as_many_letters_as_fit() -> None:
+    image = plain(64, 64)
+
+    drawn = draw_labels(image, [("Egyptian cat", 0.62)], "outline")
+
+    assert np.array_equal(drawn, draw_labels(image, [("Egyptian cat", 0.31)], "outline"))
+    assert not np.array_equal(drawn, draw_labels(image, [("Egret", 0.62)], "outline"))
+
+
+def test_tags_of_neighbouring_boxes_do_not_cover_each_other() -> None:
+    image, label = plain(640, 480), ("golden retriever", 0.97)
+    boxes = [(200.0, 200.0, 150.0, 120.0), (210.0, 202.0, 150.0, 120.0)]
+
+    alone = [(draw_boxes(image, [box], [label]) != image).any(axis=2).sum() for box in boxes]
+    frames = [(draw_boxes(image, [box], [label]) != image).any(axis=2) for box in boxes]
+    together = (draw_boxes(image, boxes, [label, label]) != image).any(axis=2)
+
+    shared = (frames[0] & frames[1]).sum()
+    assert together.sum() > sum(alone) - shared + 1000  # the second tag found a place of its own
+
+
 def test_no_lines_draw_nothing() -> None:
     assert (draw_labels(plain(64, 64), []) == 128).all()
 
