@@ -1,0 +1,57 @@
+"""What a search tells while it works, and to whom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mnasnet.errors import MnasNetError
+from mnasnet.search.study import TrialRecord
+
+_log = logging.getLogger(__name__)
+
+Stage = Literal["preparing", "searching", "finalists", "training", "references", "answering"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a search stands.
+
+    ``share`` is how much of everything is done, 0 to 1, and never falls; ``eta_s`` the seconds left, None while
+    nobody knows. ``text`` is one line for people. After a trial ``record`` is that trial and ``best`` the best so far.
+    """
+
+    stage: Stage
+    share: float
+    text: str
+    eta_s: float | None = None
+    record: TrialRecord | None = None
+    best: TrialRecord | None = None
+
+
+class SearchListener(Protocol):
+    """Anything that wants to hear how a search goes."""
+
+    def hear(self, progress: Progress) -> None:
+        """Take notice; called between and within trials, so it must be quick."""
+        ...
+
+
+class SearchAudience:
+    """Passes progress on; a listener that fails is reported once and heard no more."""
+
+    def __init__(self, listeners: Iterable[SearchListener]) -> None:
+        self._listeners = list(listeners)
+
+    def hear(self, progress: Progress) -> None:
+        """Tell every listener."""
+        for listener in list(self._listeners):
+            try:
+                listener.hear(progress)
+            except MnasNetError:
+                raise
+            except Exception as error:  # a faulty listener must not cost the user the search
+                self._listeners.remove(listener)
+                _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)

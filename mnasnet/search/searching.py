@@ -1,0 +1,183 @@
+"""What a search is asked for: one value that is stored with every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mnasnet.data.split import Grouping
+from mnasnet.errors import SettingsError
+from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.reward import Reward, RewardForm
+from mnasnet.search.counts import CountName
+from mnasnet.search.samplers import PARETO, SAMPLERS
+from mnasnet.space import SPACES, SearchSpace, load_space, space
+
+LATENCY = "latency_ms"  # the meter's name in studies and tables
+COUNTS: tuple[CountName, ...] = get_args(CountName)
+
+Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """What is searched on which images, for which device; 0 and the empty text leave a choice to us.
+
+    ``space`` is a built-in space's name or a file; ``meter`` a name of :data:`mnasnet.latency.meter.METERS`, which
+    measures on ``meter_threads`` threads. ``proxy_share`` is the share of the training images that a short training
+    sees for ``proxy_epochs`` at ``proxy_input_size`` pixels. ``minutes`` are for everything, finalists and final
+    training included. The fields are those of :class:`mnasnet.settings.SearchSettings`, explained there.
+    """
+
+    data: Path
+    target_latency_ms: float = 10.0
+    minutes: float = 60.0
+    trials: int = 0
+    space: str = "small"
+    algorithm: str = "guided"
+    input_size: int = 0
+    reward: RewardForm = "hard"
+    strict: bool = True
+    accuracy: Literal["top1", "worst_recall"] = "top1"
+    cost: Cost = "latency"
+    target_cost: float = 0.0
+    meter: str = "onnxruntime"
+    latency: Literal["measured", "table"] = "measured"
+    latency_table: str = ""
+    meter_threads: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    profile: bool = True
+    max_latency_ms: float = 0.0
+    max_multiply_adds: float = 0.0
+    max_parameters: float = 0.0
+    max_model_mb: float = 0.0
+    max_peak_mb: float = 0.0
+    objectives: str = ""
+    alpha: float = 0.0
+    beta: float = -1.0
+    slope: float = -0.1
+    evaluator: Literal["auto", "short", "shared"] = "auto"
+    proxy_epochs: int = 5
+    proxy_share: float = 0.0
+    proxy_input_size: int = 0
+    pruning: bool = True
+    finalists: int = 3
+    finalist_epochs: int = 0
+    final_epochs: int = 0
+    references: bool = False
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    grouping: Grouping = "images"
+    flip: bool = True
+    seed: int = 0
+    workers: int = 1
+    storage: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    train_threads: int = 0
+    cache_mb: int = 2000
+    max_bad: float = 0.05
+    output_folder: Path = Path("runs/search")
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.minutes and not self.trials:
+            raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
+        if self.algorithm not in SAMPLERS:
+            raise SettingsError(f"algorithm must be one of {', '.join(SAMPLERS)}, got {self.algorithm!r}")
+        if self.cost == "energy":
+            raise SettingsError(
+                "cost energy cannot be used: no meter here reads an energy counter; choose latency, which energy "
+                "follows on one device, or multiply_adds"
+            )
+        if self.cost != "latency" and not self.target_cost:
+            raise SettingsError(
+                f"cost {self.cost} needs target_cost, in {UNITS[self.cost]}; target_latency_ms is for latency alone"
+            )
+        if self.objective_names and self.algorithm not in PARETO:
+            raise SettingsError(
+                f"{self.algorithm} maximises one reward and cannot look for trade-offs; set algorithm to "
+                f"{', '.join(PARETO)}, or leave objectives empty"
+            )
+        for name in ("input_size", "proxy_input_size"):
+            if getattr(self, name) and getattr(self, name) < MIN_INPUT_SIZE:
+                raise SettingsError(f"{name} must be 0 or >= {MIN_INPUT_SIZE} pixels, got {getattr(self, name)}")
+        for name in ("minutes", "trials", "finalists", "finalist_epochs", "final_epochs", "seed", "cache_mb"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.workers < 1 or self.proxy_epochs < 1:
+            raise SettingsError(f"workers and proxy_epochs must be >= 1, got {self.workers} and {self.proxy_epochs}")
+
+    @property
+    def reward_cost(self) -> str:
+        """The name of the meter that the target is about."""
+        return LATENCY if self.cost == "latency" else self.cost
+
+    @property
+    def target(self) -> float:
+        """The target in the unit of the cost."""
+        return self.target_latency_ms if self.cost == "latency" else self.target_cost
+
+    @property
+    def reward_function(self) -> Reward:
+        """The reward as a function of accuracy and cost."""
+        return Reward(self.target, self.reward, alpha=self.alpha, beta=self.beta, slope=self.slope)
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """The meters that trade-offs are looked for against; empty for a search by reward."""
+        words = [word.strip() for word in self.objectives.split(",") if word.strip()]
+        for word in words:
+            if word not in ("latency", LATENCY, *COUNTS):
+                raise SettingsError(
+                    f"objectives must be some of latency, {', '.join(COUNTS)}, separated by commas, got {word!r}"
+                )
+        return tuple(dict.fromkeys(LATENCY if word == "latency" else word for word in words))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Upper bounds by meter name; a strict hard reward's target is one."""
+        asked = {
+            LATENCY: self.max_latency_ms,
+            "multiply_adds": self.max_multiply_adds,
+            "parameters": self.max_parameters,
+            "model_bytes": self.max_model_mb * 1e6,
+            "peak_activation_bytes": self.max_peak_mb * 1e6,
+        }
+        limits = {name: limit for name, limit in asked.items() if limit > 0}
+        if self.strict and self.reward == "hard" and not self.objective_names:
+            limits[self.reward_cost] = min(self.target, limits.get(self.reward_cost, self.target))
+        return limits
+
+    @property
+    def needs_latency(self) -> bool:
+        """Whether each network's latency must be known."""
+        return LATENCY in (self.reward_cost, *self.objective_names, *self.limits)
+
+    def open_space(self) -> SearchSpace:
+        """The space as a value; raises SpecError for an unknown name or a faulty file."""
+        return (
+            space(self.space) if self.space in SPACES or not Path(self.space).exists() else load_space(Path(self.space))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML."""
+        return {**asdict(self), "data": str(self.data.absolute()), "output_folder": str(self.output_folder.absolute())}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Searching:
+        """The inverse of :meth:`to_dict`; fields of other releases are left out."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, "data": Path(known["data"]), "output_folder": Path(known["output_folder"])})
+
+
+#: cost -> what it is counted in
+UNITS: dict[str, str] = {
+    "latency": "ms",
+    LATENCY: "ms",
+    "multiply_adds": "operations",
+    "parameters": "weights",
+    "model_bytes": "bytes",
+    "peak_activation_bytes": "bytes",
+}

@@ -1,0 +1,98 @@
+"""The settings of the inference task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from mnasnet.errors import SettingsError
+from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.presets import PRESETS
+from mnasnet.settings.model import (
+    BUNDLED_MODELS,
+    INPUT_SIZE_RULE,
+    MAX_INPUT_SIZE,
+    TRUTH,
+    InputSize,
+    ModelName,
+    Settings,
+    setting,
+)
+
+
+class InferSettings(Settings):
+    """Settings of the inference task, `infer_torchvision_mnasnet`."""
+
+    model_name: ModelName = setting(
+        "auto",
+        "Network and weights: `auto` or `photos10` is the bundled model, which needs no download; any other name takes "
+        "published ImageNet weights (downloaded once). Ignored where `model_weight_file` is set.",
+        rule=f"one of {', '.join((*BUNDLED_MODELS, *PRESETS))}",
+        suggestions=(*BUNDLED_MODELS, *PRESETS),
+    )
+    model_weight_file: str = setting(
+        "",
+        "Your own model: a file of the training or search task (class names are inside), or any `.safetensors` or "
+        "`.pth` weights of a MnasNet. Architecture and width are recognised.",
+        old_names=("model_path",),
+        path="file",
+    )
+    class_file: str = setting(
+        "",
+        "Text file with one class name a line, UTF-8. Needed only where the weights carry no class names and no "
+        "`classes.txt` lies beside them.",
+        path="file",
+    )
+    input_size: InputSize = setting(
+        0,
+        f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` is the "
+        "size the model was trained at.",
+        rule=INPUT_SIZE_RULE,
+        ge=0,
+        le=MAX_INPUT_SIZE,
+    )
+    top_k: int = setting(5, "Number of most likely classes to report and draw, 1 to 1000.", ge=1, le=1000)
+    confidence_threshold: float = setting(
+        0.0, 'A best class less sure than this, 0 to 1, is reported as "unknown".', ge=0.0, le=1.0
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "Where the network runs; `auto` takes an NVIDIA GPU where one answers."
+    )
+    label_style: Literal["plate", "outline", "none"] = setting(
+        "plate", "How labels are drawn: on a dark plate, as outlined letters, or not at all."
+    )
+    draw_on_image: bool = setting(
+        False,
+        "Draw labels into the output image itself, for saved videos and later tasks; without it the output image stays "
+        "as it came and labels are graphics over it.",
+        advanced=True,
+    )
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = setting(
+        "auto", "Inference engine; `auto` takes the fastest exact one that is installed.", advanced=True
+    )
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "Arithmetic of the network; `bf16` is faster on some processors and slightly less exact.", advanced=True
+    )
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "dataset": "`ImageNet` without a weights file is `model_name` mnasnet1_0; `Custom` needs no parameter any more",
+        "cuda": "`False` is `device` cpu; `True` is `device` auto",
+    }
+
+    @classmethod
+    def translated(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``dataset`` and ``cuda`` of release 2."""
+        dataset, cuda = values.pop("dataset", ""), values.pop("cuda", "")
+        if dataset not in ("", "ImageNet", "Custom"):
+            raise SettingsError(f"dataset must be ImageNet or Custom, got {dataset!r}; today set model_name instead")
+        has_file = values.get("model_weight_file") or values.get("model_path")
+        if dataset == "ImageNet" and not has_file:
+            values.setdefault("model_name", "mnasnet1_0")
+            # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
+            values.update(model_weight_file="", class_file="")
+        if cuda != "":
+            wanted = TRUTH.get(str(cuda).strip().lower())
+            if wanted is None:
+                raise SettingsError(f"cuda must be True or False, got {cuda!r}; today set device instead")
+            values.setdefault("device", "auto" if wanted else "cpu")
+        return values

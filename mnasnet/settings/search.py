@@ -1,0 +1,213 @@
+"""The settings of the search task."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
+from mnasnet.space import SPACES
+
+
+class SearchSettings(Settings):
+    """Settings of the search task, `search_mnasnet`."""
+
+    target_latency_ms: float = setting(
+        10.0, "How long the network may take for one image on the device, in milliseconds.", gt=0.0, le=1e6
+    )
+    minutes: float = setting(
+        60.0,
+        "Time for everything: search, finalists and the winner's full training; `0` is no limit, then `trials` must "
+        "say how many.",
+        ge=0.0,
+    )
+    trials: int = setting(
+        0, "Networks to judge; `0` is as many as the minutes allow, both end at what comes first.", ge=0, le=1_000_000
+    )
+    space: str = setting(
+        "small",
+        f"What is searched: {', '.join(f'`{name}`' for name in SPACES)}, or your own space as a YAML or JSON file.",
+        suggestions=tuple(SPACES),
+    )
+    algorithm: Literal["guided", "ppo", "evolution", "tpe", "nsga2", "random"] = setting(
+        "guided",
+        "How networks are proposed: `guided` learns accuracy from the trials so far, `ppo` is the paper's controller.",
+    )
+    input_size: InputSize = setting(
+        0,
+        f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}; `0` suits the images: at "
+        "most 128 on a CPU, 224 on a GPU. A space with input sizes of its own decides itself.",
+        rule=f"0 (chosen by the images) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
+        ge=0,
+        le=MAX_INPUT_SIZE,
+    )
+    reward: Literal["hard", "soft", "absolute", "product"] = setting(
+        "hard",
+        "How accuracy is weighed against cost: `hard` keeps to the target; `soft` fixes an exchange and ignores the "
+        "target; `absolute` pulls to the target from both sides; `product` has the exponents `alpha` and `beta`.",
+    )
+    strict: bool = setting(
+        True, "With the `hard` reward spend no training on networks above the target; without it they lose reward only."
+    )
+    accuracy: Literal["top1", "worst_recall"] = setting(
+        "top1", "What counts as accuracy: all images alike, or the recall of the class recognised worst."
+    )
+    cost: Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"] = setting(
+        "latency", "What the target is about. Any but `latency` needs `target_cost`."
+    )
+    target_cost: float = setting(
+        0.0, "The target of another `cost`, in its own unit: operations, parameters or bytes.", ge=0.0
+    )
+    meter: str = setting(
+        "onnxruntime",
+        "Who measures latency: an engine of this machine, or another device that `python -m mnasnet benchmark` knows.",
+        suggestions=("onnxruntime", "openvino", "torch"),
+    )
+    latency: Literal["measured", "table"] = setting(
+        "measured",
+        "`measured` runs each network on the device; `table` adds up times of its pieces, measured once. Finalists "
+        "are always measured.",
+    )
+    latency_table: str = setting(
+        "",
+        "A table that `python -m mnasnet profile` wrote; empty makes one at the start where it is needed.",
+        path="file",
+        advanced=True,
+    )
+    meter_threads: int = setting(1, "Threads that work on one image when latency is measured.", ge=1, le=1024)
+    precision: Literal["fp32", "bf16"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
+    profile: bool = setting(
+        True,
+        "Measure a table of the device first, in a minute at most, so that networks too slow are not even built; only "
+        "`guided` and `evolution` look at it.",
+        advanced=True,
+    )
+    max_latency_ms: float = setting(0.0, "No network above this latency; `0` is no limit.", ge=0.0, advanced=True)
+    max_multiply_adds: float = setting(
+        0.0, "No network of more multiply-adds for one image; `0` is no limit.", ge=0.0, advanced=True
+    )
+    max_parameters: float = setting(0.0, "No network of more weights; `0` is no limit.", ge=0.0, advanced=True)
+    max_model_mb: float = setting(
+        0.0, "No network with a larger model file, in MB of float32: flash; `0` is no limit.", ge=0.0, advanced=True
+    )
+    max_peak_mb: float = setting(
+        0.0, "No network with more live activations at once, in MB of float32: RAM; `0` is no limit.", ge=0.0
+    )
+    objectives: str = setting(
+        "",
+        "Look for the best trade-offs of accuracy against these costs, separated by commas, such as `latency` or "
+        "`latency, model_bytes`; empty looks for the highest reward.",
+        suggestions=("", "latency", "latency, model_bytes"),
+        advanced=True,
+    )
+    alpha: float = setting(0.0, "Exponent of `product` up to the target.", ge=-10.0, le=0.0, advanced=True)
+    beta: float = setting(-1.0, "Exponent of `product` above the target.", ge=-10.0, le=0.0, advanced=True)
+    slope: float = setting(-0.1, "Slope of `absolute`.", ge=-10.0, le=0.0, advanced=True)
+    evaluator: Literal["auto", "short", "shared"] = setting(
+        "auto",
+        "Who judges accuracy: `short` trains each network for some epochs, `shared` trains one network that holds all "
+        "of them; `auto` is `short`.",
+        advanced=True,
+    )
+    proxy_epochs: int = setting(5, "Epochs of the short training.", ge=1, le=1000)
+    proxy_share: float = setting(
+        0.0,
+        "Share of the training images that the short training sees; `0` fits it to the minutes, so that enough "
+        "networks are tried.",
+        ge=0.0,
+        le=1.0,
+    )
+    proxy_input_size: InputSize = setting(
+        0,
+        "Input size of the short training in pixels; `0` is the network's own. Latency is always that of the "
+        "network's own size.",
+        rule=f"0 (the network's own) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
+        ge=0,
+        le=MAX_INPUT_SIZE,
+        advanced=True,
+    )
+    pruning: bool = setting(
+        True, "End a short training that lags behind the median of earlier ones at the same epoch.", advanced=True
+    )
+    finalists: int = setting(
+        3,
+        "How many of the best networks are trained longer to choose the winner; `0` or `1` takes the best trial.",
+        ge=0,
+        le=100,
+    )
+    finalist_epochs: int = setting(
+        0,
+        "Epochs of the finalists' training; `0` fits them to the minutes, else four times `proxy_epochs`.",
+        ge=0,
+        le=10_000,
+        advanced=True,
+    )
+    final_epochs: int = setting(
+        0,
+        "Epochs of the winner's full training; `0` fits them to the minutes, else ten times `proxy_epochs`.",
+        ge=0,
+        le=10_000,
+    )
+    references: bool = setting(
+        False,
+        "Also train MnasNet-A1, B1, small and MobileNetV2, scaled to the winner's cost, under the same recipe; it "
+        "takes a part of the minutes.",
+    )
+    val_fraction: float = setting(
+        0.2,
+        "Share of the training images that validate where the dataset has no part for it.",
+        gt=0.0,
+        le=0.5,
+        advanced=True,
+    )
+    test_fraction: float = setting(
+        0.2,
+        "Share of the images kept apart for the final figure where the dataset has no part for it.",
+        gt=0.0,
+        le=0.5,
+        advanced=True,
+    )
+    grouping: Literal["images", "frames"] = setting(
+        "images", "`frames` keeps the frames of one video together when splitting.", advanced=True
+    )
+    flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
+    seed: int = setting(0, "The same seed, data and costs give the same search.", ge=0, le=2**31 - 1, advanced=True)
+    workers: int = setting(1, "Processes of this machine that judge networks at the same time.", ge=1, le=1024)
+    storage: str = setting(
+        "",
+        "Where trials are kept: empty is a file in the run folder; `postgresql://user@host/name` lets several machines "
+        "work on one search.",
+        advanced=True,
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "Where networks are trained; `auto` takes an NVIDIA GPU where one answers."
+    )
+    train_threads: int = setting(
+        0, "Processor threads of a training; `0` takes all cores.", ge=0, le=1024, advanced=True
+    )
+    cache_mb: int = setting(
+        2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True
+    )
+    max_bad: float = setting(
+        0.05,
+        "Share of unreadable training images that is tolerated; they are left out and named.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
+    name: str = setting("", "Name of the run folder; empty is the name of the dataset's folder.", advanced=True)
+    output_folder: str = setting(
+        "", "Where run folders are made; empty is a folder of Ikomia's data, or `runs/search` elsewhere.", path="folder"
+    )
+    resume_folder: str = setting(
+        "",
+        "The folder of a search that was stopped or killed, to go on with it; other parameters are the run's.",
+        path="folder",
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """What :class:`mnasnet.search.searching.Searching` takes, except data and output folder."""
+        values = self.model_dump()
+        for name in ("output_folder", "resume_folder"):
+            values.pop(name)
+        return values

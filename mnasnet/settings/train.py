@@ -1,0 +1,168 @@
+"""The settings of the training task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.presets import PRESETS
+from mnasnet.settings.model import BUNDLED_MODELS, MAX_INPUT_SIZE, InputSize, ModelName, Settings, setting
+
+
+class TrainSettings(Settings):
+    """Settings of the training task, `train_torchvision_mnasnet`."""
+
+    model_name: ModelName = setting(
+        "auto",
+        "Network to train: `auto` or `photos10` starts from the bundled model, which needs no download; any other name "
+        "from its published ImageNet weights (downloaded once). Ignored where `model_weight_file` is set.",
+        rule=f"one of {', '.join((*BUNDLED_MODELS, *PRESETS))}",
+        suggestions=(*BUNDLED_MODELS, *PRESETS),
+    )
+    model_weight_file: str = setting(
+        "",
+        "Your own start: a model file of the training or search task, or any `.safetensors` or `.pth` weights of a "
+        "MnasNet; its classifier is replaced where the classes differ.",
+        path="file",
+    )
+    epochs: int = setting(15, "How often every image is seen, 1 to 10000.", ge=1, le=10_000)
+    batch_size: int = setting(
+        0,
+        "Images for each step, 2 to 4096; `0` suits the number of images. Where memory does not suffice the work is "
+        "divided, the step stays the same.",
+        rule="0 (chosen by the number of images) or a whole number from 2 to 4096",
+        ge=0,
+        le=4096,
+    )
+    input_size: InputSize = setting(
+        0,
+        f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` suits the "
+        "images: at most 128 on a CPU, 224 on a GPU.",
+        rule=f"0 (chosen by the images) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
+        ge=0,
+        le=MAX_INPUT_SIZE,
+    )
+    use_pretrained: bool = setting(True, "Start from trained weights; without it only the architecture is taken over.")
+    feature_extract: bool = setting(False, "Train the classifier only and leave the trained features as they are.")
+    output_folder: str = setting(
+        "", "Where run folders are made; empty is a folder of Ikomia's data, or `runs/train` elsewhere.", path="folder"
+    )
+    export_pth: bool = setting(False, "Also write the best weights as a torch state dict, `.pth`.")
+    export_onnx: bool = setting(False, "Also write the best model as `.onnx`.")
+    patience: int = setting(0, "Stop after this many epochs without a better validation; `0` never.", ge=0, le=10_000)
+    max_minutes: float = setting(0.0, "Stop after this time and keep the best model; `0` is no limit.", ge=0.0)
+    resume_folder: str = setting(
+        "",
+        "The folder of a run that was stopped or killed, to go on with it; other parameters are the run's.",
+        path="folder",
+    )
+    learning_rate: float = setting(0.0, "Peak learning rate; `0` leaves it to the recipe.", ge=0.0, le=10.0)
+    momentum: float | None = setting(
+        None,
+        "Momentum of SGD and RMSProp, first beta of AdamW; empty leaves it to the recipe.",
+        ge=0.0,
+        le=0.9999,
+        advanced=True,
+    )
+    weight_decay: float | None = setting(
+        None, "Weight decay; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+    )
+    recipe: Literal["auto", "modern", "mnasnet"] = setting(
+        "auto",
+        "How to train: `auto` is the modern recipe (SGD or AdamW, cosine, augmentation by length of the run), "
+        "`mnasnet` the paper's RMSProp.",
+        advanced=True,
+    )
+    augment: Literal["auto", "none", "crop", "light", "trivial"] = setting(
+        "auto", "How training images are changed; `auto` leaves it to the recipe.", advanced=True
+    )
+    flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
+    label_smoothing: float | None = setting(
+        None, "Label smoothing; empty leaves it to the recipe.", ge=0.0, le=0.9, advanced=True
+    )
+    dropout: float | None = setting(
+        None, "Dropout before the classifier; empty leaves it to the recipe.", ge=0.0, le=0.9, advanced=True
+    )
+    mixup: float | None = setting(
+        None, "Share of batches with mixup; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+    )
+    cutmix: float | None = setting(
+        None, "Share of batches with CutMix; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+    )
+    erasing: float | None = setting(
+        None, "Share of images with a random box erased; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+    )
+    ema: float | None = setting(
+        None,
+        "Decay of the averaged weights, 0 for none; empty leaves it to the recipe.",
+        ge=0.0,
+        le=0.99999,
+        advanced=True,
+    )
+    frozen_epochs: int | None = setting(
+        None,
+        "Epochs at the start in which only the classifier learns; empty leaves it to the recipe.",
+        ge=0,
+        advanced=True,
+    )
+    balance: Literal["auto", "off", "equal"] = setting(
+        "auto",
+        "Show rare classes more often: `auto` when one class has over three times as many images as another, by the "
+        "square root of the counts; `equal` shows all classes alike.",
+        advanced=True,
+    )
+    val_fraction: float = setting(
+        0.2,
+        "Share of each class that validates where the dataset has no validation folder.",
+        gt=0.0,
+        le=0.9,
+        advanced=True,
+    )
+    grouping: Literal["images", "frames"] = setting(
+        "images", "`frames` keeps the frames of one video together when splitting.", advanced=True
+    )
+    max_bad: float = setting(
+        0.05,
+        "Share of unreadable training images that is tolerated; they are left out and named.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
+    seed: int = setting(0, "The same seed and data give the same training.", ge=0, le=2**31 - 1, advanced=True)
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "Where to train; `auto` takes an NVIDIA GPU where one answers."
+    )
+    threads: int = setting(0, "Processor threads; `0` takes all cores.", ge=0, le=1024, advanced=True)
+    cache_mb: int = setting(
+        2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True
+    )
+    name: str = setting("", "Name of the run folder; empty is the name of the dataset's folder.", advanced=True)
+    tracking: str = setting(
+        "off",
+        "Where metrics are logged besides the run folder: `off`, `local` (MLflow files of Ikomia) or an MLflow URI.",
+        suggestions=("off", "local"),
+        advanced=True,
+    )
+    tensorboard: bool = setting(
+        False,
+        "Write TensorBoard files: in Ikomia into its TensorBoard folder, elsewhere into the run folder.",
+        advanced=True,
+    )
+
+    RETIRED: ClassVar[Mapping[str, str]] = {"num_workers": "no longer needed: images are decoded in threads"}
+
+    @classmethod
+    def translated(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drop ``num_workers`` of release 1, whose only network was called ``mnasnet``."""
+        values.pop("num_workers", None)
+        if values.get("model_name") == "mnasnet":
+            values["model_name"] = "mnasnet1_0"
+        return values
+
+    def arguments(self) -> dict[str, Any]:
+        """What :class:`mnasnet.train.run.Training` takes, except data and output folder."""
+        values = self.model_dump()
+        for name in ("model_name", "model_weight_file", "use_pretrained", "output_folder", "resume_folder", "tracking"):
+            values.pop(name)
+        return {**values, "model": self.model_weight_file or self.model_name, "pretrained": self.use_pretrained}
