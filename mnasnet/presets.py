@@ -78,6 +78,19 @@ PRESETS: dict[str, ArchitectureSpec] = {
 }
 
 
+#: the networks whose ImageNet weights can be downloaded, see mnasnet.network.download.PUBLISHED
+WITH_WEIGHTS = (
+    "mnasnet0_5",
+    "mnasnet0_75",
+    "mnasnet1_0",
+    "mnasnet1_3",
+    "mnasnet_100",
+    "semnasnet_100",
+    "semnasnet_075",
+    "mnasnet_small",
+)
+
+
 def architecture(name: str, width: float = 1.0) -> ArchitectureSpec:
     """The published network called ``name``, its width multiplied by ``width``.
 

@@ -201,7 +201,7 @@ def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if path.exists() or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
         return path
-    known = ("auto", *BUNDLED, *PRESETS)
+    known = ("auto", *BUNDLED, *PUBLISHED)
     near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5) or known
     raise WeightsError(f"no model and no file is called {str(source)!r}; did you mean {', '.join(near)}?")
 

@@ -25,6 +25,7 @@ from mnasnet.errors import DataError
 _log = logging.getLogger(__name__)
 
 # fmt: off
+JPEG_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif"])
 IMAGE_SUFFIXES = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
     ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".pcx", ".sgi",

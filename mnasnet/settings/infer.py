@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from mnasnet.errors import SettingsError
 from mnasnet.preprocess import MIN_INPUT_SIZE
-from mnasnet.presets import PRESETS
+from mnasnet.presets import WITH_WEIGHTS
 from mnasnet.settings.model import (
     BUNDLED_MODELS,
     INPUT_SIZE_RULE,
     MAX_INPUT_SIZE,
     TRUTH,
     InputSize,
-    ModelName,
+    NameWithWeights,
     Settings,
     setting,
 )
@@ -23,12 +23,12 @@ from mnasnet.settings.model import (
 class InferSettings(Settings):
     """Settings of the inference task, `infer_torchvision_mnasnet`."""
 
-    model_name: ModelName = setting(
+    model_name: NameWithWeights = setting(
         "auto",
         "Network and weights: `auto` or `photos10` is the bundled model, which needs no download; any other name takes "
         "published ImageNet weights (downloaded once). Ignored where `model_weight_file` is set.",
-        rule=f"one of {', '.join((*BUNDLED_MODELS, *PRESETS))}",
-        suggestions=(*BUNDLED_MODELS, *PRESETS),
+        rule=f"one of {', '.join((*BUNDLED_MODELS, *WITH_WEIGHTS))}",
+        suggestions=(*BUNDLED_MODELS, *WITH_WEIGHTS),
     )
     model_weight_file: str = setting(
         "",

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
 from mnasnet.preprocess import MIN_INPUT_SIZE
-from mnasnet.presets import PRESETS
+from mnasnet.presets import PRESETS, WITH_WEIGHTS
 
 BUNDLED_MODELS = ("auto", "photos10")
 MAX_INPUT_SIZE = 2048
@@ -159,7 +159,19 @@ def markdown_old_names(settings: type[Settings]) -> str:
 
 
 def _model_name(value: str) -> str:
-    known = (*BUNDLED_MODELS, *PRESETS)
+    return _one_of((*BUNDLED_MODELS, *PRESETS), value)
+
+
+def _name_with_weights(value: str) -> str:
+    if value in PRESETS and value not in WITH_WEIGHTS:
+        raise ValueError(
+            f"model_name must be the name of a network with published weights, {', '.join(WITH_WEIGHTS)}, got "
+            f"{value!r}; train it first, or set model_weight_file to its weights"
+        )
+    return _one_of((*BUNDLED_MODELS, *WITH_WEIGHTS), value)
+
+
+def _one_of(known: tuple[str, ...], value: str) -> str:
     if value in known:
         return value
     if "/" in value or "\\" in value or value.endswith((".pth", ".tar", ".pt", ".safetensors", ".onnx")):
@@ -182,6 +194,7 @@ def _usable_size(value: int) -> int:
 INPUT_SIZE_RULE = f"0 (the model's own size) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}"
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
+NameWithWeights = Annotated[str, AfterValidator(_name_with_weights)]
 InputSize = Annotated[int, BeforeValidator(_auto_is_zero), AfterValidator(_usable_size)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from mnasnet.errors import DownloadError
 from mnasnet.network.download import PUBLISHED, Published, fetch, published_by_content, sha256_of
 from mnasnet.preprocess import Preprocess
-from mnasnet.presets import PRESETS
+from mnasnet.presets import PRESETS, WITH_WEIGHTS
 
 CONTENT = os.urandom(1 << 20)
 WEIGHTS = Published(
@@ -105,6 +105,10 @@ def bring(server, **options):
 
 def leftovers(cache):
     return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_the_names_offered_for_inference_are_the_published_ones():
+    assert sorted(WITH_WEIGHTS) == sorted(PUBLISHED)
 
 
 def test_a_file_arrives_whole_in_the_user_s_cache(server, cache):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mnasnet.draw import LabelStyle
 from mnasnet.errors import SettingsError
-from mnasnet.presets import PRESETS
+from mnasnet.presets import PRESETS, WITH_WEIGHTS
 from mnasnet.runtime.session import RUNTIMES, Precision
-from mnasnet.settings import InferSettings, Settings, markdown_table, setting
+from mnasnet.settings import InferSettings, Settings, TrainSettings, markdown_table, setting
 
 
 class Oven(Settings):
@@ -138,9 +138,16 @@ def test_input_size_has_bounds(size):
         InferSettings.parse({"input_size": size})
 
 
-@pytest.mark.parametrize("name", ["auto", "photos10", *PRESETS])
-def test_every_network_is_a_model_name(name):
+@pytest.mark.parametrize("name", ["auto", "photos10", *WITH_WEIGHTS])
+def test_every_network_with_weights_is_a_model_name(name):
     assert InferSettings.parse({"model_name": name}).model_name == name
+
+
+@pytest.mark.parametrize("name", sorted({*PRESETS} - {*WITH_WEIGHTS}))
+def test_a_network_without_published_weights_can_be_trained_but_not_inferred_with(name):
+    assert TrainSettings.parse({"model_name": name}).model_name == name
+    with pytest.raises(SettingsError, match="published weights, mnasnet0_5.* got .*train it first"):
+        InferSettings.parse({"model_name": name})
 
 
 def test_a_misspelt_model_name_is_answered_with_the_nearest():

@@ -139,6 +139,22 @@ def test_a_broken_file_ends_in_one_line_with_the_reason(add_infer, tmp_path):
     assert str(caught.value).count('File "') == 1
 
 
+def test_a_jpeg_that_was_cut_short_is_refused_and_not_classified_by_half(add_infer, image, tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(image).resize((400, 300)).save(path)
+    path.write_bytes(path.read_bytes()[:-800])
+    workflow = Workflow("cut")
+    task = add_infer(workflow)
+
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run_on(path=str(path))
+    workflow.run_on(array=image)  # the path of the run before is forgotten
+
+    first_line = str(caught.value).splitlines()[0]
+    assert "cut.jpg" in first_line and "truncated" in first_line
+    assert len(task.get_results()) == 5
+
+
 def test_the_same_workflow_works_again_after_an_error(add_infer, image, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     workflow = Workflow("again")
