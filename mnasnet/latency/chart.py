@@ -56,7 +56,7 @@ def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
     figure.suptitle(f"Accuracy and latency\n{machine}, {made_on}", fontsize=11)
     figure.draw_without_rendering()  # settles the layout, which the names' places depend on
     for axes, (meter, group) in zip(grid.flat, panels, strict=False):
-        _name_points(axes, _places([row for row in group if row.meter == meter]))
+        name_points(axes, _places([row for row in group if row.meter == meter]))
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
@@ -105,7 +105,7 @@ _SIDES = (
 )
 
 
-def _name_points(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
+def name_points(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
     """Each name on the side of its point where it covers the least."""
     points = [axes.transData.transform(place) for place in places.values()]
     legend = axes.get_legend()

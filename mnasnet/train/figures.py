@@ -22,7 +22,7 @@ MOST_NUMBERS = 30  # beyond that numbers in cells cannot be read
 
 def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     """Loss, accuracy and learning rate over the epochs, as PNG."""
-    figure = _figure(12, 3.6)
+    figure = new_figure(12, 3.6)
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in history]
     marker = {"marker": "o", "markersize": 3.5} if len(epochs) <= 40 else {}
@@ -31,7 +31,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     loss.set_title("Loss")
     _lines(accuracy, epochs, history, "accuracy", marker)
     accuracy.set_title("Accuracy")
-    accuracy.yaxis.set_major_formatter(_percent())
+    accuracy.yaxis.set_major_formatter(percent_ticks())
     accuracy.plot(best["epoch"], best["val_accuracy"], "o", color=BLUE, markersize=10, fillstyle="none")
     text = f"best: {best['val_accuracy']:.1%} in epoch {best['epoch']}"
     accuracy.text(0.97, 0.05, text, transform=accuracy.transAxes, ha="right", color=BLUE)
@@ -44,7 +44,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _lines(axes: Axes, epochs: list[int], history: Sequence[Mapping[str, Any]], what: str, marker: Any) -> None:
@@ -58,13 +58,13 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
     classes = len(counts)
     shown: NDArray[Any] = counts / np.maximum(1, counts.sum(1, keepdims=True)) if normalised else counts
     side = min(22.0, max(5.0, 2.5 + 0.42 * classes))
-    figure = _figure(side + 1.2, side)
+    figure = new_figure(side + 1.2, side)
     axes = figure.subplots()
     image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1 if normalised else max(1, counts.max()))
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.outline.set_visible(False)
     if normalised:
-        bar.ax.yaxis.set_major_formatter(_percent())
+        bar.ax.yaxis.set_major_formatter(percent_ticks())
     if classes <= MOST_CLASSES_NAMED:
         names = [_short(name) for name in evaluation.class_names]
         upright = max(map(len, names)) <= 3 and classes <= 20
@@ -78,7 +78,7 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
     axes.set_title(evaluation.sentence(), fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _write_cells(axes: Axes, shown: NDArray[Any], counts: NDArray[np.int64], normalised: bool) -> None:
@@ -102,7 +102,7 @@ def mistakes(
     """A board of wrongly classified images, the surest mistakes first, as PNG."""
     columns = min(6, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(2.0 * max(columns, 3), 2.75 * rows + 0.5)
+    figure = new_figure(2.0 * max(columns, 3), 2.75 * rows + 0.5)
     figure.suptitle("The surest mistakes: suspect a wrong label or a hard image" if images else "No mistakes")
     for index in range(rows * columns):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -115,10 +115,10 @@ def mistakes(
             axes.set_xlabel(
                 f"taken for {_short(predicted[index])}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
             )
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure without pyplot, whose global state would not bear several threads."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -128,13 +128,15 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _percent() -> Any:
+def percent_ticks() -> Any:
+    """Writes the ticks of an axis from 0 to 1 in percent."""
     from matplotlib.ticker import PercentFormatter
 
     return PercentFormatter(1.0, decimals=None)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
     import logging
     import warnings
 

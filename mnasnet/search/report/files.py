@@ -11,6 +11,8 @@ from typing import Any
 
 from mnasnet.files import write_atomic
 from mnasnet.search.answer import Answer
+from mnasnet.search.report.effects import effects
+from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
 from mnasnet.search.study import TrialRecord
 from mnasnet.spec import ArchitectureSpec
 
@@ -25,6 +27,11 @@ def write_answer(answer: Answer, folder: Path) -> None:
     write_atomic(folder / "pareto.json", _json(pareto_values(answer)))
     if answer.winner is not None:
         write_atomic(folder / "winner.json", _json(architecture_of(answer, answer.winner).to_dict()))
+    found = effects(answer)
+    picture = pareto_picture(answer)
+    write_atomic(folder / "pareto.png", picture)
+    write_atomic(folder / "progress.png", progress_picture(answer))
+    write_atomic(folder / "choices.png", choices_picture(found))
 
 
 def trials_csv(answer: Answer, records: Sequence[TrialRecord]) -> bytes:

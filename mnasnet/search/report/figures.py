@@ -1,0 +1,200 @@
+"""The pictures of an answer: accuracy over cost, progress, and which choices mattered, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from mnasnet.latency.chart import name_points
+from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.report.effects import Effects
+from mnasnet.search.report.quantities import quantity
+from mnasnet.search.study import TrialRecord
+from mnasnet.train.figures import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_CHOICES = 14  # the weightiest; a picture of more cannot be read
+
+
+def pareto_picture(answer: Answer) -> bytes:
+    """Accuracy over the cost that mattered: trials, the front, those above a limit, and who was trained longer."""
+    figure = new_figure(9, 5.6)
+    axes = figure.subplots()
+    axes.set_title(f"{_plain(answer.name)}: {answer.accuracy_name} of the networks tried", fontsize=11)
+    axes.set_ylabel(answer.accuracy_name)
+    axes.yaxis.set_major_formatter(percent_ticks())
+    _clean(axes)
+    if not answer.cost_names:
+        _say(axes, "no trial was finished")
+        return png(figure)
+    cost = answer.cost_names[0]
+    shown = quantity(cost)
+    scale = shown.scale
+    how = "measured" if answer.measured.get(cost) else "predicted or counted"
+    axes.set_xlabel(f"{shown.label}, {how}")
+    judged = [r for r in answer.records if r.accuracy is not None and cost in r.costs]
+    _judged(axes, answer, judged, cost, scale)
+    unjudged = [r for r in answer.records if r.state == "infeasible" and cost in r.costs]
+    if unjudged:
+        xs = [r.costs[cost] * scale for r in unjudged]
+        axes.plot(
+            xs,
+            [0.02] * len(xs),
+            "o",
+            transform=axes.get_xaxis_transform(),
+            color=GREY,
+            fillstyle="none",
+            markersize=5,
+            alpha=0.6,
+            label="above a limit, not trained",
+        )
+    contenders = {c.name: (c.costs[cost] * scale, c) for c in answer.contenders if cost in c.costs}
+    places = _contenders(axes, list(contenders.values()))
+    _limit_line(axes, answer, cost, scale)
+    if axes.has_data():
+        axes.margins(0.06, 0.1)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+    if not judged and not places:
+        _say(axes, "no network was judged")
+    figure.draw_without_rendering()  # settles the layout, which the names' places depend on
+    name_points(axes, places)
+    return png(figure)
+
+
+def _judged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str, scale: float) -> None:
+    within = [r for r in judged if not _above_target(answer, r, cost)]
+    above = [r for r in judged if _above_target(answer, r, cost)]
+    for group, fill, label in ((within, "full", "trials"), (above, "none", "trials above the target")):
+        if group:
+            xs, ys = [r.costs[cost] * scale for r in group], [r.accuracy or 0.0 for r in group]
+            axes.plot(xs, ys, "o", color=GREY, fillstyle=fill, markersize=5, alpha=0.55, mew=0.8, label=label)
+    front = sorted((r.costs[cost] * scale, r.accuracy or 0.0) for r in answer.pareto if cost in r.costs)
+    if front:
+        axes.plot(*zip(*front, strict=True), "o-", color=BLUE, markersize=6, linewidth=1.3, label="Pareto set")
+    best = answer.winner
+    if best is not None and cost in best.costs:
+        place = (best.costs[cost] * scale, best.accuracy or 0.0)
+        axes.plot(*place, "*", color=ORANGE, markersize=17, mec="white", label=f"winner, trial {best.number}", zorder=5)
+
+
+def _above_target(answer: Answer, record: TrialRecord, cost: str) -> bool:
+    """Whether the network was judged though its cost lies above the reward's target."""
+    return answer.reward is not None and cost == answer.reward_cost and record.costs[cost] > answer.reward.target
+
+
+def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[str, tuple[float, float]]:
+    """Draw who was trained longer, by validation accuracy; returns the places of their names."""
+    places: dict[str, tuple[float, float]] = {}
+    for kinds, colour, marker, label in (
+        (("finalist", "promoted"), ORANGE, "D", "trained longer (validation)"),
+        (("reference",), RED, "s", "published networks, the same training (validation)"),
+    ):
+        group = {c.name: (x, c.val_accuracy) for x, c in found if c.kind in kinds and c.val_accuracy is not None}
+        if group:
+            axes.plot(*zip(*group.values(), strict=True), marker, color=colour, markersize=6.5, label=label)
+            places |= group
+    return places
+
+
+def _limit_line(axes: Axes, answer: Answer, cost: str, scale: float) -> None:
+    if cost in answer.limits:
+        axes.axvline(answer.limits[cost] * scale, color=RED, linewidth=1, label="limit")
+    if answer.reward is not None and cost == answer.reward_cost and not answer.reward.ignores_target:
+        axes.axvline(answer.reward.target * scale, color=RED, linestyle="--", linewidth=1, label="target")
+
+
+def progress_picture(answer: Answer) -> bytes:
+    """The best found so far, by trial and by minutes of work."""
+    figure = new_figure(11, 3.8)
+    by_trial, by_minutes = figure.subplots(1, 2, sharey=True)
+    found = progress(answer)
+    what = "accuracy" if answer.reward is None else "reward"
+    by_trial.set_ylabel(what)
+    by_trial.set_xlabel("trial")
+    by_minutes.set_xlabel("minutes of work on trials, all workers added up")
+    for axes, place in ((by_trial, 0), (by_minutes, 1)):
+        _clean(axes)
+        if not found:
+            _say(axes, "no trial was finished")
+            continue
+        xs, values = [point[place] for point in found], [point[2] for point in found]
+        axes.plot(xs, values, "o", color=GREY, markersize=3.5, alpha=0.5, label="each trial")
+        best = list(accumulate(values, max))
+        axes.step(xs, best, where="post", color=BLUE, linewidth=1.8, label="best so far")
+    if found:
+        by_trial.legend(frameon=False, fontsize=8, loc="lower right")
+    return png(figure)
+
+
+def progress(answer: Answer) -> list[tuple[int, float, float]]:
+    """Of each judged network: its trial, the minutes of work on trials until then, its reward or else accuracy."""
+    minutes = accumulate(record.seconds / 60.0 for record in answer.records)
+    return [
+        (record.number, spent, record.values[0])
+        for record, spent in zip(answer.records, minutes, strict=True)
+        if record.state == "done" and record.duplicate_of is None and record.values
+    ]
+
+
+def choices_picture(found: Effects) -> bytes:
+    """What each option adds to accuracy and to cost, for the weightiest choices."""
+    shown = found.choices[:MOST_CHOICES]
+    figure = new_figure(11, 1.9 + 0.42 * max(3, len(shown)))
+    columns = 2 if found.cost_name else 1
+    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    if not shown:
+        _say(panels[0], "too few networks were judged")
+        panels[0].set_axis_off()
+        return png(figure)
+    _panel(panels[0], found, lambda option: 100 * option.accuracy)
+    panels[0].set_xlabel("points of accuracy")
+    weights = [f"{effect.choice}  ({effect.weight:.0%})" for effect in shown]
+    panels[0].set_yticks(range(len(shown)), weights)
+    panels[0].invert_yaxis()
+    if found.cost_name:
+        _panel(panels[1], found, lambda option: 100 * (option.cost or 0.0))
+        panels[1].set_xlabel(f"percent of {quantity(found.cost_name).title}")
+    figure.suptitle(
+        f"What each option adds, {found.networks} networks; in brackets the choice's share of the effect on accuracy\n"
+        f"additive fit, predicts {max(0.0, found.explained):.0%} of the variance of networks left out",
+        fontsize=10,
+    )
+    return png(figure)
+
+
+def _panel(axes: Axes, found: Effects, value: Callable[..., float]) -> None:
+    _clean(axes)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    for row, effect in enumerate(found.choices[:MOST_CHOICES]):
+        ordered = sorted(effect.options, key=value)
+        axes.plot([value(option) for option in ordered], [row] * len(ordered), color=BLUE, linewidth=1, alpha=0.4)
+        for option in ordered:
+            place = (value(option), row)
+            axes.plot(*place, "o", color=BLUE, markersize=5, fillstyle="full" if option.tried else "none")
+        for option, side in ((ordered[0], -1), (ordered[-1], 1)):
+            axes.annotate(
+                str(option.option),
+                (value(option), row),
+                (7 * side, 0),
+                textcoords="offset points",
+                ha="right" if side < 0 else "left",
+                va="center",
+                fontsize=8,
+            )
+    axes.margins(0.2, 0.06)
+
+
+def _clean(axes: Axes) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def _plain(name: str) -> str:
+    return name.replace("$", r"\$")  # matplotlib would take it for a formula

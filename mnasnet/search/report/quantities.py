@@ -1,0 +1,50 @@
+"""How costs are called and in which unit people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A cost as it is shown: ``scale`` turns the meter's number into ``unit``."""
+
+    title: str
+    unit: str
+    scale: float = 1.0
+
+    def text(self, value: float) -> str:
+        """The value with its unit, three significant digits at least."""
+        shown = value * self.scale
+        digits = f"{shown:,.0f}" if abs(shown) >= 1000 else f"{shown:.3g}"
+        return f"{digits} {self.unit}".strip()
+
+    @property
+    def label(self) -> str:
+        """Title and unit, as an axis or a column names them."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+_KNOWN = {
+    "multiply_adds": Quantity("multiply-adds", "M", 1e-6),
+    "parameters": Quantity("parameters", "M", 1e-6),
+    "model_bytes": Quantity("model size", "MB", 1e-6),
+    "peak_activation_bytes": Quantity("peak activations", "MB", 1e-6),
+}
+
+_UNITS: Mapping[str, tuple[str, float]] = {
+    "_ms": ("ms", 1.0),
+    "_mj": ("mJ", 1.0),
+    "_bytes": ("MB", 1e-6),
+}
+
+
+def quantity(name: str) -> Quantity:
+    """How the cost called ``name`` is shown; a name that nobody knows is shown as it is."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    for ending, (unit, scale) in _UNITS.items():
+        if name.endswith(ending) and name != ending:
+            return Quantity(name.removesuffix(ending).replace("_", " "), unit, scale)
+    return Quantity(name.replace("_", " "), "")
