@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -244,3 +245,15 @@ def test_a_path_with_an_equals_sign_stays_a_path(model, photos, tmp_path, capsys
     assert main(["classify", str(photos), "--model", model, "--annotate", str(tmp_path / "out=1")]) == 0
 
     assert (tmp_path / "out=1").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_terminal_shows_how_many_images_of_how_many(model, photos):
+    import pty
+
+    keeper, terminal = pty.openpty()
+    command = [sys.executable, "-m", "mnasnet", "classify", str(photos), "--model", model]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, check=True, env={**os.environ, "COLUMNS": "80"})
+    os.close(terminal)
+
+    assert b"/6 [" in os.read(keeper, 100_000)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             outputs.append(copies)
         if arguments.csv:
             outputs.append(stack.enter_context(CsvFile(arguments.csv)))
-        bar = stack.enter_context(tqdm(unit=" images", disable=None, leave=False))
+        bar = stack.enter_context(tqdm(total=_total(arguments.paths), unit=" images", disable=None, leave=False))
         for result in _results(arguments, classifier, copies):
             bar.update()
             if result.prediction is None:
@@ -94,6 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
                 output.write(result)
     _print_summary(summary, arguments)
     return summary.exit_code
+
+
+def _total(paths: Sequence[Path]) -> int | None:
+    """How many images there are, for a bar that people see; None with videos, whose frames are not known before."""
+    there = [path for path in paths if path.exists()]
+    if not sys.stderr.isatty() or any(_videos_of(path) for path in there):
+        return None
+    return sum(1 for _ in iter_images(there)) + len(paths) - len(there)
 
 
 def _results(
