@@ -16,23 +16,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnasnet.data.transforms import normalise
 from mnasnet.errors import TrainingError
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import MnasNet
-from mnasnet.network.layers import merge_batch_norms
+from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
 from mnasnet.train.evaluate import log_softmax
+from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons, WholeNetwork
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
 from mnasnet.train.optim import WeightAverage, optimizer_for, set_learning_rate
 from mnasnet.train.recipe import Recipe
@@ -40,18 +40,18 @@ from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_Network = TypeVar("_Network", MnasNet, Supernet)
 
 Status = Literal["done", "stopped", "early", "time"]
 Row = dict[str, Any]
 Weights = Mapping[str, NDArray[np.float32]]
 
-EVALUATION_BATCH = 128
 CHECKPOINT_EVERY_S = 300.0  # inside long epochs
 TIME_COLUMNS = ("seconds", "images_per_second")  # of a history row; the only values that differ between equal runs
 
 
 @dataclass(frozen=True, eq=False)
-class FitResult:
+class FitResult(Generic[_Network]):
     """What a training came to.
 
     ``status`` is ``done``, ``early`` (no better for ``patience`` epochs), ``time`` (``max_minutes`` used up) or
@@ -61,7 +61,7 @@ class FitResult:
     status: Status
     history: tuple[Row, ...]
     best: Row | None
-    average: MnasNet
+    average: _Network
 
     @property
     def reason(self) -> str:
@@ -75,7 +75,7 @@ class FitResult:
 
 
 def fit(
-    network: MnasNet,
+    network: _Network,
     train: Images,
     val: Images,
     recipe: Recipe,
@@ -84,6 +84,7 @@ def fit(
     epochs: int,
     seed: int = 0,
     balance: Balance = "off",
+    lessons: Lessons[_Network] | None = None,
     patience: int = 0,
     max_minutes: float = 0.0,
     team: Team = Team(),  # noqa: B008  # a frozen value
@@ -94,18 +95,20 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     prefetch: bool = False,
     clock: Callable[[], float] = time.monotonic,
-) -> FitResult:
+) -> FitResult[_Network]:
     """Train ``network`` on ``train`` and judge the average of its weights on ``val`` after every epoch.
 
     With a ``store`` the state is saved at the start, after each epoch, every few minutes and when stopped; if it
     holds a checkpoint already, training goes on from there. ``identity`` (plain JSON values, such as a fingerprint
     of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far.
-    ``stop`` is asked between batches. ``patience`` and ``max_minutes`` of 0 mean no limit.
+    ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches.
+    ``patience`` and ``max_minutes`` of 0 mean no limit.
     Raises TrainingError when the loss is not a number, memory or disk do not suffice or the checkpoint belongs to
     another training.
     """
     identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
-    run = _Run(network, recipe, team, identity)
+    lessons = lessons or cast("Lessons[_Network]", WholeNetwork(recipe.label_smoothing))
+    run = _Run(network, recipe, team, identity, lessons)
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written
@@ -126,7 +129,7 @@ def fit(
                 set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
                 _seed_dropout(seed, run.epoch, step, team.rank)
                 run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
-                run.learn(x, targets, labels, len(batches[step]))
+                run.learn(x, targets, labels, len(batches[step]), step=done, steps=epochs * steps)
                 run.average_weights(recipe.ema_decay_at(done))
                 run.step = step + 1
                 run.epoch_seconds = clock() - began
@@ -210,13 +213,14 @@ class _Totals:
 
 
 @dataclass
-class _Run:
+class _Run(Generic[_Network]):
     """The moving parts of a training; :meth:`save` and :meth:`restore` say what of it counts."""
 
-    network: MnasNet
+    network: _Network
     recipe: Recipe
     team: Team
     identity: Mapping[str, Any]
+    lessons: Lessons[_Network]
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # of the epochs that are over
@@ -229,7 +233,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.network = self.network.to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.average: _Network = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer = optimizer_for(self.network, self.recipe)
         self.micro_batch = self.recipe.batch_size
         self.totals = self._no_totals()
@@ -261,11 +265,12 @@ class _Run:
         for module in self._norms:
             module.momentum = momentum
 
-    def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int) -> None:
+    def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int, *, step: int, steps: int) -> None:
         """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits."""
+        teach = partial(self.lessons.lessons, step=step, steps=steps)
         while True:
             try:
-                loss, right = self._gradients(x, targets, labels, batch_size)
+                loss, right = self._gradients(teach, x, targets, labels, batch_size)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -281,7 +286,9 @@ class _Run:
         self.totals.values += self.team.sum_(torch.stack([loss, right.double()]))
         self.totals.images += batch_size
 
-    def _gradients(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    def _gradients(
+        self, teach: Callable[..., Iterator[Lesson]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
         """Backward passes over parts of at most ``micro_batch`` images; the sum of losses and of right answers."""
         assert self._parallel is not None
         self.optimizer.zero_grad(set_to_none=True)
@@ -292,17 +299,22 @@ class _Run:
             chosen = slice(int(rows[0]), int(rows[-1]) + 1)
             is_last = part == parts - 1
             with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
-                with torch.autocast(x.device.type, self._precision, enabled=self._precision is not None):
-                    logits = self._parallel(x[chosen])
-                loss = F.cross_entropy(
-                    logits.float(), targets[chosen], label_smoothing=self.recipe.label_smoothing, reduction="sum"
-                )
-                # gradients are averaged over the team, so each process counts for its share of the batch
-                self._scaler.scale(loss * (self.team.size / batch_size)).backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.detach()
-            right += (logits.detach().argmax(1) == labels[chosen]).sum()
+                for number, lesson in enumerate(teach(self._forward, x[chosen], targets[chosen])):
+                    # gradients are averaged over the team, so each process counts for its share of the batch
+                    share = lesson.weight * self.team.size / batch_size
+                    self._scaler.scale(lesson.loss * share).backward()  # type: ignore[no-untyped-call]
+                    if number == 0:
+                        loss_sum += lesson.loss.detach()
+                        right += (lesson.logits.detach().argmax(1) == labels[chosen]).sum()
         self.team.average_buffers(self.network)
         return loss_sum, right
+
+    def _forward(self, *inputs: Any) -> Tensor:
+        """The network's scores as float32, computed in the device's precision."""
+        assert self._parallel is not None
+        with torch.autocast(self.team.device.split(":")[0], self._precision, enabled=self._precision is not None):
+            logits: Tensor = self._parallel(*inputs)
+        return logits.float()
 
     def _use_less_memory(self, error: BaseException) -> None:
         smallest = 2  # batch normalisation cannot work on one image
@@ -362,7 +374,7 @@ class _Run:
         logits = None
         if not self.team.any(stop()):
             batch_size = min(EVALUATION_BATCH, 2 * self.micro_batch)  # needs far less memory than training
-            logits = predict_logits(self.average, val, preprocess, self.team, stop, batch_size)
+            logits = self.lessons.scores(self.average, val, preprocess, self.team, stop, batch_size)
         if logits is None:
             return None
         logits = self._finite(logits)
@@ -473,7 +485,8 @@ class _Run:
         self.is_fresh = False
 
     def _require_same_training(self, values: Mapping[str, Any]) -> None:
-        wanted, found = dict(self.identity), values["identity"]
+        wanted: Mapping[str, Any] = self.identity
+        found: Mapping[str, Any] = values["identity"]
         for key in sorted({*wanted, *found}):
             if wanted.get(key) != found.get(key):
                 raise TrainingError(
@@ -486,34 +499,6 @@ class _Run:
         ):
             if was != now:
                 _log.warning("the %s was %s and is %s: results may differ in their last digits", what, was, now)
-
-
-@torch.inference_mode()
-def predict_logits(
-    network: MnasNet,
-    images: Images,
-    preprocess: Preprocess,
-    team: Team = Team(),  # noqa: B008  # a frozen value
-    stop: Callable[[], bool] = lambda: False,
-    batch_size: int = EVALUATION_BATCH,
-) -> NDArray[np.float32] | None:
-    """Scores of all images, N x classes, from a copy in evaluation mode; None when stopped."""
-    ready = copy.deepcopy(network).eval()
-    merge_batch_norms(ready)
-    ready = ready.to(memory_format=torch.channels_last)
-    count = len(images.labels)
-    own = np.asarray(team.rows_of(count), dtype=np.int64)
-    rows = [torch.zeros(0, network.num_classes, device=team.device)]
-    stopped = False
-    for start in range(0, len(own), batch_size):
-        stopped = stopped or stop()
-        if stopped:
-            break
-        x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
-        rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
-    if team.any(stopped):
-        return None
-    return team.gather_rows(torch.cat(rows), count).cpu().numpy()
 
 
 def checkpoint_digest(store: CheckpointStore) -> str:
@@ -539,7 +524,7 @@ def _batches_of(
 def _inputs(
     train: Images,
     batches: list[NDArray[np.int64]],
-    run: _Run,
+    run: _Run[_Network],
     recipe: Recipe,
     preprocess: Preprocess,
     seed: int,
@@ -594,7 +579,7 @@ def _match_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _stepped(run: _Run, epochs: int, steps: int) -> Stepped:
+def _stepped(run: _Run[_Network], epochs: int, steps: int) -> Stepped:
     if not run.team.device.startswith("cuda") or run.step % 20 == 1:  # asking a GPU every time would slow it down
         run.shown = run.totals.mean()
     per_step = run.epoch_seconds / run.step
@@ -610,7 +595,7 @@ def _stepped(run: _Run, epochs: int, steps: int) -> Stepped:
     )
 
 
-def _finished(status: Status, run: _Run, audience: Audience) -> FitResult:
+def _finished(status: Status, run: _Run[_Network], audience: Audience) -> FitResult[_Network]:
     result = FitResult(status, tuple(run.history), run.best, run.average)
     audience.hear(Ended(status, result.reason, result.history))
     return result

@@ -1,0 +1,114 @@
+"""What a training step learns from and what an epoch is judged by: the plain network, or parts of a shared one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnasnet.data.transforms import normalise
+from mnasnet.network.build import MnasNet
+from mnasnet.network.layers import merge_batch_norms
+from mnasnet.network.supernet import Supernet
+from mnasnet.preprocess import Preprocess
+from mnasnet.train.batches import Images
+from mnasnet.train.team import Team
+
+_Network_contra = TypeVar("_Network_contra", MnasNet, Supernet, contravariant=True)
+
+EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One forward pass to learn from: the loss summed over its images, the scores, and how much it counts."""
+
+    loss: Tensor
+    logits: Tensor  # N x classes
+    weight: float = 1.0
+
+
+class Lessons(Protocol[_Network_contra]):
+    """What one step learns from and what an epoch is judged by."""
+
+    def lessons(
+        self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
+    ) -> Iterator[Lesson]:
+        """The lessons of one batch in step ``step`` of ``steps``, the first one being what listeners hear of.
+
+        Each is learned before the next is asked for. ``forward`` is the network in this device's precision.
+        """
+        ...
+
+    def scores(
+        self,
+        network: _Network_contra,
+        images: Images,
+        preprocess: Preprocess,
+        team: Team,
+        stop: Callable[[], bool],
+        batch_size: int,
+    ) -> NDArray[np.float32] | None:
+        """Scores of all images, N x classes; None when stopped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNetwork:
+    """The plain lesson: cross-entropy of the network as it is."""
+
+    label_smoothing: float = 0.0
+
+    def lessons(
+        self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
+    ) -> Iterator[Lesson]:
+        """One forward pass."""
+        logits = forward(x)
+        yield Lesson(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), logits)
+
+    def scores(
+        self,
+        network: MnasNet,
+        images: Images,
+        preprocess: Preprocess,
+        team: Team,
+        stop: Callable[[], bool],
+        batch_size: int,
+    ) -> NDArray[np.float32] | None:
+        """Those of the network."""
+        return predict_logits(network, images, preprocess, team, stop, batch_size)
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: MnasNet,
+    images: Images,
+    preprocess: Preprocess,
+    team: Team = Team(),  # noqa: B008  # a frozen value
+    stop: Callable[[], bool] = lambda: False,
+    batch_size: int = EVALUATION_BATCH,
+) -> NDArray[np.float32] | None:
+    """Scores of all images, N x classes, from a copy in evaluation mode; None when stopped."""
+    ready = copy.deepcopy(network).eval()
+    merge_batch_norms(ready)
+    ready = ready.to(memory_format=torch.channels_last)
+    count = len(images.labels)
+    own = np.asarray(team.rows_of(count), dtype=np.int64)
+    rows = [torch.zeros(0, network.num_classes, device=team.device)]
+    stopped = False
+    for start in range(0, len(own), batch_size):
+        stopped = stopped or stop()
+        if stopped:
+            break
+        x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
+        rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
+    if team.any(stopped):
+        return None
+    return team.gather_rows(torch.cat(rows), count).cpu().numpy()
