@@ -1,6 +1,7 @@
 """The inference task: an image or the objects in it in, class names out."""
 
 import copy
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -10,9 +11,13 @@ from ikomia.dataprocess.io.datadictIO import DataDictIO
 NAME = "infer_torchvision_mnasnet"
 NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
 FOLDER = Path(__file__).parent
+CHECKOUT = FOLDER.resolve().parent
+SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r "{FOLDER / "requirements.txt"}"'
+CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
     from mnasnet.plugin.labels import annotated, as_dict, class_colors, confidence_text, show_pairs, shown_pairs
+    from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import (
         announce_objects,
@@ -25,12 +30,12 @@ try:
     )
     from mnasnet.settings import InferSettings
 except ImportError as error:
-    if (error.name or "").partition(".")[0] != "mnasnet":
+    lacking = (error.name or "").partition(".")[0]
+    if not lacking:
         raise
     raise ImportError(
-        f"the package mnasnet {NEEDS} or newer is not installed; "
-        f"run: python -m pip install -r {FOLDER / 'requirements.txt'} and restart Ikomia"
-    ) from None
+        f"{NAME}: the package {lacking} is missing or too old; run this command and restart Ikomia: {CURE}"
+    ) from error
 
 MODEL_INPUT = 2
 UNKNOWN = "unknown"
@@ -55,7 +60,7 @@ class InferTorchvisionMnasnetParamFactory(dataprocess.CTaskParamFactory):
 class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
     def __init__(self, name, param):
         dataprocess.CClassificationTask.__init__(self, name)
-        require_version(NEEDS, FOLDER)
+        require_version(NAME, NEEDS, CURE)
         self.add_input(dataprocess.CPathIO(core.IODataType.FILE_PATH))  # the model file of a training task, or nothing
         self.add_output(DataDictIO())
         self.set_param_object(InferTorchvisionMnasnetParam() if param is None else copy.deepcopy(param))
@@ -190,30 +195,17 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 class InferTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
     def __init__(self):
         dataprocess.CTaskFactory.__init__(self)
-        self.info.name = NAME
-        self.info.short_description = "Classify images and detected objects with MnasNet, offline from the first run"
-        self.info.authors = "M. Tan, B. Chen, R. Pang, V. Vasudevan, M. Sandler, A. Howard, Q. V. Le"
-        self.info.article = "MnasNet: Platform-Aware Neural Architecture Search for Mobile"
-        self.info.article_url = "https://arxiv.org/abs/1807.11626"
-        self.info.journal = "Conference on Computer Vision and Pattern Recognition (CVPR)"
-        self.info.year = 2019
-        self.info.license = "Apache-2.0"
-        self.info.documentation_link = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet"
-        self.info.repository = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet"
-        self.info.original_repository = "https://github.com/tensorflow/tpu/tree/master/models/official/mnasnet"
-        self.info.keywords = "classification,mnasnet,mobile,edge,onnx,openvino,torchvision"
-        self.info.path = "Plugins/Python/Classification"
-        self.info.icon_path = f"icons/{NAME}.png"
-        self.info.version = "3.0.0"
-        self.info.min_ikomia_version = "0.16.0"
-        self.info.min_python_version = "3.10.0"
-        self.info.max_python_version = "3.13.0"
-        self.info.algo_type = core.AlgoType.INFER
-        self.info.algo_tasks = "CLASSIFICATION"
-        self.info.hardware_config.min_cpu = 1
-        self.info.hardware_config.min_ram = 2
-        self.info.hardware_config.gpu_required = False
-        self.info.hardware_config.min_vram = 0
+        describe(
+            self.info,
+            name=NAME,
+            version="3.0.0",
+            short_description="Classify images and detected objects with MnasNet, offline from the first run",
+            keywords="classification,mnasnet,mobile,edge,onnx,openvino,torchvision",
+            algo_type=core.AlgoType.INFER,
+            algo_tasks="CLASSIFICATION",
+            min_cpu=1,
+            min_ram_gb=2,
+        )
 
     def create(self, param=None):
         return InferTorchvisionMnasnet(self.info.name, param)

@@ -1,6 +1,7 @@
 """The training task: a folder of images in, a model file out."""
 
 import copy
+import sys
 from pathlib import Path
 
 from ikomia import core, dataprocess
@@ -9,8 +10,12 @@ from ikomia.dnn import dnntrain
 NAME = "train_torchvision_mnasnet"
 NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
 FOLDER = Path(__file__).parent
+CHECKOUT = FOLDER.resolve().parent
+SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r "{FOLDER / "requirements.txt"}"'
+CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
+    from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import require_version, running
     from mnasnet.plugin.training import (
@@ -28,12 +33,12 @@ try:
     from mnasnet.settings import TrainSettings
     from mnasnet.train.listeners import TerminalProgress
 except ImportError as error:
-    if (error.name or "").partition(".")[0] != "mnasnet":
+    lacking = (error.name or "").partition(".")[0]
+    if not lacking:
         raise
     raise ImportError(
-        f"the package mnasnet {NEEDS} or newer is not installed; "
-        f"run: python -m pip install -r {FOLDER / 'requirements.txt'} and restart Ikomia"
-    ) from None
+        f"{NAME}: the package {lacking} is missing or too old; run this command and restart Ikomia: {CURE}"
+    ) from error
 
 
 class TrainTorchvisionMnasnetParam(SettingsParam):
@@ -53,7 +58,7 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
     def __init__(self, name, param):
         own_param = TrainTorchvisionMnasnetParam() if param is None else copy.deepcopy(param)
         dnntrain.TrainProcess.__init__(self, name, own_param)
-        require_version(NEEDS, FOLDER)
+        require_version(NAME, NEEDS, CURE)
         self.remove_input(0)
         self.add_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH))
         add_outputs(self)
@@ -144,30 +149,17 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
 class TrainTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
     def __init__(self):
         dataprocess.CTaskFactory.__init__(self)
-        self.info.name = NAME
-        self.info.short_description = "Train MnasNet on your own folder of images, also without a GPU"
-        self.info.authors = "M. Tan, B. Chen, R. Pang, V. Vasudevan, M. Sandler, A. Howard, Q. V. Le"
-        self.info.article = "MnasNet: Platform-Aware Neural Architecture Search for Mobile"
-        self.info.article_url = "https://arxiv.org/abs/1807.11626"
-        self.info.journal = "Conference on Computer Vision and Pattern Recognition (CVPR)"
-        self.info.year = 2019
-        self.info.license = "Apache-2.0"
-        self.info.documentation_link = "https://github.com/Ikomia-hub/train_torchvision_mnasnet"
-        self.info.repository = "https://github.com/Ikomia-hub/train_torchvision_mnasnet"
-        self.info.original_repository = "https://github.com/tensorflow/tpu/tree/master/models/official/mnasnet"
-        self.info.keywords = "classification,mnasnet,train,fine-tuning,mobile,edge,torchvision"
-        self.info.path = "Plugins/Python/Classification"
-        self.info.icon_path = f"icons/{NAME}.png"
-        self.info.version = "2.0.0"
-        self.info.min_ikomia_version = "0.16.0"
-        self.info.min_python_version = "3.10.0"
-        self.info.max_python_version = "3.13.0"
-        self.info.algo_type = core.AlgoType.TRAIN
-        self.info.algo_tasks = "CLASSIFICATION"
-        self.info.hardware_config.min_cpu = 2
-        self.info.hardware_config.min_ram = 4
-        self.info.hardware_config.gpu_required = False
-        self.info.hardware_config.min_vram = 0
+        describe(
+            self.info,
+            name=NAME,
+            version="2.0.0",
+            short_description="Train MnasNet on your own folder of images, also without a GPU",
+            keywords="classification,mnasnet,train,fine-tuning,mobile,edge,torchvision",
+            algo_type=core.AlgoType.TRAIN,
+            algo_tasks="CLASSIFICATION",
+            min_cpu=2,
+            min_ram_gb=4,
+        )
 
     def create(self, param=None):
         return TrainTorchvisionMnasnet(self.info.name, param)

@@ -15,7 +15,7 @@ from ikomia import dataprocess
 from numpy.typing import NDArray
 
 import mnasnet
-from mnasnet.data.images import IMAGE_SUFFIXES, read_image, to_rgb
+from mnasnet.data.images import IMAGE_SUFFIXES, JPEG_SUFFIXES, read_image, to_rgb
 from mnasnet.errors import DataError, MnasNetError, RuntimeMissingError
 
 MIN_BOX_SIDE_PX = 2
@@ -55,8 +55,8 @@ class running:  # noqa: N801  # reads as a statement: with running(task)
                 trace.tb_next = None
 
 
-def require_version(needed: str, plugin_folder: Path) -> None:
-    """Raise RuntimeMissingError with the cure unless the loaded package is at least ``needed``.
+def require_version(plugin: str, needed: str, cure: str) -> None:
+    """Raise RuntimeMissingError with the command that is the ``cure`` unless the loaded package is at least ``needed``.
 
     An update in a running Ikomia replaces the files but not the loaded modules; only a restart does.
     """
@@ -71,8 +71,8 @@ def require_version(needed: str, plugin_folder: Path) -> None:
             f"mnasnet {installed} is installed but {mnasnet.__version__} is still loaded; restart Ikomia"
         )
     raise RuntimeMissingError(
-        f"{plugin_folder.name} needs mnasnet {needed} or newer, found {mnasnet.__version__}; "
-        f"run: python -m pip install -r {plugin_folder / 'requirements.txt'}"
+        f"{plugin} needs mnasnet {needed} or newer, found {mnasnet.__version__}; "
+        f"run this command and restart Ikomia: {cure}"
     )
 
 
@@ -80,7 +80,8 @@ def input_image(task: Any) -> NDArray[np.uint8]:
     """The task's input image as H x W x 3 RGB; maybe a view of the caller's array, so never write into it.
 
     Ikomia hands over nothing at all when it cannot read a file. The file is then tried here, which either
-    succeeds or raises DataError with the reason.
+    succeeds or raises DataError with the reason. Of a JPEG that was cut short it hands over the beginning; that
+    raises DataError too.
     """
     source = task.get_input(0)
     if source.name in (TRAINING_CURVES, CONFUSION_MATRIX):  # connected because it is an image
@@ -89,9 +90,11 @@ def input_image(task: Any) -> NDArray[np.uint8]:
             "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)])"
         )
     image = source.get_image()
-    if image is not None:
-        return to_rgb(image)
     path = Path(source.source_file_path or "")
+    if image is not None:
+        if path.suffix.lower() in JPEG_SUFFIXES and path.is_file():
+            read_image(path, min_side=1)  # at an eighth of its size; raises where Ikomia fills a cut picture with grey
+        return to_rgb(image)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)
     raise DataError(f"there is no image to classify{f' in {path}' if path.name else ''}; connect an image or a video")

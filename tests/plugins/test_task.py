@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -103,17 +101,19 @@ def test_objects_are_views_of_their_own_pixels():
 
 
 def test_the_version_that_is_there_is_accepted():
-    require_version(mnasnet.__version__, Path("infer_torchvision_mnasnet"))
+    require_version("search_mnasnet", mnasnet.__version__, "pip install it")
 
 
 def test_a_package_too_old_is_told_with_the_command_that_mends_it(monkeypatch):
     monkeypatch.setattr(mnasnet, "__version__", "0.9.0")
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.9.0")
 
-    with pytest.raises(
-        RuntimeMissingError, match=r"needs mnasnet 1\.0\.0 or newer, found 0\.9\.0; run: .* pip install -r"
-    ):
-        require_version("1.0.0", Path("infer_torchvision_mnasnet"))
+    with pytest.raises(RuntimeMissingError) as caught:
+        require_version("search_mnasnet", "1.0.0", "pip install it")
+
+    assert str(caught.value) == (
+        "search_mnasnet needs mnasnet 1.0.0 or newer, found 0.9.0; run this command and restart Ikomia: pip install it"
+    )
 
 
 def test_a_package_updated_while_ikomia_runs_asks_for_a_restart(monkeypatch):
@@ -121,4 +121,4 @@ def test_a_package_updated_while_ikomia_runs_asks_for_a_restart(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1.10.0rc1")
 
     with pytest.raises(RuntimeMissingError, match=r"mnasnet 1\.10\.0rc1 is installed but 0\.9\.0 .* restart Ikomia"):
-        require_version("1.2.0", Path("infer_torchvision_mnasnet"))
+        require_version("search_mnasnet", "1.2.0", "pip install it")

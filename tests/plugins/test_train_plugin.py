@@ -169,7 +169,10 @@ def test_a_missing_package_is_told_with_the_command_that_mends_it():
         f"ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
     )
 
-    assert "the package mnasnet 1.0.0 or newer is not installed; run: python -m pip install -r" in output
+    assert (
+        f"{NAME}: the package mnasnet is missing or too old; run this command and restart Ikomia: "
+        f'"{sys.executable}" -m pip install -e "{ROOT}"'
+    ) in output
 
 
 def test_ikomias_completion_class_is_valid_python_and_takes_old_names(task):
