@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast, get_args
 
-from mnasnet.latency.meter import LatencyMeter
-from mnasnet.space import Candidate
+from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.meter import LatencyMeter, open_meter
+from mnasnet.latency.pieces import pieces_of_space
+from mnasnet.latency.table import LatencyTable, profile
+from mnasnet.runtime.session import Precision, Runtime
+from mnasnet.space import Candidate, SearchSpace
+from mnasnet.spec import ArchitectureSpec
+
+_log = logging.getLogger(__name__)
+
+CHECKED_NETWORKS = 24  # whole networks that correct and judge the sums of pieces
+FIRST_PIECES = 8  # after so many the time of the others can be told
 
 
 @dataclass(frozen=True)
@@ -21,3 +36,59 @@ class LatencyCost:
     def measure(self, candidate: Candidate) -> float:
         """The milliseconds; raises LatencyError when they cannot be told."""
         return self.meter.measure(candidate.architecture, candidate.input_size or self.input_size).undisturbed_ms
+
+
+def open_device_meter(name: str, *, precision: Precision, threads: int, num_classes: int) -> LatencyMeter:
+    """The meter called ``name``; an engine of this machine gets a process of its own."""
+    if name in get_args(Runtime):
+        return IsolatedMeter(cast("Runtime", name), precision=precision, threads=threads, num_classes=num_classes)
+    return open_meter(name, precision=precision, threads=threads, num_classes=num_classes)
+
+
+def profiled(
+    space: SearchSpace,
+    meter: LatencyMeter,
+    input_size: int,
+    *,
+    most_seconds: float,
+    made_on: str,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> LatencyTable | None:
+    """The device's table for ``space``; None, with a line in the log, where it would take over ``most_seconds``.
+
+    ``progress`` hears of the networks timed and of all, and may raise to stop. Raises LatencyError when the device
+    cannot be measured.
+    """
+    started = clock()
+
+    def watch(done: int, total: int) -> None:
+        progress(done, total)
+        needed_s = (clock() - started) / done * total if done else 0.0
+        if done >= FIRST_PIECES and needed_s > most_seconds:
+            raise _TooLong(f"a table of the device would take {needed_s:.0f} s for {total} pieces")
+
+    size = space.input_sizes[-1] if space.input_sizes else input_size
+    try:
+        return profile(
+            pieces_of_space(space, size),
+            _random_networks(space, CHECKED_NETWORKS, random.Random(seed)),
+            meter,
+            size,
+            made_on=made_on,
+            progress=watch,
+        )
+    except _TooLong as reason:
+        _log.info("%s; the search goes without one", reason)
+        return None
+
+
+class _TooLong(Exception):  # noqa: N818  # not an error
+    """Profiling takes longer than it is worth."""
+
+
+def _random_networks(space: SearchSpace, count: int, rng: random.Random) -> list[ArchitectureSpec]:
+    """Different random networks, fewer where the space has fewer."""
+    drawn = (space.random(rng).architecture for _ in range(20 * count))
+    return list(dict.fromkeys(drawn))[:count]

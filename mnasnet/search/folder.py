@@ -1,0 +1,110 @@
+"""The folder of a search: ``runs/search/<name>{N}``, with every file's place, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnasnet.errors import SearchError, TrainingError
+from mnasnet.files import write_atomic
+from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml
+
+KIND = "search"  # under the key "kind" of args.yaml; a training's has no such key
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFolder:
+    """Where each file of a search lies."""
+
+    path: Path
+
+    @property
+    def arguments(self) -> Path:
+        """What was asked for and what was made of it; a resumed search reads it."""
+        return self.path / "args.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Which images train, validate and are kept for the test."""
+        return self.path / "split.json"
+
+    @property
+    def classes(self) -> Path:
+        """One class name a line, in the order of the networks' outputs."""
+        return self.path / "classes.txt"
+
+    @property
+    def space(self) -> Path:
+        """The space that is searched, as it was at the start."""
+        return self.path / "space.json"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal of all trials."""
+        return self.path / "study.journal"
+
+    @property
+    def latencies(self) -> Path:
+        """Every latency measured, one a line."""
+        return self.path / "latencies.jsonl"
+
+    @property
+    def table(self) -> Path:
+        """The device's table of pieces, where one was made."""
+        return self.path / "latency_table.json"
+
+    @property
+    def state(self) -> Path:
+        """How far the search is, and what was decided on the way."""
+        return self.path / "state.json"
+
+    @property
+    def model(self) -> Path:
+        """The winner's model file."""
+        return self.path / "weights" / "best.safetensors"
+
+    def read_state(self) -> dict[str, Any]:
+        """What :meth:`write_state` wrote; empty before that."""
+        if not self.state.exists():
+            return {}
+        try:
+            values: dict[str, Any] = json.loads(self.state.read_bytes())
+        except ValueError as error:
+            raise SearchError(f"{self.state} is damaged ({error}); remove it to choose finalists anew") from error
+        return values
+
+    def write_state(self, **changes: Any) -> None:
+        """Keep what has been decided so far, whole or not at all."""
+        values: Mapping[str, Any] = {**self.read_state(), **changes}
+        write_atomic(self.state, json.dumps(values, indent=1).encode())
+
+    @property
+    def as_run(self) -> RunFolder:
+        """The same folder for what trainings share with it, such as its lock."""
+        return RunFolder(self.path)
+
+
+def new_search_folder(parent: Path, name: str) -> SearchFolder:
+    """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; raises SearchError when it cannot."""
+    try:
+        return SearchFolder(new_run_folder(parent, name).path)
+    except TrainingError as error:
+        raise SearchError(str(error)) from error
+
+
+def open_search_folder(path: Path) -> SearchFolder:
+    """An existing search, also found by one of its files; raises SearchError where there is none."""
+    if not is_search(path):
+        raise SearchError(f"{path} is not the folder of a search; searches are in runs/search")
+    return SearchFolder(open_run_folder(path).path)
+
+
+def is_search(path: Path) -> bool:
+    """Whether ``path`` is the folder of a search, or a file directly in one."""
+    try:
+        return read_yaml(open_run_folder(path).arguments).get("kind") == KIND
+    except TrainingError:
+        return False

@@ -1,0 +1,130 @@
+"""The images of a search: which train, which validate, which are kept for the last figure; decoded once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.data.cache import DecodedImages
+from mnasnet.data.folder import Dataset, Sample
+from mnasnet.data.split import Grouping, Split, split
+from mnasnet.errors import DataError
+from mnasnet.preprocess import Preprocess
+from mnasnet.train.batches import DecodedSquares
+from mnasnet.train.run import preprocess_for, require_validation, stored_side
+
+Filling = Callable[[int, int], None]
+"""Hears of the images decoded so far and of all; may raise to stop."""
+
+VAL_MEMORY = 0.25  # of the memory for decoded images
+
+
+def divide(
+    dataset: Dataset,
+    *,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    grouping: Grouping = "images",
+) -> Split:
+    """Three parts: training, validation for the search's reward, and a test that only the last figure sees.
+
+    The dataset's test folder is the test; without one its validation folder is, and validation images are cut from
+    the training images, as the paper did with ImageNet (arXiv 1807.11626, section 5); a dataset without either is
+    cut twice. Raises DataError when no image is left to validate on.
+    """
+    val, test = (dataset.val, dataset.test) if dataset.test else ((), dataset.val)
+    pool = dataset.train
+    if not test:
+        cut = split(_only(dataset, pool), val_fraction=test_fraction, seed=seed, grouping=grouping)
+        pool, test = cut.train, cut.val
+    parts = split(_only(dataset, pool, val), val_fraction=val_fraction, seed=seed + 1, grouping=grouping)
+    parts = replace(parts, test=test)
+    require_validation(parts)
+    return parts
+
+
+def _only(dataset: Dataset, train: tuple[Sample, ...], val: tuple[Sample, ...] = ()) -> Dataset:
+    return replace(dataset, train=train, val=val, test=())
+
+
+@dataclass(eq=False)
+class SearchImages:
+    """Training and validation images of a search in memory, as far as ``cache_mb`` reaches.
+
+    ``share`` of each class's training images, chosen by ``seed``, are used. ``short_side`` is typical for the
+    images, in pixels; ``largest_px`` the largest input size that will be asked for. Training images are kept once,
+    validation images once for each input size, as inference prepares them.
+    """
+
+    folder: Path
+    parts: Split
+    short_side: int
+    largest_px: int
+    device: str = "cpu"
+    share: float = 1.0
+    seed: int = 0
+    cache_mb: int = 2000
+    max_bad: float = 0.05
+    threads: int | None = None
+    filling: Filling = lambda done, total: None
+    _train: DecodedSquares | None = field(default=None, init=False, repr=False)
+    _val: dict[int, DecodedSquares] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.parts.class_names)
+
+    def preprocess(self, input_size: int) -> Preprocess:
+        """How images become the network's input, here and in the final training."""
+        return preprocess_for(input_size, self.short_side, device=self.device)
+
+    def train(self) -> DecodedSquares:
+        """The chosen share of the training images, a little larger than the network's input."""
+        if self._train is None:
+            side = stored_side(self.largest_px, self.short_side)
+            form = replace(self.preprocess(self.largest_px), input_size=side, resize=side)
+            chosen = share_of(self.parts, self.share, seed=self.seed)
+            budget_bytes = int(self.cache_mb * 1e6 * (1 - VAL_MEMORY))
+            self._train = self._decoded(chosen, form, budget_bytes)
+            missing = sorted(set(range(self.num_classes)) - set(self._train.labels.tolist()))
+            if missing:
+                name = self.parts.class_names[missing[0]]
+                raise DataError(f"class {name!r} has no readable training image; add or replace images")
+        return self._train
+
+    def val(self, input_size: int) -> DecodedSquares:
+        """The validation images at ``input_size`` pixels."""
+        if input_size not in self._val:
+            budget_bytes = int(self.cache_mb * 1e6 * VAL_MEMORY / (1 + len(self._val)))
+            images = self._decoded(self.parts.val, self.preprocess(input_size), budget_bytes)
+            if not len(images.labels):
+                raise DataError("no validation image can be read; replace them")
+            self._val[input_size] = images
+        return self._val[input_size]
+
+    def _decoded(self, samples: Sequence[Sample], form: Preprocess, budget_bytes: int) -> DecodedSquares:
+        paths = [self.folder / sample.path for sample in samples]
+        cache = DecodedImages.prepared(paths, form, budget_bytes, threads=self.threads)
+        cache.fill(self.filling, max_bad=self.max_bad)
+        numbers: NDArray[np.int64] = np.array(cache.readable, dtype=np.int64)
+        return DecodedSquares(cache, numbers, np.asarray(self.parts.labels(samples), dtype=np.int64)[numbers])
+
+
+def share_of(parts: Split, share: float, *, seed: int = 0) -> tuple[Sample, ...]:
+    """``share`` of the training images of each class, at least one, in order of their paths."""
+    if share >= 1.0:
+        return parts.train
+    by_class: dict[str, list[Sample]] = {name: [] for name in parts.class_names}
+    for sample in parts.train:
+        by_class[sample.class_name].append(sample)
+    chosen: list[Sample] = []
+    for number, samples in enumerate(by_class.values()):
+        order = np.random.default_rng([seed, number]).permutation(len(samples))
+        chosen += [samples[index] for index in order[: max(1, round(share * len(samples)))]]
+    return tuple(sorted(chosen))

@@ -1,0 +1,207 @@
+"""The problem and the study of a search folder: all that a process needs to work on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from mnasnet.data.folder import Dataset, scan
+from mnasnet.data.split import Split, read_split
+from mnasnet.errors import SearchError, SettingsError
+from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.meter import LatencyMeter
+from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.latency.table import LatencyTable, TableMeter
+from mnasnet.search.counts import CountMeter
+from mnasnet.search.device import LatencyCost, open_device_meter
+from mnasnet.search.evaluator import ShortTraining
+from mnasnet.search.folder import SearchFolder, open_search_folder
+from mnasnet.search.images import Filling, SearchImages
+from mnasnet.search.plan import Plan
+from mnasnet.search.problem import Evaluator, Meter, SearchProblem
+from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.storage import open_storage
+from mnasnet.search.study import create_study
+from mnasnet.space import SearchSpace
+from mnasnet.train.run_folder import read_yaml
+
+PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
+PRUNED_FROM_EPOCH = 2
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSearch:
+    """A search folder with everything made of it; close it to end the measuring process."""
+
+    folder: SearchFolder
+    searching: Searching
+    plan: Plan
+    dataset: Dataset
+    parts: Split
+    images: SearchImages
+    training: ShortTraining
+    device_meter: LatencyMeter
+    table: LatencyTable | None
+    problem: SearchProblem
+
+    def study(self) -> optuna.Study:
+        """The study in its storage, made where it is not there yet; raises SearchError when it is another's."""
+        location = self.searching.storage or self.folder.study
+        return create_study(
+            self.problem,
+            algorithm=self.searching.algorithm,
+            seed=self.searching.seed,
+            name=self.plan.study,
+            storage=open_storage(location),
+            pruner=_pruner(self.searching),
+        )
+
+    def close(self) -> None:
+        """End the measuring process, if there is one."""
+        if isinstance(self.device_meter, IsolatedMeter):
+            self.device_meter.close()
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, *, stop: Stop = lambda: False, filling: Filling = lambda done, total: None
+) -> Iterator[OpenSearch]:
+    """The search in ``path``, read from its files alone, so that any process on any machine can open it.
+
+    Raises SearchError where there is none, and DataError when images went missing.
+    """
+    folder = open_search_folder(path)
+    searching, plan = read_arguments(folder)
+    dataset = scan(searching.data)
+    parts = read_split(folder.split, dataset)
+    search = assemble(folder, searching, plan, dataset, parts, stop=stop, filling=filling)
+    try:
+        yield search
+    finally:
+        search.close()
+
+
+def open_problem(path: Path, *, stop: Stop = lambda: False) -> SearchProblem:
+    """The problem of the search in ``path``, for a process that ends with its work on it."""
+    folder = open_search_folder(path)
+    searching, plan = read_arguments(folder)
+    dataset = scan(searching.data)
+    return assemble(folder, searching, plan, dataset, read_split(folder.split, dataset), stop=stop).problem
+
+
+def open_study(path: Path, problem: SearchProblem) -> optuna.Study:
+    """The study of the search in ``path``."""
+    folder = open_search_folder(path)
+    searching, plan = read_arguments(folder)
+    return create_study(
+        problem,
+        algorithm=searching.algorithm,
+        seed=searching.seed,
+        name=plan.study,
+        storage=open_storage(searching.storage or folder.study),
+        pruner=_pruner(searching),
+    )
+
+
+def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
+    """What was asked for and what was made of it."""
+    values = read_yaml(folder.arguments)
+    try:
+        return Searching.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
+    except (KeyError, TypeError) as error:
+        raise SearchError(f"{folder.arguments} is not complete ({error}); start a new search") from error
+
+
+def read_space(folder: SearchFolder) -> SearchSpace:
+    """The space as it was when the search began."""
+    return SearchSpace.from_dict(json.loads(folder.space.read_bytes()))
+
+
+def assemble(
+    folder: SearchFolder,
+    searching: Searching,
+    plan: Plan,
+    dataset: Dataset,
+    parts: Split,
+    *,
+    stop: Stop = lambda: False,
+    filling: Filling = lambda done, total: None,
+) -> OpenSearch:
+    """Put images, evaluator, meters and limits together; nothing is decoded or measured yet."""
+    space = read_space(folder)
+    largest = max(searching.proxy_input_size, *space.input_sizes, 0 if space.input_sizes else plan.input_size)
+    images = SearchImages(
+        dataset.folder,
+        parts,
+        plan.short_side,
+        searching.proxy_input_size or largest,
+        device=plan.device,
+        share=plan.proxy_share,
+        seed=searching.seed,
+        cache_mb=searching.cache_mb,
+        max_bad=searching.max_bad,
+        threads=plan.threads,
+        filling=filling,
+    )
+    training = ShortTraining(
+        images,
+        plan.input_size,
+        epochs=searching.proxy_epochs,
+        proxy_input_size=searching.proxy_input_size,
+        accuracy=searching.accuracy,
+        flip=searching.flip,
+        seed=searching.seed,
+        threads=plan.threads,
+        stop=stop,
+    )
+    device_meter = open_device_meter(
+        searching.meter,
+        precision=searching.precision,
+        threads=searching.meter_threads,
+        num_classes=len(plan.class_names),
+    )
+    table = LatencyTable.load(folder.table) if folder.table.exists() else None
+    estimates: dict[str, Meter] = {
+        name: CountMeter(name, plan.input_size, num_classes=len(plan.class_names)) for name in COUNTS
+    }
+    meters = dict(estimates)
+    if searching.needs_latency:
+        if table is not None:
+            estimates[LATENCY] = LatencyCost(TableMeter(table), plan.input_size)
+        if searching.latency == "table":
+            if table is None:
+                raise SearchError(f"{folder.table} is missing, the search's prices come from it; start a new search")
+            meters[LATENCY] = estimates[LATENCY]
+        else:
+            meters[LATENCY] = LatencyCost(RememberingMeter(device_meter, folder.latencies), plan.input_size)
+    problem = SearchProblem(
+        space,
+        _evaluator(searching, training),
+        meters=meters,
+        reward=None if searching.objective_names else searching.reward_function,
+        reward_cost="" if searching.objective_names else searching.reward_cost,
+        objectives=searching.objective_names,
+        limits=searching.limits,
+        estimates=estimates,
+    )
+    return OpenSearch(folder, searching, plan, dataset, parts, images, training, device_meter, table, problem)
+
+
+def _evaluator(searching: Searching, training: ShortTraining) -> Evaluator:
+    """Who judges accuracy."""
+    if searching.evaluator == "shared":  # the evaluator of shared weights plugs in here
+        raise SettingsError("evaluator must be auto or short, shared weights cannot be searched with yet")
+    return training
+
+
+def _pruner(searching: Searching) -> optuna.pruners.BasePruner:
+    if not searching.pruning or searching.objective_names or searching.accuracy != "top1":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(n_startup_trials=PRUNED_FROM_TRIAL, n_warmup_steps=PRUNED_FROM_EPOCH)
