@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, with_card
 from mnasnet.latency.meter import RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
-from mnasnet.runtime.session import RUNTIMES, has_cuda
+from mnasnet.runtime.session import RUNTIMES, has_cuda, is_installed
 from mnasnet.zoo import open_runnable
 
 PRECISIONS = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16"), "torch": ("fp32",)}
@@ -82,7 +81,7 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
 
 def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
     names = [name.strip() for name in (arguments.runtimes or "").split(",") if name.strip()]
-    chosen: Sequence[str] = names or [name for name in RUNTIMES if importlib.util.find_spec(name)]
+    chosen: Sequence[str] = names or [name for name in RUNTIMES if is_installed(name)]
     meters: dict[str, RunnableMeter] = {}
     for name in chosen:
         options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs}

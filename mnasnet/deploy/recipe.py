@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnasnet.export.exported import ExportedModel
@@ -25,7 +26,9 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
         steps.append("Do not divide or normalise: the graph does.")
     else:
         steps.append(f"Divide by 255, subtract the mean {list(own.mean)} and divide by {list(own.std)}, per channel.")
-        steps.append(f"Channels first: `images`, N x 3 x {own.input_size} x {own.input_size} float32.")
+        order = "last" if model.format == "litert" else "first"
+        shape = "{0} x {0} x 3" if order == "last" else "3 x {0} x {0}"
+        steps.append(f"Channels {order}: `images`, N x {shape.format(own.input_size)} float32.")
     if model.gives_probabilities:
         steps.append("`probabilities` sum to 1. Do not apply softmax again.")
     else:
@@ -35,7 +38,7 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     return (
         f"# How to feed `{path.name}`\n\n{numbered}\n\n"
         f"The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
-        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {model.format.replace('onnx', 'onnxruntime')}.\n\n"
+        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {_ENGINES[model.format].package}.\n\n"
         f"```python\n{snippet(model, path)}```\n\n## Classes\n\nIn the order of the output:\n\n{names}\n"
     )
 
@@ -44,16 +47,17 @@ def snippet(model: ExportedModel, path: Path) -> str:
     """A program that prints the label and probability of the image named on its command line."""
     own = model.preprocess
     values = {
-        "import": "import onnxruntime" if model.format == "onnx" else "import openvino",
+        "import": _ENGINES[model.format].opening,
         "names": repr(list(model.class_names)),
         "crop": _CENTRE if own.crop == "center" else _SQUASH,
         "size": str(own.input_size),
         "resize": str(own.resize),
         "filter": own.interpolation.upper(),
         "feed": _PIXELS if model.takes_pixels else _NORMALISED,
+        "planes": "images" if model.format == "litert" else "images.transpose(2, 0, 1)",
         "mean": repr(list(own.mean)),
         "std": repr(list(own.std)),
-        "engine": _ONNX if model.format == "onnx" else _OPENVINO,
+        "engine": _ENGINES[model.format].call,
         "file": repr(path.name),
         "result": _PROBABILITIES if model.gives_probabilities else _LOGITS,
     }
@@ -94,7 +98,7 @@ _SQUASH = "box = (0, 0, width, height)"
 _PIXELS = "images = pixels[np.newaxis]"
 _NORMALISED = """\
 images = (pixels / 255 - <mean>) / <std>
-images = images.transpose(2, 0, 1)[np.newaxis].astype(np.float32)"""
+images = <planes>[np.newaxis].astype(np.float32)"""
 _ONNX = """\
 session = onnxruntime.InferenceSession(<file>)
 (output,) = session.run(None, {"images": images})"""
@@ -102,10 +106,33 @@ _OPENVINO = """\
 # without the hint OpenVINO rounds to 16 bits by itself where the processor can
 network = openvino.Core().compile_model(<file>, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 output = network(images)[0]"""
+_LITERT = """\
+network = Interpreter(<file>)
+source, result = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+network.allocate_tensors()
+network.set_tensor(source, images)
+network.invoke()
+output = network.get_tensor(result)"""
 _LOGITS = """\
 scores = np.exp(output - output.max(axis=1, keepdims=True))
 probabilities = scores / scores.sum(axis=1, keepdims=True)"""
 _PROBABILITIES = "probabilities = output"
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What the program needs of one format: the package that pip installs, the import and the call."""
+
+    package: str
+    opening: str
+    call: str
+
+
+_ENGINES = {
+    "onnx": _Engine("onnxruntime", "import onnxruntime", _ONNX),
+    "openvino": _Engine("openvino", "import openvino", _OPENVINO),
+    "litert": _Engine("ai-edge-litert", "from ai_edge_litert.interpreter import Interpreter", _LITERT),
+}
 
 
 def _markdown(name: str) -> str:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
+from mnasnet.export.litert import to_litert
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
 
-Format = Literal["onnx", "openvino"]
+Format = Literal["onnx", "openvino", "litert"]
 
-SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino"}
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}
 INT8_KEY = "mnasnet_int8"  # metadata of graphs whose weights were quantised
 
 
@@ -28,7 +29,8 @@ class ExportedModel:
     """A graph with class names and preprocessing, ready for a runtime's session.
 
     ``content`` is the graph, ``weights`` what OpenVINO keeps in a second file. The graph takes N x S x S x 3 RGB pixels
-    (``takes_pixels``) or normalised N x 3 x S x S numbers, and gives scores or (``gives_probabilities``) softmax.
+    (``takes_pixels``) or normalised numbers, N x 3 x S x S or in LiteRT N x S x S x 3, and gives scores or
+    (``gives_probabilities``) softmax.
     """
 
     format: Format
@@ -45,7 +47,10 @@ class ExportedModel:
 
     def as_input(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
         """N x S x S x 3 pixels as the graph takes them."""
-        return batch if self.takes_pixels else normalise(batch, self.preprocess)
+        if self.takes_pixels:
+            return batch
+        numbers = normalise(batch, self.preprocess)
+        return np.ascontiguousarray(numbers.transpose(0, 2, 3, 1)) if self.format == "litert" else numbers
 
     def as_scores(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """The graph's output as scores before softmax: probabilities become their logarithms."""
@@ -55,13 +60,13 @@ class ExportedModel:
         return scores
 
 
-def in_memory(model: ModelFile | ExportedModel) -> ExportedModel:
+def in_memory(model: ModelFile | ExportedModel, kind: Literal["onnx", "litert"] = "onnx") -> ExportedModel:
     """``model`` as a graph that takes pixels and gives scores; an exported one stays as it is."""
     if isinstance(model, ExportedModel):
         return model
     return ExportedModel(
-        format="onnx",
-        content=to_onnx(model, pixels=True).SerializeToString(),
+        format=kind,
+        content=to_onnx(model, pixels=True).SerializeToString() if kind == "onnx" else to_litert(model, pixels=True),
         class_names=model.class_names,
         preprocess=model.preprocess,
         takes_pixels=True,
@@ -89,7 +94,10 @@ def read_exported(path: Path) -> ExportedModel:
         weights = path.with_suffix(".bin").read_bytes() if kind == "openvino" else b""
     except OSError as error:
         raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
-    facts = _onnx_facts(content, path) if kind == "onnx" else _openvino_facts(content, weights, path)
+    if kind == "openvino":
+        facts = _openvino_facts(content, weights, path)
+    else:
+        facts = _onnx_facts(content, path) if kind == "onnx" else _litert_facts(content, path)
     return _checked(kind, content, weights, facts, path)
 
 
@@ -129,6 +137,14 @@ def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
     classes = shape[1].get_length() if shape.rank.is_static and len(shape) == 2 and shape[1].is_static else None
     is_pixels = model.input(0).get_element_type().get_type_name() == "u8"
     return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, model.has_rt_info([INT8_KEY]))
+
+
+def _litert_facts(content: bytes, path: Path) -> _Facts:
+    from mnasnet.export.litert import read_ends
+
+    ends = read_ends(content, path)
+    metadata = ends.metadata
+    return _Facts(metadata.get(HEADER_KEY, ""), ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata)
 
 
 def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: Path) -> ExportedModel:

@@ -30,6 +30,7 @@ class Exporter(Protocol):
 EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("mnasnet.export.onnx", "OnnxExporter"),
     "openvino": ("mnasnet.export.openvino", "OpenvinoExporter"),
+    "litert": ("mnasnet.export.litert", "LitertExporter"),
 }
 
 
@@ -46,4 +47,4 @@ def open_exporter(name: str) -> Exporter:
 def require(package: str) -> None:
     """Raise RuntimeMissingError with the install line unless ``package`` can be imported."""
     if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise RuntimeMissingError(f"{package} is not installed; run: pip install {package}")
+        raise RuntimeMissingError(f"{package} is not installed; run: pip install {package.replace('_', '-')}")

@@ -7,20 +7,27 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mnasnet.errors import LatencyError, SettingsError
-from mnasnet.export.exported import ExportedModel
-from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.session import Device, Precision
-from mnasnet.spec import ArchitectureSpec
+
+if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of these
+    from mnasnet.export.exported import ExportedModel
+    from mnasnet.latency.adb import AndroidPhone
+    from mnasnet.latency.remote import AgentAddress
+    from mnasnet.modelfile import ModelFile
+    from mnasnet.runtime.session import Device, Precision
+    from mnasnet.spec import ArchitectureSpec
 
 #: meter -> the class that measures with it; the module is imported only when chosen
 METERS: dict[str, tuple[str, str]] = {
     "onnxruntime": ("mnasnet.latency.session", "SessionMeter"),
     "openvino": ("mnasnet.latency.session", "SessionMeter"),
+    "litert": ("mnasnet.latency.session", "SessionMeter"),
     "torch": ("mnasnet.latency.session", "SessionMeter"),
     "table": ("mnasnet.latency.table", "TableMeter"),
+    "remote": ("mnasnet.latency.remote", "RemoteMeter"),
+    "adb": ("mnasnet.latency.adb", "AdbMeter"),
 }
 
 
@@ -114,9 +121,13 @@ def open_meter(
     batch: int = 1,
     num_classes: int = 1000,
     table: Path | None = None,
+    agent: AgentAddress | None = None,
+    phone: AndroidPhone | None = None,
 ) -> LatencyMeter:
-    """The meter called ``name``; ``table`` is the file that the meter ``table`` reads.
+    """The meter called ``name``.
 
+    ``table`` is the file that the meter ``table`` reads, ``agent`` where the meter ``remote`` sends networks, and
+    ``phone`` the device of the meter ``adb``, by default the only one connected.
     Raises SettingsError for an unknown name and RuntimeMissingError with the install line for a runtime that is
     not installed.
     """
@@ -128,5 +139,13 @@ def open_meter(
         if table is None:
             raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
         return cast("LatencyMeter", kind.load(table))
+    if name == "remote":
+        if agent is None:
+            raise SettingsError(
+                "the meter 'remote' needs the address of an agent, such as http://127.0.0.1:8765, got none"
+            )
+        return cast("LatencyMeter", kind(agent, threads=threads, batch=batch, num_classes=num_classes))
+    if name == "adb":
+        return cast("LatencyMeter", kind.open(phone, threads=threads, batch=batch, num_classes=num_classes))
     options = {"device": device, "precision": precision, "threads": threads, "batch": batch}
     return cast("LatencyMeter", kind(name, num_classes=num_classes, **options))

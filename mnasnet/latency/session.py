@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +14,8 @@ from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
-from mnasnet.latency.untrained import untrained_model
+from mnasnet.latency.untrained import untrained_to_time
+from mnasnet.machine import processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import (
     RUNTIMES,
@@ -25,10 +23,10 @@ from mnasnet.runtime.session import (
     Precision,
     Runtime,
     Session,
+    distribution,
     import_torch,
     open_session,
     require,
-    usable_cores,
 )
 from mnasnet.spec import ArchitectureSpec
 
@@ -66,11 +64,7 @@ class SessionMeter:
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
         """The time of ``architecture`` with random weights; raises LatencyError."""
-        try:
-            model = untrained_model(architecture, input_size, self.num_classes)
-        except MnasNetError as error:
-            raise LatencyError(f"this network cannot be measured at {input_size} px: {error}") from error
-        return self.measure_model(model)
+        return self.measure_model(untrained_to_time(architecture, input_size, self.num_classes))
 
     def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of ``model`` at its own input size; raises LatencyError."""
@@ -83,7 +77,7 @@ class SessionMeter:
         return Latency(
             device=device_name(self.device),
             runtime=self.runtime,
-            runtime_version=importlib.metadata.version(self.runtime),
+            runtime_version=importlib.metadata.version(distribution(self.runtime)),
             precision="int8" if isinstance(model, ExportedModel) and model.precision == "int8" else self.precision,
             threads=self.threads,
             batch=self.batch,
@@ -139,20 +133,7 @@ def device_name(device: str = "cpu") -> str:
     """The processor or GPU in words."""
     if device == "cuda":
         return str(import_torch().cuda.get_device_name())
-    return f"{_processor()}, {usable_cores()} cores"
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        try:
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        for key in ("model name", "Model", "Hardware"):  # x86, Raspberry Pi, older phones
-            for line in lines:
-                if line.partition(":")[0].strip() == key:
-                    return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return processor_description()
 
 
 @contextmanager

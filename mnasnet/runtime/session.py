@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.exported import ExportedModel
+from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 
-Runtime = Literal["torch", "onnxruntime", "openvino"]
+Runtime = Literal["torch", "onnxruntime", "openvino", "litert"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
@@ -24,8 +25,13 @@ Precision = Literal["fp32", "bf16"]
 RUNTIMES: dict[str, tuple[str, str]] = {
     "onnxruntime": ("mnasnet.runtime.onnxruntime", "OnnxRuntimeSession"),
     "openvino": ("mnasnet.runtime.openvino", "OpenvinoSession"),
+    "litert": ("mnasnet.runtime.litert", "LitertSession"),
     "torch": ("mnasnet.runtime.torch", "TorchSession"),
 }
+
+#: runtime -> the package that is imported, where that has another name
+PACKAGES: dict[str, str] = {"litert": "ai_edge_litert"}
+NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
 
 
 class Session(Protocol):
@@ -68,8 +74,8 @@ def open_session(
             raise SettingsError(f"device cuda runs through runtime torch, got runtime {runtime!r}; set runtime to auto")
         if not has_cuda():
             raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
-    if precision == "bf16" and runtime == "onnxruntime":
-        raise SettingsError("ONNX Runtime has no bf16 on the CPU; set runtime to auto or openvino")
+    if precision == "bf16" and runtime in NO_BF16:
+        raise SettingsError(f"{NO_BF16[runtime]} has no bf16 on the CPU; set runtime to auto or openvino")
     module, name = RUNTIMES[runtime]
     require(runtime)
     session: Session = getattr(importlib.import_module(module), name)(
@@ -79,7 +85,11 @@ def open_session(
 
 
 #: exported format -> the engines that read it, the first one being the default
-READERS: dict[str, tuple[Runtime, ...]] = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
+READERS: dict[str, tuple[Runtime, ...]] = {
+    "onnx": ("onnxruntime", "openvino"),
+    "openvino": ("openvino",),
+    "litert": ("litert",),
+}
 
 
 def _engine_of_file(
@@ -102,17 +112,21 @@ def _require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def require(package: str) -> None:
-    """Raise RuntimeMissingError with the install line unless ``package`` can be imported."""
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise RuntimeMissingError(f"runtime {package} is not installed; run: pip install {package}")
+def require(runtime: str) -> None:
+    """Raise RuntimeMissingError with the install line unless ``runtime`` can be imported."""
+    if not is_installed(runtime):
+        raise RuntimeMissingError(f"runtime {runtime} is not installed; run: pip install {distribution(runtime)}")
 
 
-def usable_cores() -> int:
-    """The cores this process may use, which taskset or a container can make fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def is_installed(runtime: str) -> bool:
+    """Whether ``runtime`` can be imported; it is not imported by the question."""
+    package = PACKAGES.get(runtime, runtime)
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def distribution(runtime: str) -> str:
+    """What pip calls the runtime."""
+    return PACKAGES.get(runtime, runtime).replace("_", "-")
 
 
 def has_cuda() -> bool:
@@ -139,4 +153,4 @@ def _runtime_for(device: str, precision: str) -> Runtime:
         return "torch"
     if precision == "bf16":
         return "openvino"
-    return "onnxruntime" if importlib.util.find_spec("onnxruntime") else "torch"
+    return "onnxruntime" if is_installed("onnxruntime") else "torch"

@@ -56,7 +56,13 @@ def test_every_format_is_the_same_network(name, pixels, softmax, model, photos, 
 
 @pytest.mark.parametrize(
     ("name", "pixels", "softmax", "crop"),
-    [("onnx", False, False, "center"), ("onnx", True, True, "squash"), ("openvino", True, False, "center")],
+    [
+        ("onnx", False, False, "center"),
+        ("onnx", True, True, "squash"),
+        ("openvino", True, False, "center"),
+        ("litert", False, True, "squash"),
+        ("litert", True, False, "center"),
+    ],
 )
 def test_the_recipes_program_gives_our_answer(name, pixels, softmax, crop, model, photos, tmp_path):
     model = replace(model, preprocess=Preprocess(64, 73, crop=crop, interpolation="bicubic"))
@@ -123,7 +129,7 @@ def test_scores_that_are_no_numbers_never_pass(model):
 
 
 def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
-    with pytest.raises(ExportError, match="exported to onnx, openvino, got 'floppy'"):
+    with pytest.raises(ExportError, match="exported to onnx, openvino, litert, got 'floppy'"):
         export_model(model, tmp_path, ["floppy"])
 
 

@@ -51,7 +51,7 @@ def reference(model, batch):
         return network_of(model).eval()(torch.from_numpy(normalise(batch, model.preprocess))).numpy()
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino", "litert"])
 def test_scores_equal_the_networks(model, runtime):
     batch = pixels(65)
 
@@ -102,7 +102,7 @@ def test_one_session_serves_several_threads():
 
     model = random_model()
     batches = [np.random.default_rng(seed).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8) for seed in range(8)]
-    for runtime in ("onnxruntime", "openvino"):
+    for runtime in ("onnxruntime", "openvino", "litert"):
         opened = open_session(model, runtime=runtime, device="cpu", threads=1)
 
         with ThreadPoolExecutor(4) as pool:
@@ -117,7 +117,8 @@ def test_one_session_serves_several_threads():
     [
         ({"device": "cuda", "runtime": "onnxruntime"}, "device cuda runs through runtime torch"),
         ({"runtime": "onnxruntime", "precision": "bf16"}, "no bf16 on the CPU; set runtime to auto or openvino"),
-        ({"runtime": "tensorrt"}, "runtime must be one of auto, onnxruntime, openvino, torch, got 'tensorrt'"),
+        ({"runtime": "litert", "precision": "bf16"}, "LiteRT has no bf16 on the CPU; set runtime to auto or openvino"),
+        ({"runtime": "tensorrt"}, "runtime must be one of auto, onnxruntime, openvino, litert, torch, got 'tensorrt'"),
     ],
 )
 def test_impossible_combinations_say_what_to_set(options, message):
@@ -133,5 +134,12 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
 
 
 def test_a_missing_runtime_is_named_with_its_install_line():
-    with pytest.raises(RuntimeMissingError, match="runtime not_there is not installed; run: pip install not_there"):
+    with pytest.raises(RuntimeMissingError, match="runtime not_there is not installed; run: pip install not-there"):
         session.require("not_there")
+
+
+def test_an_install_line_has_the_name_that_pip_knows(monkeypatch):
+    monkeypatch.setitem(session.PACKAGES, "litert", "ai_edge_litert_that_is_not_there")
+
+    with pytest.raises(RuntimeMissingError, match="litert is not installed; run: pip install ai-edge-litert-that-is"):
+        open_session(random_model(), runtime="litert")

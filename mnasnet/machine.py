@@ -1,0 +1,34 @@
+"""What this machine is: its processor in words, and the cores that this process may use."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def processor_description() -> str:
+    """The processor and the cores to be used, as a latency names its device."""
+    return f"{processor_name()}, {usable_cores()} cores"
+
+
+def processor_name() -> str:
+    """The processor in words, as far as the system tells."""
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        for key in ("model name", "Model", "Hardware"):  # x86, Raspberry Pi, older phones
+            for line in lines:
+                if line.partition(":")[0].strip() == key:
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """The cores this process may use, which taskset or a container can make fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
