@@ -1,0 +1,149 @@
+"""Which networks of a space learn in each step of a supernet's training.
+
+Everything is a pure function of the seed and the step, so that a training that was killed goes on as if it had not
+been.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from mnasnet.errors import SettingsError
+from mnasnet.space import OPERATORS, Candidate, Choice, Option, SearchSpace
+
+Rule = Literal["sandwich", "single"]
+Corner = Literal["largest", "smallest"]
+
+# Choices that order networks by size, with the share of the training after the warm-up from which on a shrinking
+# curriculum offers less than the largest option: kernel, then depth, then width (arXiv 1908.09791, section 3.3).
+# The input size varies from the start there too.
+SIZES = {
+    "input_size": 0.0,
+    "kernel": 0.0,
+    "se_ratio": 0.0,
+    "stride": 0.0,
+    "repeats": 0.25,
+    "layers": 0.25,
+    "expansion": 0.5,
+    "operator": 0.5,  # where all options are bottlenecks, which differ in their expansion alone
+    "channels": 0.5,
+    "filters": 0.5,
+    "width": 0.5,
+}
+
+_SKIPS = ("none", "pool", "identity")  # from the plainest to the one that the largest network has
+
+
+@dataclass(frozen=True, slots=True)
+class Curriculum:
+    """How the steps of a supernet's training are shared among the networks.
+
+    ``sandwich``: in each step the largest network learns from the labels, the smallest and ``between`` others learn
+    from its answers (sandwich rule with in-place distillation, arXiv 1903.05134). ``single``: one network a step,
+    from the labels (arXiv 1904.00420). In both the drawing is fair: among as many draws as a choice has options,
+    each option comes once (arXiv 1907.01845). Operators and skips have no order of size, so they are drawn fairly
+    for the largest and smallest network too.
+
+    For the first ``warmup`` share of all steps only the largest network learns. With ``shrinking`` smaller options
+    are offered one kind after the other: see :data:`SIZES`.
+    """
+
+    rule: Rule = "sandwich"
+    between: int = 1
+    warmup: float = 0.1
+    shrinking: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise SettingsError(f"the rule must be one of {', '.join(get_args(Rule))}, got {self.rule!r}")
+        if self.between < 1:
+            raise SettingsError(f"between must be >= 1, else most networks never learn, got {self.between}")
+        if not 0 <= self.warmup < 1:
+            raise SettingsError(f"warmup must be at least 0 and below 1, got {self.warmup!r}")
+
+    def networks(self, space: SearchSpace, *, seed: int, step: int, steps: int) -> tuple[Candidate, ...]:
+        """Those that learn in ``step`` of ``steps``; the first one teaches the others."""
+        warmup = round(self.warmup * steps)
+        if step < warmup:
+            return (corner(space, "largest", seed=seed, number=step),)
+        step, share = step - warmup, (step - warmup) / max(1, steps - warmup)
+        closed = {field for field, start in SIZES.items() if self.shrinking and share < start}
+        if self.rule == "single":
+            return (drawn(space, seed=seed, number=step, closed=closed),)
+        others = [drawn(space, seed=seed, number=step * self.between + i, closed=closed) for i in range(self.between)]
+        largest = corner(space, "largest", seed=seed, number=2 * step)
+        smallest = corner(space, "smallest", seed=seed, number=2 * step + 1, closed=closed)
+        return (largest, smallest, *others)
+
+    @property
+    def mean_networks(self) -> float:
+        """How many networks learn in a step on average."""
+        return 1.0 if self.rule == "single" else self.warmup + (1 - self.warmup) * (2 + self.between)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def drawn(space: SearchSpace, *, seed: int, number: int, closed: set[str] | frozenset[str] = frozenset()) -> Candidate:
+    """Draw ``number`` of a fair sequence; choices of the ``closed`` fields take their largest option."""
+    return space.candidate_at(
+        [
+            _extreme(choice, "largest") if _field(choice) in closed and _is_size(choice) else turn
+            for choice, turn in zip(space.choices, _turns(space, seed, number, stream=5), strict=True)
+        ]
+    )
+
+
+def corner(
+    space: SearchSpace, which: Corner, *, seed: int, number: int, closed: set[str] | frozenset[str] = frozenset()
+) -> Candidate:
+    """The largest or smallest network, operators and skips drawn fairly; ``closed`` as for :func:`drawn`."""
+    return space.candidate_at(
+        [
+            turn if not _is_size(choice) else _extreme(choice, "largest" if _field(choice) in closed else which)
+            for choice, turn in zip(space.choices, _turns(space, seed, number, stream=6), strict=True)
+        ]
+    )
+
+
+def extreme(space: SearchSpace, which: Corner) -> Candidate:
+    """The one network that counts as the largest or smallest: bottlenecks with identity skips, or none of that."""
+    return space.candidate_at([_extreme(choice, which) for choice in space.choices])
+
+
+def _turns(space: SearchSpace, seed: int, number: int, *, stream: int) -> list[int]:
+    """The place of an option for each choice: in every round of as many draws as options each has its turn."""
+    turns = []
+    for place, choice in enumerate(space.choices):
+        count = len(choice.options)
+        order = np.random.default_rng([seed, place, number // count, stream]).permutation(count)
+        turns.append(int(order[number % count]))
+    return turns
+
+
+def _field(choice: Choice) -> str:
+    return choice.name.rpartition(".")[2]
+
+
+def _is_size(choice: Choice) -> bool:
+    field = _field(choice)
+    return field in SIZES and (
+        field != "operator" or all(str(option).startswith("inverted") for option in choice.options)
+    )
+
+
+def _extreme(choice: Choice, which: Corner) -> int:
+    ranks = [_rank(_field(choice), option) for option in choice.options]
+    return ranks.index(max(ranks) if which == "largest" else min(ranks))
+
+
+def _rank(field: str, option: Option) -> float:
+    if field == "operator":
+        return OPERATORS.index(str(option))
+    if field == "skip":
+        return _SKIPS.index(str(option))
+    return -float(option) if field == "stride" else float(option)

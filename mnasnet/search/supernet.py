@@ -1,0 +1,163 @@
+"""The training of a supernet, and the statistics that a network cut out of it needs before it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mnasnet.data.transforms import normalise
+from mnasnet.network.build import MnasNet
+from mnasnet.network.supernet import Supernet
+from mnasnet.preprocess import Preprocess
+from mnasnet.search.curriculum import Curriculum, extreme
+from mnasnet.search.images import SearchImages
+from mnasnet.space import SearchSpace
+from mnasnet.train.batches import Images
+from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.lessons import Lesson, predict_logits
+from mnasnet.train.listeners import Listener
+from mnasnet.train.recipe import Recipe, recipe_for
+from mnasnet.train.team import Team
+from mnasnet.train.trainer import FitResult, fit
+
+CALIBRATION_IMAGES = 512
+CALIBRATION_BATCH = 64
+
+
+def train_supernet(
+    space: SearchSpace,
+    images: SearchImages,
+    *,
+    input_size: int,
+    epochs: int,
+    curriculum: Curriculum = Curriculum(),  # noqa: B008  # a frozen value
+    flip: bool = True,
+    seed: int = 0,
+    store: CheckpointStore | None = None,
+    listeners: Iterable[Listener] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> FitResult[Supernet]:
+    """Train the shared weights of ``space`` for ``epochs``, or go on with what ``store`` holds.
+
+    Images are learned at the largest of the space's input sizes (pixels), at ``input_size`` where it leaves that
+    open, and reduced for networks of smaller sizes. The accuracies that listeners hear of are those of the largest
+    network. The result's ``average`` is the supernet to judge with. Raises TrainingError as
+    :func:`mnasnet.train.trainer.fit` does.
+    """
+    largest_px = max(space.input_sizes, default=input_size)
+    preprocess = images.preprocess(largest_px)
+    train, val = images.train(), images.val(largest_px)
+    recipe = supernet_recipe(images=len(train.labels), epochs=epochs, flip=flip)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        supernet = Supernet(space, images.num_classes, dropout=recipe.dropout)
+    return fit(
+        supernet,
+        train,
+        val,
+        recipe,
+        preprocess,
+        epochs=epochs,
+        seed=seed,
+        balance="auto",
+        lessons=SharedLessons(space, curriculum, seed, recipe.label_smoothing, train),
+        team=Team(device=images.device),
+        store=store,
+        identity={"space": space.fingerprint, "curriculum": curriculum.to_dict(), "images": images.parts.fingerprint},
+        listeners=listeners,
+        stop=stop,
+        prefetch=train.cache.planned < len(train.cache) or images.device != "cpu",
+    )
+
+
+def supernet_recipe(*, images: int, epochs: int, flip: bool = True) -> Recipe:
+    """The recipe of a training of shared weights: the one that a single network would get for so many epochs."""
+    return recipe_for("auto", images=images, epochs=epochs, pretrained=False, flip=flip)
+
+
+@dataclass(frozen=True)
+class SharedLessons:
+    """Lets the networks that ``curriculum`` names learn; an epoch is judged by the largest of ``space``.
+
+    ``calibration`` are images to gather batch statistics from.
+    """
+
+    space: SearchSpace
+    curriculum: Curriculum
+    seed: int
+    label_smoothing: float
+    calibration: Images
+
+    def lessons(
+        self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
+    ) -> Iterator[Lesson]:
+        """The first network learns from the labels, the others from its answers."""
+        teacher, *students = self.curriculum.networks(self.space, seed=self.seed, step=step, steps=steps)
+        weight = 1 / (1 + len(students))  # the recipe's learning rate is for one loss
+        logits = forward(at_size(x, teacher.input_size), teacher.architecture)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
+        yield Lesson(loss, logits, weight)
+        answers = logits.detach().softmax(1)
+        for student in students:
+            logits = forward(at_size(x, student.input_size), student.architecture)
+            yield Lesson(F.cross_entropy(logits, answers, reduction="sum"), logits, weight)
+
+    def scores(
+        self,
+        network: Supernet,
+        images: Images,
+        preprocess: Preprocess,
+        team: Team,
+        stop: Callable[[], bool],
+        batch_size: int,
+    ) -> NDArray[np.float32] | None:
+        """Those of the largest network."""
+        largest = network.cut_out(extreme(self.space, "largest").architecture)
+        recalibrate(largest, self.calibration, preprocess, device=team.device)
+        return predict_logits(largest, images, preprocess, team, stop, batch_size)
+
+
+@torch.no_grad()
+def recalibrate(
+    network: MnasNet,
+    images: Images,
+    preprocess: Preprocess,
+    *,
+    count: int = CALIBRATION_IMAGES,
+    device: str = "cpu",
+) -> None:
+    """Give ``network`` the batch statistics of at most ``count`` images, spread evenly, in place; weights stay.
+
+    Without it a network cut out of shared weights is no better than chance. The cost is a forward pass over
+    ``count`` images. Leaves the network in evaluation mode.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [module.momentum for module in norms]
+    network.eval()
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the plain mean over all batches
+        module.train()
+    total = len(images.labels)
+    chosen = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+    batches = max(1, round(len(chosen) / CALIBRATION_BATCH))
+    for first in range(batches):
+        batch = chosen[first::batches]  # images lie in order of their classes, and each batch needs all of them
+        x = torch.from_numpy(normalise(images.read(batch), preprocess)).to(device)
+        network(at_size(x, preprocess.input_size).contiguous(memory_format=torch.channels_last))
+    network.eval()
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum
+
+
+def at_size(x: Tensor, side_px: int | None) -> Tensor:
+    """A batch, N x 3 x S x S, resampled to ``side_px``; unchanged where that is None or its own size."""
+    if side_px is None or side_px == x.shape[-1]:
+        return x
+    return F.interpolate(x, (side_px, side_px), mode="bilinear", antialias=True)

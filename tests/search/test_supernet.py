@@ -1,0 +1,258 @@
+"""Shared weights: what candidates share, how they learn, and that a cut-out network is the same network."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mnasnet.data.folder import scan
+from mnasnet.errors import SettingsError, TrainingError
+from mnasnet.network.build import MnasNet
+from mnasnet.network.supernet import Supernet
+from mnasnet.search.curriculum import Curriculum, corner, drawn, extreme
+from mnasnet.search.images import SearchImages, divide
+from mnasnet.search.supernet import recalibrate, train_supernet
+from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
+from mnasnet.testing import write_image_folder
+from mnasnet.train.batches import StoredImages
+from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.listeners import Event, Stepped
+from mnasnet.train.trainer import checkpoint_digest
+
+PAPER_LIKE = SearchSpace(
+    (
+        BlockChoices(operator=("separable",), channels=(8,)),
+        BlockChoices(
+            operator=("conv", "separable", "inverted3", "inverted6"),
+            kernel=(3, 5),
+            se_ratio=(0.0, 0.25),
+            skip=("none", "identity", "pool"),
+            channels=(16,),
+            filters=(0.5, 1.0),
+            repeats=(2,),
+            layers=(-1, 0, 1),
+            stride=(2,),
+        ),
+    ),
+    stem_channels=8,
+    head_channels=32,
+    channel_multiple=4,
+)
+SIZED = replace(PAPER_LIKE, input_sizes=(32, 48), widths=(0.5, 1.0))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> SearchImages:
+    folder = write_image_folder(tmp_path_factory.mktemp("images"), per_class=24)
+    return SearchImages(folder, divide(scan(folder)), short_side=60, largest_px=48, threads=1)
+
+
+def ready_supernet(searched: SearchSpace, seed: int = 0) -> Supernet:
+    """Random weights whose batch statistics are random too, so that each of them matters."""
+    torch.manual_seed(seed)
+    supernet = Supernet(searched, 5)
+    with torch.no_grad():
+        for module in supernet.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.1)
+    return supernet.eval()
+
+
+@pytest.mark.parametrize("name", ["paper", "published", "around_a1", "small", "tiny", "own", "sized"])
+@torch.no_grad()
+def test_a_network_cut_out_gives_the_same_scores(name: str) -> None:
+    searched = {"own": PAPER_LIKE, "sized": SIZED}.get(name) or space(name)
+    supernet, rng = ready_supernet(searched), random.Random(0)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+    for _ in range(4):
+        architecture = searched.random(rng).architecture
+        cut = supernet.cut_out(architecture)
+        scores = supernet(x, architecture)
+
+        assert type(cut) is MnasNet and cut.spec == architecture
+        assert (cut(x) - scores).abs().max() < 1e-5 * max(1.0, float(scores.abs().max()))
+
+
+def test_a_cut_out_network_has_weights_of_its_own() -> None:
+    supernet = ready_supernet(PAPER_LIKE)
+    cut = supernet.cut_out(extreme(PAPER_LIKE, "largest").architecture)
+    before = cut.classifier.weight.clone()
+
+    with torch.no_grad():
+        supernet.classifier.weight.zero_()
+
+    assert torch.equal(cut.classifier.weight, before)
+
+
+def test_kernel_5_holds_kernel_3_and_wider_holds_narrower_and_deeper_holds_shallower() -> None:
+    supernet = ready_supernet(PAPER_LIKE)
+    largest = extreme(PAPER_LIKE, "largest").architecture
+    small = replace(largest, blocks=(largest.blocks[0], replace(largest.blocks[1], kernel=3, channels=8, repeats=1)))
+    large, little = (supernet.cut_out(architecture).state_dict() for architecture in (largest, small))
+
+    depthwise, project = "blocks.1.0.depthwise.conv.weight", "blocks.1.0.project.conv.weight"
+    assert torch.equal(little[depthwise], large[depthwise][:, :, 1:4, 1:4])
+    assert torch.equal(little[project], large[project][:8])
+    assert len(largest.layers()[1]) == 3 and len(small.layers()[1]) == 1
+
+
+def test_a_change_of_shared_weights_changes_all_that_share_them_and_no_other_operator() -> None:
+    supernet = ready_supernet(PAPER_LIKE)
+    x = torch.randn(1, 3, 32, 32)
+    named = {**PAPER_LIKE.named_values(extreme(PAPER_LIKE, "largest")), "block1.skip": "none"}
+    by_operator = {
+        operator: PAPER_LIKE.architecture({**named, "block1.operator": operator})
+        for operator in ("inverted6", "inverted3", "conv")
+    }
+    with torch.no_grad():
+        before = {name: supernet(x, architecture) for name, architecture in by_operator.items()}
+        supernet.get_submodule("blocks.1.0.inverted.project").conv.weight.mul_(2)
+        same = {name: torch.equal(before[name], supernet(x, by_operator[name])) for name in by_operator}
+
+    assert same == {"inverted6": False, "inverted3": False, "conv": True}
+
+
+def test_only_the_parts_of_a_network_get_gradients() -> None:
+    supernet = ready_supernet(PAPER_LIKE).train()
+    smallest = extreme(PAPER_LIKE, "smallest").architecture
+
+    supernet(torch.randn(4, 3, 32, 32), smallest).sum().backward()
+
+    operator = smallest.blocks[1].operator
+    learned = {name.split(".")[3] for name, p in supernet.named_parameters() if "blocks.1.0" in name and p.grad is not None}
+    assert learned == {operator}
+
+
+def test_every_option_is_drawn_equally_often() -> None:
+    rounds = 12  # every count of options, 2, 3 and 4, divides it
+
+    draws = [drawn(SIZED, seed=3, number=number) for number in range(rounds)]
+
+    for place, choice in enumerate(SIZED.choices):
+        counts = Counter(draw.values[place] for draw in draws)
+        assert set(counts.values()) == {rounds // len(choice.options)}, choice.name
+
+
+def test_operators_and_skips_are_fair_in_the_largest_network_too() -> None:
+    corners = [corner(PAPER_LIKE, "largest", seed=0, number=number) for number in range(12)]
+    named = [PAPER_LIKE.named_values(candidate) for candidate in corners]
+
+    assert Counter(values["block1.operator"] for values in named) == dict.fromkeys(
+        ("conv", "separable", "inverted3", "inverted6"), 3
+    )
+    assert {values["block1.kernel"] for values in named} == {5}
+    assert {values["block1.layers"] for values in named} == {1}
+
+
+def test_the_sandwich_has_the_largest_the_smallest_and_others() -> None:
+    curriculum = Curriculum("sandwich", between=2, warmup=0.5)
+    searched = space("small")
+
+    warming = curriculum.networks(searched, seed=0, step=4, steps=10)
+    later = curriculum.networks(searched, seed=0, step=5, steps=10)
+
+    assert warming == (extreme(searched, "largest"),)
+    assert later[:2] == (extreme(searched, "largest"), extreme(searched, "smallest"))
+    assert len(later) == 4
+    assert curriculum.mean_networks == pytest.approx(0.5 + 0.5 * 4)
+
+
+def test_shrinking_offers_kernels_then_depth_then_width() -> None:
+    curriculum = Curriculum("single", warmup=0.0, shrinking=True)
+
+    def offered(field: str, steps: range) -> set[object]:
+        drawn = (curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=100)[0] for step in steps)
+        return {PAPER_LIKE.named_values(candidate)[f"block1.{field}"] for candidate in drawn}
+
+    assert [offered(field, range(25)) for field in ("kernel", "layers", "filters")] == [{3, 5}, {1}, {1.0}]
+    assert [offered(field, range(25, 50)) for field in ("layers", "filters")] == [{-1, 0, 1}, {1.0}]
+    assert offered("filters", range(50, 100)) == {0.5, 1.0}
+
+
+@pytest.mark.parametrize("wrong", [{"rule": "ladder"}, {"between": 0}, {"warmup": 1.0}])
+def test_a_curriculum_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
+        Curriculum(**wrong)
+
+
+def test_recalibration_replaces_statistics_and_keeps_weights() -> None:
+    network = ready_supernet(PAPER_LIKE).cut_out(extreme(PAPER_LIKE, "largest").architecture)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), np.uint8)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    recalibrate(network, StoredImages(pixels, np.zeros(60, np.int64)), SearchImages.preprocess(SIZES, 32), count=48)
+
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if ".running_" in name or name.endswith("num_batches_tracked")}
+    assert not network.training
+
+
+def test_recalibrated_statistics_are_those_of_the_images() -> None:
+    network = ready_supernet(PAPER_LIKE).cut_out(extreme(PAPER_LIKE, "largest").architecture)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
+    preprocess = SIZES.preprocess(32)
+
+    recalibrate(network, StoredImages(pixels, np.zeros(32, np.int64)), preprocess)
+
+    from mnasnet.data.transforms import normalise
+
+    with torch.no_grad():
+        before_norm = network.stem.get_submodule("conv")(torch.from_numpy(normalise(pixels, preprocess)))
+    assert torch.allclose(network.stem.get_submodule("bn").running_mean, before_norm.mean((0, 2, 3)), atol=1e-4)
+
+
+def trained(images: SearchImages, store: CheckpointStore, **chosen: object) -> object:
+    return train_supernet(
+        SIZED, images, input_size=48, epochs=2, curriculum=Curriculum(warmup=0.2), store=store, **chosen
+    )
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(images: SearchImages, tmp_path: Path) -> None:
+    whole, broken = CheckpointStore(tmp_path / "whole"), CheckpointStore(tmp_path / "broken")
+    trained(images, whole)
+    asked = iter(range(100))
+
+    stopped = trained(images, broken, stop=lambda: next(asked) == 3)
+    resumed = trained(images, broken)
+
+    assert (stopped.status, resumed.status) == ("stopped", "done")
+    assert checkpoint_digest(broken) == checkpoint_digest(whole)
+
+
+def test_training_reports_steps_and_learns(images: SearchImages, tmp_path: Path) -> None:
+    class Ears:
+        heard: list[Event] = []  # noqa: RUF012
+
+        def hear(self, event: Event) -> None:
+            self.heard.append(event)
+
+    result = train_supernet(PAPER_LIKE, images, input_size=32, epochs=8, listeners=[Ears()])
+
+    assert any(isinstance(event, Stepped) for event in Ears.heard)
+    assert result.history[-1]["val_accuracy"] > 0.6  # three colours: chance is a third
+
+
+def test_a_checkpoint_of_another_space_is_refused(images: SearchImages, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    train_supernet(PAPER_LIKE, images, input_size=32, epochs=1, store=store)
+
+    with pytest.raises(TrainingError, match="another training: space"):
+        train_supernet(replace(PAPER_LIKE, stem_channels=16), images, input_size=32, epochs=1, store=store)
+
+
+def test_candidates_are_hashable_values() -> None:
+    assert isinstance(extreme(SIZED, "smallest"), Candidate)
+    assert extreme(SIZED, "smallest").input_size == 32
+
+
+SIZES = SearchImages(Path(), None, short_side=60, largest_px=48)  # type: ignore[arg-type]
