@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 # sleeping instead of spinning threads: several processes may share the cores
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint plugins benchmark clean
+.PHONY: demo test test-slow lint plugins packages benchmark clean
 
 demo: $(READY)  ## the main job on real images, pictures written to demo/
 	$(PYTHON) tools/demo.py
@@ -24,6 +24,9 @@ lint: $(READY)  ## style, types, layers
 
 plugins: $(READY)  ## link the Ikomia plugins into ~/Ikomia
 	$(PYTHON) tools/install_plugins.py
+
+packages: $(READY)  ## the wheel and one zip a plugin, in dist/
+	$(PYTHON) tools/pack_plugins.py
 
 clean:
 	rm -rf $(VENV) demo

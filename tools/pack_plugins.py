@@ -31,23 +31,23 @@ def main() -> None:
         print(path)
 
 
-def pack(output: Path) -> list[Path]:
+def pack(output: Path, checkout: Path = ROOT) -> list[Path]:
     """Write the wheel and one zip a plugin into ``output``; the wheel is the first path returned."""
     output.mkdir(parents=True, exist_ok=True)
-    wheel = build_wheel(output)
-    return [wheel, *(write_zip(ROOT / name, wheel, output) for name in PLUGINS if (ROOT / name).is_dir())]
+    wheel = build_wheel(output, checkout)
+    return [wheel, *(write_zip(checkout / name, wheel, output) for name in PLUGINS if (checkout / name).is_dir())]
 
 
-def build_wheel(output: Path) -> Path:
+def build_wheel(output: Path, checkout: Path) -> Path:
     """The wheel of the package, built from a copy: what older builds left in the checkout must not get in."""
     with tempfile.TemporaryDirectory() as folder:
         source, built = Path(folder) / "source", Path(folder) / "built"
         source.mkdir()
         for name in PACKAGE_SOURCES:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, source / name, ignore=LEFT_OUT)
+            if (checkout / name).is_dir():
+                shutil.copytree(checkout / name, source / name, ignore=LEFT_OUT)
             else:
-                shutil.copy2(ROOT / name, source)
+                shutil.copy2(checkout / name, source)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", built, source]
         subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(MADE_AT_S)})
         (wheel,) = built.glob("mnasnet-*.whl")
@@ -59,8 +59,8 @@ def write_zip(plugin: Path, wheel: Path, output: Path) -> Path:
     version = wheel.name.split("-")[1]
     files = {path.name: path.read_bytes() for path in plugin.iterdir() if path.suffix in (".py", ".md")}
     files["requirements.txt"] = packed_requirements((plugin / "requirements.txt").read_text(), version).encode()
-    files["LICENSE"] = (ROOT / "LICENSE").read_bytes()
-    files[f"icons/{plugin.name}.png"] = (ROOT / "icons" / f"{plugin.name}.png").read_bytes()
+    files["LICENSE"] = (plugin.parent / "LICENSE").read_bytes()
+    files[f"icons/{plugin.name}.png"] = (plugin.parent / "icons" / f"{plugin.name}.png").read_bytes()
     files[f"{WHEELS}/{wheel.name}"] = wheel.read_bytes()
     target = output / f"{plugin.name}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:

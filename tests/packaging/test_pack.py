@@ -1,0 +1,99 @@
+"""What lies in the zips that the HUB hands out."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pack_plugins
+import pytest
+
+import mnasnet
+
+ROOT = Path(__file__).parent.parent.parent
+PLUGINS = [name for name in pack_plugins.PLUGINS if (ROOT / name).is_dir()]
+WHEEL = f"mnasnet-{mnasnet.__version__}-py3-none-any.whl"
+
+every_plugin = pytest.mark.parametrize("name", PLUGINS)
+
+
+def files_in(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+@every_plugin
+def test_a_zip_holds_the_plugins_files_at_its_top_and_nothing_else(packed, name):
+    assert set(files_in(packed / f"{name}.zip")) == {
+        "__init__.py",
+        f"{name}.py",
+        f"{name}_process.py",
+        f"{name}_widget.py",
+        f"{name}_test.py",
+        "requirements.txt",
+        "README.md",
+        "LICENSE",
+        f"icons/{name}.png",
+        f"wheels/{WHEEL}",
+    }
+
+
+@every_plugin
+def test_requirements_take_the_package_from_the_wheel_beside_them(packed, name):
+    first, second, *others = files_in(packed / f"{name}.zip")["requirements.txt"].decode().splitlines()
+
+    assert (first, second) == ("--find-links wheels", f"mnasnet=={mnasnet.__version__}")
+    assert others
+    assert [line for line in others if not re.fullmatch(r"[\w-]+>=[\d.]+", line)] == []
+
+
+@every_plugin
+def test_every_zip_carries_the_same_wheel(packed, name):
+    assert files_in(packed / f"{name}.zip")[f"wheels/{WHEEL}"] == (packed / WHEEL).read_bytes()
+
+
+def test_the_wheel_is_the_whole_package(packed):
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "mnasnet").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert {name for name in files_in(packed / WHEEL) if ".dist-info/" not in name} == sources
+
+
+def test_the_wheel_asks_for_what_the_package_needs_and_no_more(packed):
+    (text,) = [content for name, content in files_in(packed / WHEEL).items() if name.endswith(".dist-info/METADATA")]
+    metadata = Parser().parsestr(text.decode())
+
+    assert metadata["Version"] == mnasnet.__version__
+    assert metadata["License-Expression"] == "Apache-2.0"
+    plain = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert "ikomia" not in " ".join(plain) and "PyQt" not in " ".join(plain)
+
+
+@every_plugin
+def test_the_readme_has_the_hubs_sections_in_order(packed, name):
+    sections = re.findall(r"^## :(\w+):", files_in(packed / f"{name}.zip")["README.md"].decode(), flags=re.MULTILINE)
+
+    assert sections == ["rocket", "sunny", "pencil", "mag", "fast_forward"]
+
+
+@every_plugin
+def test_each_plugin_looks_for_the_package_and_names_the_cure_in_the_same_words(name):
+    """The text must stand in each plugin, since it is for the time when nothing of ours can be imported."""
+
+    def guard(plugin: str) -> str:
+        lines = (ROOT / plugin / f"{plugin}_process.py").read_text()
+        cure = re.search(r"^FOLDER = .*?^CURE = .*?$", lines, flags=re.DOTALL | re.MULTILINE)
+        refusal = re.search(r"^except ImportError.*?^    \) from error$", lines, flags=re.DOTALL | re.MULTILINE)
+        return cure.group() + refusal.group()
+
+    assert guard(name) == guard(PLUGINS[0])
+
+
+def test_the_same_sources_make_the_same_zips(packed, tmp_path):
+    for path in pack_plugins.pack(tmp_path):
+        assert path.read_bytes() == (packed / path.name).read_bytes()
