@@ -13,6 +13,7 @@ from mnasnet.files import write_atomic
 from mnasnet.search.answer import Answer
 from mnasnet.search.report.effects import effects
 from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
+from mnasnet.search.report.page import report_html
 from mnasnet.search.study import TrialRecord
 from mnasnet.spec import ArchitectureSpec
 
@@ -32,6 +33,8 @@ def write_answer(answer: Answer, folder: Path) -> None:
     write_atomic(folder / "pareto.png", picture)
     write_atomic(folder / "progress.png", progress_picture(answer))
     write_atomic(folder / "choices.png", choices_picture(found))
+    files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    write_atomic(folder / "report.html", report_html(answer, found, picture, files).encode())
 
 
 def trials_csv(answer: Answer, records: Sequence[TrialRecord]) -> bytes:

@@ -1,0 +1,153 @@
+"""``report.html``: the whole answer as one interactive page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import mnasnet
+from mnasnet.pages import render
+from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.report.effects import Effects
+from mnasnet.search.report.figures import progress
+from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.summary import summary_lines, tau_sentence
+from mnasnet.spec import BlockSpec
+from mnasnet.train.evaluate import wilson_interval
+from mnasnet.train.listeners import duration
+
+
+def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[str]) -> str:
+    """The page. ``picture`` (PNG) stands in where scripts are forbidden; ``files`` are named at the end."""
+    summary = summary_lines(answer)
+    return render(
+        "search.html",
+        answer=answer,
+        counts=answer.counts(),
+        headline=summary[0],
+        effort=summary[1],
+        duration=duration(60 * answer.minutes),
+        reward=_reward(answer),
+        limits={quantity(name).title: quantity(name).text(limit) for name, limit in answer.limits.items()},
+        quantities={name: quantity(name) for name in answer.cost_names},
+        contenders=[_contender(answer, contender) for contender in _ordered(answer)],
+        tau=tau_sentence(answer),
+        effects=found,
+        picture=base64.b64encode(picture).decode(),
+        files=files,
+        version=mnasnet.__version__,
+        data=page_data(answer, found),
+    )
+
+
+def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
+    """What the page's script draws from, as compact JSON values: 10,000 trials are some megabytes."""
+    costs = answer.cost_names
+    choices = answer.space.choices
+    designs = _Places()
+    reasons = _Places()
+    trials = []
+    for record in answer.records:
+        candidate = answer.candidate(record)
+        spec = None if candidate is None else candidate.architecture
+        trials.append(
+            [
+                record.number,
+                record.state if record.duplicate_of is None else "repeated",
+                _rounded(record.accuracy),
+                _rounded(record.values[0] if record.values and not answer.objectives else None),
+                round(record.seconds, 1),
+                reasons.of(record.reason),
+                record.duplicate_of,
+                [_rounded(record.costs.get(name)) for name in costs],
+                [c.options.index(record.params[c.name]) if c.name in record.params else -1 for c in choices],
+                [] if spec is None else [designs.of(block) for block in spec.blocks],
+                None if spec is None else [spec.stem_channels, spec.stem_stride, spec.head_channels],
+                None if candidate is None else candidate.input_size,
+            ]
+        )
+    target = answer.reward is not None and not answer.reward.ignores_target
+    return {
+        "accuracy": answer.accuracy_name,
+        "costs": [
+            {"name": name, "label": quantity(name).label, "scale": quantity(name).scale, "unit": quantity(name).unit,
+             "how": "measured" if answer.measured.get(name) else "predicted"}
+            for name in costs
+        ],
+        "target": {answer.reward_cost: answer.reward.target} if answer.reward is not None and target else {},
+        "limits": dict(answer.limits),
+        "choices": [{"name": choice.name, "options": list(choice.options)} for choice in choices],
+        "designs": [asdict(design) for design in designs.items],
+        "reasons": reasons.items,
+        "trials": trials,
+        "pareto": [record.number for record in answer.pareto],
+        "winner": None if answer.winner is None else answer.winner.number,
+        "contenders": [
+            {"name": c.name, "kind": c.kind, "trial": c.trial, "epochs": c.epochs, "validation": c.val_accuracy,
+             "test": c.test_accuracy, "costs": [_rounded(c.costs.get(name)) for name in costs]}
+            for c in answer.contenders
+        ],
+        "progress": [[number, _rounded(spent), _rounded(value)] for number, spent, value in progress(answer)],
+        "progressOf": "reward" if answer.reward is not None else "accuracy",
+        "effects": [asdict(effect) for effect in found.choices],
+        "effectsCost": quantity(found.cost_name).title if found.cost_name else "",
+    }  # fmt: skip
+
+
+class _Places:
+    """Different values in the order in which they first came, each told by its place."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._places: dict[Any, int] = {}
+
+    def of(self, value: BlockSpec | str) -> int:
+        if value not in self._places:
+            self._places[value] = len(self.items)
+            self.items.append(value)
+        return self._places[value]
+
+
+def _ordered(answer: Answer) -> list[Contender]:
+    """The fastest first, so that those of equal cost stand side by side."""
+    first = answer.cost_names[:1]
+    return sorted(answer.contenders, key=lambda c: tuple(c.costs.get(name, math.inf) for name in first))
+
+
+def _contender(answer: Answer, contender: Contender) -> dict[str, Any]:
+    latency = contender.latency or {}
+    return {
+        "contender": contender,
+        "validation": _interval(contender.val_accuracy, contender.val_images),
+        "test": _interval(contender.test_accuracy, contender.test_images),
+        "costs": {
+            name: quantity(name).text(contender.costs[name]) if name in contender.costs else "–"
+            for name in answer.cost_names
+        },
+        "disturbed": latency.get("note", "") if not latency.get("quiet", True) else "",
+    }
+
+
+def _interval(accuracy: float | None, images: int) -> tuple[float, float] | None:
+    """The 95 % interval of an accuracy from so many images."""
+    return None if accuracy is None or images < 1 else wilson_interval(round(accuracy * images), images)
+
+
+def _reward(answer: Answer) -> str:
+    """What was maximised, in words."""
+    if answer.objectives:
+        names = ", ".join(quantity(name).title for name in answer.objectives)
+        return f"the Pareto set of {answer.accuracy_name} against {names}"
+    if answer.reward is None:
+        return answer.accuracy_name
+    target = quantity(answer.reward_cost).text(answer.reward.target)
+    title = quantity(answer.reward_cost).title
+    return f"the {answer.reward.form} reward of {answer.accuracy_name} and {title}, target {target}"
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six significant digits: more than anybody reads, and half the bytes."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
