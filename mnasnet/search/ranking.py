@@ -1,0 +1,204 @@
+"""How far shared weights can be trusted: their order of networks against that of the same networks trained alone."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import SearchError
+from mnasnet.files import write_atomic
+from mnasnet.latency.agreement import Interval, kendall_tau
+from mnasnet.search.counts import CountMeter
+from mnasnet.search.problem import Evaluator
+from mnasnet.search.zero_cost import synaptic_flow
+from mnasnet.space import Candidate, Option, SearchSpace
+
+RESAMPLES = 2000
+DRAWS_PER_PICK = 20
+FEWEST = 3
+
+#: what foretells accuracy -> what people call it
+PREDICTORS = {
+    "shared": "shared weights",
+    "parameters": "parameter count",
+    "multiply_adds": "multiply-adds",
+    "synaptic_flow": "synaptic flow (zero-cost)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RankedNetwork:
+    """One network's foretold and true standing: accuracies in 0 to 1, seconds that each took."""
+
+    values: Mapping[str, Option]
+    fingerprint: str
+    shared: float
+    alone: float
+    parameters: float
+    multiply_adds: float
+    synaptic_flow: float
+    shared_s: float
+    alone_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorScore:
+    """How well a predictor keeps the order of networks, with the interval that holds the truth in 95 of 100 cases.
+
+    ``shared_is_better`` is the share of resamples in which the shared weights keep it better.
+    """
+
+    kendall_tau: float
+    interval: Interval
+    regret: float
+    shared_is_better: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The networks and, for each of :data:`PREDICTORS`, how well it foretells ``alone``.
+
+    ``regret`` is the accuracy lost by taking the network that the predictor puts first instead of the best.
+    """
+
+    networks: tuple[RankedNetwork, ...]
+    scores: Mapping[str, PredictorScore]
+
+    @property
+    def kendall_tau(self) -> float:
+        """That of the shared weights."""
+        return self.scores["shared"].kendall_tau
+
+    def sentence(self) -> str:
+        """What it means for the user."""
+        shared, count = self.scores["shared"], self.scores["parameters"]
+        verdict = "keep" if shared.kendall_tau > count.kendall_tau else "do not keep"
+        return (
+            f"on {len(self.networks)} networks trained alone shared weights reach Kendall tau {shared.kendall_tau:.2f} "
+            f"(95 % interval {shared.interval[0]:.2f} to {shared.interval[1]:.2f}) and {verdict} the order better than "
+            f"the parameter count ({count.kendall_tau:.2f}); choosing by them loses {100 * shared.regret:.1f} points "
+            "of accuracy against the best of these networks"
+        )
+
+    def table(self) -> str:
+        """The scores as text, one predictor a line."""
+        lines = [f"{'':28}{'tau':>7}{'95 % interval':>18}{'regret':>9}{'shared better':>15}"]
+        for name, score in self.scores.items():
+            low, high = score.interval
+            better = "" if name == "shared" else f"{score.shared_is_better:.0%}"
+            lines.append(
+                f"{PREDICTORS[name]:28}{score.kendall_tau:7.2f}{f'{low:.2f} to {high:.2f}':>18}"
+                f"{100 * score.regret:7.1f} %{better:>15}"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def check_ranking(
+    space: SearchSpace,
+    count: int,
+    *,
+    shared: Evaluator,
+    alone: Evaluator,
+    input_size: int,
+    num_classes: int,
+    clock: Callable[[], float],
+    seed: int = 0,
+    record: Path | None = None,
+    on_network: Callable[[RankedNetwork], object] = lambda network: None,
+) -> Ranking:
+    """Judge ``count`` networks of ``space``, evenly spread over their multiply-adds, by both evaluators and compare.
+
+    With ``record``, a file, each network is written there when it is judged, and those that lie there already are
+    not judged again. ``input_size`` in pixels is for spaces that leave it open. Raises SearchError below three
+    networks.
+    """
+    known = _recorded(record)
+    networks: list[RankedNetwork] = []
+    for candidate in spread(space, count, input_size=input_size, seed=seed):
+        network = known.get(candidate.fingerprint)
+        if network is None:
+            began = clock()
+            foretold = shared.evaluate(candidate, _deaf)
+            between = clock()
+            true = alone.evaluate(candidate, _deaf)
+            size = candidate.input_size or input_size
+            network = RankedNetwork(
+                values=space.named_values(candidate),
+                fingerprint=candidate.fingerprint,
+                shared=foretold,
+                alone=true,
+                parameters=CountMeter("parameters", size, num_classes).measure(candidate),
+                multiply_adds=CountMeter("multiply_adds", size, num_classes).measure(candidate),
+                synaptic_flow=synaptic_flow(candidate.architecture, size, num_classes=num_classes, seed=seed),
+                shared_s=round(between - began, 3),
+                alone_s=round(clock() - between, 3),
+            )
+            known[candidate.fingerprint] = network
+            if record is not None:
+                write_atomic(record, json.dumps([asdict(one) for one in known.values()], indent=1).encode())
+        networks.append(network)
+        on_network(network)
+    return rank(networks, seed=seed)
+
+
+def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) -> list[Candidate]:
+    """Different networks drawn by ``seed`` and picked so that their multiply-adds lie evenly among those drawn."""
+    if count < FEWEST:
+        raise SearchError(f"a ranking needs {FEWEST} or more networks, got {count}")
+    rng, meter = random.Random(seed), CountMeter("multiply_adds", input_size)
+    drawn = {
+        candidate.fingerprint: candidate for candidate in (space.random(rng) for _ in range(count * DRAWS_PER_PICK))
+    }
+    by_cost = sorted(drawn.values(), key=lambda candidate: (meter.measure(candidate), candidate.fingerprint))
+    if len(by_cost) < count:
+        raise SearchError(f"{count} different networks were wanted for a ranking, the space gave {len(by_cost)}")
+    return [by_cost[round(place)] for place in np.linspace(0, len(by_cost) - 1, count)]
+
+
+def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
+    """The comparison; intervals by resampling networks, the same resamples for every predictor."""
+    if len(networks) < FEWEST:
+        raise SearchError(f"a ranking needs {FEWEST} or more networks, got {len(networks)}")
+    truth = np.array([network.alone for network in networks])
+    foretold = {name: np.array([getattr(network, name) for network in networks], np.float64) for name in PREDICTORS}
+    picks = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
+    resampled = {
+        name: np.array([kendall_tau(values[pick], truth[pick]) for pick in picks]) for name, values in foretold.items()
+    }
+    scores = {}
+    for name, values in foretold.items():
+        low, high = np.percentile(resampled[name], (2.5, 97.5))
+        scores[name] = PredictorScore(
+            kendall_tau=kendall_tau(values, truth),
+            interval=(float(low), float(high)),
+            regret=_regret(values, truth),
+            shared_is_better=float(np.mean(resampled["shared"] > resampled[name])),
+        )
+    return Ranking(tuple(networks), scores)
+
+
+def _regret(foretold: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """What the first choice loses; the mean where several share the first place."""
+    return float(truth.max() - truth[foretold == foretold.max()].mean())
+
+
+def _recorded(record: Path | None) -> dict[str, RankedNetwork]:
+    if record is None or not record.exists():
+        return {}
+    networks = [RankedNetwork(**values) for values in json.loads(record.read_text(encoding="utf-8"))]
+    return {network.fingerprint: network for network in networks}
+
+
+def _deaf(step: int, accuracy: float) -> None:
+    """Hears of the steps of a training that is never cut short."""
