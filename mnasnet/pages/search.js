@@ -139,7 +139,7 @@ function hover(event, svg, width) {
   svg.style.cursor = spot && spot.trial ? "pointer" : "default";
   if (!spot) return;
   const { trial, contender } = spot, one = contender || trial;
-  const lines = data.costs.map((c, i) => `${c.label.replace(/ \(.*/, "")} ${costText(one.costs[i], i)}${c.how === "measured" ? " measured" : ""}`);
+  const lines = data.costs.map((c, i) => `${c.title} ${costText(one.costs[i], i)}${c.how === "measured" ? " measured" : ""}`);
   const accuracy = contender
     ? [`${contender.epochs} epochs: validation ${percent(contender.validation)}, test ${percent(contender.test)}`]
     : trial.accuracy === null ? [data.reasons[trial.reason]] : [`${data.accuracy} ${percent(trial.accuracy)}`];
@@ -161,7 +161,7 @@ function choose(trial) {
   $("chosen-title").textContent = `Trial ${trial.number}${trial.number === data.winner ? ", the winner" : front.has(trial.number) ? ", in the Pareto set" : ""}`;
   const facts = [["state", trial.state + (trial.twin === null ? "" : ` of trial ${trial.twin}`)], [data.accuracy, percent(trial.accuracy)]];
   if (trial.reward !== null) facts.push(["reward", number(trial.reward)]);
-  data.costs.forEach((c, i) => facts.push([c.label.replace(/ \(.*/, ""), `${costText(trial.costs[i], i)} ${trial.costs[i] === null ? "" : c.how}`]));
+  data.costs.forEach((c, i) => facts.push([c.title, `${costText(trial.costs[i], i)} ${trial.costs[i] === null ? "" : c.how}`]));
   if (trial.size) facts.push(["input", `${trial.size} px`]);
   facts.push(["time", `${number(trial.seconds)} s`]);
   if (data.reasons[trial.reason]) facts.push(["reason", data.reasons[trial.reason]]);
@@ -201,14 +201,15 @@ function drawing(trial) {
 function columns() {
   return [["number", "Trial", (t) => t.number], ["state", "State", (t) => t.state], ["accuracy", "Accuracy", (t) => percent(t.accuracy)]]
     .concat(trials.some((t) => t.reward !== null) ? [["reward", "Reward", (t) => (t.reward === null ? "–" : t.reward.toFixed(4))]] : [])
-    .concat(data.costs.map((c, i) => [`cost${i}`, `${c.label} ${c.how}`, (t) => costText(t.costs[i], i)]))
+    .concat(data.costs.map((c, i) => [`cost${i}`, c.title, (t) => costText(t.costs[i], i), c.how]))
     .concat([["seconds", "Seconds", (t) => number(t.seconds)], ["why", "Reason", (t) => data.reasons[t.reason] || (t.twin === null ? "" : `repeats trial ${t.twin}`)]]);
 }
 const valueOf = (trial, key) => (key.startsWith("cost") ? trial.costs[Number(key.slice(4))] : key === "why" ? data.reasons[trial.reason] : trial[key]);
 function drawTable() {
   const head = element("tr"), body = [];
-  for (const [key, title] of columns()) {
+  for (const [key, title, , how] of columns()) {
     const cell = element("th", { tabindex: 0, class: key === "state" || key === "why" ? "left" : "" }, title + (sortBy === key ? (rising ? " ▲" : " ▼") : ""));
+    if (how) cell.append(element("span", { class: "small" }, how));
     const sort = () => { rising = sortBy === key ? !rising : true; sortBy = key; drawTable(); };
     cell.addEventListener("click", sort);
     cell.addEventListener("keydown", (event) => event.key === "Enter" && sort());

@@ -73,7 +73,7 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
     return {
         "accuracy": answer.accuracy_name,
         "costs": [
-            {"name": name, "label": quantity(name).label, "scale": quantity(name).scale, "unit": quantity(name).unit,
+            {"name": name, "title": quantity(name).title, "label": quantity(name).label, "scale": quantity(name).scale, "unit": quantity(name).unit,
              "how": "measured" if answer.measured.get(name) else "predicted"}
             for name in costs
         ],
