@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("mnasnet.commands.export", "a model as a file of another runtime, checked against the original"),
     "benchmark": ("mnasnet.commands.benchmark", "accuracy and latency of models on this device: table and picture"),
     "profile": ("mnasnet.commands.profile", "time every piece of a search space on this device, into a table"),
+    "agent": ("mnasnet.commands.agent", "run on another device and time the model files sent there"),
     "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec, LayerSpec
@@ -33,6 +34,14 @@ def untrained_model(
         preprocess=Preprocess(input_size, input_size),
         name=architecture.name or "untrained",
     )
+
+
+def untrained_to_time(architecture: ArchitectureSpec, input_size: int, num_classes: int) -> ModelFile:
+    """:func:`untrained_model` for a meter, which raises LatencyError alone."""
+    try:
+        return untrained_model(architecture, input_size, num_classes)
+    except MnasNetError as error:
+        raise LatencyError(f"this network cannot be measured at {input_size} px: {error}") from error
 
 
 def weight_shapes(architecture: ArchitectureSpec, num_classes: int) -> Iterator[tuple[str, Shape]]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.onnx_graph import open_graph
 
 
 class OnnxRuntimeSession:
@@ -15,14 +16,8 @@ class OnnxRuntimeSession:
     def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # waiting threads sleep: a busy neighbour then costs its share of the cores and no more
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._model = in_memory(model)
-        self._session = ort.InferenceSession(self._model.content, options, providers=["CPUExecutionProvider"])
+        self._session = open_graph(self._model.content, threads)
         precision = "int8" if self._model.precision == "int8" else precision
         self.description = f"onnxruntime {ort.__version__} {device} {precision} threads={threads}"
 

@@ -1,0 +1,123 @@
+"""Which files an agent runs: ONNX and LiteRT graphs of the plain operators of image networks, and nothing else.
+
+A file is judged before any runtime sees it. Only its structure is read; weights are skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mnasnet.agent import flatbuffer, protobuf
+from mnasnet.agent.flatbuffer import Table
+from mnasnet.agent.protobuf import Message
+from mnasnet.errors import LatencyError
+
+Format = Literal["onnx", "litert"]
+
+#: operators of ONNX's own domain; none of them loops, branches, or makes a large tensor of a small number
+ONNX_OPERATORS = frozenset([
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear",
+    "Div", "Dropout", "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
+    "LeakyRelu", "MatMul", "Max", "MaxPool", "Min", "Mul", "Pad", "PRelu", "QuantizeLinear", "ReduceMean",
+    "ReduceSum", "Relu", "Reshape", "Sigmoid", "Softmax", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose",
+    "Unsqueeze",
+])  # fmt: skip
+
+#: codes of builtin operators, from the enumeration BuiltinOperator of LiteRT's schema.fbs
+LITERT_OPERATORS = {
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE",
+    25: "SOFTMAX", 28: "TANH", 34: "PAD", 39: "TRANSPOSE", 40: "MEAN", 41: "SUB", 42: "DIV", 43: "SQUEEZE",
+    53: "CAST", 55: "MAXIMUM", 57: "MINIMUM", 60: "PADV2", 74: "SUM", 114: "QUANTIZE", 117: "HARD_SWISH",
+}  # fmt: skip
+
+MOST_NODES = 5000
+_CUSTOM = 32  # BuiltinOperator.CUSTOM
+_GRAPHS_AND_SPARSE = (6, 11, 22, 23)  # AttributeProto
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is known of a file before it runs."""
+
+    format: Format
+    operators: frozenset[str]
+
+
+def recognise(content: bytes) -> Graph:
+    """The graph in ``content``; raises LatencyError, saying why, for anything that an agent does not run."""
+    if content[4:8] == b"TFL3":
+        return _litert(content)
+    try:
+        return _onnx(protobuf.read(content))
+    except protobuf.DamagedError as error:
+        raise LatencyError(
+            f"the file is damaged or neither ONNX nor LiteRT ({error}); send a file that `python -m mnasnet export` "
+            "wrote"
+        ) from error
+
+
+def _onnx(model: Message) -> Graph:
+    """Field numbers are those of onnx.proto3."""
+    graphs = model.messages(7)
+    if not model.has(1) or not model.messages(8) or len(graphs) != 1:
+        raise LatencyError("the file is neither ONNX nor LiteRT; send a file that `python -m mnasnet export` wrote")
+    if model.has(25):
+        raise LatencyError("the graph defines functions of its own, which an agent does not run")
+    (graph,) = graphs
+    nodes = graph.messages(1)
+    if not 0 < len(nodes) <= MOST_NODES:
+        raise LatencyError(f"a graph has 1 to {MOST_NODES} nodes, got {len(nodes)}")
+    operators = set()
+    for node in nodes:
+        operator, domain = node.text(4), node.text(7)
+        if domain not in ("", "ai.onnx"):
+            raise LatencyError(f"the operator {operator!r} is of the domain {domain!r}; an agent runs ONNX's own alone")
+        if operator not in ONNX_OPERATORS:
+            raise LatencyError(f"an agent does not run the operator {operator!r}, only those of image networks")
+        operators.add(operator)
+        for attribute in node.messages(5):
+            if any(attribute.has(number) for number in _GRAPHS_AND_SPARSE):
+                raise LatencyError(
+                    f"the operator {operator!r} holds a graph or sparse tensors, which an agent does not run"
+                )
+            for tensor in (*attribute.messages(5), *attribute.messages(10)):
+                _require_inside(tensor)
+    if graph.has(15):
+        raise LatencyError("the graph has sparse tensors, which an agent does not run")
+    for tensor in graph.messages(5):
+        _require_inside(tensor)
+    return Graph("onnx", frozenset(operators))
+
+
+def _require_inside(tensor: Message) -> None:
+    if tensor.has(13) or tensor.number(14) == _EXTERNAL:
+        raise LatencyError(f"the tensor {tensor.text(8)!r} lies in another file; an agent opens no files")
+
+
+def _litert(content: bytes) -> Graph:
+    """Field numbers are the order of fields in schema.fbs."""
+    try:
+        model = flatbuffer.root(content)
+        codes = [_code(entry) for entry in model.tables(1)]
+        subgraphs = model.tables(2)
+        nodes = sum(len(subgraph.tables(3)) for subgraph in subgraphs)
+    except flatbuffer.DamagedError as error:
+        raise LatencyError(f"the LiteRT file is damaged ({error}); export the model again") from error
+    if len(subgraphs) != 1 or not 0 < nodes <= MOST_NODES:
+        raise LatencyError(
+            f"an agent runs one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs with {nodes} nodes"
+        )
+    for code in codes:
+        if code == _CUSTOM:
+            raise LatencyError("the file has an operator of its own (CUSTOM); an agent runs LiteRT's own alone")
+        if code not in LITERT_OPERATORS:
+            raise LatencyError(f"an agent does not run LiteRT's operator {code}, only those of image networks")
+    return Graph("litert", frozenset(LITERT_OPERATORS[code] for code in codes))
+
+
+def _code(entry: Table) -> int:
+    """Codes above 126 are in a second field, added later; the greater one counts."""
+    return max(entry.int8(0), entry.int32(3))

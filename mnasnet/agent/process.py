@@ -1,0 +1,93 @@
+"""Runs one measurement in a process of its own, and ends that process when its time is over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mnasnet
+from mnasnet.agent.measure import Job
+from mnasnet.latency.token import VARIABLE
+
+LONGEST_ANSWER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a measurement: the fields of a latency, or an ``error``; ``pid`` was its process."""
+
+    answer: Mapping[str, Any]
+    pid: int
+
+
+def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
+    """Time ``content``; the process has ended when this returns, whatever it did."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnasnet.agent.measure"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,  # so that its own children, if a runtime has any, end with it
+    )
+    assert process.stdin and process.stdout
+    is_late = threading.Event()
+
+    def end_it() -> None:
+        is_late.set()
+        _kill(process)
+
+    timer = threading.Timer(time_limit_s, end_it)
+    timer.start()
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it ended early; its exit code tells
+            process.stdin.write(job.to_line())
+            process.stdin.write(content)
+            process.stdin.flush()
+        output = process.stdout.read(LONGEST_ANSWER_BYTES)
+        process.wait()
+    finally:
+        timer.cancel()
+        _kill(process)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+    return Outcome(_answer(output, process.returncode, time_limit_s if is_late.is_set() else None), process.pid)
+
+
+def _answer(output: bytes, code: int, exceeded_s: float | None) -> Mapping[str, Any]:
+    if exceeded_s is not None:
+        return {"error": f"the measurement took longer than {exceeded_s:g} s and was ended"}
+    try:
+        answer = json.loads(output)
+    except ValueError:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return {"error": f"the runtime crashed on this file, or ran out of memory ({how})"}
+    return answer if isinstance(answer, dict) else {"error": "the measurement gave no answer"}
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without its secret; the package is found where this one was."""
+    own = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    paths = [str(Path(mnasnet.__file__).parent.parent), *filter(None, [own.get("PYTHONPATH")])]
+    return {**own, "PYTHONPATH": os.pathsep.join(paths), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,273 @@
+"""The agent's HTTP server: two requests, ``GET /health`` and ``POST /measure``, one measurement at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from mnasnet import __version__
+from mnasnet.agent.measure import PACKAGES, Job
+from mnasnet.agent.process import measure_apart
+from mnasnet.agent.rules import Rules
+from mnasnet.errors import MnasNetError, SettingsError
+from mnasnet.machine import processor_description, usable_cores
+
+MOST_CONNECTIONS = 16
+SILENCE_S = 30.0  # of a client, before it is cut off
+DRAIN_S = 5.0
+
+Log = Callable[[Mapping[str, Any]], None]
+
+
+class Agent(ThreadingHTTPServer):
+    """Listens by ``rules`` and tells ``log`` of every request; raises SettingsError when it cannot."""
+
+    daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
+
+    def __init__(self, rules: Rules, log: Log) -> None:
+        self.rules = rules
+        self.log = log
+        self.turn = threading.Lock()  # whoever holds it has the device for its measurement
+        self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.address_family = socket.AF_INET6 if ":" in rules.host else socket.AF_INET
+        context = rules.tls()
+        try:
+            super().__init__((rules.host, rules.port), _Request)
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {rules.host}:{rules.port}: {error.strerror or error}") from error
+        if context is not None:  # the handshake waits for the thread of its connection, or a silent client stops all
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, or hang up on one too many."""
+        if not self._connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection from begin to end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up or spoke no TLS is a line in the log, not a stack trace on the terminal."""
+        error = repr(sys.exc_info()[1])
+        self.log({"time": _now(), "client": client_address[0], "status": 0, "error": error})
+
+    def health(self) -> dict[str, Any]:
+        """What this device is and can run."""
+        runtimes = {name: _version(name) for name in PACKAGES}
+        return {
+            "agent": __version__,
+            "device": processor_description(),
+            "runtimes": {name: version for name, version in runtimes.items() if version},
+            "most_bytes": self.rules.most_bytes,
+            "time_limit_s": self.rules.time_limit_s,
+        }
+
+
+class _Refusal(Exception):  # noqa: N818
+    """A request that is not served: HTTP status and reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: Agent
+    server_version = f"mnasnet/{__version__}"
+    sys_version = ""
+    timeout = SILENCE_S
+
+    def setup(self) -> None:
+        super().setup()
+        self._patience = threading.Timer(SILENCE_S, self._hang_up)  # a request line by line, over days, is no request
+        self._patience.start()
+
+    def finish(self) -> None:
+        self._patience.cancel()
+        super().finish()
+
+    def handle_one_request(self) -> None:
+        self._began = time.monotonic()
+        self._told: dict[str, Any] = {}
+        self._unread = 0
+        super().handle_one_request()
+
+    def do_GET(self) -> None:
+        self._serve("/health", lambda query: self.server.health())
+
+    def do_POST(self) -> None:
+        self._serve("/measure", self._measure)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Malformed requests and other methods, which the standard library finds, are answered as ours are."""
+        self._answer(code, {"error": message or "a malformed request"})
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing: every request is a line of the log already."""
+
+    def _serve(self, path: str, act: Callable[[Mapping[str, str]], dict[str, Any]]) -> None:
+        self._patience.cancel()
+        url = urllib.parse.urlsplit(self.path)
+        self._unread = self._declared_bytes()
+        try:
+            if objection := self.server.rules.objection(self.headers):
+                raise _Refusal(*objection)
+            if url.path != path:
+                raise _Refusal(404, "an agent knows GET /health and POST /measure")
+            query = dict(urllib.parse.parse_qsl(url.query, max_num_fields=20))
+            answer = act(query)
+        except _Refusal as refusal:
+            self._answer(refusal.status, {"error": str(refusal)})
+        except MnasNetError as error:
+            self._answer(422, {"error": str(error)})
+        except ValueError as error:
+            self._answer(400, {"error": str(error)})
+        else:
+            self._answer(422 if "error" in answer else 200, answer)
+
+    def _measure(self, query: Mapping[str, str]) -> dict[str, Any]:
+        size = self._length()
+        job = self._job(query, size)
+        rules, waited_from = self.server.rules, time.monotonic()
+        if not self.server.turn.acquire(timeout=rules.queue_limit_s):
+            raise _Refusal(503, f"other measurements took more than {rules.queue_limit_s:g} s; ask again later")
+        try:
+            self._told["waited_s"] = round(time.monotonic() - waited_from, 3)
+            content = self._content(size)  # in its turn: another's upload would disturb
+            outcome = measure_apart(content, job, rules.time_limit_s)
+        finally:
+            self.server.turn.release()
+        self._told["pid"] = outcome.pid
+        return dict(outcome.answer)
+
+    def _job(self, query: Mapping[str, str], size: int) -> Job:
+        runtime = query.get("runtime", "onnxruntime")
+        if runtime not in PACKAGES:
+            raise _Refusal(400, f"runtime must be one of {', '.join(PACKAGES)}, got {runtime!r}")
+        if not _version(runtime):
+            raise _Refusal(
+                422, f"{runtime} is not installed on the device; run there: pip install {PACKAGES[runtime][1]}"
+            )
+        return Job(
+            runtime=runtime,
+            threads=_whole(query, "threads", 1, usable_cores()),
+            batch=_whole(query, "batch", 1, 64),
+            warmups=_whole(query, "warmups", 0, 1000),
+            runs=_whole(query, "runs", 1, 1000),
+            content_bytes=size,
+            memory_bytes=self.server.rules.memory_bytes,
+        )
+
+    def _length(self) -> int:
+        if self.headers.get_content_type() != "application/octet-stream":
+            raise _Refusal(415, "a model file is sent as application/octet-stream")
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) != 1 or not lengths[0].isdecimal() or "Transfer-Encoding" in self.headers:
+            raise _Refusal(411, "a model file is sent whole, with its Content-Length")
+        size, most = int(lengths[0]), self.server.rules.most_bytes
+        if not 0 < size <= most:
+            raise _Refusal(
+                413, f"a model file has 1 to {most} bytes here, got {size}; start the agent with a larger --max-mb"
+            )
+        return size
+
+    def _declared_bytes(self) -> int:
+        length = self.headers.get("Content-Length", "")
+        return int(length) if length.isdecimal() and len(length) < 16 else 0
+
+    def _content(self, size: int) -> bytes:
+        until = time.monotonic() + self.server.rules.time_limit_s
+        parts: list[bytes] = []
+        while (missing := size - sum(map(len, parts))) and time.monotonic() < until:
+            part = self.rfile.read1(min(missing, 1 << 20))
+            if not part:
+                break
+            parts.append(part)
+            self._unread -= len(part)
+        if missing:
+            raise _Refusal(408, f"the file ended {missing} bytes early")
+        return b"".join(parts)
+
+    def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        self.close_connection = True
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+            self._drain()
+        finally:
+            self._log(status, answer.get("error", ""))
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _drain(self) -> None:
+        """Take in what the client still sends, within limits, so that it comes to read the answer."""
+        until = time.monotonic() + DRAIN_S
+        self.connection.settimeout(DRAIN_S)
+        left = min(self._unread, 2 * self.server.rules.most_bytes)
+        while left > 0 and time.monotonic() < until:
+            try:
+                part = self.rfile.read1(min(left, 1 << 16))
+            except OSError:
+                return
+            if not part:
+                return
+            left -= len(part)
+
+    def _log(self, status: int, error: str) -> None:
+        line: dict[str, Any] = {
+            "time": _now(),
+            "client": self.client_address[0],
+            "method": getattr(self, "command", None) or "",
+            "path": getattr(self, "path", "")[:200],
+            "status": status,
+            "bytes": self._declared_bytes() if hasattr(self, "headers") else 0,
+            "seconds": round(time.monotonic() - self._began, 3),
+            **self._told,
+        }
+        self.server.log({**line, "error": error} if error else line)
+
+
+def _whole(query: Mapping[str, str], name: str, least: int, most: int) -> int:
+    text = query.get(name, str(max(least, {"warmups": 10, "runs": 50}.get(name, 1))))
+    if not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
+        raise _Refusal(400, f"{name} must be a whole number from {least} to {most}, got {text[:20]!r}")
+    return int(text)
+
+
+def _version(runtime: str) -> str:
+    module, distribution = PACKAGES[runtime]
+    if importlib.util.find_spec(module) is None:
+        return ""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,45 @@
+"""The options that name another device: an agent's address, or a phone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from mnasnet.latency.adb import AndroidPhone
+from mnasnet.latency.remote import AgentAddress, AgentRuntime
+from mnasnet.latency.token import VARIABLE
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that measure on another device."""
+    group = parser.add_argument_group("another device, see docs/devices.md")
+    group.add_argument("--agent-url", metavar="URL", help="an agent, such as https://pi.local:8765")
+    group.add_argument(
+        "--agent-token-file", type=Path, metavar="FILE", help=f"its token; default: the variable {VARIABLE}"
+    )
+    group.add_argument("--agent-ca-file", type=Path, metavar="FILE", help="its certificate, where it is self-made")
+    group.add_argument(
+        "--agent-wait-minutes", type=float, default=0.0, metavar="N", help="how long to wait while it is away (0)"
+    )
+    group.add_argument("--agent-runtime", default="onnxruntime", choices=get_args(AgentRuntime))
+    group.add_argument("--adb-serial", default="", metavar="SERIAL", help="the phone, where several are connected")
+    group.add_argument("--adb-tool", type=Path, metavar="FILE", help="a benchmark_model to put on the phone")
+
+
+def agent_of(arguments: argparse.Namespace) -> AgentAddress | None:
+    """The agent that was named, None without one; raises SettingsError."""
+    if not arguments.agent_url:
+        return None
+    return AgentAddress(
+        arguments.agent_url,
+        token_file=arguments.agent_token_file,
+        ca_file=arguments.agent_ca_file,
+        wait_minutes=arguments.agent_wait_minutes,
+        runtime=arguments.agent_runtime,
+    )
+
+
+def phone_of(arguments: argparse.Namespace) -> AndroidPhone:
+    """The phone that was named, by default the only one."""
+    return AndroidPhone(arguments.adb_serial, arguments.adb_tool)

@@ -1,0 +1,211 @@
+"""The meter of another device: sends networks to the agent that runs there."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import ssl
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from mnasnet.errors import LatencyError, MnasNetError, SettingsError
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.token import read_token
+from mnasnet.latency.untrained import untrained_to_time
+
+if TYPE_CHECKING:
+    from mnasnet.export.exported import ExportedModel
+    from mnasnet.modelfile import ModelFile
+    from mnasnet.spec import ArchitectureSpec
+
+AgentRuntime = Literal["onnxruntime", "litert"]
+
+CONNECT_S = 10.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+FEWEST_TRIES = 3
+LONGEST_ANSWER_BYTES = 1 << 20
+AWAY = (502, 503, 504)  # of a proxy in between, or an agent with too long a queue
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """Where an agent is, how it knows its client, and what it shall run.
+
+    ``url`` is http only on this machine (an SSH tunnel is), else https; ``ca_file`` is the certificate to trust when
+    the agent's is self-made. The token comes from ``token_file`` or MNASNET_AGENT_TOKEN. An agent that is away is
+    tried again for ``wait_minutes``. Raises SettingsError.
+    """
+
+    url: str
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    wait_minutes: float = 0.0
+    runtime: AgentRuntime = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        parts = self.parts
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
+        if parts.username or parts.password:
+            raise SettingsError("an agent's URL holds no user or password; its token comes from a file")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise SettingsError(
+                f"http is for this machine only, where nobody listens in between, got {self.url!r}; use https or "
+                "an SSH tunnel to http://127.0.0.1"
+            )
+        if not 0 <= self.wait_minutes <= 24 * 60:
+            raise SettingsError(f"wait_minutes must be a number from 0 to 1440, got {self.wait_minutes!r}")
+        if self.runtime not in get_args(AgentRuntime):
+            raise SettingsError(f"an agent runs {' or '.join(get_args(AgentRuntime))}, got {self.runtime!r}")
+
+    @property
+    def parts(self) -> urllib.parse.SplitResult:
+        """The URL in its parts."""
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:
+            raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r} ({error})") from error
+        return parts
+
+
+@dataclass(frozen=True)
+class RemoteMeter:
+    """Has networks timed by the agent at ``address``; its latencies carry the agent's device, runtime and version.
+
+    ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included.
+    """
+
+    address: AgentAddress
+    threads: int = 1
+    batch: int = 1
+    num_classes: int = 1000
+    warmups: int = 10
+    runs: int = 50
+    answer_s: float = 900.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch", "num_classes", "runs"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
+        read_token(self.address.token_file)  # a bad one is said before the search begins
+        self._tls()
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """The time of ``architecture`` with random weights; raises LatencyError."""
+        return self.measure_model(untrained_to_time(architecture, input_size, self.num_classes))
+
+    def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
+        """The time of ``model`` at its own input size; raises LatencyError."""
+        query = {
+            "runtime": self.address.runtime,
+            "threads": self.threads,
+            "batch": self.batch,
+            "warmups": self.warmups,
+            "runs": self.runs,
+        }
+        answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", self._content(model))
+        return Latency.from_dict(answer)
+
+    def health(self) -> Mapping[str, Any]:
+        """What the agent says of itself: device, cores, runtimes with their versions; raises LatencyError."""
+        return self._ask("GET", "/health", None)
+
+    def _content(self, model: ModelFile | ExportedModel) -> bytes:
+        from mnasnet.export.exported import in_memory
+
+        kind: Literal["onnx", "litert"] = "litert" if self.address.runtime == "litert" else "onnx"
+        try:
+            graph = in_memory(model, kind)
+        except MnasNetError as error:
+            raise LatencyError(f"{model.name or 'this network'} cannot be sent as {kind}: {error}") from error
+        if graph.format != kind:
+            raise LatencyError(
+                f"the agent's {self.address.runtime} runs {kind} files, {graph.name or 'this model'} is {graph.format}"
+            )
+        return graph.content
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        """The agent's answer; asks again while the agent is away and time is left."""
+        failure = ""
+        for pause_s in self._pauses():
+            try:
+                status, answer = self._exchange(method, path, body)
+            except ssl.SSLCertVerificationError as error:
+                raise LatencyError(
+                    f"the certificate of {self.address.url} is not trusted ({error.verify_message}); "
+                    "give the agent's certificate as its CA file"
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                failure = f"{error}" or type(error).__name__
+            else:
+                if status == 200:
+                    return answer
+                failure = f"{answer.get('error', 'no reason given')} (status {status})"
+                if status not in AWAY:
+                    raise LatencyError(f"the agent at {self.address.url} refused: {failure}")
+            if pause_s is not None:
+                self.sleep(pause_s)
+        raise LatencyError(
+            f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back"
+        )
+
+    def _pauses(self) -> Iterator[float | None]:
+        """How long to wait after each try, doubling; None after the last."""
+        until = self.clock() + 60 * self.address.wait_minutes
+        pause_s, tries = FIRST_PAUSE_S, 0
+        while tries < FEWEST_TRIES - 1 or self.clock() + pause_s < until:
+            yield pause_s
+            pause_s, tries = min(2 * pause_s, LONGEST_PAUSE_S), tries + 1
+        yield None
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any]]:
+        connection = self._connection()
+        try:
+            connection.connect()
+            connection.sock.settimeout(self.answer_s)
+            headers = {"Content-Type": "application/octet-stream"}
+            if token := read_token(self.address.token_file):
+                headers["Authorization"] = f"Bearer {token}"
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all is sent
+                connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, _parsed(response.read(LONGEST_ANSWER_BYTES))
+        except TimeoutError as error:
+            if connection.sock is None:
+                raise
+            raise LatencyError(f"the agent at {self.address.url} gave no answer in {self.answer_s:.0f} s") from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = self.address.parts
+        assert parts.hostname  # the address has checked it
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=CONNECT_S)
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=CONNECT_S, context=self._tls())
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=str(self.address.ca_file) if self.address.ca_file else None)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"cannot read the certificate {self.address.ca_file}: {error}") from error
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise http.client.HTTPException(f"its answer is no JSON, so it is no agent: {content[:60]!r}") from error
+    if not isinstance(answer, dict):
+        raise http.client.HTTPException("its answer is no JSON object, so it is no agent")
+    return answer
