@@ -209,7 +209,8 @@ class _Request(BaseHTTPRequestHandler):
     def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
         body = json.dumps(answer).encode()
         self.close_connection = True
-        try:
+        self._log(status, answer.get("error", ""))
+        with contextlib.suppress(OSError):  # the client may have hung up
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -217,8 +218,6 @@ class _Request(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
             self._drain()
-        finally:
-            self._log(status, answer.get("error", ""))
 
     def _hang_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -230,10 +229,7 @@ class _Request(BaseHTTPRequestHandler):
         self.connection.settimeout(DRAIN_S)
         left = min(self._unread, 2 * self.server.rules.most_bytes)
         while left > 0 and time.monotonic() < until:
-            try:
-                part = self.rfile.read1(min(left, 1 << 16))
-            except OSError:
-                return
+            part = self.rfile.read1(min(left, 1 << 16))
             if not part:
                 return
             left -= len(part)

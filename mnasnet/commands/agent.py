@@ -60,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
         log = stack.enter_context(arguments.log.open("a", encoding="utf-8")) if arguments.log else sys.stderr
         agent = stack.enter_context(Agent(rules, _lines_to(log)))
         scheme = "https" if rules.certificate else "http"
-        print(f"agent listens on {scheme}://{_bracketed(rules.host)}:{agent.server_address[1]}", flush=True)
-        print(json.dumps(agent.health()), flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            print(f"agent listens on {scheme}://{_bracketed(rules.host)}:{agent.server_address[1]}", flush=True)
+            print(json.dumps(agent.health()), flush=True)
             agent.serve_forever()
         except KeyboardInterrupt:  # a running measurement notices that its pipe has closed, and ends
             print("agent stopped", flush=True)
