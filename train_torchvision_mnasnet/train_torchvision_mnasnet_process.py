@@ -15,21 +15,11 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, lines_on_stdout, output_folder
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import require_version, running
-    from mnasnet.plugin.training import (
-        PROGRESS_STEPS,
-        StepProgress,
-        add_outputs,
-        clear_outputs,
-        input_folder,
-        lines_on_stdout,
-        output_folder,
-        say_what_came_of,
-        show_run,
-        tracking,
-    )
+    from mnasnet.plugin.training import TrainingBar, add_outputs, clear_outputs, say_what_came_of, show_run, tracking
     from mnasnet.settings import TrainSettings
     from mnasnet.train.listeners import TerminalProgress
 except ImportError as error:
@@ -102,13 +92,13 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
         clear_outputs(self)
         settings = self.get_param_object().settings
         with lines_on_stdout(), running(self):
-            progress = StepProgress(self.emit_step_progress)
-            run = self._resume(settings, progress) if settings.resume_folder else self._train(settings, progress)
-            progress.finish()
+            bar = StepBar(self.emit_step_progress)
+            run = self._resume(settings, bar) if settings.resume_folder else self._train(settings, bar)
+            bar.finish()
             show_run(self, run)
             say_what_came_of(run)
 
-    def _train(self, settings, progress):
+    def _train(self, settings, bar):
         """A new run, or the one that was stopped, when nothing has changed since."""
         from mnasnet.train.run import Training, train  # torch starts here, not with Ikomia
 
@@ -120,27 +110,27 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
         )
         folder, trained = self._unfinished or (None, None)
         if trained == training and folder.is_dir():
-            return self._resume(settings.changed({"resume_folder": folder}), progress)
-        run = self._told(settings, data.name, progress, lambda **told: train(training, **told))
+            return self._resume(settings.changed({"resume_folder": folder}), bar)
+        run = self._told(settings, data.name, bar, lambda **told: train(training, **told))
         self._unfinished = (run.folder, training) if run.status == "stopped" else None
         return run
 
-    def _resume(self, settings, progress):
+    def _resume(self, settings, bar):
         from mnasnet.train.run import resume
 
         folder = Path(settings.resume_folder).expanduser()
         run = self._told(
-            settings, folder.name, progress, lambda **told: resume(folder, max_minutes=settings.max_minutes, **told)
+            settings, folder.name, bar, lambda **told: resume(folder, max_minutes=settings.max_minutes, **told)
         )
         if run.status != "stopped":
             self._unfinished = None
         return run
 
-    def _told(self, settings, name, progress, work):
+    def _told(self, settings, name, bar, work):
         """Do ``work`` with everybody listening who should."""
         services = tracking(settings, name)
         try:
-            return work(listeners=[TerminalProgress(), progress, services], stop=lambda: self._stopped)
+            return work(listeners=[TerminalProgress(), TrainingBar(bar), services], stop=lambda: self._stopped)
         except BaseException as error:
             services.fail(error)
             raise

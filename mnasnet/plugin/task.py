@@ -23,6 +23,8 @@ OWN_GRAPHICS_INPUT = "GraphicsInput"  # Ikomia's name of the empty graphics inpu
 CONNECTED_GRAPHICS = "GraphicsOutput"  # Ikomia's name of the graphics that another task hands over
 NO_OBJECTS_MEANT = "WholeImage"  # our name of them when a task of ours named the whole image
 TRAINING_CURVES, CONFUSION_MATRIX = "TrainingCurves", "ConfusionMatrix"  # our names of the training task's pictures
+TRADE_OFFS, SEARCH_CURVE = "TradeOffs", "SearchCurve"  # and of the search task's
+CHARTS = (TRAINING_CURVES, CONFUSION_MATRIX, TRADE_OFFS, SEARCH_CURVE)
 
 
 class running:  # noqa: N801  # reads as a statement: with running(task)
@@ -84,9 +86,9 @@ def input_image(task: Any) -> NDArray[np.uint8]:
     raises DataError too.
     """
     source = task.get_input(0)
-    if source.name in (TRAINING_CURVES, CONFUSION_MATRIX):  # connected because it is an image
+    if source.name in CHARTS:  # connected because it is an image
         raise DataError(
-            "the image to classify is a chart of the training task; add a photo with wf.set_image_input(...) and "
+            "the image to classify is a chart of the task before; add a photo with wf.set_image_input(...) and "
             "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)])"
         )
     image = source.get_image()

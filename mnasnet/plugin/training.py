@@ -1,12 +1,10 @@
-"""What the training task needs of Ikomia: its folders, progress, log lines, tracking services and outputs."""
+"""What the training task needs of Ikomia: its progress, tracking services and outputs."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,9 @@ from ikomia.core import config
 from ikomia.dataprocess.io.datadictIO import DataDictIO
 
 from mnasnet.data.images import read_image
-from mnasnet.errors import DataError
 from mnasnet.modelfile import load
-from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, connected_path
+from mnasnet.plugin.long_task import StepBar
+from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES
 from mnasnet.settings import TrainSettings
 from mnasnet.train.listeners import (
     Background,
@@ -38,98 +36,24 @@ if TYPE_CHECKING:  # torch starts with the first training, not with Ikomia
 
 _log = logging.getLogger(__name__)
 
-PROGRESS_STEPS = 100
 STOPPING_S = 1.0  # what a tracking service gets after a stop; the whole stop has five seconds
 ENDING_S = 6.0  # at the end of a training
 MODEL, CURVES, CONFUSION, METRICS, CLASSES, DETAILS = range(6)  # the task's outputs
 
 
-# -- folders -----------------------------------------------------------------------------------------------------------
+# -- progress ----------------------------------------------------------------------------------------------------------
 
 
-def input_folder(task: Any) -> Path:
-    """The dataset folder at the task's first input; raises DataError when nothing is connected."""
-    path = connected_path(task, 0)
-    if not path:
-        raise DataError(
-            "there is no folder to train on; connect a dataset task or call "
-            "wf.set_directory_input(folder=...) with an existing folder"
-        )
-    return Path(path)
+class TrainingBar:
+    """Shows a training in the task's progress bar."""
 
-
-def output_folder(settings: TrainSettings, plugin_folder: Path) -> Path:
-    """Where run folders go: Ikomia's data folder unless the user chose another place.
-
-    The first releases wrote into the plugin's own folder, which Ikomia deletes with every update; workflow files of
-    that time still name it.
-    """
-    default = Path(config.main_cfg["data"]["path"]) / plugin_folder.name
-    if not settings.output_folder:
-        return default
-    chosen = Path(settings.output_folder).expanduser()
-    inside = {plugin_folder.absolute(), plugin_folder.resolve()} & {*_with_parents(chosen.absolute())}
-    if not inside:
-        return chosen
-    _log.warning("an update of the plugin would delete %s; writing to %s instead", chosen, default)
-    return default
-
-
-def _with_parents(path: Path) -> tuple[Path, ...]:
-    return path, *path.parents, path.resolve(), *path.resolve().parents
-
-
-# -- progress and log lines --------------------------------------------------------------------------------------------
-
-
-class StepProgress:
-    """Moves a task's progress bar by hundredths of the whole training; the last one belongs to the end of the run."""
-
-    def __init__(self, emit_step: Callable[[], None]) -> None:
-        self._emit_step, self._shown = emit_step, 0
+    def __init__(self, bar: StepBar) -> None:
+        self._bar = bar
 
     def hear(self, event: Event) -> None:
         """Move on when another hundredth is done."""
         if isinstance(event, Stepped):
-            done = (event.epoch * event.steps + event.step + 1) / (event.epochs * event.steps)
-            self._show(int(PROGRESS_STEPS * done))
-
-    def finish(self) -> None:
-        """Show everything but the last step, also after a training that ended early."""
-        self._show(PROGRESS_STEPS)
-
-    def _show(self, steps: int) -> None:
-        while self._shown < min(steps, PROGRESS_STEPS - 1):
-            self._shown += 1
-            self._emit_step()
-
-
-@contextlib.contextmanager
-def lines_on_stdout() -> Iterator[None]:
-    """Meanwhile print what our package logs, from INFO up.
-
-    STUDIO shows standard output in its log panel; of the logging module Ikomia shows its own logger only.
-    """
-    logger = logging.getLogger("mnasnet")
-    handler, level, propagate = _Printing(), logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # else a program that set up logging would see each line twice
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-class _Printing(logging.Handler):
-    """Prints to what standard output is at the moment, since STUDIO replaces it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        with contextlib.suppress(OSError, ValueError):  # a closed output must not cost the user the training
-            print(f"{prefix}{record.getMessage()}", file=sys.stdout, flush=True)
+            self._bar.show((event.epoch * event.steps + event.step + 1) / (event.epochs * event.steps))
 
 
 # -- tracking ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from PIL import Image
 import mnasnet
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
-from mnasnet.plugin.training import Tracking, lines_on_stdout, local_mlflow_uri, output_folder
+from mnasnet.plugin.long_task import lines_on_stdout, output_folder
+from mnasnet.plugin.training import Tracking, local_mlflow_uri
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.listeners import EpochEnded, MlflowRun, Started

@@ -23,7 +23,7 @@ from ikomia.dataprocess.workflow import Workflow
 from mnasnet.classify import Classifier
 from mnasnet.data.images import read_image
 from mnasnet.modelfile import load, save
-from mnasnet.plugin.training import PROGRESS_STEPS
+from mnasnet.plugin.long_task import PROGRESS_STEPS
 from mnasnet.settings import TrainSettings
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore

@@ -1,0 +1,97 @@
+"""What the tasks that take long, training and search, need of Ikomia: folders, a progress bar, log lines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ikomia.core import config
+
+from mnasnet.errors import DataError
+from mnasnet.plugin.task import connected_path
+from mnasnet.settings import SearchSettings, TrainSettings
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_STEPS = 100
+
+
+def input_folder(task: Any) -> Path:
+    """The dataset folder at the task's first input; raises DataError when nothing is connected."""
+    path = connected_path(task, 0)
+    if not path:
+        raise DataError(
+            "there is no folder to train on; connect a dataset task or call "
+            "wf.set_directory_input(folder=...) with an existing folder"
+        )
+    return Path(path)
+
+
+def output_folder(settings: TrainSettings | SearchSettings, plugin_folder: Path) -> Path:
+    """Where run folders go: Ikomia's data folder unless the user chose another place.
+
+    The first releases wrote into the plugin's own folder, which Ikomia deletes with every update; workflow files of
+    that time still name it.
+    """
+    default = Path(config.main_cfg["data"]["path"]) / plugin_folder.name
+    if not settings.output_folder:
+        return default
+    chosen = Path(settings.output_folder).expanduser()
+    inside = {plugin_folder.absolute(), plugin_folder.resolve()} & {*_with_parents(chosen.absolute())}
+    if not inside:
+        return chosen
+    _log.warning("an update of the plugin would delete %s; writing to %s instead", chosen, default)
+    return default
+
+
+def _with_parents(path: Path) -> tuple[Path, ...]:
+    return path, *path.parents, path.resolve(), *path.resolve().parents
+
+
+class StepBar:
+    """Moves a task's progress bar by hundredths of the whole; the last one belongs to the end of the run."""
+
+    def __init__(self, emit_step: Callable[[], None]) -> None:
+        self._emit_step, self._shown = emit_step, 0
+
+    def show(self, share: float) -> None:
+        """Move on to ``share``, 0 to 1, of the whole; the bar never goes back."""
+        while self._shown < min(int(PROGRESS_STEPS * share), PROGRESS_STEPS - 1):
+            self._shown += 1
+            self._emit_step()
+
+    def finish(self) -> None:
+        """Show everything but the last step, also after work that ended early."""
+        self.show(1.0)
+
+
+@contextlib.contextmanager
+def lines_on_stdout() -> Iterator[None]:
+    """Meanwhile print what our package logs, from INFO up.
+
+    STUDIO shows standard output in its log panel; of the logging module Ikomia shows its own logger only.
+    """
+    logger = logging.getLogger("mnasnet")
+    handler, level, propagate = _Printing(), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # else a program that set up logging would see each line twice
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Printing(logging.Handler):
+    """Prints to what standard output is at the moment, since STUDIO replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        with contextlib.suppress(OSError, ValueError):  # a closed output must not cost the user the training
+            print(f"{prefix}{record.getMessage()}", file=sys.stdout, flush=True)
