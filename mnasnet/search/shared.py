@@ -2,73 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
+from mnasnet.search.curriculum import Curriculum
 from mnasnet.search.evaluator import AccuracyKind, SearchStopped
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import Report
-from mnasnet.search.supernet import CALIBRATION_IMAGES, recalibrate
-from mnasnet.space import Candidate
+from mnasnet.search.supernet import CALIBRATION_IMAGES, recalibrate, train_supernet
+from mnasnet.space import Candidate, SearchSpace
+from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import evaluate
 from mnasnet.train.lessons import predict_logits
+from mnasnet.train.listeners import Listener
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import in_own_thread
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class SharedWeights:
-    """Judges each network by its part of ``supernet``, without training it, on the validation images.
+    """Judges each network of ``space`` by its part of weights that were trained once for all, without training it.
 
-    A network costs a forward pass over ``calibration_images`` training images and one over the validation images.
-    A candidate without an input size of its own is judged at ``input_size`` pixels. The accuracy orders networks;
-    it is lower than what training a network alone would reach. ``stop`` is asked between batches.
+    The weights are trained for ``epochs`` by the first call of :meth:`train` or :meth:`evaluate`, or read from
+    ``store`` where that was done already; another process may go on from there. A network then costs a forward pass
+    over ``calibration_images`` training images and one over the validation images. The accuracy orders networks; it
+    is lower than what training a network alone would reach.
+
+    Sizes are in pixels and mean what they mean to :class:`mnasnet.search.evaluator.ShortTraining`. ``stop`` is asked
+    between batches.
     """
 
+    space: SearchSpace
     images: SearchImages
-    supernet: Supernet
     input_size: int
     epochs: int
+    store: CheckpointStore | None = None
+    curriculum: Curriculum = Curriculum()  # noqa: RUF009  # a frozen value
+    proxy_input_size: int = 0
     accuracy: AccuracyKind = "top1"
+    flip: bool = True
+    seed: int = 0
     calibration_images: int = CALIBRATION_IMAGES
     threads: int = 1
     stop: Callable[[], bool] = lambda: False
+    _supernet: Supernet | None = field(default=None, init=False, repr=False)
+
+    def train(self, listeners: Iterable[Listener] = ()) -> Supernet:
+        """The shared weights, trained to the end; raises SearchStopped when asked to stop before that."""
+        if self._supernet is None:
+            result = in_own_thread(
+                lambda: train_supernet(
+                    self.space,
+                    self.images,
+                    input_size=self.input_size,
+                    proxy_input_size=self.proxy_input_size,
+                    epochs=self.epochs,
+                    curriculum=self.curriculum,
+                    flip=self.flip,
+                    seed=self.seed,
+                    store=self.store,
+                    listeners=listeners,
+                    stop=self.stop,
+                ),
+                threads=self.threads,
+            )
+            if result.status == "stopped":
+                raise SearchStopped
+            self._supernet = result.average
+        return self._supernet
 
     def evaluate(self, candidate: Candidate, report: Report) -> float:
         """The accuracy on the validation images, 0 to 1; there are no steps to report.
 
         Raises SearchStopped when asked to stop.
         """
-        return in_own_thread(lambda: self._judged(candidate), threads=self.threads)
+        supernet = self.train()
+        return in_own_thread(lambda: self._judged(supernet, candidate), threads=self.threads)
 
     def cut_out(self, candidate: Candidate) -> MnasNet:
         """The network with its part of the weights and batch statistics of its own, in evaluation mode."""
-        size = candidate.input_size or self.input_size
-        network = self.supernet.cut_out(candidate.architecture)
-        recalibrate(
-            network,
-            self.images.train(),
-            self.images.preprocess(size),
-            count=self.calibration_images,
-            device=self.images.device,
-        )
-        return network
+        return self._ready(self.train(), candidate)
+
+    def size_of(self, candidate: Candidate) -> int:
+        """The input size in pixels at which the candidate is judged."""
+        return self.proxy_input_size or candidate.input_size or self.input_size
 
     def describe(self) -> str:
         """One sentence for a report."""
         kind = "accuracy" if self.accuracy == "top1" else "recall of the class recognised worst"
         return (
-            f"{kind} on {len(self.images.parts.val)} validation images with shared weights, trained once for "
-            f"{self.epochs} epochs for all networks; batch statistics from {self.calibration_images} images each"
+            f"{kind} on {len(self.images.parts.val)} validation images with shared weights, trained once for all "
+            f"networks in {self.epochs} epochs on {self.images.share:.0%} of {len(self.images.parts.train)} training "
+            f"images; each network's batch statistics come from {self.calibration_images} of them"
         )
 
-    def _judged(self, candidate: Candidate) -> float:
-        size = candidate.input_size or self.input_size
+    def _ready(self, supernet: Supernet, candidate: Candidate) -> MnasNet:
+        network = supernet.cut_out(candidate.architecture)
+        recalibrate(
+            network,
+            self.images.train(),
+            self.images.preprocess(self.size_of(candidate)),
+            count=self.calibration_images,
+            device=self.images.device,
+        )
+        return network
+
+    def _judged(self, supernet: Supernet, candidate: Candidate) -> float:
+        size = self.size_of(candidate)
         val = self.images.val(size)
-        team = Team(device=self.images.device)
-        logits = predict_logits(self.cut_out(candidate), val, self.images.preprocess(size), team, self.stop)
+        network, team = self._ready(supernet, candidate), Team(device=self.images.device)
+        logits = predict_logits(network, val, self.images.preprocess(size), team, self.stop)
         if logits is None:
             raise SearchStopped
         found = evaluate(logits, val.labels, self.images.parts.class_names)

@@ -17,7 +17,7 @@ from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, extreme
 from mnasnet.search.images import SearchImages
-from mnasnet.space import SearchSpace
+from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.batches import Images
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.lessons import Lesson, predict_logits
@@ -36,6 +36,7 @@ def train_supernet(
     *,
     input_size: int,
     epochs: int,
+    proxy_input_size: int = 0,
     curriculum: Curriculum = Curriculum(),  # noqa: B008  # a frozen value
     flip: bool = True,
     seed: int = 0,
@@ -46,11 +47,11 @@ def train_supernet(
     """Train the shared weights of ``space`` for ``epochs``, or go on with what ``store`` holds.
 
     Images are learned at the largest of the space's input sizes (pixels), at ``input_size`` where it leaves that
-    open, and reduced for networks of smaller sizes. The accuracies that listeners hear of are those of the largest
-    network. The result's ``average`` is the supernet to judge with. Raises TrainingError as
-    :func:`mnasnet.train.trainer.fit` does.
+    open, and reduced for networks of smaller sizes; ``proxy_input_size``, where not 0, replaces all sizes. The
+    accuracies that listeners hear of are those of the largest network. The result's ``average`` is the supernet to
+    judge with. Raises TrainingError as :func:`mnasnet.train.trainer.fit` does.
     """
-    largest_px = max(space.input_sizes, default=input_size)
+    largest_px = proxy_input_size or max(space.input_sizes, default=input_size)
     preprocess = images.preprocess(largest_px)
     train, val = images.train(), images.val(largest_px)
     recipe = supernet_recipe(images=len(train.labels), epochs=epochs, flip=flip)
@@ -66,10 +67,16 @@ def train_supernet(
         epochs=epochs,
         seed=seed,
         balance="auto",
-        lessons=SharedLessons(space, curriculum, seed, recipe.label_smoothing, train),
+        lessons=SharedLessons(space, curriculum, seed, recipe.label_smoothing, train, sized=not proxy_input_size),
         team=Team(device=images.device),
         store=store,
-        identity={"space": space.fingerprint, "curriculum": curriculum.to_dict(), "images": images.parts.fingerprint},
+        identity={
+            "space": space.fingerprint,
+            "curriculum": curriculum.to_dict(),
+            "images": images.parts.fingerprint,
+            "training_images": len(train.labels),
+            "largest_px": largest_px,
+        },
         listeners=listeners,
         stop=stop,
         prefetch=train.cache.planned < len(train.cache) or images.device != "cpu",
@@ -85,7 +92,8 @@ def supernet_recipe(*, images: int, epochs: int, flip: bool = True) -> Recipe:
 class SharedLessons:
     """Lets the networks that ``curriculum`` names learn; an epoch is judged by the largest of ``space``.
 
-    ``calibration`` are images to gather batch statistics from.
+    ``calibration`` are images to gather batch statistics from. With ``sized`` each network learns at its own input
+    size, without it all learn at that of the batch.
     """
 
     space: SearchSpace
@@ -93,6 +101,7 @@ class SharedLessons:
     seed: int
     label_smoothing: float
     calibration: Images
+    sized: bool = True
 
     def lessons(
         self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
@@ -100,13 +109,16 @@ class SharedLessons:
         """The first network learns from the labels, the others from its answers."""
         teacher, *students = self.curriculum.networks(self.space, seed=self.seed, step=step, steps=steps)
         weight = 1 / (1 + len(students))  # the recipe's learning rate is for one loss
-        logits = forward(at_size(x, teacher.input_size), teacher.architecture)
+        logits = forward(self._input(x, teacher), teacher.architecture)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
         yield Lesson(loss, logits, weight)
         answers = logits.detach().softmax(1)
         for student in students:
-            logits = forward(at_size(x, student.input_size), student.architecture)
+            logits = forward(self._input(x, student), student.architecture)
             yield Lesson(F.cross_entropy(logits, answers, reduction="sum"), logits, weight)
+
+    def _input(self, x: Tensor, candidate: Candidate) -> Tensor:
+        return at_size(x, candidate.input_size if self.sized else None)
 
     def scores(
         self,

@@ -26,4 +26,6 @@ def synaptic_flow(architecture: ArchitectureSpec, input_size: int, *, num_classe
             weight.abs_()
     flow = network(torch.ones(1, 3, input_size, input_size, dtype=torch.float64)).sum()
     gradients = torch.autograd.grad(flow, weights)
-    return math.log(sum(float((weight * gradient).sum()) for weight, gradient in zip(weights, gradients, strict=True)))
+    with torch.no_grad():
+        flows = [float((weight * gradient).sum()) for weight, gradient in zip(weights, gradients, strict=True)]
+    return math.log(sum(flows))

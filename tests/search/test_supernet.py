@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from mnasnet.data.folder import scan
+from mnasnet.data.transforms import normalise
 from mnasnet.errors import SettingsError, TrainingError
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
+from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, corner, drawn, extreme
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.supernet import recalibrate, train_supernet
-from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
+from mnasnet.space import BlockChoices, SearchSpace, space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
@@ -74,7 +76,7 @@ def test_a_network_cut_out_gives_the_same_scores(name: str) -> None:
     supernet, rng = ready_supernet(searched), random.Random(0)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
-    for _ in range(4):
+    for _ in range(2 if len(searched.blocks) > 2 else 8):
         architecture = searched.random(rng).architecture
         cut = supernet.cut_out(architecture)
         scores = supernet(x, architecture)
@@ -129,7 +131,9 @@ def test_only_the_parts_of_a_network_get_gradients() -> None:
     supernet(torch.randn(4, 3, 32, 32), smallest).sum().backward()
 
     operator = smallest.blocks[1].operator
-    learned = {name.split(".")[3] for name, p in supernet.named_parameters() if "blocks.1.0" in name and p.grad is not None}
+    learned = {
+        name.split(".")[3] for name, p in supernet.named_parameters() if "blocks.1.0" in name and p.grad is not None
+    }
     assert learned == {operator}
 
 
@@ -190,7 +194,7 @@ def test_recalibration_replaces_statistics_and_keeps_weights() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), np.uint8)
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    recalibrate(network, StoredImages(pixels, np.zeros(60, np.int64)), SearchImages.preprocess(SIZES, 32), count=48)
+    recalibrate(network, StoredImages(pixels, np.zeros(60, np.int64)), Preprocess(32, 32), count=48)
 
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if ".running_" in name or name.endswith("num_batches_tracked")}
@@ -200,11 +204,9 @@ def test_recalibration_replaces_statistics_and_keeps_weights() -> None:
 def test_recalibrated_statistics_are_those_of_the_images() -> None:
     network = ready_supernet(PAPER_LIKE).cut_out(extreme(PAPER_LIKE, "largest").architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
-    preprocess = SIZES.preprocess(32)
+    preprocess = Preprocess(32, 32)
 
     recalibrate(network, StoredImages(pixels, np.zeros(32, np.int64)), preprocess)
-
-    from mnasnet.data.transforms import normalise
 
     with torch.no_grad():
         before_norm = network.stem.get_submodule("conv")(torch.from_numpy(normalise(pixels, preprocess)))
@@ -248,11 +250,3 @@ def test_a_checkpoint_of_another_space_is_refused(images: SearchImages, tmp_path
 
     with pytest.raises(TrainingError, match="another training: space"):
         train_supernet(replace(PAPER_LIKE, stem_channels=16), images, input_size=32, epochs=1, store=store)
-
-
-def test_candidates_are_hashable_values() -> None:
-    assert isinstance(extreme(SIZED, "smallest"), Candidate)
-    assert extreme(SIZED, "smallest").input_size == 32
-
-
-SIZES = SearchImages(Path(), None, short_side=60, largest_px=48)  # type: ignore[arg-type]

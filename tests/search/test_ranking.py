@@ -1,0 +1,110 @@
+"""How far shared weights can be trusted."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from mnasnet.errors import SearchError
+from mnasnet.network.count import count
+from mnasnet.search.problem import FunctionEvaluator
+from mnasnet.search.ranking import RankedNetwork, check_ranking, rank, spread
+from mnasnet.search.zero_cost import synaptic_flow
+from mnasnet.space import Candidate, tiny_space
+from mnasnet.testing import TINY
+
+SPACE = tiny_space()
+
+
+def networks(shared: list[float], alone: list[float]) -> list[RankedNetwork]:
+    """Networks whose parameters rise, all else as given."""
+    return [
+        RankedNetwork({}, str(i), one, other, float(i), float(-i), 0.0, 0.1, 1.0)
+        for i, (one, other) in enumerate(zip(shared, alone, strict=True))
+    ]
+
+
+def test_a_perfect_order_has_tau_1_and_no_regret() -> None:
+    ranking = rank(networks([0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.6, 0.7, 0.8, 0.9]))
+
+    assert ranking.kendall_tau == 1
+    assert ranking.scores["shared"].regret == 0
+    assert ranking.scores["parameters"].kendall_tau == 1
+    assert ranking.scores["multiply_adds"].kendall_tau == -1
+    assert ranking.scores["multiply_adds"].regret == pytest.approx(0.4)
+
+
+def test_regret_is_what_the_first_choice_loses() -> None:
+    ranking = rank(networks([0.1, 0.9, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]))
+
+    assert ranking.scores["shared"].regret == pytest.approx(0.2)
+
+
+def test_a_predictor_that_says_nothing_has_tau_0_and_the_mean_regret() -> None:
+    ranking = rank(networks([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]))
+
+    assert ranking.scores["synaptic_flow"].kendall_tau == 0
+    assert ranking.scores["synaptic_flow"].regret == pytest.approx(0.15)
+
+
+def test_the_interval_holds_tau_and_the_table_names_every_predictor() -> None:
+    alone = [0.5, 0.62, 0.6, 0.7, 0.68, 0.8, 0.75, 0.85]
+    ranking = rank(networks([0.2, 0.3, 0.1, 0.5, 0.4, 0.7, 0.6, 0.9], alone))
+
+    low, high = ranking.scores["shared"].interval
+    assert low <= ranking.kendall_tau <= high
+    for name in ("shared weights", "parameter count", "multiply-adds", "synaptic flow"):
+        assert name in ranking.table()
+    assert "Kendall tau" in ranking.sentence()
+
+
+def test_spread_networks_reach_from_small_to_large() -> None:
+    picked = spread(SPACE, 6, input_size=32)
+    costs = [count(candidate.architecture, 32).multiply_adds for candidate in picked]
+
+    assert len({candidate.fingerprint for candidate in picked}) == 6
+    assert costs == sorted(costs)
+    assert costs[-1] > 1.1 * costs[0]  # the kernels alone change no more
+
+
+def test_networks_judged_before_are_not_judged_again(tmp_path: Path) -> None:
+    judged: list[str] = []
+
+    def accuracy(candidate: Candidate) -> float:
+        judged.append(candidate.fingerprint)
+        if len(judged) == 3:
+            raise KeyboardInterrupt
+        return len(judged) / 100
+
+    def check() -> object:
+        return check_ranking(
+            SPACE,
+            4,
+            shared=FunctionEvaluator(lambda candidate: 0.5),
+            alone=FunctionEvaluator(accuracy),
+            input_size=32,
+            num_classes=3,
+            clock=itertools.count().__next__,
+            record=tmp_path / "ranking.json",
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        check()
+    ranking = check()
+
+    assert [network.alone for network in ranking.networks] == [0.01, 0.02, 0.04, 0.05]
+    assert len(set(judged)) == 4 and len(judged) == 5
+
+
+def test_too_few_networks_are_refused() -> None:
+    with pytest.raises(SearchError, match="3 or more networks, got 2"):
+        spread(SPACE, 2, input_size=32)
+
+
+def test_synaptic_flow_is_finite_repeatable_and_grows_with_the_network() -> None:
+    small, large = TINY.scaled(1.0), TINY.scaled(2.0)
+
+    assert synaptic_flow(small, 32, num_classes=3) == synaptic_flow(small, 32, num_classes=3)
+    assert synaptic_flow(large, 32, num_classes=3) > synaptic_flow(small, 32, num_classes=3)
