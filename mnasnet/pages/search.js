@@ -14,7 +14,7 @@ function element(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
-const percent = (share) => (share === null ? "–" : (100 * share).toFixed(1) + " %");
+const percent = (share) => (share === null ? "–" : (100 * share).toFixed(1) + "%");
 function number(value) {
   const size = Math.abs(value);
   return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
@@ -57,6 +57,7 @@ function frame(xs, ys, { width, height, xLabel, yLabel, yText = number, left = 5
 }
 // Thousands of dots are one path of zero-length strokes with round ends.
 const dots = (places) => places.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("");
+const rings = (places) => places.map(([x, y]) => `M${(x - 3).toFixed(1)} ${y.toFixed(1)}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0`).join("");
 const nothing = (text) => element("p", { class: "soft" }, text);
 const chartWidth = (box) => Math.max(300, Math.min(1000, box.clientWidth || 1000));
 
@@ -73,9 +74,9 @@ function drawPlot() {
   const xs = [...priced, ...longer].map((one) => one.costs[cost] * scale).concat(lines.map(([, at]) => at * scale));
   const ys = judged.map((trial) => trial.accuracy).concat(longer.map((c) => c[by]));
   if (!ys.length) ys.push(0, 1);
-  const width = chartWidth(box), foot = unjudged.length ? 26 : 0;
+  const width = chartWidth(box), foot = unjudged.length ? 32 : 0;
   const { svg, x, y, left, bottom } = frame(xs, ys, { width, height: width < 600 ? 340 : 460, foot,
-    xLabel: `${data.costs[cost].label}, ${data.costs[cost].how}`, yLabel: data.accuracy, yText: (v) => number(100 * v) + " %" });
+    xLabel: `${data.costs[cost].label}, ${data.costs[cost].how}`, yLabel: data.accuracy, yText: (v) => number(100 * v) + "%" });
   const placed = new Map();
   for (const trial of judged) placed.set(trial, [x(trial.costs[cost] * scale), y(trial.accuracy)]);
   for (const trial of unjudged) placed.set(trial, [x(trial.costs[cost] * scale), bottom - 11]);
@@ -84,7 +85,7 @@ function drawPlot() {
   const above = (trial) => target !== undefined && trial.costs[cost] > target;
   const hollow = [...unjudged, ...judged.filter(above)].map((trial) => placed.get(trial));
   svg.append(element("path", { class: "dots", d: dots(judged.filter((t) => !above(t)).map((t) => placed.get(t))) }));
-  svg.append(element("path", { class: "rings", d: dots(hollow) }), element("path", { class: "holes", d: dots(hollow) }));
+  svg.append(element("path", { class: "rings", d: rings(hollow) }));
   if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1 }, "above a limit, not trained:"));
   for (const [kind, at] of lines) {
     svg.append(element("line", { class: kind, x1: x(at * scale), x2: x(at * scale), y1: 12, y2: bottom }));
@@ -194,7 +195,7 @@ function drawing(trial) {
     line(kind, block.repeats, block.channels, block.kernel, block.se_ratio, parts.join(", "));
   }
   line("conv", 1, head, 1, 0, `head 1×1, ${head} channels, pooling, classifier`);
-  svg.setAttribute("viewBox", `0 0 ${textAt + 270} ${y}`);
+  svg.setAttribute("viewBox", `0 0 ${textAt + 300} ${y}`);
   return svg;
 }
 
@@ -261,7 +262,7 @@ function drawProgress(box, place, xLabel) {
   if (!data.progress.length) return box.replaceChildren(nothing("No trial was finished."));
   const percents = data.progressOf === "accuracy";
   const { svg, x, y } = frame(data.progress.map((p) => p[place]), data.progress.map((p) => p[2]),
-    { width: Math.min(520, chartWidth(box)), height: 260, xLabel, yLabel: data.progressOf, yText: percents ? (v) => number(100 * v) + " %" : number });
+    { width: Math.min(520, chartWidth(box)), height: 260, xLabel, yLabel: data.progressOf, yText: percents ? (v) => number(100 * v) + "%" : number });
   let best = -Infinity, path = "";
   for (const point of data.progress) {
     const next = Math.max(best, point[2]);
@@ -274,12 +275,12 @@ function drawProgress(box, place, xLabel) {
 function drawEffects() {
   const box = $("effects"), shown = data.effects.slice(0, 16), wide = chartWidth(box), twice = data.effectsCost && wide > 640;
   if (!shown.length) return;
-  const left = 165, panel = (wide - left - 10) / (twice ? 2 : 1), height = shown.length * 27 + 34;
+  const left = twice ? 175 : 125, panel = (wide - left - 10) / (twice ? 2 : 1), height = shown.length * 27 + 34;
   const svg = element("svg", { viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label": "What each option adds" });
-  shown.forEach((effect, row) => svg.append(element("text", { class: "name", x: 0, y: 18 + 27 * row }, `${effect.choice}  ${Math.round(100 * effect.weight)} %`)));
+  shown.forEach((effect, row) => svg.append(element("text", { class: "name", x: 0, y: 18 + 27 * row }, `${effect.choice}${twice ? "," : ""} ${Math.round(100 * effect.weight)}%`)));
   [["accuracy", "points of accuracy"], ["cost", `percent of ${data.effectsCost}`]].slice(0, twice ? 2 : 1).forEach(([key, title], place) => {
     const reach = Math.max(1e-9, ...shown.flatMap((effect) => effect.options.map((option) => Math.abs(option[key]))));
-    const middle = left + panel * (place + 0.5), x = (value) => middle + (value / reach) * (panel / 2 - 70);
+    const middle = left + panel * (place + 0.5), x = (value) => middle + (value / reach) * (panel / 2 - (twice ? 95 : 75));
     svg.append(element("line", { class: "axis", x1: middle, x2: middle, y1: 2, y2: height - 26 }));
     svg.append(element("text", { x: middle, y: height - 8, "text-anchor": "middle" }, title));
     shown.forEach((effect, row) => {
@@ -287,11 +288,11 @@ function drawEffects() {
       svg.append(element("line", { class: "span", x1: x(options[0][key]), x2: x(options[last][key]), y1: y, y2: y }));
       options.forEach((option, i) => {
         const dot = element("circle", { class: option.tried ? "option" : "option untried", cx: x(option[key]), cy: y, r: 4.5 });
-        const signed = (option[key] > 0 ? "+" : "") + number(100 * option[key]);
+        const signed = (option[key] > 0 ? "+" : "") + Number((100 * option[key]).toPrecision(2));
         dot.append(document.createElementNS("http://www.w3.org/2000/svg", "title"));
         dot.firstChild.textContent = `${effect.choice} ${option.option}: ${signed} ${title}, tried in ${option.tried} networks`;
         svg.append(dot);
-        if (i === 0 || i === last) svg.append(element("text", { x: x(option[key]) + (i ? 9 : -9), y: y + 4, "text-anchor": i ? "start" : "end" }, `${option.option}  ${signed}`));
+        if (i === 0 || i === last) svg.append(element("text", { x: x(option[key]) + (i ? 9 : -9), y: y + 4, "text-anchor": i ? "start" : "end" }, twice ? `${option.option}: ${signed}` : option.option));
       });
     });
   });
@@ -301,7 +302,7 @@ function drawLegend() {
   const key = (drawn, text) => { const svg = element("svg", { viewBox: "0 0 18 14" }); svg.append(...drawn); return element("span", {}, svg, text); };
   const dot = (name) => element("path", { class: name, d: "M9 7h0" });
   const found = [key([dot("dots")], "trial"), key([dot("front dots"), element("path", { class: "front", d: "M0 7h18" })], "Pareto set"),
-    key([dot("rings"), dot("holes")], "above target or limit"), key([star(9, 8)], "winner")];
+    key([element("path", { class: "rings", d: rings([[9, 7]]) })], "above target or limit"), key([star(9, 8)], "winner")];
   if (data.contenders.length) found.push(key([element("path", { class: "finalist", d: "M9 1l6 6l-6 6l-6 -6z" })], "trained longer"),
     key([element("path", { class: "reference", d: "M4 2h10v10h-10z" })], "published, the same training"));
   $("legend").replaceChildren(...found);
