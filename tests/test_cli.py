@@ -254,6 +254,8 @@ def test_a_terminal_shows_how_many_images_of_how_many(model, photos):
     keeper, terminal = pty.openpty()
     command = [sys.executable, "-m", "mnasnet", "classify", str(photos), "--model", model]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, check=True, env={**os.environ, "COLUMNS": "80"})
-    os.close(terminal)
+    shown = os.read(keeper, 100_000)
 
-    assert b"/6 [" in os.read(keeper, 100_000)
+    os.close(terminal)
+    os.close(keeper)
+    assert b"/6 [" in shown
