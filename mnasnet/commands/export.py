@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pixels", action="store_true", help="put normalisation inside: the file takes RGB bytes")
     parser.add_argument("--softmax", action="store_true", help="put softmax inside: the file gives probabilities")
-    parser.add_argument("--int8", action="store_true", help="also an 8-bit .onnx, calibrated and judged on --data")
+    parser.add_argument(
+        "--int8", action="store_true", help="also each format in 8 bits, calibrated and judged on --data"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of labelled images for --int8")
     parser.add_argument(
         "--max-drop", type=float, default=0.01, metavar="0..1", help="accuracy that int8 may cost (default 0.01)"
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     images = arguments.images or ([arguments.data] if arguments.data else [])
     done = export_model(model, arguments.out, formats, images=images, **graph)
     if arguments.int8:
-        done.append(export_int8(model, arguments.out, arguments.data, max_drop=arguments.max_drop, **graph))
+        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=arguments.max_drop, **graph)
     if arguments.json:
         print(json.dumps({"exports": [one.to_dict() for one in done]}, ensure_ascii=False))
     else:

@@ -19,8 +19,7 @@ from mnasnet.deploy.pictures import test_pictures
 from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
-from mnasnet.export.exporter import Exporter, open_exporter
-from mnasnet.export.quantize import Int8OnnxExporter
+from mnasnet.export.exporter import Exporter, open_exporter, open_int8_exporter
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import open_session
@@ -89,15 +88,16 @@ def export_int8(
     model: ModelFile,
     folder: Path,
     data: Path,
+    formats: Sequence[str] = ("onnx",),
     *,
     max_drop: float = 0.01,
     pixels: bool = False,
     softmax: bool = False,
-) -> Exported:
-    """Write ``model`` with 8-bit numbers for ONNX Runtime.
+) -> list[Exported]:
+    """Write ``model`` with 8-bit numbers in each of ``formats``.
 
     ``data`` is a labelled folder: its training images calibrate, its validation images (all, where it has no ``val/``)
-    judge. Raises ExportError, and writes nothing, when accuracy falls by more than ``max_drop`` (0 to 1).
+    judge. Raises ExportError when accuracy falls by more than ``max_drop`` (0 to 1): such a file is not written.
     """
     if not 0 <= max_drop < 1:
         raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
@@ -105,19 +105,22 @@ def export_int8(
         raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
     dataset = scan(data)
     calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, dataset.train or dataset.val)))]
+    exporters = {name: open_int8_exporter(name, calibration) for name in formats}
     judging = dataset.val or dataset.train
-    with tempfile.TemporaryDirectory() as name:
-        files = Int8OnnxExporter(calibration).export(
-            model, Path(name) / f"{_stem(model)}.int8.onnx", pixels=pixels, softmax=softmax
-        )
-        exported = read_exported(files[0])
-        before = evaluate_samples(model, dataset, judging)
-        after = evaluate_samples(exported, dataset, judging)
-        if before.accuracy - after.accuracy > max_drop:
-            raise ExportError(_too_large_a_drop(before, after, max_drop))
-        shown = _prepared(model, _evenly(_paths(dataset, judging)))
-        parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
-        return Exported("onnx", "int8", _moved(files, folder, exported), parity, before, after)
+    before = evaluate_samples(model, dataset, judging)
+    shown = list(_prepared(model, _evenly(_paths(dataset, judging))))
+    done = []
+    for name, exporter in exporters.items():
+        with tempfile.TemporaryDirectory() as made_in:
+            target = Path(made_in) / f"{_stem(model)}{exporter.suffix}"
+            files = exporter.export(model, target, pixels=pixels, softmax=softmax)
+            exported = read_exported(files[0])
+            after = evaluate_samples(exported, dataset, judging)
+            if before.accuracy - after.accuracy > max_drop:
+                raise ExportError(_too_large_a_drop(name, before, after, max_drop))
+            parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
+            done.append(Exported(name, "int8", _moved(files, folder, exported), parity, before, after))
+    return done
 
 
 def named_images(model: ModelFile, paths: Sequence[Path]) -> list[NamedImage]:
@@ -200,10 +203,10 @@ def _evenly(paths: list[Path]) -> list[Path]:
     return [paths[round(place)] for place in np.linspace(0, len(paths) - 1, MOST_IMAGES)]
 
 
-def _too_large_a_drop(before: Evaluation, after: Evaluation, max_drop: float) -> str:
+def _too_large_a_drop(name: str, before: Evaluation, after: Evaluation, max_drop: float) -> str:
     worst = ", ".join(f"{name} {100 * drop:.1f}" for name, drop in list(class_drops(before, after).items())[:5])
     return (
-        f"int8 lowers accuracy from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images, by more "
+        f"int8 for {name} lowers accuracy from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images, by more "
         f"than max_drop {max_drop:.1%}; points of recall lost by class: {worst}; allow a larger max_drop or stay with "
         "float32"
     )

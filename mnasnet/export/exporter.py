@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mnasnet.errors import ExportError, RuntimeMissingError
 from mnasnet.modelfile import ModelFile
@@ -33,13 +37,33 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "litert": ("mnasnet.export.litert", "LitertExporter"),
 }
 
+#: format -> the class that writes it in 8 bits, made from calibration images
+INT8_EXPORTERS: dict[str, tuple[str, str]] = {
+    "onnx": ("mnasnet.export.quantize", "Int8OnnxExporter"),
+    "openvino": ("mnasnet.export.quantize", "Int8OpenvinoExporter"),
+    "litert": ("mnasnet.export.litert_int8", "Int8LitertExporter"),
+}
+
 
 def open_exporter(name: str) -> Exporter:
     """The exporter of a format; raises ExportError for an unknown one and RuntimeMissingError with the install line."""
     if name not in EXPORTERS:
         raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}")
-    module, class_name = EXPORTERS[name]
-    exporter = cast("Exporter", getattr(importlib.import_module(module), class_name)())
+    return _opened(*EXPORTERS[name])
+
+
+def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Exporter:
+    """The 8-bit exporter of a format, calibrated on ``images``, S x S x 3 prepared pixels each.
+
+    Raises ExportError for an unknown format or too few images and RuntimeMissingError with the install line.
+    """
+    if name not in INT8_EXPORTERS:
+        raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")
+    return _opened(*INT8_EXPORTERS[name], images)
+
+
+def _opened(module: str, class_name: str, *arguments: Any) -> Exporter:
+    exporter = cast("Exporter", getattr(importlib.import_module(module), class_name)(*arguments))
     require(exporter.package)
     return exporter
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
-from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of
+from mnasnet.modelfile import ModelFile
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class OpenvinoExporter:
@@ -21,17 +23,23 @@ class OpenvinoExporter:
 
     def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
         """Write ``model`` to ``path`` and its ``.bin``; returns both."""
-        import openvino as ov
+        return write_ir(to_onnx(model, pixels=pixels, softmax=softmax), path)
 
-        graph = ov.Core().read_model(to_onnx(model, pixels=pixels, softmax=softmax).SerializeToString())
-        graph.set_rt_info(json.dumps(header_of(model), ensure_ascii=False), [HEADER_KEY])
-        with tempfile.TemporaryDirectory() as name:
-            made = Path(name) / "model.xml"
-            ov.save_model(graph, made, compress_to_fp16=False)
-            files = path, path.with_suffix(".bin")
-            write_atomic(files[1], made.with_suffix(".bin").read_bytes())
-            write_atomic(files[0], made.read_bytes())  # last, so that no .xml is ever without its weights
-        return files
+
+def write_ir(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
+    """Write an ONNX graph, its metadata included, as ``path`` and its ``.bin``; returns both."""
+    import openvino as ov
+
+    network = ov.Core().read_model(graph.SerializeToString())
+    for item in graph.metadata_props:
+        network.set_rt_info(item.value, [item.key])
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name) / "model.xml"
+        ov.save_model(network, made, compress_to_fp16=False)
+        files = path, path.with_suffix(".bin")
+        write_atomic(files[1], made.with_suffix(".bin").read_bytes())
+        write_atomic(files[0], made.read_bytes())  # last, so that no .xml is ever without its weights
+    return files
 
 
 def read_ir(content: bytes, weights: bytes, path: Path) -> Any:

@@ -33,6 +33,7 @@ class OpenvinoSession:
             },
         )
         self._compiled = compiled
+        precision = "int8" if graph.precision == "int8" else precision
         self._local = threading.local()  # an infer request serves one thread at a time
         self.description = f"openvino {ov.__version__.split('-')[0]} {device} {precision} threads={threads}"
 

@@ -18,7 +18,7 @@ from mnasnet.deploy.parity import compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError, SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
-from mnasnet.export.exporter import EXPORTERS
+from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS
 from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import random_model, write_image_folder
@@ -163,12 +163,15 @@ def test_the_command_prints_for_people(model, tmp_path, capsys):
     assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 images" in shown
 
 
-def test_int8_is_calibrated_judged_and_smaller(photos, tmp_path):
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp_path):
     model = random_model(class_names=("red", "green", "blue"))
 
     # random weights judge by chance, so any drop is allowed here; trained ones are the bundled model's test
-    done = export_int8(model, tmp_path, photos, max_drop=0.99)
+    (done,) = export_int8(model, tmp_path, photos, [name], max_drop=0.99, pixels=pixels, softmax=pixels)
 
+    assert done.format == name
     assert done.before.images == done.after.images == 12
     assert done.parity.images == 12
     exported = read_exported(done.files[0])
@@ -176,7 +179,8 @@ def test_int8_is_calibrated_judged_and_smaller(photos, tmp_path):
     assert " int8 " in Classifier.load(done.files[0]).description
 
 
-def test_int8_that_costs_too_much_is_refused_with_the_classes(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_int8_that_costs_too_much_is_refused_with_the_classes(name, photos, tmp_path, monkeypatch):
     model = random_model(class_names=("red", "green", "blue"))
     accuracies = iter([[0, 1, 2], [0, 0, 0]])
 
@@ -190,7 +194,7 @@ def test_int8_that_costs_too_much_is_refused_with_the_classes(photos, tmp_path, 
 
     message = r"from 100.0% to 33.3% on 6 images, by more than max_drop 5.0%; .*: green 100.0, blue 100.0; allow"
     with pytest.raises(ExportError, match=message):
-        export_int8(model, tmp_path / "out", photos, max_drop=0.05)
+        export_int8(model, tmp_path / "out", photos, [name], max_drop=0.05)
 
     assert not (tmp_path / "out").exists()
 

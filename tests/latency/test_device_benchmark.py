@@ -79,7 +79,7 @@ def test_table_picture_and_page_hold_all_rows(rows):
 def test_an_8_bit_file_is_not_called_float(tmp_path):
     photos = write_image_folder(tmp_path / "photos", per_class=4)
     model = random_model(class_names=("red", "green", "blue"))
-    int8 = read_exported(export_int8(model, tmp_path, photos, max_drop=0.99).files[0])
+    int8 = read_exported(export_int8(model, tmp_path, photos, max_drop=0.99)[0].files[0])
     meter = SessionMeter("onnxruntime", warmups=0, runs=2)
 
     (row,) = measure_all([own("int8", int8)], {"onnxruntime fp32": meter})
