@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mnasnet import modelfile
+from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
@@ -31,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models", nargs="*", metavar="MODEL", help="model files, exported files or names that `models` lists"
     )
     parser.add_argument("--runtimes", metavar="NAMES", help=f"any of {','.join(RUNTIMES)}; default: those installed")
+    parser.add_argument(
+        "--meter", default="here", choices=["here", *DISTANT], help="who measures: this machine, an agent, or a phone"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images in one pass (default 1)")
     parser.add_argument("--runs", type=int, default=60, metavar="N", help="timed passes (default 60)")
@@ -39,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", action="store_true", help="write the latencies into the given model files")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: benchmark")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_device_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         rows = measure_all(subjects, meters, progress=show)
-    machine, made_on = device_name(), datetime.date.today().isoformat()
+    machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
     image = chart.picture(rows, machine, made_on)
     write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
     write_atomic(arguments.out / "benchmark.png", image)
@@ -79,7 +84,17 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     return subjects if arguments.only else [*published(arguments.input_size or 224), *subjects]
 
 
+def _machine(arguments: argparse.Namespace, rows: Sequence[Row]) -> str:
+    """What was measured: this machine, or the device that the latencies name."""
+    if arguments.meter == "here":
+        return device_name()
+    return next((row.latency.device for row in rows if row.latency), arguments.meter)
+
+
 def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
+    if arguments.meter in DISTANT:
+        runtime = "litert" if arguments.meter == "adb" else arguments.agent_runtime
+        return {f"{arguments.meter} {runtime} fp32": distant_meter(arguments, batch=arguments.batch, num_classes=1000)}
     names = [name.strip() for name in (arguments.runtimes or "").split(",") if name.strip()]
     chosen: Sequence[str] = names or [name for name in RUNTIMES if is_installed(name)]
     meters: dict[str, RunnableMeter] = {}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from mnasnet.latency.adb import AndroidPhone
-from mnasnet.latency.remote import AgentAddress, AgentRuntime
+from mnasnet.errors import SettingsError
+from mnasnet.latency.adb import AdbMeter, AndroidPhone
+from mnasnet.latency.meter import RunnableMeter
+from mnasnet.latency.remote import AgentAddress, AgentRuntime, RemoteMeter
 from mnasnet.latency.token import VARIABLE
+
+DISTANT = ("remote", "adb")
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +30,16 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--agent-runtime", default="onnxruntime", choices=get_args(AgentRuntime))
     group.add_argument("--adb-serial", default="", metavar="SERIAL", help="the phone, where several are connected")
     group.add_argument("--adb-tool", type=Path, metavar="FILE", help="a benchmark_model to put on the phone")
+
+
+def distant_meter(arguments: argparse.Namespace, *, batch: int, num_classes: int) -> RunnableMeter:
+    """The meter of the device that ``--meter remote`` or ``--meter adb`` means; raises as these meters do."""
+    if arguments.meter == "adb":
+        phone = AdbMeter.open(phone_of(arguments), threads=arguments.threads, batch=batch, num_classes=num_classes)
+        return replace(phone, runs=arguments.runs)
+    if (agent := agent_of(arguments)) is None:
+        raise SettingsError("the meter 'remote' needs --agent-url, such as http://127.0.0.1:8765, got none")
+    return RemoteMeter(agent, threads=arguments.threads, batch=batch, num_classes=num_classes, runs=arguments.runs)
 
 
 def agent_of(arguments: argparse.Namespace) -> AgentAddress | None:

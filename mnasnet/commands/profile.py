@@ -11,11 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
 from mnasnet.errors import SettingsError
+from mnasnet.latency.meter import LatencyMeter
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, profile
 from mnasnet.presets import PRESETS
+from mnasnet.runtime.session import RUNTIMES
 from mnasnet.space import SPACES, SearchSpace, load_space, space
 from mnasnet.spec import ArchitectureSpec
 
@@ -30,7 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help=f"a search space ({', '.join(SPACES)}, or its YAML file), networks that `models` lists, or model files",
     )
-    parser.add_argument("--runtime", default="onnxruntime", choices=["onnxruntime", "openvino", "torch"])
+    parser.add_argument(
+        "--meter",
+        "--runtime",
+        dest="meter",
+        default="onnxruntime",
+        choices=[*RUNTIMES, *DISTANT],
+        help="who measures: a runtime of this machine, an agent, or a phone (default onnxruntime)",
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
@@ -43,18 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
     parser.add_argument("--out", type=Path, default=Path("latency_table.json"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_device_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Profile, save the table, and print how far it can be trusted."""
-    meter = SessionMeter(
-        arguments.runtime,
-        device=arguments.device,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        num_classes=arguments.classes,
-        runs=arguments.runs,
-    )
+    meter = _meter(arguments)
     spaces, networks = _targets(arguments.targets)
     rng = random.Random(arguments.seed)
     checks = list(dict.fromkeys([*networks, *(spec for own in spaces for spec in _drawn(own, arguments.checks, rng))]))
@@ -75,6 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
     table.save(arguments.out)
     print(_as_json(table, arguments.out) if arguments.json else _as_text(table, arguments.out))
     return 0
+
+
+def _meter(arguments: argparse.Namespace) -> LatencyMeter:
+    if arguments.meter in DISTANT:
+        return distant_meter(arguments, batch=1, num_classes=arguments.classes)
+    return SessionMeter(
+        arguments.meter,
+        device=arguments.device,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        num_classes=arguments.classes,
+        runs=arguments.runs,
+    )
 
 
 def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[ArchitectureSpec]]:
