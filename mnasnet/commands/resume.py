@@ -1,4 +1,4 @@
-"""``resume``: go on with a training that was stopped or killed, to the same bits as if it had not been."""
+"""``resume``: go on with a training or a search that was stopped or killed, as if it had not been."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ import argparse
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, resume_run, tell
+from mnasnet.errors import SettingsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder, such as runs/train/flowers2")
-    parser.add_argument("--max-minutes", type=float, help="another limit of time than the run's own; 0 is none")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="the run's folder, such as runs/train/flowers2 or runs/search/flowers"
+    )
+    parser.add_argument(
+        "--max-minutes", type=float, help="of a training: another limit of time than the run's own; 0 is none"
+    )
     add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume; a run that is done makes its report again."""
-    return tell(resume_run(arguments), as_json=arguments.json)
+    from mnasnet.search.folder import is_search  # starts Optuna's imports, which trainings do without
+
+    if not is_search(arguments.run):
+        return tell(resume_run(arguments), as_json=arguments.json)
+    if arguments.max_minutes is not None:
+        raise SettingsError("--max-minutes is for trainings; give a search more time with `python -m mnasnet extend`")
+    from mnasnet.commands import search
+
+    return search.tell(search.resume_run(arguments.run), as_json=arguments.json)

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rare = parser.add_argument_group("for the curious")
     for parameter in TrainSettings.parameters():
         if parameter.name not in _NOT_HERE:
-            _add_setting(rare if parameter.advanced else common, parameter)
+            add_setting(rare if parameter.advanced else common, parameter, ALIASES.get(parameter.name, ()))
     add_output_arguments(parser)
 
 
@@ -54,8 +54,9 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the last line on standard output is one JSON object")
 
 
-def _add_setting(group: Any, parameter: Parameter) -> None:
-    names = [parameter.name, *ALIASES.get(parameter.name, ())]
+def add_setting(group: Any, parameter: Parameter, aliases: tuple[str, ...] = ()) -> None:
+    """One setting as an option, checked later by its model; what is not typed is not in the namespace."""
+    names = [parameter.name, *aliases]
     default = "" if parameter.default is None else f" (default {parameter.default})" if parameter.default != "" else ""
     group.add_argument(
         *(f"--{name.replace('_', '-')}" for name in names),

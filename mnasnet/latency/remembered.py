@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,10 +34,15 @@ class RememberingMeter:
         key = (architecture.fingerprint, input_size)
         self._read()
         if key not in self._known:
-            latency = quietest(self.meter, architecture, input_size, attempts=self.attempts)
+            latency = quietest(lambda: self.meter.measure(architecture, input_size), attempts=self.attempts)
             self._known[key] = latency
             self._append(key, latency)
         return self._known[key]
+
+    def latencies(self) -> list[Latency]:
+        """All that is remembered, in the order of measuring."""
+        self._read()
+        return list(self._known.values())
 
     def _read(self) -> None:
         """What other processes have added since."""
@@ -63,11 +69,11 @@ class RememberingMeter:
             os.close(descriptor)
 
 
-def quietest(meter: LatencyMeter, architecture: ArchitectureSpec, input_size: int, *, attempts: int = 3) -> Latency:
+def quietest(measure: Callable[[], Latency], *, attempts: int = 3) -> Latency:
     """Measure until it is quiet, at most ``attempts`` times; else the fastest, with a note that says so."""
     tried: list[Latency] = []
     while len(tried) < attempts:
-        latency = meter.measure(architecture, input_size)
+        latency = measure()
         if latency.quiet:
             return latency
         tried.append(latency)

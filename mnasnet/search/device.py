@@ -7,13 +7,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast, get_args
+from pathlib import Path
+from typing import cast
 
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable, profile
-from mnasnet.runtime.session import Precision, Runtime
+from mnasnet.runtime.session import Runtime
+from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import ArchitectureSpec
 
@@ -38,11 +40,26 @@ class LatencyCost:
         return self.meter.measure(candidate.architecture, candidate.input_size or self.input_size).undisturbed_ms
 
 
-def open_device_meter(name: str, *, precision: Precision, threads: int, num_classes: int) -> LatencyMeter:
-    """The meter called ``name``; an engine of this machine gets a process of its own."""
-    if name in get_args(Runtime):
-        return IsolatedMeter(cast("Runtime", name), precision=precision, threads=threads, num_classes=num_classes)
-    return open_meter(name, precision=precision, threads=threads, num_classes=num_classes)
+def open_device_meter(searching: Searching, num_classes: int) -> LatencyMeter:
+    """The meter that the search asks for; an engine of this machine gets a process of its own."""
+    name, threads = searching.meter, searching.meter_threads
+    if name == "remote":
+        from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
+
+        agent = AgentAddress(
+            url=searching.agent_url,
+            token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,
+            ca_file=Path(searching.agent_ca_file) if searching.agent_ca_file else None,
+            wait_minutes=searching.agent_wait_minutes,
+            runtime=searching.agent_runtime,
+        )
+        return open_meter(name, threads=threads, num_classes=num_classes, agent=agent if agent.url else None)
+    if name == "adb":
+        from mnasnet.latency.adb import AndroidPhone
+
+        phone = AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
+        return open_meter(name, threads=threads, num_classes=num_classes, phone=phone)
+    return IsolatedMeter(cast("Runtime", name), precision=searching.precision, threads=threads, num_classes=num_classes)
 
 
 def profiled(

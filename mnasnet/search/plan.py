@@ -69,16 +69,17 @@ class Timetable:
     """The seconds foreseen for each stage, and the epochs that fit into them.
 
     Where ``minutes`` are given they are divided: two thirds for the search, the rest for finalists and full
-    trainings; with references the search gets less than half. Epochs that the user set are kept, whatever they take.
+    trainings; with references the search gets less than half. ``search_limit_s`` ends the search, ``search_s`` is
+    what it is likely to take. Epochs that the user set are kept, whatever they take.
     """
 
     search_s: float
+    search_limit_s: float
     finalists_s: float
     final_s: float
     references_s: float
     finalist_epochs: int
     final_epochs: int
-    limited: bool  # whether search_s ends the search
 
     @property
     def total_s(self) -> float:
@@ -120,12 +121,12 @@ def timetable(searching: Searching, plan: Plan) -> Timetable:
     by_trials_s = searching.trials * plan.trial_s / searching.workers if searching.trials else math.inf
     return Timetable(
         search_s=min(search_s, by_trials_s) if total_s else by_trials_s,
+        search_limit_s=search_s if total_s else math.inf,
         finalists_s=finalists_s,
         final_s=final_s,
         references_s=(trained - 1) * final_s,
         finalist_epochs=finalist_epochs,
         final_epochs=final_epochs,
-        limited=bool(total_s) and search_s <= by_trials_s,
     )
 
 

@@ -161,12 +161,7 @@ def assemble(
         threads=plan.threads,
         stop=stop,
     )
-    device_meter = open_device_meter(
-        searching.meter,
-        precision=searching.precision,
-        threads=searching.meter_threads,
-        num_classes=len(plan.class_names),
-    )
+    device_meter = open_device_meter(searching, len(plan.class_names))
     table = LatencyTable.load(folder.table) if folder.table.exists() else None
     estimates: dict[str, Meter] = {
         name: CountMeter(name, plan.input_size, num_classes=len(plan.class_names)) for name in COUNTS

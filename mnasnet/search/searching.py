@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
+from mnasnet.latency.meter import METERS
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
 from mnasnet.search.counts import CountName
@@ -44,6 +45,13 @@ class Searching:
     cost: Cost = "latency"
     target_cost: float = 0.0
     meter: str = "onnxruntime"
+    agent_url: str = ""
+    agent_token_file: str = ""
+    agent_ca_file: str = ""
+    agent_wait_minutes: float = 0.0
+    agent_runtime: Literal["onnxruntime", "litert"] = "onnxruntime"
+    adb_serial: str = ""
+    adb_tool: str = ""
     latency: Literal["measured", "table"] = "measured"
     latency_table: str = ""
     meter_threads: int = 1
@@ -86,6 +94,11 @@ class Searching:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
         if self.algorithm not in SAMPLERS:
             raise SettingsError(f"algorithm must be one of {', '.join(SAMPLERS)}, got {self.algorithm!r}")
+        if self.meter not in METERS or self.meter == "table":
+            names = ", ".join(name for name in METERS if name != "table")
+            raise SettingsError(
+                f"meter must be one of {names}, got {self.meter!r}; to price by a table set latency to table"
+            )
         if self.cost == "energy":
             raise SettingsError(
                 "cost energy cannot be used: no meter here reads an energy counter; choose latency, which energy "

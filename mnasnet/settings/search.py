@@ -60,8 +60,36 @@ class SearchSettings(Settings):
     )
     meter: str = setting(
         "onnxruntime",
-        "Who measures latency: an engine of this machine, or another device that `python -m mnasnet benchmark` knows.",
-        suggestions=("onnxruntime", "openvino", "torch"),
+        "Who measures latency: an engine of this machine, `remote` for a device with our agent, `adb` for a phone.",
+        suggestions=("onnxruntime", "openvino", "torch", "remote", "adb"),
+    )
+    agent_url: str = setting(
+        "",
+        "Address of the device that runs `python -m mnasnet agent`, such as `http://192.168.1.20:8765`, for the meter "
+        "`remote`.",
+    )
+    agent_token_file: str = setting(
+        "",
+        "File with the agent's token; empty takes the environment variable `MNASNET_AGENT_TOKEN`.",
+        path="file",
+        advanced=True,
+    )
+    agent_ca_file: str = setting(
+        "", "Certificate that an agent behind https is checked against.", path="file", advanced=True
+    )
+    agent_wait_minutes: float = setting(
+        0.0, "How long to wait for a device that is away; `0` gives up after a few attempts.", ge=0.0, advanced=True
+    )
+    agent_runtime: Literal["onnxruntime", "litert"] = setting(
+        "onnxruntime", "Engine of the device behind the agent.", advanced=True
+    )
+    adb_serial: str = setting(
+        "",
+        "Serial of the phone for the meter `adb`, as `adb devices` lists it; empty is the only one connected.",
+        advanced=True,
+    )
+    adb_tool: str = setting(
+        "", "The `benchmark_model` program to push to the phone, where it has none.", path="file", advanced=True
     )
     latency: Literal["measured", "table"] = setting(
         "measured",

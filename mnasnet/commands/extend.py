@@ -1,0 +1,32 @@
+"""``extend``: search on where a search has ended, with what it has learned."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mnasnet.commands.numbers import whole
+from mnasnet.commands.search import TrialTable, tell
+from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.search.run import extend_search
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
+    parser.add_argument("--trials", type=whole(1, 1_000_000), default=0, metavar="N", help="so many networks more")
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="so much more time for everything")
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Extend; warns when the gain has levelled off."""
+    with stop_on_signals() as stop:
+        searched = extend_search(
+            arguments.run,
+            trials=arguments.trials,
+            minutes=arguments.minutes,
+            listeners=[TrialTable()],
+            stop=stop.is_set,
+        )
+    return tell(searched, as_json=arguments.json)

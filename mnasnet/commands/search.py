@@ -1,0 +1,144 @@
+"""``search``: images, a device and a budget in, the best network out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from mnasnet.commands.train import add_output_arguments, add_setting, stop_on_signals
+from mnasnet.search.prepare import forecast
+from mnasnet.search.progress import Progress
+from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
+from mnasnet.settings import SearchSettings
+
+DEFAULT_OUTPUT = Path("runs/search")
+
+#: shorter words, and those that users of other tools type
+ALIASES = {
+    "target_latency_ms": ("target_ms",),
+    "input_size": ("imgsz",),
+    "output_folder": ("project",),
+}
+
+_NOT_HERE = ("resume_folder",)  # a command of its own
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options: every setting of the search task."""
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
+    )
+    parser.usage = f"{parser.prog} DATA [options]"
+    common = parser.add_argument_group("what most people set")
+    rare = parser.add_argument_group("for the curious")
+    for parameter in SearchSettings.parameters():
+        if parameter.name not in _NOT_HERE:
+            add_setting(rare if parameter.advanced else common, parameter, ALIASES.get(parameter.name, ()))
+    parser.add_argument("--dry-run", action="store_true", help="time two networks, tell what the search will take, end")
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search; exit code 0 also when stopped, since everything is kept."""
+    given = {name: value for name, value in vars(arguments).items() if name in SearchSettings.model_fields}
+    settings = SearchSettings.parse(given)
+    searching = Searching(
+        data=arguments.data,
+        output_folder=Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT,
+        **settings.arguments(),
+    )
+    with stop_on_signals() as stop:
+        if arguments.dry_run:
+            found = forecast(searching, stop.is_set)
+            plan = {**asdict(found.times), "trials": found.trials, **found.plan.to_dict()}
+            print(json.dumps(plan) if arguments.json else found.text)
+            return 0
+        searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)
+    return tell(searched, as_json=arguments.json)
+
+
+def resume_run(path: Path) -> SearchedRun:
+    """Go on with a search; the other half of :mod:`mnasnet.commands.resume`."""
+    with stop_on_signals() as stop:
+        return resume_search(path, listeners=[TrialTable()], stop=stop.is_set)
+
+
+class TrialTable:
+    """One plain line a trial and an epoch on standard error, so that standard output holds results alone."""
+
+    def __init__(self) -> None:
+        self._columns: tuple[str, ...] = ()
+
+    def hear(self, progress: Progress) -> None:
+        """Print one line."""
+        record, best = progress.record, progress.best
+        if record is None or progress.stage != "searching":
+            self._print(f"{_share(progress)}  {progress.text}")
+            return
+        if record.costs and not self._columns:
+            self._columns = tuple(record.costs)
+            head = "".join(f"{name[:14]:>16}" for name in self._columns)
+            self._print(
+                f"{'done':>5}{'left':>9}{'trial':>7}  {'state':<12}{'accuracy':>9}{head}{'reward':>9}{'best':>9}"
+            )
+        accuracy = "" if record.accuracy is None else f"{record.accuracy:.1%}"
+        costs = "".join(f"{record.costs[name]:>16,.6g}" if name in record.costs else " " * 16 for name in self._columns)
+        reward = f"{record.values[0]:.4f}" if record.values else ""
+        leader = f"{best.values[0]:.4f}" if best is not None and best.values else ""
+        line = f"{_share(progress)}{record.number:>7}  {_state(progress):<12}{accuracy:>9}{costs}{reward:>9}{leader:>9}"
+        reason = f"  {record.reason}" if record.reason and record.state != "pruned" else ""
+        self._print(line + reason)
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _state(progress: Progress) -> str:
+    assert progress.record is not None
+    return "repeated" if progress.record.duplicate_of is not None else progress.record.state
+
+
+def _share(progress: Progress) -> str:
+    return f"{progress.share:>5.0%}{_clock(progress.eta_s):>9}"
+
+
+def _clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds left; empty while nobody knows."""
+    if seconds is None or seconds == float("inf"):
+        return ""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def tell(searched: SearchedRun, *, as_json: bool) -> int:
+    """Say what came of a search."""
+    summary = searched.summary()
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+        return 0
+    lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {searched.reason}"]
+    best = searched.answer.winner
+    if best is not None and best.accuracy is not None:
+        costs = ", ".join(f"{name} {value:,.6g}" for name, value in best.costs.items())
+        lines.append(f"best trial   {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
+    if searched.answer.kendall_tau is not None:
+        lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")
+    for one in searched.answer.contenders:
+        if one.kind != "finalist":
+            test = f", test {one.test_accuracy:.1%} of {one.test_images}" if one.test_accuracy is not None else ""
+            latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
+            lines.append(f"{one.name}: validation {one.val_accuracy or 0:.1%}{test}{latency}")
+    lines += [f"note         {note}" for note in searched.answer.notes]
+    if searched.model.exists():
+        lines.append(f"model        {searched.model}")
+    lines.append(f"report       {searched.folder / 'report.html'}")
+    if searched.status == "stopped":
+        lines.append(f"resume       python -m mnasnet resume {searched.folder}")
+    print("\n".join(lines))
+    return 0
+
+
+_SENTENCES = {"done": "searched", "stopped": "stopped, everything is kept", "running": "not finished"}

@@ -1,0 +1,111 @@
+"""The answer of a search, read from what its folder holds: study, trainings, latencies."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+
+from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.contenders import (
+    Place,
+    best_trials,
+    contender,
+    finalist_place,
+    rank_agreement,
+    winner_place,
+)
+from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.references import REFERENCES
+from mnasnet.search.searching import LATENCY
+from mnasnet.search.study import TrialRecord, pareto_set, records
+
+
+def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note: str = "") -> Answer:
+    """Everything that the search found so far."""
+    asked, problem = search.searching, search.problem
+    found = records(search.study())
+    contenders = list(_contenders(search, found))
+    finalists = [one for one in contenders if one.kind == "finalist"]
+    spent_s = sum(record.seconds for record in found) / asked.workers  # what a killed process could not write down
+    costs = list(problem.objectives) or [asked.reward_cost]
+    return Answer(
+        name=search.folder.path.name,
+        space=problem.space,
+        algorithm=asked.algorithm,
+        seed=asked.seed,
+        evaluator=search.training.describe(),
+        reward=problem.reward,
+        reward_cost=asked.reward_cost,
+        objectives=problem.objectives,
+        limits=problem.limits,
+        device=_device(search),
+        measured={name: name == LATENCY and asked.latency == "measured" for name in problem.meters},
+        records=found,
+        winner=_winner(search, found),
+        pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
+        contenders=contenders,
+        kendall_tau=rank_agreement(finalists),
+        accuracy_name="top-1 accuracy" if asked.accuracy == "top1" else "worst-class recall",
+        val_images=len(search.parts.val),
+        status=status,
+        reason=reason,
+        minutes=max(seconds, spent_s) / 60,
+        made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        notes=[text for text in (_about_reward(search), _about_table(search), note) if text],
+    )
+
+
+def _winner(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:
+    """The trial that was, or would be, trained fully: after the finalists' training the best of them."""
+    final = search.folder.read_state().get("final")
+    if final:
+        return next(record for record in found if record.number == final["trial"])
+    best = best_trials(found, search.searching, 1)
+    return best[0] if best else None
+
+
+def _contenders(search: OpenSearch, found: list[TrialRecord]) -> Iterator[Contender]:
+    """Every longer training that is over, in the order: finalists, fully trained, references."""
+    thought = {record.number: record.accuracy for record in found}
+    for place in _places(search):
+        one = contender(search, place, thought.get(place.trial) if place.trial is not None else None)
+        if one is not None:
+            yield one
+
+
+def _places(search: OpenSearch) -> Iterator[Place]:
+    folder = search.folder.path
+    for parent, make in (("finalists", finalist_place), ("trained", winner_place)):
+        numbers = [re.fullmatch(r"trial(\d+)", path.name) for path in (folder / parent).glob("trial*")]
+        for number in sorted(int(match[1]) for match in numbers if match):
+            yield make(search, number)
+    for name in REFERENCES:
+        for path in sorted((folder / "references").glob(f"{name}_x*")):
+            yield Place(path, path.name.replace("_x", " x"), "reference")
+
+
+def _device(search: OpenSearch) -> str:
+    """The device in words, with engine and version, from a latency that was measured on it."""
+    conditions = [] if search.table is None else [search.table.conditions]
+    for latency in (*conditions, *RememberingMeter(search.device_meter, search.folder.latencies).latencies()):
+        threads = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
+        return (
+            f"{latency.device}, {latency.runtime} {latency.runtime_version} {latency.precision}, {threads}, "
+            f"batch {latency.batch}"
+        )
+    return "not measured"
+
+
+def _about_reward(search: OpenSearch) -> str:
+    reward = search.problem.reward
+    return reward.explain() if reward is not None and reward.ignores_target else ""
+
+
+def _about_table(search: OpenSearch) -> str:
+    if search.table is None:
+        return ""
+    error = search.table.error.sentence if search.table.error else "of unknown error"
+    use = "prices every trial" if search.searching.latency == "table" else "steers the proposals"
+    return f"the table of the device, {error}, {use}"

@@ -1,0 +1,218 @@
+"""The networks that are trained longer than a trial: finalists, the winner, promoted trials, references.
+
+Each is an ordinary training in a run folder of its own inside the search's, so that it can be killed and resumed
+like any other, and its model file is one like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from mnasnet import modelfile
+from mnasnet.errors import WeightsError
+from mnasnet.files import write_atomic
+from mnasnet.latency.agreement import kendall_tau
+from mnasnet.latency.meter import Latency, RunnableMeter
+from mnasnet.latency.remembered import quietest
+from mnasnet.modelfile import ModelFile
+from mnasnet.search.answer import Contender, ContenderKind
+from mnasnet.search.counts import CountMeter
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.study import TrialRecord
+from mnasnet.space import Candidate
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.train.listeners import Listener
+from mnasnet.train.run import Training, resume, train
+from mnasnet.train.run_folder import RunFolder
+
+FEWEST_FOR_TAU = 3  # two networks are in the right order half the time by chance
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A longer training: whose it is and the folder, below the search's, where it lies."""
+
+    folder: Path
+    name: str
+    kind: ContenderKind
+    trial: int | None = None
+
+    @property
+    def run(self) -> RunFolder:
+        """Where the training's files lie."""
+        return RunFolder(self.folder)
+
+    def finished(self) -> ModelFile | None:
+        """The trained model; None before the training's end."""
+        if not self.run.best.exists():
+            return None
+        try:
+            model = modelfile.load(self.run.best)
+        except WeightsError:  # half of a copy, or damaged: train again
+            return None
+        return model if "accuracy" in model.metrics else None
+
+
+def finalist_place(search: OpenSearch, trial: int) -> Place:
+    """Where a finalist is trained longer."""
+    return Place(search.folder.path / "finalists" / f"trial{trial}", f"trial {trial}", "finalist", trial)
+
+
+def winner_place(search: OpenSearch, trial: int) -> Place:
+    """Where a trial is trained fully."""
+    return Place(search.folder.path / "trained" / f"trial{trial}", f"trial {trial}, fully trained", "promoted", trial)
+
+
+def reference_place(search: OpenSearch, name: str, width: float) -> Place:
+    """Where a published network is trained under the winner's recipe."""
+    folder = search.folder.path / "references" / f"{name}_x{width:g}"
+    return Place(folder, f"{name} x{width:g}", "reference")
+
+
+def train_longer(
+    search: OpenSearch,
+    place: Place,
+    architecture: ArchitectureSpec,
+    *,
+    input_size: int,
+    epochs: int,
+    with_test: bool,
+    listeners: Sequence[Listener] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> ModelFile:
+    """Train a network to its end, or go on where it was left, then measure it on the device.
+
+    Without ``with_test`` the test images are not looked at. Raises SearchStopped when asked to stop, and what
+    trainings raise.
+    """
+    if place.finished() is None:
+        parts = search.parts if with_test else replace(search.parts, test=())
+        if place.run.arguments.exists():
+            ended = resume(place.folder, parts=parts, listeners=listeners, stop=stop)
+        else:
+            shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
+            training = _training(search, place, architecture, input_size, epochs, report=with_test)
+            ended = train(training, parts=parts, listeners=listeners, stop=stop)
+        if ended.status == "stopped":
+            raise SearchStopped
+    model = place.finished()
+    assert model is not None
+    if not model.latencies:
+        latency = measured(search, model)
+        modelfile.replace_latencies(place.run.best, (latency.to_dict(),))
+        model = replace(model, latencies=(latency.to_dict(),))
+    return model
+
+
+def _training(
+    search: OpenSearch, place: Place, architecture: ArchitectureSpec, input_size: int, epochs: int, *, report: bool
+) -> Training:
+    asked = search.searching
+    spec = search.folder.path / "networks" / f"{place.folder.name}.json"
+    write_atomic(spec, json.dumps(architecture.to_dict(), indent=1).encode())
+    return Training(
+        data=asked.data,
+        model=str(spec),
+        pretrained=False,
+        epochs=epochs,
+        input_size=input_size,
+        flip=asked.flip,
+        seed=asked.seed,
+        device=asked.device,
+        threads=search.plan.threads,
+        cache_mb=asked.cache_mb,
+        max_bad=asked.max_bad,
+        output_folder=place.folder.parent,
+        name=place.folder.name,
+        report=report,
+    )
+
+
+def measured(search: OpenSearch, model: ModelFile) -> Latency:
+    """The latency of a trained model on the search's device; raises LatencyError."""
+    meter = search.device_meter
+    if hasattr(meter, "measure_model"):
+        return quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
+    return quietest(lambda: meter.measure(model.architecture, model.preprocess.input_size))
+
+
+def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = None) -> Contender | None:
+    """What a longer training came to; None before its end."""
+    model = place.finished()
+    if model is None:
+        return None
+    latency = model.latencies[0] if model.latencies else None
+    costs = counted(search, model.architecture, model.preprocess.input_size)
+    if latency is not None:
+        costs[LATENCY] = float(latency["undisturbed_ms"])
+    return Contender(
+        name=place.name,
+        kind=place.kind,
+        trial=place.trial,
+        epochs=int(model.training["epochs"]),
+        proxy_accuracy=proxy_accuracy,
+        val_accuracy=accuracy_of(search.searching, model.metrics),
+        val_images=int(model.metrics["images"]),
+        test_accuracy=accuracy_of(search.searching, model.metrics, "test_"),
+        test_images=int(model.metrics.get("test_images", 0)),
+        costs=costs,
+        latency=latency,
+        parameters=int(costs["parameters"]),
+        multiply_adds=int(costs["multiply_adds"]),
+        model=place.run.best.relative_to(search.folder.path).as_posix(),
+    )
+
+
+def accuracy_of(searching: Searching, metrics: Mapping[str, Any], prefix: str = "") -> float | None:
+    """The kind of accuracy that the search is about, from a model file's metrics."""
+    key = f"{prefix}accuracy" if searching.accuracy == "top1" else f"{prefix}worst_recall"
+    return float(metrics[key]) if key in metrics else None
+
+
+def counted(search: OpenSearch, architecture: ArchitectureSpec, input_size: int) -> dict[str, float]:
+    """The costs that are counted, of any network."""
+    candidate = Candidate((), architecture, input_size)
+    classes = len(search.plan.class_names)
+    return {name: CountMeter(name, input_size, num_classes=classes).measure(candidate) for name in COUNTS}
+
+
+def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int) -> list[TrialRecord]:
+    """The ``count`` finished trials of highest reward, the best first, each network once."""
+    done = [record for record in records if record.state == "done" and record.duplicate_of is None]
+    return sorted(done, key=lambda record: (-trial_reward(record, searching), record.number))[:count]
+
+
+def trial_reward(record: TrialRecord, searching: Searching) -> float:
+    """The reward of a finished trial, also of a search for trade-offs, which stores none."""
+    if not searching.objective_names:
+        return record.values[0]
+    return reward_of(searching, record.accuracy or 0.0, record.costs)
+
+
+def reward_of(searching: Searching, accuracy: float, costs: Mapping[str, float]) -> float:
+    """The reward of an accuracy at these costs; plain accuracy where the target's cost is unknown."""
+    if searching.reward_cost not in costs:
+        return accuracy
+    return searching.reward_function(accuracy, costs[searching.reward_cost])
+
+
+def rank_agreement(finalists: Sequence[Contender]) -> float | None:
+    """Kendall's tau of what the search had thought of the finalists against their longer training."""
+    pairs = [
+        (one.proxy_accuracy, one.val_accuracy)
+        for one in finalists
+        if one.proxy_accuracy is not None and one.val_accuracy is not None
+    ]
+    if len(pairs) < FEWEST_FOR_TAU:
+        return None
+    proxy, longer = (np.array(values, np.float64) for values in zip(*pairs, strict=True))
+    return kendall_tau(proxy, longer)

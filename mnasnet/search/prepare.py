@@ -1,0 +1,194 @@
+"""The start of a search: look at the data, measure the device, time two trainings, decide, write it all down."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mnasnet
+from mnasnet.data.folder import Dataset, scan
+from mnasnet.data.split import Split, write_split
+from mnasnet.errors import SearchError, SettingsError
+from mnasnet.files import write_atomic
+from mnasnet.latency.table import LatencyTable
+from mnasnet.machine import usable_cores
+from mnasnet.runtime.session import has_cuda
+from mnasnet.search.device import profiled
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
+from mnasnet.search.images import divide
+from mnasnet.search.plan import Plan, Timetable, chosen_share, timed, timetable, typical_candidates, with_speeds
+from mnasnet.search.problem_of import OpenSearch, Stop, assemble
+from mnasnet.search.searching import Searching
+from mnasnet.space import SearchSpace
+from mnasnet.train.run import preprocess_for, typical_short_side
+from mnasnet.train.run_folder import write_classes, write_yaml
+
+_log = logging.getLogger(__name__)
+
+TABLE_SHARE = 0.1  # of the minutes, at most, for the device's table where it only speeds up the search
+TABLE_S = 60.0  # and so long at most where no minutes are given
+Telling = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a search will take, told before it begins."""
+
+    networks: int
+    plan: Plan
+    times: Timetable
+    trials: int
+
+    @property
+    def text(self) -> str:
+        """Lines for people."""
+        plan, times = self.plan, self.times
+        stages = [f"search {_minutes(times.search_s)}"]
+        if times.finalists_s:
+            stages.append(f"finalists {_minutes(times.finalists_s)} ({times.finalist_epochs} epochs each)")
+        stages.append(f"full training {_minutes(times.final_s)} ({times.final_epochs} epochs)")
+        if times.references_s:
+            stages.append(f"references {_minutes(times.references_s)}")
+        return "\n".join(
+            [
+                f"space     {self.networks:,} networks",
+                f"trial     {plan.small_s:.0f} to {plan.large_s:.0f} s each, on {plan.proxy_share:.0%} of the training "
+                f"images at {plan.input_size} px",
+                f"trials    about {self.trials}",
+                f"time      {', '.join(stages)}; together {_minutes(times.total_s)}",
+            ]
+        )
+
+
+def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
+    """Time a small and a large network and foresee the whole search; nothing is left behind."""
+    with tempfile.TemporaryDirectory(prefix="mnasnet-search-") as folder:
+        search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop)
+        try:
+            return forecast_of(search)
+        finally:
+            search.close()
+
+
+def forecast_of(search: OpenSearch) -> Forecast:
+    """What a prepared search will take."""
+    times = timetable(search.searching, search.plan)
+    trials = int(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
+    return Forecast(search.problem.space.size, search.plan, times, min(trials, search.searching.trials or trials))
+
+
+def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
+    """Make a new search folder with everything decided; a start that fails or is stopped leaves none."""
+    searching.open_space()  # what is wrong with settings and data is told before anything is made
+    scan(searching.data)
+    folder = new_search_folder(searching.output_folder, searching.name or searching.data.absolute().name)
+    try:
+        search = prepared(searching, folder, tell=tell, stop=stop)
+        search.close()
+    except BaseException as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, SearchStopped):
+            raise SearchError("stopped before the first trial; nothing is left behind, start again") from None
+        raise
+    return folder
+
+
+def prepared(
+    searching: Searching, folder: SearchFolder, *, tell: Telling = lambda text: None, stop: Stop = lambda: False
+) -> OpenSearch:
+    """Decide everything and write it into ``folder``."""
+    space = searching.open_space()
+    dataset = scan(searching.data)
+    parts = divide(
+        dataset,
+        val_fraction=searching.val_fraction,
+        test_fraction=searching.test_fraction,
+        seed=searching.seed,
+        grouping=searching.grouping,
+    )
+    plan = _first_plan(searching, dataset, parts, space)
+    write_split(parts, folder.split)
+    write_classes(folder.classes, parts.class_names)
+    write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
+    _bring_table(searching, folder)
+    search = assemble(folder, searching, plan, dataset, parts, stop=stop)
+    wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
+    if wants_table and search.table is None and _make_table(search, tell=tell, stop=stop) is not None:
+        search.close()
+        search = assemble(folder, searching, plan, dataset, parts, stop=stop)
+    small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
+    if searching.needs_latency and searching.latency == "measured":
+        tell("measuring a first network")
+        search.problem.meters[searching.reward_cost].measure(small)  # a device that is away is told at once
+    tell("timing a small and a large network")
+    speeds = timed(search.training, small, large)
+    plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
+    write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
+    search.close()
+    return assemble(folder, searching, plan, dataset, parts, stop=stop)
+
+
+def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: SearchSpace) -> Plan:
+    device = "cuda" if searching.device != "cpu" and has_cuda() else "cpu"
+    if searching.device == "cuda" and device != "cuda":
+        raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
+    short_side = typical_short_side(dataset.folder, parts.train)
+    size = space.input_sizes[0] if space.input_sizes else searching.input_size
+    return Plan(
+        class_names=parts.class_names,
+        short_side=short_side,
+        input_size=preprocess_for(size, short_side, device=device).input_size,
+        proxy_share=searching.proxy_share or 1.0,
+        threads=searching.train_threads or max(1, usable_cores() // searching.workers),
+        device=device,
+        study=f"search-{secrets.token_hex(4)}" if searching.storage else "search",
+        small_s=0.0,
+        large_s=0.0,
+        epoch_s=0.0,
+        version=mnasnet.__version__,
+    )
+
+
+def _bring_table(searching: Searching, folder: SearchFolder) -> None:
+    """Copy the user's table, so that the search stays what it is when that file changes."""
+    if searching.latency_table:
+        LatencyTable.load(Path(searching.latency_table)).save(folder.table)
+
+
+def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTable | None:
+    """Measure the device's table and say how far it can be trusted."""
+    searching = search.searching
+    most_s = max(TABLE_S, TABLE_SHARE * 60 * searching.minutes)
+
+    def watch(done: int, total: int) -> None:
+        if stop():
+            raise SearchStopped
+        if done == 1 or done % 25 == 0:
+            tell(f"measuring the device: {done} of {total} pieces and networks")
+
+    table = profiled(
+        search.problem.space,
+        search.device_meter,
+        search.plan.input_size,
+        most_seconds=float("inf") if searching.latency == "table" else most_s,
+        made_on=datetime.date.today().isoformat(),
+        seed=searching.seed,
+        progress=watch,
+    )
+    if table is not None:
+        table.save(search.folder.table)
+        error = table.error.sentence if table.error else "error unknown, too few networks were measured whole"
+        tell(f"table of the device: {len(table.piece_ms)} pieces, {error}")
+    return table
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 600 else f"{seconds / 60:.1f} min"
