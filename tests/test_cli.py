@@ -249,11 +249,16 @@ def test_a_path_with_an_equals_sign_stays_a_path(model, photos, tmp_path, capsys
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
 def test_a_terminal_shows_how_many_images_of_how_many(model, photos):
+    import fcntl
     import pty
+    import struct
+    import termios
 
     keeper, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "mnasnet", "classify", str(photos), "--model", model]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, check=True, env={**os.environ, "COLUMNS": "80"})
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=120)
+    os.set_blocking(keeper, False)
     shown = os.read(keeper, 100_000)
 
     os.close(terminal)
