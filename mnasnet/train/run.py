@@ -25,10 +25,10 @@ from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.header import read_header
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import Grouping, Split, read_split, split, write_split
-from mnasnet.data.threads import usable_cores
 from mnasnet.data.unreadable import MAX_BAD, listed
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
+from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.weights import LoadedWeights, load_weights
@@ -162,16 +162,24 @@ class TrainedRun:
         }
 
 
-def train(training: Training, *, listeners: Iterable[Listener] = (), stop: Stop = lambda: False) -> TrainedRun:
+def train(
+    training: Training,
+    *,
+    parts: Split | None = None,
+    listeners: Iterable[Listener] = (),
+    stop: Stop = lambda: False,
+) -> TrainedRun:
     """Train and leave a new run folder.
 
-    ``stop`` is asked between batches; a stopped run can be resumed. Raises DataError, SettingsError, WeightsError
+    ``parts`` says which images train and validate; without it the training's own settings decide. ``stop`` is asked
+    between batches; a stopped run can be resumed. Raises DataError, SettingsError, WeightsError
     or TrainingError, each with the cause and the next step.
     """
     with team_from_environment(_device(training)) as team:
         dataset = scan(training.data)
-        parts = split(dataset, val_fraction=training.val_fraction, seed=training.seed, grouping=training.grouping)
-        _require_validation(parts)
+        if parts is None:
+            parts = split(dataset, val_fraction=training.val_fraction, seed=training.seed, grouping=training.grouping)
+        require_validation(parts)
         team.require_same(parts.fingerprint, "their images")
         plan = _plan(training, parts, dataset)
         run = _new_run(training, plan, parts, team)
@@ -181,12 +189,17 @@ def train(training: Training, *, listeners: Iterable[Listener] = (), stop: Stop 
 
 
 def resume(
-    folder: Path, *, max_minutes: float | None = None, listeners: Iterable[Listener] = (), stop: Stop = lambda: False
+    folder: Path,
+    *,
+    max_minutes: float | None = None,
+    parts: Split | None = None,
+    listeners: Iterable[Listener] = (),
+    stop: Stop = lambda: False,
 ) -> TrainedRun:
     """Go on with a run that was stopped or killed, to the same bits as if it had not been.
 
-    ``max_minutes`` replaces the run's own limit. A run that is done only makes its report again. With several hosts
-    the run's folder must be reachable from each.
+    ``max_minutes`` replaces the run's own limit; ``parts`` are its images where the caller knows them. A run that is
+    done only makes its report again. With several hosts the run's folder must be reachable from each.
     """
     run = open_run_folder(folder)
     values = read_yaml(run.arguments)
@@ -198,7 +211,7 @@ def resume(
         training = replace(training, max_minutes=max_minutes)
     with team_from_environment(_device(training)) as team:
         dataset = scan(training.data)
-        return _go_on(training, plan, dataset, read_split(run.split, dataset), run, team, listeners, stop)
+        return _go_on(training, plan, dataset, parts or read_split(run.split, dataset), run, team, listeners, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +257,8 @@ def _device(training: Training) -> str:
     return "cuda" if training.device != "cpu" and has_cuda() else "cpu"
 
 
-def _require_validation(parts: Split) -> None:
+def require_validation(parts: Split) -> None:
+    """Raise DataError where no image is left to validate on."""
     if not parts.val:
         raise DataError(
             "no image is left for validation: every class has a single image; add images, at least two for each class"
@@ -254,8 +268,9 @@ def _require_validation(parts: Split) -> None:
 def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
     base = _start_model(training)
     spec = base.architecture if base else _architecture(training.model)
-    short_side = _typical_short_side(dataset.folder, parts.train)
-    preprocess = _preprocess(training, base, short_side)
+    short_side = typical_short_side(dataset.folder, parts.train)
+    like = base.preprocess if base else Preprocess()
+    preprocess = preprocess_for(training.input_size, short_side, device=_device(training), like=like)
     recipe = recipe_for(
         training.recipe,
         images=len(parts.train),
@@ -276,8 +291,6 @@ def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
         ema=training.ema,
         frozen_epochs=training.frozen_epochs,
     )
-    # a little more than the network sees, so that crops stay sharp, but never more than the images have
-    stored_px = max(MIN_INPUT_SIZE, min(round(1.15 * preprocess.input_size), short_side))
     return _Plan(
         class_names=parts.class_names,
         architecture=spec,
@@ -285,7 +298,7 @@ def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
         recipe=recipe,
         started_from=f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights",
         threads=training.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
-        stored_px=stored_px,
+        stored_px=stored_side(preprocess.input_size, short_side),
         version=mnasnet.__version__,
     )
 
@@ -333,19 +346,26 @@ def _architecture(model: str) -> ArchitectureSpec:
     return open_model(model).architecture
 
 
-def _preprocess(training: Training, base: ModelFile | None, short_side: int) -> Preprocess:
-    """The start model's recipe at the wanted size; where nobody wants one, a size that suits the images."""
-    like = base.preprocess if base else Preprocess()
-    size = training.input_size
+def preprocess_for(input_size: int, short_side: int, *, device: str, like: Preprocess = Preprocess()) -> Preprocess:  # noqa: B008
+    """``like`` at the wanted size; where nobody wants one (0), at a size that suits images of this short side."""
+    size = input_size
     if not size:
-        largest = INPUT_SIZES[-1] if _device(training) == "cuda" else LARGEST_ON_CPU
+        largest = INPUT_SIZES[-1] if device == "cuda" else LARGEST_ON_CPU
         size = next((size for size in INPUT_SIZES if size >= min(short_side, largest)), INPUT_SIZES[-1])
     if short_side <= size:  # enlarging an image only to cut its border off would lose pixels
         return replace(like, input_size=size, resize=size)
     return like.at(size)
 
 
-def _typical_short_side(folder: Path, samples: Sequence[Sample], most: int = 200) -> int:
+def stored_side(input_size: int, short_side: int) -> int:
+    """The side in pixels at which training images are kept decoded.
+
+    A little more than the network sees, so that crops stay sharp, but never more than the images have.
+    """
+    return max(MIN_INPUT_SIZE, min(round(1.15 * input_size), short_side))
+
+
+def typical_short_side(folder: Path, samples: Sequence[Sample], most: int = 200) -> int:
     """The median short side in pixels of some images, evenly spread."""
     chosen = samples[:: max(1, len(samples) // most)]
     headers = [read_header(folder / sample.path) for sample in chosen]
@@ -561,7 +581,7 @@ def _write_results(
     run: RunFolder,
     team: Team,
     val_images: DecodedSquares,
-    result: FitResult,
+    result: FitResult[MnasNet],
 ) -> Evaluation:
     """Judge the best model as users will run it, and write tables, pictures, card, report and exports."""
     model = modelfile.load(run.best)
