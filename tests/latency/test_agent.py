@@ -16,6 +16,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mnasnet import modelfile
+from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency.contract import LatencyMeterContract
@@ -473,3 +475,20 @@ def test_every_request_is_a_line_of_the_log(agent):
 
 def test_an_agent_stops_when_it_is_told(tmp_path):
     assert RunningAgent(tmp_path / "stopped").stop() == 0
+
+
+def test_benchmark_and_profile_take_an_agent(agent, tmp_path, capsys):
+    modelfile.save(untrained_model(TINY, 64, 3), tmp_path / "tiny.safetensors")
+    there = ["--meter", "remote", "--agent-url", agent.url, "--json"]
+
+    assert main(["benchmark", str(tmp_path / "tiny.safetensors"), "--only", "--out", str(tmp_path / "b"), *there]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["meter"] == "remote onnxruntime fp32" and row["median_ms"] > 0
+    words = [str(tmp_path / "tiny.safetensors"), "--input-size", "64", "--classes", "3", "--runs", "2"]
+    assert main(["profile", *words, "--out", str(tmp_path / "table.json"), *there]) == 0
+    assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == "onnxruntime"
+
+
+def test_a_distant_meter_needs_its_address(capsys):
+    assert main(["profile", "mnasnet_small", "--meter", "remote"]) == 2
+    assert "the meter 'remote' needs --agent-url" in capsys.readouterr().err

@@ -1,0 +1,189 @@
+"""Phones: what benchmark_model prints, and the real adb client and server with no phone and with a pretended one."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from pretend_phone import PretendPhone
+
+from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
+from mnasnet.latency.adb import AdbMeter, AndroidPhone, tool_times
+from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.meter import open_meter
+from mnasnet.testing import TINY
+
+needs_adb = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
+
+# the shape of what LiteRT's benchmark_model prints, numbers made up
+OUTPUT = """\
+INFO: STARTING!
+INFO: Log parameter values verbosely: [0]
+INFO: Num threads: [1]
+INFO: Graph: [/data/local/tmp/mnasnet.tflite]
+INFO: Loaded model /data/local/tmp/mnasnet.tflite
+INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
+INFO: The input model file size (MB): 16.9
+INFO: Initialized session in 41.25ms.
+INFO: Running benchmark for at least 10 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: count=10 first=31250 curr=20110 min=20010 max=31250 avg=21300 std=3300 p5=20010 median=20200 p95=31250
+
+INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: count=50 first=20312 curr=20150 min=20000 max=22000 avg=2.02e+04 std=310 p5=20050 median=20125 p95=21000
+
+INFO: Inference timings in us: Init: 41250, First inference: 31250, Warmup (avg): 21300, Inference (avg): 20200
+INFO: Memory footprint delta from the start of the tool (MB): init=20.5 overall=31.75
+"""
+
+OLD_OUTPUT = """\
+STARTING!
+count=1 curr=3512391
+
+Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+count=50 first=2990000 curr=2913000 min=2727000 max=3189000 avg=2.95e+06 std=109798
+
+Inference timings in us: Init: 17187, First inference: 3512391, Warmup (avg): 3.51e+06, Inference (avg): 2.95e+06
+"""
+
+#: times a LiteRT file as benchmark_model does and prints as it prints
+TOOL = """\
+#!{python}
+import sys, time
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+interpreter = Interpreter(model_path=options["graph"], num_threads=int(options["num_threads"]))
+interpreter.allocate_tensors()
+source = interpreter.get_input_details()[0]
+interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
+times = []
+for _ in range(int(options["num_runs"])):
+    start = time.perf_counter()
+    interpreter.invoke()
+    times.append(round(1e6 * (time.perf_counter() - start)))
+low, middle, high = (round(value) for value in np.percentile(times, (5, 50, 95)))
+print("INFO: count=1 curr=9999 p5=9999 median=9999 p95=9999", file=sys.stderr)
+print(f"INFO: count={{len(times)}} first={{times[0]}} curr={{times[-1]}} min={{min(times)}} max={{max(times)}} "
+      f"avg={{np.mean(times)}} std=0 p5={{low}} median={{middle}} p95={{high}}", file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def adb_server(tmp_path_factory):
+    """A server of our own, so that phones of whoever runs the tests are left alone."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = str(unused.getsockname()[1])
+    home = tmp_path_factory.mktemp("adb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", port)
+        patch.setenv("HOME", str(home))
+        patch.setenv("ADB_MDNS", "0")
+        subprocess.run(["adb", "start-server"], check=True, capture_output=True)
+        yield
+        subprocess.run(["adb", "kill-server"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def phone(adb_server, tmp_path_factory):
+    pretended = PretendPhone(tmp_path_factory.mktemp("phone"))
+    subprocess.run(["adb", "connect", pretended.serial], check=True, capture_output=True)
+    yield pretended
+    subprocess.run(["adb", "disconnect", pretended.serial], check=True, capture_output=True)
+    pretended.close()
+
+
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory):
+    pytest.importorskip("ai_edge_litert")
+    path = tmp_path_factory.mktemp("tool") / "benchmark_model"
+    path.write_text(TOOL.format(python=sys.executable))
+    return path
+
+
+def test_times_are_the_timed_runs_and_not_the_warm_up():
+    times = tool_times(OUTPUT)
+
+    assert (times.runs, times.fastest_ms, times.median_ms, times.p95_ms) == (50, 20.0, 20.125, 21.0)
+
+
+def test_old_tools_tell_an_average_and_the_slowest_run():
+    times = tool_times(OLD_OUTPUT)
+
+    assert not times.has_percentiles
+    assert (times.runs, times.fastest_ms, times.median_ms, times.p95_ms) == (50, 2727.0, 2950.0, 3189.0)
+
+
+def test_lines_of_the_system_log_are_read_too():
+    logged = textwrap.indent(OUTPUT, "07-14 13:14:56.520 22838 22838 I tflite  : ")
+
+    assert tool_times(logged) == tool_times(OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("", "it said: nothing"),
+        ("INFO: STARTING!\nERROR: Failed to load model /data/local/tmp/x.tflite\n\n", "Failed to load model"),
+        ("INFO: count=1 curr=1357602 p5=1357602 median=1357602 p95=1357602", "it said: INFO: count=1"),
+    ],
+)
+def test_a_tool_that_fails_is_quoted(output, words):
+    with pytest.raises(LatencyError, match=f"benchmark_model gave no times; .*{words}"):
+        tool_times(output)
+
+
+def test_a_phone_times_one_image_at_once():
+    with pytest.raises(SettingsError, match="times one image at once, got batch 8"):
+        open_meter("adb", batch=8)
+
+
+def test_a_missing_adb_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", os.devnull)
+
+    with pytest.raises(RuntimeMissingError, match="adb is not installed"):
+        open_meter("adb")
+
+
+@needs_adb
+def test_no_phone_is_said_with_what_to_do(adb_server):
+    with pytest.raises(LatencyError, match="no phone is connected; switch on USB debugging"):
+        open_meter("adb")
+
+
+@needs_adb
+def test_a_phone_that_is_not_there_is_named(adb_server):
+    with pytest.raises(LatencyError, match="the phone R58N123 is not connected"):
+        open_meter("adb", phone=AndroidPhone("R58N123"))
+
+
+@needs_adb
+def test_a_phone_without_the_tool_says_where_it_belongs(phone):
+    with pytest.raises(LatencyError, match="the phone has no /data/local/tmp/benchmark_model; give"):
+        open_meter("adb", phone=AndroidPhone(phone.serial))
+
+
+@needs_adb
+def test_a_tool_that_is_no_file_is_named(phone, tmp_path):
+    with pytest.raises(LatencyError, match="there is no file .*missing to put on the phone"):
+        open_meter("adb", phone=AndroidPhone(tool=tmp_path / "missing"))
+
+
+@needs_adb
+class TestAdbMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self, phone, tool):
+        return open_meter("adb", num_classes=3, phone=AndroidPhone(tool=tool))
+
+
+@needs_adb
+def test_a_latency_names_the_phone_and_the_build_of_its_tool(phone, tool):
+    latency = AdbMeter.open(AndroidPhone(phone.serial, tool), num_classes=3).measure(TINY, 64)
+
+    assert (latency.device, latency.runtime, latency.n) == ("Nobody Pretend 1, PC", "litert", 50)
+    assert latency.runtime_version.startswith("benchmark_model ") and "p90 is the 95th percentile" in latency.note
+    assert [path.name for path in (phone.folder / "tmp").iterdir()] == ["benchmark_model"]  # the model is gone again
