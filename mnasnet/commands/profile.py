@@ -8,12 +8,13 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
 from mnasnet.errors import SettingsError
-from mnasnet.latency.meter import LatencyMeter
+from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, profile
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who measures: a runtime of this machine, an agent, or a phone (default onnxruntime)",
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--precision", default="fp32", choices=list(get_args(MeterPrecision)))
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
     parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="default 224")
     parser.add_argument("--classes", type=int, default=1000, metavar="N", help="outputs of the networks (default 1000)")

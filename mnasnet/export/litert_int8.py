@@ -1,8 +1,7 @@
-"""LiteRT files in 8 bits: ranges of activations taken from images, or made up where only speed is asked."""
+"""LiteRT files in 8 bits, the ranges of activations taken from images."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -62,9 +61,3 @@ def activation_ranges(model: ModelFile, images: Images, *, pixels: bool) -> Rang
             low, high = ranges.get(value["name"], (np.inf, -np.inf))
             ranges[value["name"]] = min(low, float(found.min())), max(high, float(found.max()))
     return ranges
-
-
-def timing_litert(model: ModelFile) -> bytes:
-    """The file in 8 bits for measuring its speed alone: no value's range is its own, and so its scores are noise."""
-    anything: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (-1.0, 1.0))
-    return to_litert(model, pixels=True, ranges=anything, metadata={INT8_KEY: "no images"})

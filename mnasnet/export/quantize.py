@@ -84,7 +84,7 @@ def calibrated_onnx(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     graph = to_onnx(model, pixels=pixels, softmax=softmax)
-    with tempfile.TemporaryDirectory() as name, _quiet():
+    with tempfile.TemporaryDirectory() as name, quiet():
         made = Path(name) / "int8.onnx"
         quantize_static(
             graph,
@@ -99,38 +99,6 @@ def calibrated_onnx(
         )
         small = onnx.load(made)
     return _with_metadata(small, graph, f"{len(images)} images")
-
-
-def timing_onnx(model: ModelFile, operators: Sequence[str] = QUANTISED) -> onnx.ModelProto:
-    """The graph with ``operators`` in 8 bits to measure its speed: ranges are made up, and so its scores are noise."""
-    require("onnxruntime")
-    from onnxruntime.quantization import CalibrationMethod, QuantType
-    from onnxruntime.quantization.calibrate import TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-    graph = to_onnx(model, pixels=True)
-    one = np.float32(1)
-    ranges = {
-        # what is never below zero must say so: a ReLU then costs nothing, as in a calibrated graph
-        output: (np.float32(0) if node.op_type in ("Relu", "Sigmoid", "GlobalAveragePool") else -one, one)
-        for node in graph.graph.node
-        for output in node.output
-    }
-    with _quiet():
-        quantizer = QDQQuantizer(
-            graph,
-            True,  # per channel
-            False,  # the whole range of 8 bits
-            QuantType.QInt8,
-            QuantType.QUInt8,
-            TensorsData(CalibrationMethod.MinMax, ranges),
-            [],  # all nodes
-            [],  # but none
-            list(operators),
-            {},  # options
-        )
-        quantizer.quantize_model()
-    return _with_metadata(quantizer.model.model, graph, "no images")
 
 
 def _with_metadata(small: onnx.ModelProto, graph: onnx.ModelProto, note: str) -> onnx.ModelProto:
@@ -157,7 +125,7 @@ class _Calibration:
         return self._batches
 
 
-class _quiet:  # noqa: N801
+class quiet:  # noqa: N801
     """ONNX Runtime's advice to preprocess the graph, which is done already, is not for our users."""
 
     def __enter__(self) -> None:

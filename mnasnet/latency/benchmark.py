@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.latency.meter import Latency, RunnableMeter
+from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import Counts, count
@@ -141,20 +142,35 @@ def _accuracy(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
 def measure_all(
     subjects: Sequence[Subject], meters: Mapping[str, RunnableMeter], *, progress: Progress | None = None
 ) -> list[Row]:
-    """Every subject on every meter, one after the other; what cannot be measured gives its reason."""
+    """Every subject on every meter that it is made for; what cannot be measured gives its reason."""
+    pairs = [
+        (subject, name)
+        for name, meter in meters.items()
+        for subject in subjects
+        if _takes(meter, subject) or not any(_takes(other, subject) for other in meters.values())
+    ]
     rows = []
-    total = len(subjects) * len(meters)
-    for name, meter in meters.items():
-        for subject in subjects:
-            is_int8 = isinstance(subject.model, ExportedModel) and subject.model.precision == "int8"
-            label = name.replace("fp32", "int8") if is_int8 else name
-            try:
-                rows.append(Row(subject, label, meter.measure_model(subject.model)))
-            except LatencyError as error:
-                rows.append(Row(subject, label, failure=str(error)))
-            if progress is not None:
-                progress(len(rows), total)
+    for subject, name in pairs:
+        try:
+            rows.append(_row(subject, name, meters[name].measure_model(subject.model)))
+        except LatencyError as error:
+            rows.append(Row(subject, name, failure=str(error)))
+        if progress is not None:
+            progress(len(rows), len(pairs))
     return rows
+
+
+def _takes(meter: RunnableMeter, subject: Subject) -> bool:
+    return meter.takes(subject.model) if isinstance(meter, SessionMeter) else True
+
+
+def _row(subject: Subject, name: str, latency: Latency) -> Row:
+    is_exported = isinstance(subject.model, ExportedModel)
+    if latency.precision == "int8" and not is_exported:  # its speed only; an int8 export has an accuracy of its own
+        subject = replace(subject, accuracy_percent=None, accuracy_on="")
+    if is_exported and latency.precision == "int8":
+        name = name.replace("fp32", "int8")
+    return Row(subject, name, latency)
 
 
 def with_card(cards: Sequence[Mapping[str, Any]], latency: Latency) -> tuple[Mapping[str, Any], ...]:

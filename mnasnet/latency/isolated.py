@@ -21,9 +21,9 @@ from typing import Any, TextIO
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
-from mnasnet.latency.meter import Latency, RunnableMeter, open_meter
+from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, open_meter
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.session import Precision, Runtime
+from mnasnet.runtime.session import Runtime
 from mnasnet.spec import ArchitectureSpec
 
 START_TIMEOUT_S = 120.0  # a cold disk under load; importing takes one to three seconds else
@@ -38,7 +38,7 @@ class IsolatedMeter:
     """
 
     runtime: Runtime
-    precision: Precision = "fp32"
+    precision: MeterPrecision = "fp32"
     threads: int = 1
     num_classes: int = 1000
     timeout_s: float = 300.0

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mnasnet.errors import LatencyError, SettingsError
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of 
     from mnasnet.latency.adb import AndroidPhone
     from mnasnet.latency.remote import AgentAddress
     from mnasnet.modelfile import ModelFile
-    from mnasnet.runtime.session import Device, Precision
+    from mnasnet.runtime.session import Device
     from mnasnet.spec import ArchitectureSpec
+
+MeterPrecision = Literal["fp32", "bf16", "int8"]
 
 #: meter -> the class that measures with it; the module is imported only when chosen
 METERS: dict[str, tuple[str, str]] = {
@@ -116,7 +118,7 @@ def open_meter(
     name: str,
     *,
     device: Device = "cpu",
-    precision: Precision = "fp32",
+    precision: MeterPrecision = "fp32",
     threads: int = 1,
     batch: int = 1,
     num_classes: int = 1000,

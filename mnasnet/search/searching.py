@@ -55,7 +55,7 @@ class Searching:
     latency: Literal["measured", "table"] = "measured"
     latency_table: str = ""
     meter_threads: int = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
     profile: bool = True
     max_latency_ms: float = 0.0
     max_multiply_adds: float = 0.0

@@ -61,7 +61,7 @@ class SearchSettings(Settings):
     meter: str = setting(
         "onnxruntime",
         "Who measures latency: an engine of this machine, `remote` for a device with our agent, `adb` for a phone.",
-        suggestions=("onnxruntime", "openvino", "torch", "remote", "adb"),
+        suggestions=("onnxruntime", "openvino", "litert", "torch", "remote", "adb"),
     )
     agent_url: str = setting(
         "",
@@ -103,7 +103,7 @@ class SearchSettings(Settings):
         advanced=True,
     )
     meter_threads: int = setting(1, "Threads that work on one image when latency is measured.", ge=1, le=1024)
-    precision: Literal["fp32", "bf16"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
+    precision: Literal["fp32", "bf16", "int8"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
     profile: bool = setting(
         True,
         "Measure a table of the device first, in a minute at most, so that networks too slow are not even built; only "

@@ -87,6 +87,33 @@ def test_an_8_bit_file_is_not_called_float(tmp_path):
     assert row.meter == "onnxruntime int8" and row.latency.precision == "int8"
 
 
+def test_files_run_only_in_what_they_are_made_for(tmp_path):
+    model = random_model()
+    onnx, tflite = (
+        own(name, read_exported(export_model(model, tmp_path, [name])[0].files[0])) for name in ("onnx", "litert")
+    )
+    meters = {
+        f"{runtime} {precision}": SessionMeter(runtime, precision=precision, warmups=0, runs=2)
+        for runtime in ("onnxruntime", "litert")
+        for precision in ("fp32", "int8")
+    }
+
+    rows = measure_all([onnx, tflite], meters)
+
+    assert [(row.subject.name, row.meter, row.failure) for row in rows] == [
+        ("onnx", "onnxruntime fp32", ""),
+        ("litert", "litert fp32", ""),
+    ]
+
+
+def test_the_accuracy_of_float_numbers_is_not_that_of_made_up_ones():
+    model = modelfile.ModelFile(**{**vars(random_model()), "metrics": {"accuracy": 0.9, "images": 50}})
+
+    (row,) = measure_all([own("mine", model)], {"litert int8": SessionMeter("litert", precision="int8", runs=2)})
+
+    assert row.meter == "litert int8" and row.subject.accuracy_percent is None
+
+
 def test_own_accuracy_comes_from_the_tested_images_first():
     metrics = {"accuracy": 0.9, "images": 50, "test_accuracy": 0.8, "test_images": 40}
     model = modelfile.ModelFile(**{**vars(random_model()), "metrics": metrics})
@@ -117,7 +144,11 @@ def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, c
     assert main(["benchmark", str(path), str(exported), *options]) == 0
 
     report = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in report["rows"]] == ["mine.safetensors", "tiny.onnx"]
+    assert [(row["name"], row["meter"]) for row in report["rows"]] == [
+        ("mine.safetensors", "onnxruntime fp32"),
+        ("tiny.onnx", "onnxruntime fp32"),
+        ("mine.safetensors", "onnxruntime int8"),
+    ]
     assert {row["n"] for row in report["rows"]} == {2}
     assert {file.name for file in out.iterdir()} == {"benchmark.csv", "benchmark.png", "benchmark.html"}
     after = modelfile.load(path)

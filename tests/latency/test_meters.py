@@ -44,6 +44,24 @@ class TestLitertMeter(LatencyMeterContract):
         return open_meter("litert", num_classes=3)
 
 
+class TestOnnxRuntimeInt8Meter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("onnxruntime", precision="int8", num_classes=3)
+
+
+class TestOpenvinoInt8Meter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("openvino", precision="int8", num_classes=3)
+
+
+class TestLitertInt8Meter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self):
+        return open_meter("litert", precision="int8", num_classes=3)
+
+
 class TestTorchMeter(LatencyMeterContract):
     @pytest.fixture
     def meter(self):
@@ -54,6 +72,18 @@ def test_every_runtime_is_a_meter():
     from mnasnet.runtime.session import RUNTIMES
 
     assert set(RUNTIMES) <= set(METERS)
+
+
+def test_torch_has_no_int8():
+    with pytest.raises(SettingsError, match="torch does not compute in int8 here; choose onnxruntime"):
+        open_meter("torch", precision="int8")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_made_up_8_bit_numbers_are_called_so(runtime):
+    latency = SessionMeter(runtime, precision="int8", warmups=0, runs=2).measure_model(random_model())
+
+    assert latency.precision == "int8" and "8-bit numbers made up for timing" in latency.note
 
 
 def test_a_model_is_measured_at_its_own_size_and_batch():

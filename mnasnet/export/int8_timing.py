@@ -1,0 +1,67 @@
+"""Graphs in 8 bits whose speed is measured and nothing else: ranges are made up, so no images are needed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from mnasnet.export.exported import INT8_KEY, ExportedModel, in_memory
+from mnasnet.export.litert import to_litert
+from mnasnet.export.quantize import FOR_OPENVINO, QUANTISED, quiet
+from mnasnet.modelfile import ModelFile
+
+NEVER_NEGATIVE = ("Relu", "Sigmoid", "GlobalAveragePool")
+
+
+def int8_for_timing(model: ModelFile, runtime: str) -> ExportedModel:
+    """``model`` in 8 bits as ``runtime`` reads it; it is as fast as a calibrated one, its scores are noise."""
+    return _MADE[runtime](model)
+
+
+def _onnx(model: ModelFile, operators: tuple[str, ...]) -> ExportedModel:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    plain = in_memory(model)
+    graph = onnx.load_model_from_string(plain.content)
+    one = np.float32(1)
+    ranges = {
+        # a value that is never below zero must say so: a ReLU then costs nothing, as in a calibrated graph
+        output: (np.float32(0) if node.op_type in NEVER_NEGATIVE else -one, one)
+        for node in graph.graph.node
+        for output in node.output
+    }
+    with quiet():
+        quantizer = QDQQuantizer(
+            graph,
+            True,  # per channel
+            False,  # the whole range of 8 bits
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            TensorsData(CalibrationMethod.MinMax, ranges),
+            [],  # all nodes
+            [],  # but none
+            list(operators),
+            {},  # options
+        )
+        quantizer.quantize_model()
+    return replace(plain, content=quantizer.model.model.SerializeToString(), precision="int8")
+
+
+def _litert(model: ModelFile) -> ExportedModel:
+    anything: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (-1.0, 1.0))
+    content = to_litert(model, pixels=True, ranges=anything, metadata={INT8_KEY: "no images"})
+    return replace(in_memory(model, "litert"), content=content, precision="int8")
+
+
+#: runtimes that compute in 8 bits
+_MADE: dict[str, Callable[[ModelFile], ExportedModel]] = {
+    "onnxruntime": lambda model: _onnx(model, QUANTISED),
+    "openvino": lambda model: _onnx(model, FOR_OPENVINO),
+    "litert": _litert,
+}
