@@ -18,7 +18,7 @@ from mnasnet.train.evaluate import evaluate
 from mnasnet.train.lessons import predict_logits
 from mnasnet.train.listeners import Listener
 from mnasnet.train.team import Team
-from mnasnet.train.trainer import in_own_thread
+from mnasnet.train.trainer import FitResult, Row, in_own_thread
 
 
 @dataclass(eq=False)
@@ -47,11 +47,11 @@ class SharedWeights:
     calibration_images: int = CALIBRATION_IMAGES
     threads: int = 1
     stop: Callable[[], bool] = lambda: False
-    _supernet: Supernet | None = field(default=None, init=False, repr=False)
+    _trained: FitResult[Supernet] | None = field(default=None, init=False, repr=False)
 
     def train(self, listeners: Iterable[Listener] = ()) -> Supernet:
         """The shared weights, trained to the end; raises SearchStopped when asked to stop before that."""
-        if self._supernet is None:
+        if self._trained is None:
             result = in_own_thread(
                 lambda: train_supernet(
                     self.space,
@@ -70,8 +70,13 @@ class SharedWeights:
             )
             if result.status == "stopped":
                 raise SearchStopped
-            self._supernet = result.average
-        return self._supernet
+            self._trained = result
+        return self._trained.average
+
+    @property
+    def history(self) -> tuple[Row, ...]:
+        """A row for each epoch of the weights' training; empty before it."""
+        return self._trained.history if self._trained else ()
 
     def evaluate(self, candidate: Candidate, report: Report) -> float:
         """The accuracy on the validation images, 0 to 1; there are no steps to report.

@@ -1,0 +1,402 @@
+"""A search with shared weights against one that trains every network: order, cost, result and budgets.
+
+    python benchmarks/shared_weights.py --zip cifar10-train.zip --out runs/shared_weights
+
+The zip holds ``<folder>/<class>/<image>``, 5,000 photos of 32 x 32 pixels in each of 10 classes; 500 of each are the
+test, chosen by the seed of ``tools/train_bundled.py``. A tenth of the others validates, the rest trains. Four parts:
+
+* ranking: networks spread over the space are trained alone for a few epochs; Kendall's tau of shared weights,
+  parameter count, multiply-adds and synaptic flow against that, with 95 % intervals;
+* budgets: for each of several latency budgets (ONNX Runtime, one thread) a search with shared weights, and the found
+  network measured afresh;
+* cost: the hours of supernet and searches against those of as many networks by short training;
+* result: the found networks, MobileNetV2, MnasNet-A1 and B1 at the latency of one of them, all trained alike.
+
+Everything is kept in ``--out``: a run that was killed goes on where it was. ``--images``, ``--candidates``, the epochs
+and ``--trials`` scale it down; what is printed says what was run. Photos have 32 pixels, so stems do not reduce them:
+the space and the published networks all have stem stride 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import random
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mnasnet.data.folder import Dataset, scan
+from mnasnet.files import write_atomic
+from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.remembered import RememberingMeter, quietest
+from mnasnet.latency.table import TableMeter
+from mnasnet.machine import usable_cores
+from mnasnet.network.build import build
+from mnasnet.network.count import count
+from mnasnet.search.curriculum import Curriculum, Rule
+from mnasnet.search.device import LatencyCost, profiled
+from mnasnet.search.evaluator import ShortTraining
+from mnasnet.search.images import SearchImages, divide
+from mnasnet.search.problem import SearchProblem
+from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking
+from mnasnet.search.references import REFERENCES, at_cost
+from mnasnet.search.shared import SharedWeights
+from mnasnet.search.storage import open_storage
+from mnasnet.search.study import Budget, create_study, search, winner
+from mnasnet.space import around_a1_space
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.lessons import predict_logits
+from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.recipe import recipe_for
+from mnasnet.train.report import machine_description
+from mnasnet.train.team import Team
+from mnasnet.train.trainer import fit, in_own_thread
+
+PIXELS = 32
+TEST_PER_CLASS, TEST_SEED = 500, 2026  # as in tools/train_bundled.py
+SPACE = replace(around_a1_space(), name="photos", stem_stride=1, widths=(0.2, 0.35, 0.5))
+COMPARED = ("MobileNetV2", "MnasNet-A1", "MnasNet-B1")
+QUANTILES = (0.15, 0.3, 0.45, 0.6, 0.75)  # of the space's latencies: the budgets where none are given
+SAMPLE = 40  # networks whose latencies the budgets are taken from
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zip", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/shared_weights"))
+    parser.add_argument("--images", type=int, default=45_000, help="photos to learn from and to validate on, of 45,000")
+    parser.add_argument("--rule", choices=("sandwich", "single"), default=Curriculum().rule)
+    parser.add_argument("--shared-epochs", type=int, default=20)
+    parser.add_argument("--short-epochs", type=int, default=5)
+    parser.add_argument("--full-epochs", type=int, default=30)
+    parser.add_argument("--candidates", type=int, default=24, help="networks trained alone for the ranking")
+    parser.add_argument("--trials", type=int, default=200, help="networks judged for each budget")
+    parser.add_argument("--budgets", type=float, nargs="*", help="milliseconds; five quantiles of the space's else")
+    parser.add_argument("--seeds", type=int, default=1, help="full trainings of each network")
+    parser.add_argument("--parts", nargs="*", default=["ranking", "budgets", "result"])
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options = parser.parse_args()
+    bench = Bench.prepared(options)
+    report = [f"{machine_description(options.device, options.threads)}, {datetime.date.today().isoformat()}", ""]
+    report += bench.data_lines()
+    bench.shared.train([Lines("supernet")])
+    ranking = bench.ranking(options.candidates) if "ranking" in options.parts else None
+    if ranking is not None:
+        report += ["", ranking.table(), ranking.sentence()]
+    if "budgets" in options.parts:
+        found = bench.searched(options.budgets or bench.budgets(), options.trials)
+        report += ["", *budget_lines(found)]
+        if ranking is not None:
+            report += ["", *bench.cost_lines(ranking, found)]
+        if "result" in options.parts:
+            report += ["", *result_lines(bench.results(found, options.full_epochs, options.seeds))]
+    text = "\n".join(report)
+    write_atomic(options.out / "report.txt", f"{text}\n".encode())
+    print(text)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The network found for a budget: what the search thought of it and what it measures afresh."""
+
+    budget_ms: float
+    architecture: ArchitectureSpec
+    shared: float
+    search_ms: float
+    measured_ms: float
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A network after full trainings, one accuracy for each seed."""
+
+    name: str
+    measured_ms: float
+    parameters: int
+    multiply_adds: int
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracies))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One line an epoch, so that a long run can be watched."""
+
+    name: str
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            row = event.row
+            print(
+                f"{self.name}: epoch {row['epoch']}/{event.epochs}, {row['seconds']:.0f} s, "
+                f"training {row['train_accuracy']:.1%}, validation {row['val_accuracy']:.1%}",
+                flush=True,
+            )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that the parts share."""
+
+    out: Path
+    dataset: Dataset
+    images: SearchImages
+    shared: SharedWeights
+    short: ShortTraining
+    device: IsolatedMeter
+    threads: int
+
+    @classmethod
+    def prepared(cls, options: argparse.Namespace) -> Bench:
+        torch.set_num_threads(options.threads)
+        dataset = scan(unpacked(options.zip, options.out / f"images{options.images}", options.images))
+        images = SearchImages(
+            dataset.folder,
+            divide(dataset, val_fraction=0.1),
+            PIXELS,
+            PIXELS,
+            device=options.device,
+            threads=options.threads,
+        )
+        rule: Rule = options.rule
+        curriculum = Curriculum(rule)
+        name = f"supernet_{rule}_{options.images}_{options.shared_epochs}"
+        shared = SharedWeights(
+            SPACE,
+            images,
+            PIXELS,
+            options.shared_epochs,
+            CheckpointStore(options.out / name),
+            curriculum,
+            threads=options.threads,
+        )
+        short = ShortTraining(images, PIXELS, epochs=options.short_epochs, threads=options.threads)
+        device = IsolatedMeter("onnxruntime", threads=1, num_classes=images.num_classes)
+        return cls(options.out, dataset, images, shared, short, device, options.threads)
+
+    def data_lines(self) -> list[str]:
+        parts = self.images.parts
+        return [
+            f"{len(parts.train)} photos train, {len(parts.val)} validate, {len(parts.test)} test; space of "
+            f"{SPACE.size:.1e} networks; supernet {self.shared.epochs} epochs ({self.shared.curriculum.rule}), "
+            f"short training {self.short.epochs}"
+        ]
+
+    def ranking(self, candidates: int) -> Ranking:
+        def tell(network: RankedNetwork) -> None:
+            print(
+                f"ranking: shared {network.shared:.1%}, alone {network.alone:.1%}, {network.alone_s:.0f} s", flush=True
+            )
+
+        return check_ranking(
+            SPACE,
+            candidates,
+            shared=self.shared,
+            alone=self.short,
+            input_size=PIXELS,
+            num_classes=self.images.num_classes,
+            clock=time.perf_counter,
+            record=self.out / f"ranking_{self._settings()}.json",
+            on_network=tell,
+        )
+
+    def budgets(self) -> list[float]:
+        """Quantiles of the latencies of random networks of the space."""
+        meter, rng = self._remembering(), random.Random(0)
+        times = [meter.measure(SPACE.random(rng).architecture, PIXELS).undisturbed_ms for _ in range(SAMPLE)]
+        return [round(float(value), 3) for value in np.quantile(times, QUANTILES)]
+
+    def searched(self, budgets: Sequence[float], trials: int) -> list[Found]:
+        """The network found for each budget, and that network's time in a fresh measurement."""
+        meter = self._remembering()
+        table = profiled(SPACE, self.device, PIXELS, most_seconds=600, made_on=datetime.date.today().isoformat())
+        found = []
+        for budget_ms in budgets:
+            kept = self.out / f"found_{self._settings()}_{budget_ms:g}_{trials}.json"
+            if not kept.exists():
+                problem = SearchProblem(
+                    SPACE,
+                    self.shared,
+                    {"latency_ms": LatencyCost(meter, PIXELS)},
+                    limits={"latency_ms": budget_ms},
+                    estimates={"latency_ms": LatencyCost(TableMeter(table), PIXELS)} if table else {},
+                )
+                study = create_study(problem, storage=open_storage(kept.with_suffix(".journal")))
+                search(study, problem, Budget(evaluations=trials))
+                best = winner(study, problem)
+                architecture = SPACE.candidate(dict(best.params)).architecture
+                row = {
+                    "architecture": architecture.to_dict(),
+                    "shared": best.accuracy,
+                    "search_ms": best.costs["latency_ms"],
+                    "measured_ms": self._measured(architecture),
+                    "trials": len([trial for trial in study.get_trials(deepcopy=False) if trial.values]),
+                    "seconds": sum((trial.duration or datetime.timedelta()).total_seconds() for trial in study.trials),
+                }
+                write_atomic(kept, json.dumps(row).encode())
+            values: dict[str, Any] = json.loads(kept.read_bytes())
+            values["architecture"] = ArchitectureSpec.from_dict(values["architecture"])
+            found.append(Found(budget_ms, **values))
+            print(f"budget {budget_ms:g} ms: {found[-1].shared:.1%}, {found[-1].measured_ms:.3f} ms", flush=True)
+        return found
+
+    def cost_lines(self, ranking: Ranking, found: Sequence[Found]) -> list[str]:
+        """Hours of both ways to judge the networks of all searches; those of short training from the mean of the
+        networks that were trained so."""
+        trials = sum(one.trials for one in found)
+        each_s = float(np.mean([network.alone_s for network in ranking.networks]))
+        supernet_s = sum(row["seconds"] for row in self.shared.history)
+        search_s = sum(one.seconds for one in found)
+        short_s, shared_s = trials * each_s, supernet_s + search_s
+        return [
+            f"{'':34}{'hours':>8}",
+            f"{'supernet':34}{supernet_s / 3600:8.3f}",
+            f"{f'{trials} networks by shared weights':34}{search_s / 3600:8.3f}",
+            f"{'together':34}{shared_s / 3600:8.3f}",
+            f"{f'{trials} networks by short training':34}{short_s / 3600:8.3f}  ({each_s:.0f} s each, mean of "
+            f"{len(ranking.networks)})",
+            f"{'ratio':34}{short_s / shared_s:8.1f}",
+        ]
+
+    def results(self, found: Sequence[Found], epochs: int, seeds: int) -> list[Result]:
+        """All found networks, and the published ones at the latency of the middle one, trained alike."""
+        middle = found[len(found) // 2]
+        specs = {f"found for {one.budget_ms:g} ms": one.architecture for one in found}
+        for name in COMPARED:
+            scaled, width = at_cost(replace(REFERENCES[name], stem_stride=1), middle.measured_ms, self._measured)
+            specs[f"{name} x{width:g}"] = scaled
+        return [self._result(name, spec, epochs, seeds) for name, spec in specs.items()]
+
+    def _result(self, name: str, spec: ArchitectureSpec, epochs: int, seeds: int) -> Result:
+        counts = count(spec, PIXELS, self.images.num_classes)
+        accuracies = tuple(self._trained(spec, epochs, seed) for seed in range(seeds))
+        print(f"{name}: {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}", flush=True)
+        return Result(name, self._measured(spec), counts.parameters, counts.multiply_adds, accuracies)
+
+    def _trained(self, spec: ArchitectureSpec, epochs: int, seed: int) -> float:
+        """The test accuracy after a full training with the recipe for so many epochs."""
+        folder = self.out / "full" / f"{spec.fingerprint}_{len(self.images.parts.train)}_{epochs}_{seed}"
+        kept = folder / "test.json"
+        if not kept.exists():
+            train, val, preprocess = self.images.train(), self.images.val(PIXELS), self.images.preprocess(PIXELS)
+            recipe = recipe_for("auto", images=len(train.labels), epochs=epochs, pretrained=False)
+            torch.manual_seed(seed)
+            network = build(spec, self.images.num_classes, dropout=recipe.dropout)
+            team = Team(device=self.images.device)
+
+            def work() -> float:
+                result = fit(
+                    network,
+                    train,
+                    val,
+                    recipe,
+                    preprocess,
+                    epochs=epochs,
+                    seed=seed,
+                    balance="auto",
+                    team=team,
+                    store=CheckpointStore(folder),
+                    listeners=[Lines(f"{spec.fingerprint[:6]} seed {seed}")],
+                )
+                parts = self.images.parts
+                test = replace(self.images, parts=replace(parts, val=parts.test)).val(PIXELS)
+                logits = predict_logits(result.average, test, preprocess, team)
+                assert logits is not None
+                return float(np.mean(logits.argmax(1) == test.labels))
+
+            write_atomic(kept, json.dumps(in_own_thread(work, threads=self.threads)).encode())
+        return float(json.loads(kept.read_bytes()))
+
+    def _measured(self, spec: ArchitectureSpec) -> float:
+        """Milliseconds in a fresh measurement."""
+        return quietest(lambda: self.device.measure(spec, PIXELS)).undisturbed_ms
+
+    def _remembering(self) -> RememberingMeter:
+        return RememberingMeter(self.device, self.out / "latencies.jsonl")
+
+    def _settings(self) -> str:
+        """What files of a run are called by, so that another run does not take them for its own."""
+        return f"{self.shared.curriculum.rule}_{len(self.images.parts.train)}_{self.shared.epochs}_{self.short.epochs}"
+
+
+def unpacked(archive: Path, folder: Path, images: int) -> Path:
+    """``train/`` and ``test/`` with the zip's photos, ``images`` of those to learn from, evenly of each class."""
+    if (folder / "complete").exists():
+        return folder
+    with zipfile.ZipFile(archive) as file:
+        by_class: dict[str, list[str]] = {}
+        for name in sorted(file.namelist()):
+            if name.endswith((".jpg", ".png")):
+                by_class.setdefault(name.split("/")[-2], []).append(name)
+        for label, names in by_class.items():
+            random.Random(TEST_SEED).shuffle(names)
+            parts = {
+                "test": names[:TEST_PER_CLASS],
+                "train": names[TEST_PER_CLASS : TEST_PER_CLASS + images // len(by_class)],
+            }
+            for part, chosen in parts.items():
+                (folder / part / label).mkdir(parents=True, exist_ok=True)
+                for name in chosen:
+                    (folder / part / label / Path(name).name).write_bytes(file.read(name))
+    (folder / "complete").touch()
+    return folder
+
+
+def budget_lines(found: Sequence[Found]) -> list[str]:
+    lines = [f"{'budget ms':>10}{'networks':>10}{'minutes':>9}{'shared':>9}{'in search':>11}{'afresh ms':>11}  within"]
+    for one in found:
+        within = "yes" if one.measured_ms <= one.budget_ms else "no"
+        lines.append(
+            f"{one.budget_ms:10.3f}{one.trials:10}{one.seconds / 60:9.1f}{one.shared:9.1%}{one.search_ms:11.3f}"
+            f"{one.measured_ms:11.3f}  {within}"
+        )
+    return lines
+
+
+def result_lines(results: Sequence[Result]) -> list[str]:
+    """The table, and the two comparisons that a search is made for."""
+    lines = [f"{'network':26}{'ms':>8}{'weights':>12}{'multiply-adds':>15}{'test accuracy':>15}{'spread':>9}"]
+    for one in results:
+        spread = max(one.accuracies) - min(one.accuracies)
+        lines.append(
+            f"{one.name:26}{one.measured_ms:8.3f}{one.parameters:12,}{one.multiply_adds:15,}{one.mean:15.2%}{spread:9.2%}"
+        )
+    found = [one for one in results if one.name.startswith("found")]
+    for reference in results:
+        if reference in found:
+            continue
+        rivals = [one for one in found if one.measured_ms <= reference.measured_ms]
+        if rivals:
+            best = max(rivals, key=lambda one: one.mean)
+            lines.append(
+                f"no slower than {reference.name}: {best.name}, {100 * (best.mean - reference.mean):+.2f} points"
+            )
+        equals = [one for one in found if one.mean >= reference.mean]
+        if equals:
+            fastest = min(equals, key=lambda one: one.measured_ms)
+            lines.append(
+                f"no less accurate than {reference.name}: {fastest.name}, "
+                f"{reference.measured_ms / fastest.measured_ms:.2f} times as fast"
+            )
+        else:
+            lines.append(f"no less accurate than {reference.name}: none of those found")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
