@@ -71,7 +71,11 @@ function drawPlot() {
   spots = [];
   if (!judged.length && !longer.length && !unjudged.length) return box.replaceChildren(nothing("No network to show."));
   const lines = [["limit", data.limits], ["target", data.target]].map(([kind, of]) => [kind, of[data.costs[cost].name]]).filter(([, at]) => at !== undefined);
-  const xs = [...priced, ...longer].map((one) => one.costs[cost] * scale).concat(lines.map(([, at]) => at * scale));
+  const xs = [...judged, ...longer].map((one) => one.costs[cost] * scale).concat(lines.map(([, at]) => at * scale));
+  // networks far above a limit would squeeze those that matter into a corner
+  const reach = 1.3 * xs.reduce((a, b) => Math.max(a, b), -Infinity), tooFar = judged.length ? unjudged.filter((t) => t.costs[cost] * scale > reach) : [];
+  const near = judged.length ? unjudged.filter((trial) => trial.costs[cost] * scale <= reach) : unjudged;
+  xs.push(...near.map((trial) => trial.costs[cost] * scale));
   const ys = judged.map((trial) => trial.accuracy).concat(longer.map((c) => c[by]));
   if (!ys.length) ys.push(0, 1);
   const width = chartWidth(box), foot = unjudged.length ? 32 : 0;
@@ -79,14 +83,14 @@ function drawPlot() {
     xLabel: `${data.costs[cost].label}, ${data.costs[cost].how}`, yLabel: data.accuracy, yText: (v) => number(100 * v) + "%" });
   const placed = new Map();
   for (const trial of judged) placed.set(trial, [x(trial.costs[cost] * scale), y(trial.accuracy)]);
-  for (const trial of unjudged) placed.set(trial, [x(trial.costs[cost] * scale), bottom - 11]);
+  for (const trial of near) placed.set(trial, [x(trial.costs[cost] * scale), bottom - 11]);
   for (const [trial, at] of placed) spots.push({ at, trial });
   const target = data.target[data.costs[cost].name];
   const above = (trial) => target !== undefined && trial.costs[cost] > target;
-  const hollow = [...unjudged, ...judged.filter(above)].map((trial) => placed.get(trial));
+  const hollow = [...near, ...judged.filter(above)].map((trial) => placed.get(trial));
   svg.append(element("path", { class: "dots", d: dots(judged.filter((t) => !above(t)).map((t) => placed.get(t))) }));
   svg.append(element("path", { class: "rings", d: rings(hollow) }));
-  if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1 }, "above a limit, not trained:"));
+  if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1 }, "above a limit, not trained:" + (tooFar.length ? ` (${tooFar.length} more further right)` : "")));
   for (const [kind, at] of lines) {
     svg.append(element("line", { class: kind, x1: x(at * scale), x2: x(at * scale), y1: 12, y2: bottom }));
     svg.append(element("text", { x: x(at * scale) + 5, y: kind === "limit" ? 24 : 38 }, kind));
@@ -227,7 +231,7 @@ function drawTable() {
     for (const [key, , text] of columns()) row.append(element("td", { class: key === "why" ? "reason" : key === "state" ? "left" : "" }, text(trial)));
     if (trial.number === data.winner) row.cells[0].append(element("span", { class: "mark won", title: "the winner" }, " ★"));
     else if (front.has(trial.number)) row.cells[0].append(element("span", { class: "mark", title: "in the Pareto set" }, " ●"));
-    const show = () => { choose(trial); $("networks").scrollIntoView({ behavior: "smooth" }); };
+    const show = () => { choose(trial); $("networks").scrollIntoView(); };
     row.addEventListener("click", show);
     row.addEventListener("keydown", (event) => event.key === "Enter" && show());
     body.push(row);
@@ -313,6 +317,7 @@ function redraw() {
   drawProgress($("by-minutes"), 1, "minutes of work on trials");
   drawEffects();
 }
+$("cost").parentElement.hidden = !data.costs.length;
 data.costs.forEach((c, i) => $("cost").append(element("option", { value: i }, c.label)));
 $("state").append(element("option", { value: "" }, "all"), ...[...new Set(trials.map((t) => t.state))].map((s) => element("option", { value: s }, s)));
 $("filters").addEventListener("input", filter);

@@ -37,26 +37,13 @@ def pareto_picture(answer: Answer) -> bytes:
     axes.set_xlabel(f"{shown.label}, {how}")
     judged = [r for r in answer.records if r.accuracy is not None and cost in r.costs]
     _judged(axes, answer, judged, cost, scale)
-    unjudged = [r for r in answer.records if r.state == "infeasible" and cost in r.costs]
-    if unjudged:
-        xs = [r.costs[cost] * scale for r in unjudged]
-        axes.plot(
-            xs,
-            [0.02] * len(xs),
-            "o",
-            transform=axes.get_xaxis_transform(),
-            color=GREY,
-            fillstyle="none",
-            markersize=5,
-            alpha=0.6,
-            label="above a limit, not trained",
-        )
+    _unjudged(axes, answer, judged, cost, scale)
     contenders = {c.name: (c.costs[cost] * scale, c) for c in answer.contenders if cost in c.costs}
     places = _contenders(axes, list(contenders.values()))
     _limit_line(axes, answer, cost, scale)
     if axes.has_data():
         axes.margins(0.06, 0.1)
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     if not judged and not places:
         _say(axes, "no network was judged")
     figure.draw_without_rendering()  # settles the layout, which the names' places depend on
@@ -78,6 +65,28 @@ def _judged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str
     if best is not None and cost in best.costs:
         place = (best.costs[cost] * scale, best.accuracy or 0.0)
         axes.plot(*place, "*", color=ORANGE, markersize=17, mec="white", label=f"winner, trial {best.number}", zorder=5)
+
+
+def _unjudged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str, scale: float) -> None:
+    """Those above a limit, without an accuracy: along the foot, as far as they leave room for the others."""
+    costs = [r.costs[cost] for r in answer.records if r.state == "infeasible" and cost in r.costs]
+    if not costs:
+        return
+    limit = answer.limits.get(cost, 0.0)
+    reach = 1.3 * max(limit, *(r.costs[cost] for r in judged)) if judged else max(costs)
+    near = [value * scale for value in costs if value <= reach]
+    further = f", {len(costs) - len(near)} of them further right" if len(near) < len(costs) else ""
+    axes.plot(
+        near,
+        [0.02] * len(near),
+        "o",
+        transform=axes.get_xaxis_transform(),
+        color=GREY,
+        fillstyle="none",
+        markersize=5,
+        alpha=0.6,
+        label=f"{len(costs)} above a limit, not trained{further}",
+    )
 
 
 def _above_target(answer: Answer, record: TrialRecord, cost: str) -> bool:

@@ -73,9 +73,9 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
     return {
         "accuracy": answer.accuracy_name,
         "costs": [
-            {"name": name, "title": quantity(name).title, "label": quantity(name).label, "scale": quantity(name).scale, "unit": quantity(name).unit,
+            {"name": name, "title": shown.title, "label": shown.label, "scale": shown.scale, "unit": shown.unit,
              "how": "measured" if answer.measured.get(name) else "predicted"}
-            for name in costs
+            for name, shown in ((name, quantity(name)) for name in costs)
         ],
         "target": {answer.reward_cost: answer.reward.target} if answer.reward is not None and target else {},
         "limits": dict(answer.limits),

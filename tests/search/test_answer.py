@@ -1,0 +1,221 @@
+"""The files of a search's answer: they hold what the study holds, and nothing a name contains becomes markup."""
+
+import csv
+import io
+import json
+import logging
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from answers import searched
+
+from mnasnet.reward import Reward
+from mnasnet.search.answer import Answer
+from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
+from mnasnet.search.report.files import write_answer
+from mnasnet.search.report.page import report_html
+from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.summary import summary_lines
+from mnasnet.search.study import TrialRecord, pareto_set
+from mnasnet.spec import ArchitectureSpec
+
+FILES = {"trials.csv", "pareto.csv", "pareto.json", "winner.json", "pareto.png", "progress.png", "choices.png",
+         "report.html"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answer() -> Answer:
+    logging.getLogger("mnasnet").setLevel(logging.ERROR)
+    return searched()
+
+
+@pytest.fixture(scope="module")
+def folder(answer, tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("answer")
+    write_answer(answer, made)
+    return made
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def page_of(answer: Answer) -> str:
+    return report_html(answer, effects(answer), b"", [])
+
+
+def data_of(page: str) -> dict:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+class TestFiles:
+    def test_every_file_is_written(self, folder):
+        assert {path.name for path in folder.iterdir()} == FILES
+
+    def test_pictures_are_png_of_a_sensible_size(self, folder):
+        for path in folder.glob("*.png"):
+            content = path.read_bytes()
+
+            width, height = struct.unpack(">II", content[16:24])
+            assert content.startswith(b"\x89PNG") and 500 < width < 2000 and 200 < height < 2000
+
+    def test_trials_csv_has_every_trial_with_state_reason_and_choices(self, answer, folder):
+        table = rows(folder / "trials.csv")
+
+        assert [int(row["trial"]) for row in table] == [record.number for record in answer.records]
+        for row, record in zip(table, answer.records, strict=True):
+            assert row["state"] == record.state and row["reason"] == record.reason
+            assert {name: row[name] for name in record.params} == {k: str(v) for k, v in record.params.items()}
+            assert row["accuracy"] == ("" if record.accuracy is None else str(record.accuracy))
+            assert {name: float(row[name]) for name in record.costs} == dict(record.costs)
+
+    def test_the_search_made_trials_of_several_states(self, answer):
+        assert {"done", "infeasible", "failed"} <= {record.state for record in answer.records}
+
+    def test_pareto_files_hold_the_studys_pareto_set(self, answer, folder):
+        expected = [record.number for record in pareto_set(answer.records, ["latency_ms"])]
+
+        assert [int(row["trial"]) for row in rows(folder / "pareto.csv")] == expected
+        told = json.loads((folder / "pareto.json").read_text(encoding="utf-8"))
+        assert [network["trial"] for network in told["networks"]] == expected
+
+    def test_networks_of_the_pareto_file_are_those_of_their_choices(self, answer, folder):
+        told = json.loads((folder / "pareto.json").read_text(encoding="utf-8"))
+
+        for network in told["networks"]:
+            assert ArchitectureSpec.from_dict(network["architecture"]) == answer.space.architecture(network["choices"])
+
+    def test_the_winners_file_is_an_architecture_that_names_its_search(self, answer, folder):
+        spec = ArchitectureSpec.from_dict(json.loads((folder / "winner.json").read_text(encoding="utf-8")))
+
+        assert spec == answer.space.architecture(answer.winner.params)
+        assert spec.name == f"leaves_trial{answer.winner.number}" and "search leaves" in spec.source
+
+    def test_pareto_json_says_which_costs_were_measured(self, folder):
+        told = json.loads((folder / "pareto.json").read_text(encoding="utf-8"))
+
+        assert told["costs"] == {"latency_ms": "measured", "multiply_adds": "predicted"}
+
+
+class TestPage:
+    def test_needs_no_network(self, folder):
+        page = (folder / "report.html").read_text(encoding="utf-8")
+
+        assert not re.search(r'(src|href)=(?!"data:)|@import|fetch\(|XMLHttpRequest|import\(', page)
+
+    def test_holds_every_trial_and_its_design(self, answer, folder):
+        data = data_of((folder / "report.html").read_text(encoding="utf-8"))
+
+        assert [trial[0] for trial in data["trials"]] == [record.number for record in answer.records]
+        blocks = [data["designs"][place]["kernel"] for place in data["trials"][answer.winner.number][9]]
+        assert blocks == [block.kernel for block in answer.space.architecture(answer.winner.params).blocks]
+
+    def test_names_and_reasons_never_become_markup(self, answer):
+        evil = '</script><script>alert("x")</script>'
+        records = [replace(record, reason=evil) if record.reason else record for record in answer.records]
+        contenders = [replace(contender, name=evil, model=evil) for contender in answer.contenders]
+        changed = replace(answer, name=evil, device=evil, evaluator=evil, notes=[evil], reason=evil,
+                          records=records, contenders=contenders)  # fmt: skip
+
+        page = page_of(changed)
+
+        assert "<script>alert" not in page and evil in data_of(page)["reasons"]
+
+    def test_says_that_the_soft_form_ignores_the_target(self, answer):
+        assert 'id="soft-form"' in page_of(replace(answer, reward=Reward(5.0, "soft")))
+        assert 'id="soft-form"' not in page_of(answer)
+
+    def test_separates_validation_from_test_and_measured_from_predicted(self, folder):
+        page = (folder / "report.html").read_text(encoding="utf-8")
+
+        assert "<th>Validation</th><th>Test</th>" in page and "Kendall tau 0.60" in page
+        assert "measured on this processor" in page and "predicted or counted, not measured" in page
+
+    def test_ten_thousand_trials_stay_a_page_of_a_few_megabytes(self, answer):
+        many = answer.records * (10_000 // len(answer.records) + 1)
+        numbered = [replace(record, number=number) for number, record in enumerate(many[:10_000])]
+
+        assert len(page_of(replace(answer, records=numbered)).encode()) < 5e6
+
+
+class TestWithoutAnAnswer:
+    @pytest.mark.parametrize(
+        "records",
+        [
+            [],
+            [TrialRecord(0, "running", {}), TrialRecord(1, "unmeasured", {}, reason="the device is away")],
+            [TrialRecord(0, "infeasible", {}, costs={"latency_ms": 9.0}, reason="latency_ms 9 > 5.4")],
+        ],
+    )
+    def test_a_search_without_a_finished_trial_has_its_files_too(self, answer, tmp_path, records):
+        nothing = replace(answer, records=records, winner=None, pareto=(), contenders=(), kendall_tau=None,
+                          status="failed", reason="no network met the limits")  # fmt: skip
+
+        write_answer(nothing, tmp_path)
+
+        assert {path.name for path in tmp_path.iterdir()} == FILES - {"winner.json"}
+        assert len(rows(tmp_path / "trials.csv")) == len(records)
+        assert "No winner: no network met the limits." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    def test_a_pareto_search_has_no_reward_column(self, answer, tmp_path):
+        records = [
+            replace(record, values=(record.accuracy, record.costs["latency_ms"])) if record.values else record
+            for record in answer.records
+        ]
+        changed = replace(answer, reward=None, reward_cost="", objectives=("latency_ms",), records=records)
+
+        write_answer(changed, tmp_path)
+
+        assert "reward" not in rows(tmp_path / "trials.csv")[0]
+        assert data_of(page_of(changed))["progressOf"] == "accuracy"
+
+
+class TestEffects:
+    def test_finds_what_the_accuracy_was_made_of(self, answer):
+        found = effects(answer)
+
+        assert found.choices[0].choice == answer.space.choices[-1].name or found.explained > 0.8
+        kernels = [effect for effect in found.choices if effect.choice.endswith("kernel")]
+        assert all(effect.options[1].accuracy > effect.options[0].accuracy for effect in kernels)
+        assert sum(effect.weight for effect in found.choices) == pytest.approx(1.0)
+
+    def test_says_that_larger_kernels_cost_more(self, answer):
+        kernels = [effect for effect in effects(answer).choices if effect.choice.endswith("kernel")]
+
+        assert all(effect.options[1].cost > 0 > effect.options[0].cost for effect in kernels)
+
+    def test_claims_nothing_from_too_few_networks(self, answer):
+        few = [record for record in answer.records if record.state == "done"][: FEWEST_NETWORKS - 1]
+
+        found = effects(replace(answer, records=few))
+
+        assert not found.choices and "cannot be told" in found.note
+
+
+class TestWords:
+    def test_the_summary_tells_winner_effort_contenders_and_tau(self, answer):
+        lines = summary_lines(answer)
+
+        assert lines[0].startswith(f"Winner: trial {answer.winner.number}, top-1 accuracy")
+        assert "latency" in lines[0] and "measured" in lines[0] and "200 validation images" in lines[0]
+        assert f"{len(answer.records)} trials in 1 min 30 s" in lines[1]
+        assert "trial winner (promoted): 30 epochs, validation 90.0%, test 88.0%" in lines[2]
+        assert lines[-1].startswith("Kendall tau 0.60")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "text"),
+        [
+            ("latency_ms", 3.0894, "3.09 ms"),
+            ("multiply_adds", 19.5e6, "19.5 M"),
+            ("model_bytes", 3.2e6, "3.2 MB"),
+            ("energy_mj", 12.0, "12 mJ"),
+            ("cycles", 1234567.0, "1,234,567"),
+        ],
+    )
+    def test_costs_are_shown_in_units_people_read(self, name, value, text):
+        assert quantity(name).text(value) == text
