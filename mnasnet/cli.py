@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("mnasnet.commands.promote", "train any trial of a search fully"),
     "report": ("mnasnet.commands.report", "make the answer of a search again, also after a kill"),
     "spaces": ("mnasnet.commands.spaces", "the search spaces and their choices"),
+    "crossval": ("mnasnet.commands.crossval", "how good a training is on few images: one training for each fold"),
     "val": ("mnasnet.commands.val", "how good a model is on a folder of labelled images"),
     "export": ("mnasnet.commands.export", "a model as a file of another runtime, checked against the original"),
     "benchmark": ("mnasnet.commands.benchmark", "accuracy and latency of models on this device: table and picture"),
