@@ -15,6 +15,7 @@ def test(t, data_dict):
     with tempfile.TemporaryDirectory() as folder:
         t.set_parameters(
             {
+                "space": "tiny",
                 "trials": "2",
                 "minutes": "0",
                 "target_latency_ms": "1000",

@@ -117,17 +117,10 @@ def _percent(share: float | None) -> str:
 
 
 def _details(run: SearchedRun) -> dict[str, Any]:
-    """Plain JSON values: the run's summary, how many trials came to what, and the Pareto set with its networks."""
+    """Plain JSON values: the run's summary and the Pareto set with its networks."""
     from mnasnet.search.report.files import pareto_values
 
-    report = run.folder / "report.html"
-    return {
-        **run.summary(),
-        "reason": run.reason,
-        "report": str(report) if report.exists() else None,
-        "trials": run.answer.counts(),
-        "pareto": pareto_values(run.answer),
-    }
+    return {**run.summary(), "pareto": pareto_values(run.answer)}
 
 
 def say_what_came_of(run: SearchedRun) -> None:
@@ -139,5 +132,5 @@ def say_what_came_of(run: SearchedRun) -> None:
     if run.model.exists():
         _log.info("model: %s", run.model)
     if run.status == "stopped":
-        _log.info("%s, everything is kept; run again to go on, or later with resume_folder %s", run.reason, run.folder)
+        _log.info("everything is kept; run again to go on, or later with resume_folder %s", run.folder)
     _log.info("report: %s", run.folder / "report.html")

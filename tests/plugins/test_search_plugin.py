@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ikomia")
+
+import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
+from ikomia.core import AlgoType
+from ikomia.dataprocess.registry import ik_registry
+from PIL import Image
+
+import mnasnet
+from mnasnet.errors import SettingsError
+from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
+from mnasnet.plugin.searching import SearchBar
+from mnasnet.search.progress import Progress
+from mnasnet.settings import SearchSettings, markdown_table
+from mnasnet.testing import coloured_image, write_image_folder
+
+pytestmark = pytest.mark.ikomia
+
+NAME = "search_mnasnet"
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / NAME
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+SHORT = (
+    '{"space": "tiny", "trials": 2, "minutes": 0, "target_latency_ms": 1000, "input_size": 32, "proxy_epochs": 1, '
+    '"finalists": 0, "final_epochs": 1, "profile": False}'
+)
+
+
+@pytest.fixture
+def task():
+    return ik_registry.create_algorithm(NAME, public_hub=False)
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Output of ``code`` in a process of its own, with this session's home and plugins."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+# ------------------------------------------------------------------ README, metadata, requirements
+
+
+def test_the_readmes_parameter_table_is_the_settings_model():
+    assert markdown_table(SearchSettings) in README
+
+
+def test_the_readmes_parameters_are_those_of_the_task(task):
+    documented = dict(re.findall(r"^\| \*\*(\w+)\*\* \| \w+ \| `'(.*?)'` \|", README, flags=re.MULTILINE))
+
+    assert task.get_parameters() == documented
+
+
+@pytest.mark.slow
+def test_the_readmes_workflows_run_with_nothing_but_paths_and_a_small_budget(tmp_path):
+    folder = write_image_folder(tmp_path / "data", per_class=10)
+    coloured_image((200, 40, 40)).save(tmp_path / "photo.jpg")
+    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    namespace: dict = {}
+
+    for block in blocks:
+        code = block.replace("path/to/your/folder", str(folder))
+        code = code.replace('{"target_latency_ms": 8, "minutes": 60}', SHORT)
+        exec(code.replace("path/to/your/image.jpg", str(tmp_path / "photo.jpg")), namespace)
+
+    assert len(blocks) == 4
+    assert len(namespace["infer"].get_results()) == 3
+
+
+def test_the_metadata_is_complete_and_true(task):
+    info = ik_registry.get_algorithm_info(NAME)
+
+    assert info.name == NAME
+    for field in ("short_description", "authors", "article", "article_url", "journal", "repository", "keywords"):
+        assert getattr(info, field), field
+    assert info.algo_type == AlgoType.OTHER
+    assert info.algo_tasks == "OTHER"
+    assert info.license == "Apache-2.0"
+    with Image.open(ROOT / info.icon_path) as icon:
+        assert icon.format == "PNG" and icon.size == (256, 256)
+
+
+def test_requirements_have_floors_and_no_pins():
+    lines = (FOLDER / "requirements.txt").read_text().split()
+
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
+    assert f"mnasnet>={mnasnet.__version__}" in lines
+
+
+def test_the_plugin_has_no_python_sub_folder():
+    """On reload Ikomia forgets every module whose name contains the name of such a folder."""
+    assert list(FOLDER.glob("*/__init__.py")) == []
+
+
+# ------------------------------------------------------------------ loading
+
+
+def test_creating_the_task_starts_nothing():
+    """``import ikomia`` creates every installed task when it refreshes its completion file."""
+    output = run_python(
+        "import sys, ikomia\n"
+        "from ikomia.dataprocess.registry import ik_registry\n"
+        f"task = ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
+        "print('loaded', [name for name in ('torch', 'torchvision', 'optuna', 'matplotlib') if name in sys.modules])\n"
+    )
+
+    assert "loaded []" in output
+
+
+def test_a_missing_package_is_told_with_the_command_that_mends_it():
+    output = run_python(
+        "import sys, ikomia\n"
+        "sys.modules['mnasnet'] = None\n"
+        "from ikomia.dataprocess.registry import ik_registry\n"
+        f"ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
+    )
+
+    assert (
+        f"{NAME}: the package mnasnet is missing or too old; run this command and restart Ikomia: "
+        f'"{sys.executable}" -m pip install -e "{ROOT}"'
+    ) in output
+
+
+# ------------------------------------------------------------------ parameters, folders, progress
+
+
+def test_typed_parameters_are_taken(task):
+    task.set_parameters({"target_latency_ms": 7.5, "minutes": 30, "flip": False, "space": "tiny"})
+
+    assert task.get_param_object().settings == SearchSettings(
+        target_latency_ms=7.5, minutes=30, flip=False, space="tiny"
+    )
+
+
+def test_unknown_and_wrong_parameters_raise_and_change_nothing(task):
+    before = task.get_parameters()
+
+    with pytest.raises(SettingsError, match=r"unknown parameter 'minute' \(did you mean minutes\?\)"):
+        task.set_parameters({"minute": 3})
+    with pytest.raises(SettingsError, match="algorithm must be one of guided, ppo, .*, got 'magic'"):
+        task.set_parameters({"minutes": "2", "algorithm": "magic"})
+
+    assert task.get_parameters() == before
+
+
+def test_run_folders_go_to_ikomias_data_folder_and_never_into_the_plugin():
+    default = Path.home() / "Ikomia" / "Data" / NAME
+
+    assert output_folder(SearchSettings(), FOLDER) == default
+    assert output_folder(SearchSettings(output_folder=str(FOLDER / "runs")), FOLDER) == default
+
+
+def test_the_bar_moves_with_the_share_and_leaves_the_last_step_to_the_end_of_the_run():
+    steps = []
+    bar = StepBar(lambda: steps.append(1))
+    search_bar = SearchBar(bar)
+
+    search_bar.hear(Progress("searching", 0.25, "trial 3"))
+    assert len(steps) == 25
+    search_bar.hear(Progress("searching", 0.2, "trial 4"))
+    assert len(steps) == 25
+    bar.finish()
+    assert len(steps) == PROGRESS_STEPS - 1
+
+
+def test_each_trial_and_each_stage_is_one_line_in_the_log(caplog):
+    caplog.set_level("INFO", "mnasnet")
+    bar = SearchBar(StepBar(lambda: None))
+
+    for text, stage in (("measuring", "preparing"), ("begin", "searching"), ("epoch 1", "searching")):
+        bar.hear(Progress(stage, 0.5, text))
+
+    assert [record.getMessage() for record in caplog.records] == [" 50 %  measuring", " 50 %  begin"]
+
+
+# ------------------------------------------------------------------ HUB CI
+
+
+@pytest.mark.slow
+def test_the_hubs_test_entry_passes(task, tmp_path):
+    from search_mnasnet.search_mnasnet_test import test as hub_entry
+
+    folder = write_image_folder(tmp_path / "data", splits=("train", "val"))
+
+    results = list(hub_entry(task, {"datasets": {"classification": {"dataset_classification": str(folder)}}}))
+
+    assert [status for _, status in results] == ["OK"]
