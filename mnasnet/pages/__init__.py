@@ -28,6 +28,7 @@ def _environment() -> Environment:
     environment.filters["percent"] = lambda share: "–" if share is None else f"{share:.1%}"
     environment.filters["three"] = lambda share: "–" if share is None else f"{share:.3f}"
     environment.filters["plain"] = lambda value: f"{value:.4g}" if isinstance(value, float) else str(value)
+    environment.filters["millions"] = lambda count: f"{count / 1e6:,.0f} M" if count >= 1e8 else f"{count / 1e6:.3g} M"
     environment.globals["inline"] = _inline
     return environment
 

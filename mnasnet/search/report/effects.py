@@ -61,8 +61,8 @@ class Effects:
         return (
             f"Ridge regression of accuracy on the single options of {self.networks} judged networks, its penalty "
             f"chosen by leave-one-out error; it predicts {max(0.0, self.explained):.0%} of the variance of "
-            "networks left out. Each dot is what the option adds to the mean over all options of its choice; effects of "
-            "combinations are not shown, and options that the search tried seldom are drawn towards zero."
+            "networks left out. Each dot is what the option adds to the mean over all options of its choice; effects "
+            "of combinations are not shown, and options that the search tried seldom are drawn towards zero."
         )
 
 
