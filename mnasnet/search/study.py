@@ -6,7 +6,6 @@ from there, so a killed search goes on and several processes can work on one stu
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.samplers import make_sampler
+from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option
 
 State = Literal["running", "done", "failed", "pruned", "infeasible", "unmeasured"]
@@ -33,7 +33,6 @@ _OPTUNA_STATES: dict[State, TrialState] = {
 }
 
 _PROBLEM = "problem"
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,23 +171,27 @@ class Search:
 
     def evaluate(self, proposal: Proposal) -> TrialRecord:
         """Judge the network here and settle its trial; an evaluator's error is recorded, not raised."""
-        trial = proposal.trial
 
         def report(step: int, accuracy: float) -> None:
-            if self.problem.objectives:
-                return  # Optuna prunes by one value only
-            trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
-            if trial.should_prune():
-                raise optuna.TrialPruned(f"hopeless after step {step}")
+            if self.is_hopeless(proposal, step, accuracy):
+                raise optuna.TrialPruned(hopeless_after(step))
 
-        try:
-            accuracy = float(self.problem.evaluator.evaluate(proposal.candidate, report))
-        except optuna.TrialPruned as error:
-            return self.settle_pruned(proposal, str(error))
-        except Exception as error:  # whatever a user's evaluator raises must not end the search
-            _logger.warning("trial %d failed: %s", trial.number, error, exc_info=True)
-            return self.settle_failed(proposal, f"{type(error).__name__}: {error}")
-        return self.settle(proposal, accuracy)
+        return self.settle_by(proposal, judge(self.problem.evaluator, proposal.candidate, report))
+
+    def is_hopeless(self, proposal: Proposal, step: int, accuracy: float) -> bool:
+        """Note the accuracy so far and ask the study's pruner whether to give the network up."""
+        if self.problem.objectives:
+            return False  # Optuna prunes by one value only
+        proposal.trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
+        return proposal.trial.should_prune()
+
+    def settle_by(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
+        """Tell the study what became of a proposed network."""
+        if verdict.kind == "done":
+            return self.settle(proposal, verdict.accuracy)
+        if verdict.kind == "pruned":
+            return self.settle_pruned(proposal, verdict.reason)
+        return self.settle_failed(proposal, verdict.reason)
 
     def settle(self, proposal: Proposal, accuracy: float) -> TrialRecord:
         """Tell the study the accuracy (0 to 1) of a proposed network."""
@@ -332,6 +335,11 @@ def search(
         record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
         idle = 0 if isinstance(proposal, Proposal) else idle + 1
         on_trial(record)
+
+
+def hopeless_after(step: int) -> str:
+    """The reason of a trial that the pruner ended."""
+    return f"hopeless after step {step}"
 
 
 def records(study: optuna.Study) -> list[TrialRecord]:

@@ -1,16 +1,38 @@
 """Several processes on one study: one storage, no network judged twice, every algorithm."""
 
+import os
+import random
+import signal
 import subprocess
 import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
 
 import optuna
 import pytest
 
+from mnasnet.errors import SearchError, SettingsError
+from mnasnet.search.crew import search_with_crew
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
-from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
+from mnasnet.search.workers import LocalCrew, search_with_workers
+from mnasnet.space import BlockChoices, SearchSpace, space
+from tests.search.workers_evaluators import (
+    accuracy_of,
+    deadly,
+    dying,
+    endless,
+    failing,
+    of_variable,
+    plain,
+    refusing,
+    slow_enough,
+    stepwise,
+)
 
 WORKER = """
 import sys
@@ -22,10 +44,6 @@ path, algorithm, evaluations = sys.argv[1:]
 study = create_study(problem_of(), algorithm=algorithm, seed=5, storage=open_storage(path))
 search(study, problem_of(), Budget(evaluations=int(evaluations)), alone=False)
 """
-
-
-def accuracy_of(candidate: Candidate) -> float:
-    return 0.5 + 0.05 * sum(value == 5 for value in candidate.values)
 
 
 def problem_of() -> SearchProblem:
@@ -70,3 +88,179 @@ def test_a_search_that_is_not_alone_leaves_running_trials_to_their_workers():
     search(study, problem_of(), Budget(evaluations=3), alone=False)
 
     assert [record.state for record in records(study)] == ["running", "done", "done", "done"]
+
+
+def study_of(problem: SearchProblem | None = None, algorithm: str = "random", **arguments) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return create_study(problem or problem_of(), algorithm=algorithm, seed=5, **arguments)
+
+
+class TestWorkerProcesses:
+    def test_the_budget_counts_over_all_workers_and_nothing_is_judged_twice(self, tmp_path):
+        study = study_of(storage=open_storage(tmp_path / "journal"))
+        heard = []
+
+        ending = search_with_workers(
+            plain, study, problem_of(), Budget(evaluations=15), workers=2, on_trial=heard.append
+        )
+
+        assert ending == "budget"
+        judged = [record.fingerprint for record in heard if record.duplicate_of is None]
+        assert len(judged) == len(set(judged)) == 15
+        assert sorted(heard, key=lambda record: record.number) == records(study)
+
+    def test_a_killed_workers_network_is_judged_again_by_another(self, tmp_path):
+        study = study_of()
+
+        search_with_workers(partial(deadly, tmp_path, 1, 3), study, problem_of(), Budget(evaluations=6), workers=2)
+
+        assert {record.state for record in records(study)} == {"done"}
+        assert list(tmp_path.iterdir()), "no worker was killed"
+
+    def test_a_network_that_kills_its_worker_twice_has_failed(self, tmp_path):
+        study = study_of()
+
+        search_with_workers(partial(deadly, tmp_path, 9, 3), study, problem_of(), Budget(evaluations=8), workers=2)
+
+        failed = [record for record in records(study) if record.state == "failed"]
+        assert failed
+        assert all(record.reason == "its worker process ended by signal 9 (SIGKILL)" for record in failed)
+        assert sum(record.state == "done" for record in records(study)) + len(failed) == 8
+
+    def test_workers_that_die_at_once_end_the_search_with_the_cause(self):
+        study = study_of()
+
+        with pytest.raises(SearchError, match=r"4 worker processes ended .* signal 9 \(SIGKILL\)"):
+            search_with_workers(dying, study, problem_of(), Budget(evaluations=3), workers=1)
+
+        assert records(study) == []
+
+    def test_workers_that_cannot_begin_say_why(self):
+        with pytest.raises(SearchError, match="could not prepare its work: ValueError: the images went missing"):
+            search_with_workers(refusing, study_of(), problem_of(), Budget(evaluations=3), workers=1)
+
+    def test_a_failed_evaluation_is_recorded_with_its_reason(self):
+        study = study_of()
+
+        search_with_workers(failing, study, problem_of(), Budget(evaluations=2), workers=1)
+
+        assert [record.reason for record in records(study)] == ["RuntimeError: out of memory"] * 2
+
+    def test_a_hopeless_network_is_pruned_in_its_worker(self):
+        study = study_of(pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+
+        search_with_workers(stepwise, study, problem_of(), Budget(evaluations=20), workers=1)
+
+        pruned = [record for record in records(study) if record.state == "pruned"]
+        assert {record.state for record in records(study)} == {"done", "pruned"}
+        assert pruned[0].reason.startswith("hopeless after step")
+
+    def test_a_worker_computes_with_its_share_of_the_threads(self):
+        study = study_of()
+
+        make = partial(of_variable, "OMP_NUM_THREADS")
+        search_with_workers(make, study, problem_of(), Budget(evaluations=1), workers=1, threads=3)
+
+        assert records(study)[0].accuracy == 0.03
+
+    def test_a_search_needs_a_worker(self):
+        with pytest.raises(SettingsError, match="workers must be >= 1, got 0"):
+            search_with_workers(plain, study_of(), problem_of(), Budget(evaluations=1), workers=0)
+
+
+class TestStopping:
+    @pytest.mark.parametrize("deaf", [False, pytest.param(True, marks=pytest.mark.slow)])
+    def test_a_stop_reaches_all_workers_within_ten_seconds_and_resuming_goes_on(self, deaf, tmp_path):
+        mark = tmp_path / "begun"
+        study = study_of()
+        stopped_at = []
+
+        def should_stop() -> bool:
+            if mark.exists():
+                stopped_at.append(time.monotonic())
+            return mark.exists()
+
+        make = partial(endless, mark, deaf)
+        ending = search_with_workers(
+            make, study, problem_of(), Budget(evaluations=3), workers=2, should_stop=should_stop
+        )
+
+        assert ending == "stopped"
+        assert time.monotonic() - stopped_at[0] < 10
+        assert {record.state for record in records(study)} == {"running"}
+        search(study, problem_of(), Budget(evaluations=3))
+        assert [record.state for record in records(study)] == ["done"] * 3
+
+    def test_workers_end_with_a_search_that_was_killed(self, tmp_path, pytestconfig):
+        mark = tmp_path / "begun"
+        program = subprocess.Popen([sys.executable, "-c", ENDLESS, str(mark)], cwd=pytestconfig.rootpath, stdout=-1)
+        assert program.stdout is not None
+        worker = int(program.stdout.readline())
+        while not mark.exists():
+            assert program.poll() is None
+            time.sleep(0.05)  # until the worker judges
+
+        program.kill()
+        program.wait()
+
+        deadline = time.monotonic() + 10
+        while is_alive(worker):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+ENDLESS = """
+import sys
+from functools import partial
+from pathlib import Path
+from mnasnet.search.workers import LocalCrew
+from tests.search.test_workers import problem_of
+from tests.search.workers_evaluators import endless
+
+space = problem_of().space
+with LocalCrew(partial(endless, Path(sys.argv[1]), False), workers=1) as crew:
+    while not crew.has_room():
+        crew.events(1.0)
+    crew.judge(0, space.candidate_at([0] * len(space.choices)))
+    print(*crew.process_ids(), flush=True)
+    crew.events(1000.0)
+"""
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    # a process that nobody has waited for is dead too
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+def test_a_search_whose_workers_are_killed_at_random_ends_with_its_budget(tmp_path):
+    rng = random.Random(1)
+    study = study_of(storage=open_storage(tmp_path / "journal"))
+    over = threading.Event()
+    kills = []
+
+    with LocalCrew(slow_enough, workers=2) as crew:
+
+        def kill_now_and_then() -> None:
+            while not over.wait(rng.uniform(2.0, 5.0)):
+                victim = rng.choice(crew.process_ids())
+                os.kill(victim, signal.SIGKILL)
+                kills.append(victim)
+
+        killer = threading.Thread(target=kill_now_and_then)
+        killer.start()
+        ending = search_with_crew(crew, study, problem_of(), Budget(evaluations=60))
+        over.set()
+        killer.join()
+
+    assert ending == "budget"
+    assert len(kills) >= 3
+    found = records(study)
+    assert sum(record.state in ("done", "failed") and record.duplicate_of is None for record in found) == 60
+    assert all(record.state != "running" for record in found)
+    assert all("SIGKILL" in record.reason for record in found if record.state == "failed")

@@ -1,0 +1,140 @@
+"""A search whose networks are judged elsewhere, several at a time: by worker processes or by a cluster.
+
+Only the calling process asks, prices and tells. So the storage has one writer, whatever it is; the budget is
+never overrun; a measured latency is not disturbed by another measurement; and who judges needs to know nothing but
+the evaluator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import optuna
+
+from mnasnet.search.problem import Evaluator, SearchProblem
+from mnasnet.search.study import Budget, Ending, Proposal, Search, TrialRecord
+from mnasnet.search.verdict import Verdict
+from mnasnet.space import Candidate
+
+POLL_S = 0.2  # how often a search that waits looks whether it should stop
+RETRIES = 1  # how often a network whose judge was killed is judged again
+
+MakeEvaluator = Callable[[Callable[[], bool]], Evaluator]
+"""Makes the evaluator in the process that judges; its argument says whether to stop. Must be picklable: a function of
+a module, or functools.partial of one and plain values."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A network's accuracy so far; its judge waits for :meth:`Crew.answer`."""
+
+    number: int
+    step: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A network's judge is done with it."""
+
+    number: int
+    verdict: Verdict
+
+
+class Crew(Protocol):
+    """Those who judge networks, each known by its trial's number."""
+
+    def has_room(self) -> bool:
+        """Whether somebody is free now."""
+        ...
+
+    def judge(self, number: int, candidate: Candidate) -> None:
+        """Give a network to somebody who is free."""
+        ...
+
+    def events(self, timeout_s: float) -> Sequence[StepReport | Returned]:
+        """What came in since the last call, waiting so long for a first one.
+
+        Raises SearchError when nobody is left who could judge.
+        """
+        ...
+
+    def answer(self, number: int, hopeless: bool) -> None:
+        """Answer a StepReport: whether to give the network up."""
+        ...
+
+
+def search_with_crew(
+    crew: Crew,
+    study: optuna.Study,
+    problem: SearchProblem,
+    budget: Budget,
+    *,
+    on_trial: Callable[[TrialRecord], object] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Ending:
+    """Search until the budget is spent, and say what ended it; trials that were left running are taken up first.
+
+    When stopped it returns at once: networks in work stay running trials, to be judged again on resume.
+    """
+    steps = Search(study, problem, clock=clock)
+    left = steps.left_running()
+    desk = _Desk(crew, steps)
+    started, idle = clock(), 0
+    while not should_stop():
+        out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
+        wanted = budget.evaluations is None or steps.evaluations() + len(desk.in_work) < budget.evaluations
+        goes_on = wanted and not out_of_time and idle < budget.max_idle
+        if goes_on and crew.has_room() and not desk.lost:
+            proposal = steps.propose(left.pop(0) if left else None)
+            if isinstance(proposal, Proposal):
+                idle = 0
+                desk.give(proposal)
+            else:
+                idle += 1
+                on_trial(proposal)
+        elif goes_on or desk.in_work:
+            for record in desk.settled(POLL_S):
+                on_trial(record)
+        else:
+            return "budget" if not wanted else "time" if out_of_time else "exhausted"
+    return "stopped"
+
+
+class _Desk:
+    """The networks in work, and how often each was given to somebody."""
+
+    def __init__(self, crew: Crew, steps: Search) -> None:
+        self.in_work: dict[int, Proposal] = {}
+        self.lost: list[int] = []  # their judge was killed; to be given to another
+        self._crew = crew
+        self._steps = steps
+        self._losses: dict[int, int] = {}
+
+    def give(self, proposal: Proposal) -> None:
+        """Let somebody judge the network."""
+        number = proposal.trial.number
+        self.in_work[number] = proposal
+        self._crew.judge(number, proposal.candidate)
+
+    def settled(self, timeout_s: float) -> list[TrialRecord]:
+        """The trials that got their answer, waiting so long for a first event; lost networks are given again."""
+        while self.lost and self._crew.has_room():
+            self.give(self.in_work[self.lost.pop(0)])
+        done = []
+        for event in self._crew.events(timeout_s):
+            proposal = self.in_work[event.number]
+            if isinstance(event, StepReport):
+                hopeless = self._steps.is_hopeless(proposal, event.step, event.accuracy)
+                self._crew.answer(event.number, hopeless)
+            elif event.verdict.kind == "lost" and self._losses.get(event.number, 0) < RETRIES:
+                self._losses[event.number] = self._losses.get(event.number, 0) + 1
+                self.lost.append(event.number)
+            else:
+                del self.in_work[event.number]
+                done.append(self._steps.settle_by(proposal, event.verdict))
+        return done
