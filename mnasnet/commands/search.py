@@ -9,9 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, add_setting, stop_on_signals
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
+from mnasnet.search.ranking import rank, recorded
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
+from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.settings import SearchSettings
 
 DEFAULT_OUTPUT = Path("runs/search")
@@ -54,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             found = forecast(searching, stop.is_set)
             plan = {**asdict(found.times), "trials": found.trials, **found.plan.to_dict()}
+            plan |= {"short_minutes": found.short_minutes, "shared_minutes": found.shared_minutes}
             print(json.dumps(plan) if arguments.json else found.text)
             return 0
         searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)
@@ -131,6 +135,9 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
             test = f", test {one.test_accuracy:.1%} of {one.test_images}" if one.test_accuracy is not None else ""
             latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
             lines.append(f"{one.name}: validation {one.val_accuracy or 0:.1%}{test}{latency}")
+    networks = recorded(SearchFolder(searched.folder).ranking)
+    if len(networks) >= FEWEST_RANKED:
+        lines += ["", rank(list(networks.values())).table(), ""]
     lines += [f"note         {note}" for note in searched.answer.notes]
     if searched.model.exists():
         lines.append(f"model        {searched.model}")

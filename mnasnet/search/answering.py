@@ -17,6 +17,7 @@ from mnasnet.search.contenders import (
     winner_place,
 )
 from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.ranked import ranking_of
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import LATENCY
 from mnasnet.search.study import TrialRecord, pareto_set, records
@@ -35,7 +36,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         space=problem.space,
         algorithm=asked.algorithm,
         seed=asked.seed,
-        evaluator=search.training.describe(),
+        evaluator=(search.shared or search.training).describe(),
         reward=problem.reward,
         reward_cost=asked.reward_cost,
         objectives=problem.objectives,
@@ -53,7 +54,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         reason=reason,
         minutes=max(seconds, spent_s) / 60,
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        notes=[text for text in (_about_reward(search), _about_table(search), note) if text],
+        notes=[text for text in (_about_reward(search), _about_table(search), _about_ranking(search), note) if text],
     )
 
 
@@ -109,3 +110,8 @@ def _about_table(search: OpenSearch) -> str:
     error = search.table.error.sentence if search.table.error else "of unknown error"
     use = "prices every trial" if search.searching.latency == "table" else "steers the proposals"
     return f"the table of the device, {error}, {use}"
+
+
+def _about_ranking(search: OpenSearch) -> str:
+    ranking = ranking_of(search)
+    return "" if ranking is None else f"shared weights: {ranking.sentence()}"

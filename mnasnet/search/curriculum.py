@@ -78,10 +78,10 @@ class Curriculum:
         smallest = corner(space, "smallest", seed=seed, number=2 * step + 1, closed=closed)
         return (largest, smallest, *others)
 
-    @property
-    def mean_networks(self) -> float:
-        """How many networks learn in a step on average."""
-        return 1.0 if self.rule == "single" else self.warmup + (1 - self.warmup) * (2 + self.between)
+    def seconds_per_image(self, *, largest: float, smallest: float, middling: float) -> float:
+        """The mean seconds of an image in a step, from those that networks of these sizes take alone."""
+        later = middling if self.rule == "single" else largest + smallest + self.between * middling
+        return self.warmup * largest + (1 - self.warmup) * later
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

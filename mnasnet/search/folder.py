@@ -10,6 +10,7 @@ from typing import Any
 
 from mnasnet.errors import SearchError, TrainingError
 from mnasnet.files import write_atomic
+from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml
 
 KIND = "search"  # under the key "kind" of args.yaml; a training's has no such key
@@ -55,6 +56,16 @@ class SearchFolder:
     def table(self) -> Path:
         """The device's table of pieces, where one was made."""
         return self.path / "latency_table.json"
+
+    @property
+    def supernet(self) -> CheckpointStore:
+        """The weights that all networks share, where they judge."""
+        return CheckpointStore(self.path / "supernet")
+
+    @property
+    def ranking(self) -> Path:
+        """The networks that were trained alone to see how far shared weights can be trusted."""
+        return self.path / "ranking.json"
 
     @property
     def state(self) -> Path:

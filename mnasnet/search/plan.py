@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from mnasnet.data.split import Split
 from mnasnet.errors import SearchError
@@ -30,7 +30,8 @@ class Plan:
     """Decided at the start of a search; a resumed one uses it as it stands.
 
     ``small_s`` and ``large_s`` are the seconds of a trial of a small and a large network as timed at the start,
-    ``epoch_s`` those of an epoch of a full training of a middling one on all images.
+    ``epoch_s`` those of an epoch of a full training of a middling one on all images. The ``shared`` numbers are those
+    of shared weights: epochs, seconds of one, and of judging a network.
     """
 
     class_names: tuple[str, ...]
@@ -44,11 +45,25 @@ class Plan:
     large_s: float
     epoch_s: float
     version: str
+    evaluator: Literal["short", "shared"] = "short"
+    shared_epochs: int = 0
+    shared_epoch_s: float = 0.0
+    shared_trial_s: float = 0.0
+
+    @property
+    def short_trial_s(self) -> float:
+        """The seconds of a short training of a middling network."""
+        return (self.small_s + self.large_s) / 2
 
     @property
     def trial_s(self) -> float:
         """The seconds of a trial of a middling network."""
-        return (self.small_s + self.large_s) / 2
+        return self.shared_trial_s if self.evaluator == "shared" else self.short_trial_s
+
+    @property
+    def supernet_s(self) -> float:
+        """The seconds of the training of shared weights; 0 where each network is trained."""
+        return self.shared_epochs * self.shared_epoch_s if self.evaluator == "shared" else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
@@ -73,6 +88,7 @@ class Timetable:
     what it is likely to take. Epochs that the user set are kept, whatever they take.
     """
 
+    supernet_s: float
     search_s: float
     search_limit_s: float
     finalists_s: float
@@ -84,11 +100,12 @@ class Timetable:
     @property
     def total_s(self) -> float:
         """Everything together."""
-        return self.search_s + self.finalists_s + self.final_s + self.references_s
+        return self.supernet_s + self.search_s + self.finalists_s + self.final_s + self.references_s
 
     def share_before(self, stage: str) -> float:
         """The share of everything that lies before ``stage``, 0 to 1."""
         stages = {
+            "supernet": self.supernet_s,
             "searching": self.search_s,
             "finalists": self.finalists_s,
             "training": self.final_s,
@@ -118,8 +135,10 @@ def timetable(searching: Searching, plan: Plan) -> Timetable:
     final_s = final_epochs * plan.epoch_s
     # what the later stages will not need is searched with; a little is always searched
     search_s = max(total_s * min(shares[0], 0.3), total_s - finalists_s - trained * final_s)
+    search_s = max(0.2 * search_s, search_s - plan.supernet_s)
     by_trials_s = searching.trials * plan.trial_s / searching.workers if searching.trials else math.inf
     return Timetable(
+        supernet_s=plan.supernet_s,
         search_s=min(search_s, by_trials_s) if total_s else by_trials_s,
         search_limit_s=search_s if total_s else math.inf,
         finalists_s=finalists_s,

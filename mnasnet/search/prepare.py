@@ -27,6 +27,7 @@ from mnasnet.search.images import divide
 from mnasnet.search.plan import Plan, Timetable, chosen_share, timed, timetable, typical_candidates, with_speeds
 from mnasnet.search.problem_of import OpenSearch, Stop, assemble
 from mnasnet.search.searching import Searching
+from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.space import SearchSpace
 from mnasnet.train.run import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes, write_yaml
@@ -46,12 +47,26 @@ class Forecast:
     plan: Plan
     times: Timetable
     trials: int
+    short_epochs: int
+    workers: int
+
+    @property
+    def short_minutes(self) -> float:
+        """The minutes that short trainings of so many trials would take."""
+        return self.trials * self.plan.short_trial_s / self.workers / 60
+
+    @property
+    def shared_minutes(self) -> float:
+        """The minutes that shared weights would take for so many trials, their own training included."""
+        plan = self.plan
+        return (plan.shared_epochs * plan.shared_epoch_s + self.trials * plan.shared_trial_s / self.workers) / 60
 
     @property
     def text(self) -> str:
         """Lines for people."""
         plan, times = self.plan, self.times
-        stages = [f"search {_minutes(times.search_s)}"]
+        stages = [f"shared weights {_minutes(times.supernet_s)}"] if times.supernet_s else []
+        stages.append(f"search {_minutes(times.search_s)}")
         if times.finalists_s:
             stages.append(f"finalists {_minutes(times.finalists_s)} ({times.finalist_epochs} epochs each)")
         stages.append(f"full training {_minutes(times.final_s)} ({times.final_epochs} epochs)")
@@ -60,8 +75,12 @@ class Forecast:
         return "\n".join(
             [
                 f"space     {self.networks:,} networks",
-                f"trial     {plan.small_s:.0f} to {plan.large_s:.0f} s each, on {plan.proxy_share:.0%} of the training "
-                f"images at {plan.input_size} px",
+                f"short     {self.short_epochs} epochs for each network, {plan.small_s:.0f} to {plan.large_s:.0f} s: "
+                f"{_minutes(60 * self.short_minutes)} for {self.trials}",
+                f"shared    {plan.shared_epochs} epochs once for all, then {plan.shared_trial_s:.1f} s for each: "
+                f"{_minutes(60 * self.shared_minutes)} for {self.trials}",
+                f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
+                f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
                 f"trials    about {self.trials}",
                 f"time      {', '.join(stages)}; together {_minutes(times.total_s)}",
             ]
@@ -82,7 +101,9 @@ def forecast_of(search: OpenSearch) -> Forecast:
     """What a prepared search will take."""
     times = timetable(search.searching, search.plan)
     trials = int(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
-    return Forecast(search.problem.space.size, search.plan, times, min(trials, search.searching.trials or trials))
+    asked = search.searching
+    trials = min(trials, asked.trials or trials)
+    return Forecast(search.problem.space.size, search.plan, times, trials, asked.proxy_epochs, asked.workers)
 
 
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
@@ -131,6 +152,8 @@ def prepared(
     tell("timing a small and a large network")
     speeds = timed(search.training, small, large)
     plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
+    times = shared_times(search.training, space, curriculum_of(searching), speeds)
+    plan = with_shared(plan, searching, times, images=len(parts.train))
     write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
     search.close()
     return assemble(folder, searching, plan, dataset, parts, stop=stop)

@@ -12,7 +12,7 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split
-from mnasnet.errors import SearchError, SettingsError
+from mnasnet.errors import SearchError
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
@@ -23,8 +23,10 @@ from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.plan import Plan
-from mnasnet.search.problem import Evaluator, Meter, SearchProblem
+from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.shared import SharedWeights
+from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
@@ -47,21 +49,14 @@ class OpenSearch:
     parts: Split
     images: SearchImages
     training: ShortTraining
+    shared: SharedWeights | None
     device_meter: LatencyMeter
     table: LatencyTable | None
     problem: SearchProblem
 
     def study(self) -> optuna.Study:
         """The study in its storage, made where it is not there yet; raises SearchError when it is another's."""
-        location = self.searching.storage or self.folder.study
-        return create_study(
-            self.problem,
-            algorithm=self.searching.algorithm,
-            seed=self.searching.seed,
-            name=self.plan.study,
-            storage=open_storage(location),
-            pruner=_pruner(self.searching),
-        )
+        return _study(self.folder, self.searching, self.plan, self.problem)
 
     def close(self) -> None:
         """End the measuring process, if there is one."""
@@ -100,6 +95,11 @@ def open_study(path: Path, problem: SearchProblem) -> optuna.Study:
     """The study of the search in ``path``."""
     folder = open_search_folder(path)
     searching, plan = read_arguments(folder)
+    return _study(folder, searching, plan, problem)
+
+
+def _study(folder: SearchFolder, searching: Searching, plan: Plan, problem: SearchProblem) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # our own lines tell of each trial
     return create_study(
         problem,
         algorithm=searching.algorithm,
@@ -161,6 +161,8 @@ def assemble(
         threads=plan.threads,
         stop=stop,
     )
+    is_shared = plan.evaluator == "shared"
+    shared = _shared_weights(folder, searching, plan, space, images, stop) if is_shared else None
     device_meter = open_device_meter(searching, len(plan.class_names))
     table = LatencyTable.load(folder.table) if folder.table.exists() else None
     estimates: dict[str, Meter] = {
@@ -178,7 +180,7 @@ def assemble(
             meters[LATENCY] = LatencyCost(RememberingMeter(device_meter, folder.latencies), plan.input_size)
     problem = SearchProblem(
         space,
-        _evaluator(searching, training),
+        shared or training,
         meters=meters,
         reward=None if searching.objective_names else searching.reward_function,
         reward_cost="" if searching.objective_names else searching.reward_cost,
@@ -186,14 +188,27 @@ def assemble(
         limits=searching.limits,
         estimates=estimates,
     )
-    return OpenSearch(folder, searching, plan, dataset, parts, images, training, device_meter, table, problem)
+    return OpenSearch(folder, searching, plan, dataset, parts, images, training, shared, device_meter, table, problem)
 
 
-def _evaluator(searching: Searching, training: ShortTraining) -> Evaluator:
-    """Who judges accuracy."""
-    if searching.evaluator == "shared":  # the evaluator of shared weights plugs in here
-        raise SettingsError("evaluator must be auto or short, shared weights cannot be searched with yet")
-    return training
+def _shared_weights(
+    folder: SearchFolder, searching: Searching, plan: Plan, space: SearchSpace, images: SearchImages, stop: Stop
+) -> SharedWeights:
+    """Weights that are trained when first asked for, or lie in the folder already."""
+    return SharedWeights(
+        space,
+        images,
+        plan.input_size,
+        plan.shared_epochs,
+        folder.supernet,
+        curriculum_of(searching),
+        proxy_input_size=searching.proxy_input_size,
+        accuracy=searching.accuracy,
+        flip=searching.flip,
+        seed=searching.seed,
+        threads=plan.threads,
+        stop=stop,
+    )
 
 
 def _pruner(searching: Searching) -> optuna.pruners.BasePruner:

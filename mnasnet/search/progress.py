@@ -12,7 +12,7 @@ from mnasnet.search.study import TrialRecord
 
 _log = logging.getLogger(__name__)
 
-Stage = Literal["preparing", "searching", "finalists", "training", "references", "answering"]
+Stage = Literal["preparing", "supernet", "searching", "finalists", "training", "references", "ranking", "answering"]
 
 
 @dataclass(frozen=True, slots=True)

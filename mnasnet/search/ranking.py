@@ -17,12 +17,12 @@ from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import Interval, kendall_tau
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import Evaluator
+from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.search.zero_cost import synaptic_flow
 from mnasnet.space import Candidate, Option, SearchSpace
 
 RESAMPLES = 2000
 DRAWS_PER_PICK = 20
-FEWEST = 3
 
 #: what foretells accuracy -> what people call it
 PREDICTORS = {
@@ -123,7 +123,7 @@ def check_ranking(
     not judged again. ``input_size`` in pixels is for spaces that leave it open. Raises SearchError below three
     networks.
     """
-    known = _recorded(record)
+    known = recorded(record)
     networks: list[RankedNetwork] = []
     for candidate in spread(space, count, input_size=input_size, seed=seed):
         network = known.get(candidate.fingerprint)
@@ -154,8 +154,8 @@ def check_ranking(
 
 def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) -> list[Candidate]:
     """Different networks drawn by ``seed`` and picked so that their multiply-adds lie evenly among those drawn."""
-    if count < FEWEST:
-        raise SearchError(f"a ranking needs {FEWEST} or more networks, got {count}")
+    if count < FEWEST_RANKED:
+        raise SearchError(f"a ranking needs {FEWEST_RANKED} or more networks, got {count}")
     rng, meter = random.Random(seed), CountMeter("multiply_adds", input_size)
     drawn = {
         candidate.fingerprint: candidate for candidate in (space.random(rng) for _ in range(count * DRAWS_PER_PICK))
@@ -168,8 +168,8 @@ def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) ->
 
 def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
     """The comparison; intervals by resampling networks, the same resamples for every predictor."""
-    if len(networks) < FEWEST:
-        raise SearchError(f"a ranking needs {FEWEST} or more networks, got {len(networks)}")
+    if len(networks) < FEWEST_RANKED:
+        raise SearchError(f"a ranking needs {FEWEST_RANKED} or more networks, got {len(networks)}")
     truth = np.array([network.alone for network in networks])
     foretold = {name: np.array([getattr(network, name) for network in networks], np.float64) for name in PREDICTORS}
     picks = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
@@ -193,7 +193,8 @@ def _regret(foretold: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     return float(truth.max() - truth[foretold == foretold.max()].mean())
 
 
-def _recorded(record: Path | None) -> dict[str, RankedNetwork]:
+def recorded(record: Path | None) -> dict[str, RankedNetwork]:
+    """The networks that :func:`check_ranking` wrote, by fingerprint; none where there is no such file."""
     if record is None or not record.exists():
         return {}
     networks = [RankedNetwork(**values) for values in json.loads(record.read_text(encoding="utf-8"))]

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import optuna
+
 from mnasnet import modelfile
+from mnasnet.data.check import check
+from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.modelfile import ModelFile
 from mnasnet.search import prepare
-from mnasnet.search.answer import Answer
+from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.answering import answer_of
 from mnasnet.search.contenders import (
     Place,
@@ -29,11 +33,13 @@ from mnasnet.search.contenders import (
     winner_place,
 )
 from mnasnet.search.evaluator import SearchStopped
-from mnasnet.search.folder import SearchFolder, open_search_folder
+from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.plan import Timetable, timetable
 from mnasnet.search.prepare import forecast, forecast_of
 from mnasnet.search.problem_of import OpenSearch, Stop, opened, read_arguments
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener, Stage
+from mnasnet.search.ranked import check_ranking_of
+from mnasnet.search.ranking import RankedNetwork
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.searching import LATENCY, Searching
@@ -81,10 +87,14 @@ class SearchedRun:
         """The winner's model file; it exists once the winner is trained."""
         return SearchFolder(self.folder).model
 
+    def _trained(self, trial: int) -> Contender | None:
+        promoted = (one for one in self.answer.contenders if one.kind == "promoted")
+        return next((one for one in promoted if one.trial == trial), None)
+
     def summary(self) -> dict[str, Any]:
         """Plain JSON values: the last line of the command."""
         best = self.answer.winner
-        trained = next((one for one in self.answer.contenders if one.kind == "promoted"), None)
+        trained = None if best is None else self._trained(best.number)
         return {
             "status": self.status,
             "reason": self.reason,
@@ -147,10 +157,18 @@ def extend_search(
     if warning:
         _log.warning("%s; extending it is not likely to pay", warning)
     searching, plan = read_arguments(folder)
-    judged = sum(record.duplicate_of is None and record.state in ("done", "pruned", "failed") for record in found)
-    spent = searching.minutes + minutes if minutes else searching.minutes
-    longer = replace(searching, trials=judged + trials if trials else 0, minutes=spent if minutes else 0.0)
-    write_yaml(folder.arguments, {"kind": "search", "asked": longer.to_dict(), "made_of_it": plan.to_dict()})
+    state = folder.read_state()
+    judged = sum(_was_judged(record) for record in found)
+    spent_minutes = sum(record.seconds for record in found) / searching.workers / 60
+    longer = replace(
+        searching,
+        trials=judged + trials if trials else 0,
+        minutes=(searching.minutes or spent_minutes) + minutes if minutes else 0.0,
+        # trainings of the first part stay comparable, and need not be repeated
+        finalist_epochs=int((state.get("finalists") or {}).get("epochs", searching.finalist_epochs)),
+        final_epochs=int((state.get("final") or {}).get("epochs", searching.final_epochs)),
+    )
+    write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": plan.to_dict()})
     folder.write_state(finalists=None, final=None, references=None, search_over=False, status="running")
     return _with(folder, SearchAudience(listeners), stop)
 
@@ -242,6 +260,10 @@ class _Work:
     def folder(self) -> SearchFolder:
         return self.here.folder
 
+    @property
+    def _first_stage(self) -> Stage:
+        return "searching" if self.here.shared is None else "supernet"
+
     def done(self) -> SearchedRun:
         """All stages in order, those that are over left out."""
         self.folder.write_state(status="running", reason="")
@@ -250,6 +272,8 @@ class _Work:
             model = self.choose_and_train()
             if self.here.searching.references:
                 self.train_references(model, self.final_epochs())
+            if self.here.searching.check_ranking:
+                self.check_ranking()
         except SearchStopped:
             return self.answered("stopped", "stopped on request; resume goes on")
         return self.answered("done", reason)
@@ -263,15 +287,16 @@ class _Work:
             return str(state.get("search_ended", ""))
         here = self.here
         study = here.study()
-        self.tell("searching", 0.0, forecast_of(here).text.replace("\n", "; "))
-        here.images.train()  # decoded before the first trial, whose time then tells what a trial takes
+        self.tell(self._first_stage, 0.0, forecast_of(here).text.replace("\n", "; "))
+        self._look_at_images()
+        self._train_shared_weights()
         watch = _Watch(self, records(study))
         ending = self._run(study, watch)
         if ending == "stopped" and not watch.hopeless:
             raise SearchStopped
         found = records(study)
         if not best_trials(found, here.searching, 1):
-            self._give_up(found, watch)
+            self._give_up(found)
         reason = {
             "budget": "the trials are spent",
             "time": "the time for searching is used up",
@@ -281,7 +306,54 @@ class _Work:
         self.folder.write_state(search_over=True, search_ended=reason)
         return reason
 
-    def _run(self, study: Any, watch: _Watch) -> Ending:
+    def _look_at_images(self) -> None:
+        """Decode them before the first trial; the first time say what of them would spoil a training."""
+        here, images = self.here, self.here.images
+        train = images.train()
+        if here.folder.as_run.dataset_report.exists():
+            return
+        val = images.val(here.searching.proxy_input_size or here.plan.input_size)
+        decoded = {"val": val.cache, **({"train": train.cache} if images.share >= 1 else {})}
+        self.tell(self._first_stage, 0.0, f"looking at {sum(map(len, here.parts.parts.values()))} images")
+        found = check(
+            here.dataset,
+            here.parts,
+            max_bad=here.searching.max_bad,
+            decoded=decoded,
+            threads=here.plan.threads,
+            progress=_stopping(self.stop),
+        )
+        write_report(found, here.folder.path)
+        _log.info("%s", as_text(found))
+
+    def _train_shared_weights(self) -> None:
+        """Train them to the end, where they judge; raises SearchStopped when asked to stop."""
+        shared = self.here.shared
+        if shared is None:
+            return
+        self.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs")
+
+        def heard(epoch: int, accuracy: float) -> None:
+            text = f"shared weights: epoch {epoch} of {shared.epochs}, largest network {accuracy:.1%}"
+            self.tell("supernet", epoch / shared.epochs, text)
+
+        shared.train([_Epochs(heard)])
+
+    def check_ranking(self) -> None:
+        """Train networks alone to see how far the shared weights can be trusted; raises SearchStopped."""
+        wanted, judged = self.here.searching.check_ranking, 0
+
+        def told(network: RankedNetwork) -> None:
+            nonlocal judged
+            judged += 1
+            left_s = (wanted - judged) * self.here.plan.short_trial_s
+            text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
+            self.tell("ranking", 1.0, text, left_s)
+
+        ranking = check_ranking_of(self.here, on_network=told)
+        self.tell("ranking", 1.0, ranking.sentence(), 0.0)
+
+    def _run(self, study: optuna.Study, watch: _Watch) -> Ending:
         asked = self.here.searching
         left_s = self.times.search_limit_s - watch.spent_s
         if left_s <= 0:
@@ -304,17 +376,19 @@ class _Work:
             )
         return search(study, self.here.problem, budget, on_trial=watch.hear, should_stop=watch.should_stop)
 
-    def _give_up(self, found: Sequence[TrialRecord], watch: _Watch) -> None:
+    def _give_up(self, found: Sequence[TrialRecord]) -> None:
         """Say truthfully that there is no answer, keep everything and raise SearchError."""
+        failed = [record for record in found if record.state == "failed"]
         infeasible = any(record.state == "infeasible" for record in found)
-        try:
-            winner(self.here.study(), self.here.problem)
-        except SearchError as error:
-            status: SearchStatus = "infeasible" if infeasible and not watch.hopeless else "failed"
-            text = str(error) if status == "infeasible" or not infeasible else watch.last_reason
-            self.answered(status, text)
-            raise SearchError(f"{text}; all trials are kept in {self.folder.path}") from error
-        raise AssertionError("a winner was found where none can be")
+        if failed:
+            text = f"all {len(failed)} networks that were judged failed; the last reason: {failed[-1].reason}"
+        else:
+            try:
+                winner(self.here.study(), self.here.problem)
+            except SearchError as error:
+                text = str(error)
+        self.answered("infeasible" if infeasible and not failed else "failed", text)
+        raise SearchError(f"{text}; all trials are kept in {self.folder.path}")
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -447,6 +521,7 @@ class _Work:
     def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
         """Pass on where the search stands; ``share`` is of the stage."""
         sizes = {
+            "supernet": self.times.supernet_s,
             "searching": self.times.search_s,
             "finalists": self.times.finalists_s,
             "training": self.times.final_s,
@@ -482,7 +557,6 @@ class _Watch:
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
         self._failures = 0
-        self.last_reason = ""
 
     @property
     def hopeless(self) -> bool:
@@ -501,7 +575,6 @@ class _Watch:
             self._seconds.append(record.seconds)
         if record.state in ("failed", "unmeasured"):
             self._failures += 1
-            self.last_reason = f"all {self._failures} trials failed; the last reason: {record.reason}"
         asked = self._work.here.searching
         if record.state == "done" and record.duplicate_of is None:
             self._failures = 0

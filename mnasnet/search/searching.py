@@ -13,11 +13,14 @@ from mnasnet.latency.meter import METERS
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
 from mnasnet.search.counts import CountName
+from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.space import SPACES, SearchSpace, load_space, space
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
+
+FEWEST_RANKED = 3  # networks whose order can be compared
 
 Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
 
@@ -28,8 +31,10 @@ class Searching:
 
     ``space`` is a built-in space's name or a file; ``meter`` a name of :data:`mnasnet.latency.meter.METERS`, which
     measures on ``meter_threads`` threads. ``proxy_share`` is the share of the training images that a short training
-    sees for ``proxy_epochs`` at ``proxy_input_size`` pixels. ``minutes`` are for everything, finalists and final
-    training included. The fields are those of :class:`mnasnet.settings.SearchSettings`, explained there.
+    sees for ``proxy_epochs`` at ``proxy_input_size`` pixels; shared weights get ``shared_epochs``, and
+    ``check_ranking`` networks are trained alone to see how far they can be trusted. ``minutes`` are for everything but
+    that, finalists and final training included. The fields are those of :class:`mnasnet.settings.SearchSettings`,
+    explained there.
     """
 
     data: Path
@@ -67,6 +72,10 @@ class Searching:
     beta: float = -1.0
     slope: float = -0.1
     evaluator: Literal["auto", "short", "shared"] = "auto"
+    shared_epochs: int = 0
+    shared_rule: Rule = Curriculum().rule
+    shrinking: bool = False
+    check_ranking: int = 0
     proxy_epochs: int = 5
     proxy_share: float = 0.0
     proxy_input_size: int = 0
@@ -116,7 +125,22 @@ class Searching:
         for name in ("input_size", "proxy_input_size"):
             if getattr(self, name) and getattr(self, name) < MIN_INPUT_SIZE:
                 raise SettingsError(f"{name} must be 0 or >= {MIN_INPUT_SIZE} pixels, got {getattr(self, name)}")
-        for name in ("minutes", "trials", "finalists", "finalist_epochs", "final_epochs", "seed", "cache_mb"):
+        if self.check_ranking and (self.evaluator == "short" or self.check_ranking < FEWEST_RANKED):
+            raise SettingsError(
+                f"check_ranking compares shared weights on {FEWEST_RANKED} or more networks trained alone, got "
+                f"{self.check_ranking} with evaluator {self.evaluator}; set evaluator to shared or auto, or it to 0"
+            )
+        for name in (
+            "minutes",
+            "trials",
+            "shared_epochs",
+            "check_ranking",
+            "finalists",
+            "finalist_epochs",
+            "final_epochs",
+            "seed",
+            "cache_mb",
+        ):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.workers < 1 or self.proxy_epochs < 1:

@@ -96,11 +96,12 @@ class SharedWeights:
 
     def describe(self) -> str:
         """One sentence for a report."""
+        train = self.images.parts.train
         kind = "accuracy" if self.accuracy == "top1" else "recall of the class recognised worst"
         return (
             f"{kind} on {len(self.images.parts.val)} validation images with shared weights, trained once for all "
-            f"networks in {self.epochs} epochs on {self.images.share:.0%} of {len(self.images.parts.train)} training "
-            f"images; each network's batch statistics come from {self.calibration_images} of them"
+            f"networks in {self.epochs} epochs on {self.images.share:.0%} of {len(train)} training images; "
+            f"each network's batch statistics come from {min(self.calibration_images, len(train))} of them"
         )
 
     def _ready(self, supernet: Supernet, candidate: Candidate) -> MnasNet:

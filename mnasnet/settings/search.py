@@ -65,7 +65,7 @@ class SearchSettings(Settings):
     )
     agent_url: str = setting(
         "",
-        "Address of the device that runs `python -m mnasnet agent`, such as `http://192.168.1.20:8765`, for the meter "
+        "Address of the device that runs `python -m mnasnet agent`, such as `https://192.168.1.20:8765`, for the meter "
         "`remote`.",
     )
     agent_token_file: str = setting(
@@ -133,8 +133,31 @@ class SearchSettings(Settings):
     slope: float = setting(-0.1, "Slope of `absolute`.", ge=-10.0, le=0.0, advanced=True)
     evaluator: Literal["auto", "short", "shared"] = setting(
         "auto",
-        "Who judges accuracy: `short` trains each network for some epochs, `shared` trains one network that holds all "
-        "of them; `auto` is `short`.",
+        "Who judges accuracy: `short` trains each network for some epochs, `shared` trains once the weights that all "
+        "networks share; `auto` is `shared` from 1,000 training images on, where there is time for it.",
+    )
+    shared_epochs: int = setting(
+        0,
+        "Epochs of the shared weights; `0` fits them to the minutes, else 30.",
+        ge=0,
+        le=10_000,
+        advanced=True,
+    )
+    shared_rule: Literal["sandwich", "single"] = setting(
+        "sandwich",
+        "What learns in each step of the shared weights: `sandwich` is the largest, the smallest and another network, "
+        "`single` one network.",
+        advanced=True,
+    )
+    shrinking: bool = setting(
+        False, "Offer small kernels first, then fewer layers, then fewer channels to the shared weights.", advanced=True
+    )
+    check_ranking: int = setting(
+        0,
+        "Train so many networks alone after the search, to see how far the order by shared weights can be trusted; "
+        "24 tell something. It takes time beyond the minutes.",
+        ge=0,
+        le=1000,
         advanced=True,
     )
     proxy_epochs: int = setting(5, "Epochs of the short training.", ge=1, le=1000)

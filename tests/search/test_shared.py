@@ -149,4 +149,4 @@ def test_the_worst_class_can_be_what_counts(shared: SharedWeights) -> None:
 
 def test_the_report_says_how_accuracy_was_judged_and_what_it_costs(shared: SharedWeights) -> None:
     assert "with shared weights, trained once for all networks in 4 epochs" in shared.describe()
-    assert "batch statistics come from 512" in shared.describe()
+    assert f"batch statistics come from {len(shared.images.parts.train)} of them" in shared.describe()

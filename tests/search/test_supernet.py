@@ -168,7 +168,7 @@ def test_the_sandwich_has_the_largest_the_smallest_and_others() -> None:
     assert warming == (extreme(searched, "largest"),)
     assert later[:2] == (extreme(searched, "largest"), extreme(searched, "smallest"))
     assert len(later) == 4
-    assert curriculum.mean_networks == pytest.approx(0.5 + 0.5 * 4)
+    assert curriculum.seconds_per_image(largest=8, smallest=1, middling=3) == 0.5 * 8 + 0.5 * (8 + 1 + 2 * 3)
 
 
 def test_shrinking_offers_kernels_then_depth_then_width() -> None:

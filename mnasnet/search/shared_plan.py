@@ -1,0 +1,75 @@
+"""How long shared weights are trained, what that and judging by them takes here, and whether a search takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mnasnet.search.curriculum import Curriculum, extreme
+from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
+from mnasnet.search.plan import Plan, Speeds, timetable
+from mnasnet.search.searching import Searching
+from mnasnet.search.supernet import CALIBRATION_IMAGES
+from mnasnet.space import SearchSpace
+
+SHARE = 0.7  # of the time for searching that the training of shared weights takes; the rest judges
+DEFAULT_EPOCHS = 30  # where no minutes decide
+MOST_EPOCHS = 60
+FEWEST_EPOCHS = 10  # with fewer, most options of a choice have hardly learned
+
+# With fewer images a short training takes seconds, so that trainings fit into an hour by the hundred, and an epoch of
+# shared weights has some 30 steps or less, to be divided among all networks.
+FEWEST_IMAGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTimes:
+    """Seconds of an epoch of shared weights, and of judging one middling network by them."""
+
+    epoch_s: float
+    trial_s: float
+
+
+def curriculum_of(searching: Searching) -> Curriculum:
+    """How the search trains shared weights."""
+    return Curriculum(searching.shared_rule, shrinking=searching.shrinking)
+
+
+def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curriculum, speeds: Speeds) -> SharedTimes:
+    """Time the largest and the smallest network on noise and foresee an epoch and a trial.
+
+    ``speeds`` are those of small and large networks among random ones, whose mean stands for all others.
+    """
+    parts = training.images.parts
+    largest_s, smallest_s = (
+        training.seconds_per_image(candidate, training.size_of(candidate), images=len(parts.train))
+        for candidate in (extreme(space, "largest"), extreme(space, "smallest"))
+    )
+    middling_s = (speeds.small_s + speeds.large_s) / 2
+    judged = len(parts.val) + min(CALIBRATION_IMAGES, len(parts.train))
+    step_s = curriculum.seconds_per_image(largest=largest_s, smallest=smallest_s, middling=middling_s)
+    return SharedTimes(
+        epoch_s=step_s * len(parts.train) + VALIDATION_COST * largest_s * judged,
+        trial_s=OVERHEAD_S + VALIDATION_COST * middling_s * judged,
+    )
+
+
+def with_shared(plan: Plan, searching: Searching, times: SharedTimes, *, images: int) -> Plan:
+    """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
+
+    ``auto`` takes shared weights from 1,000 training images on, where there is time for ten epochs of them.
+    """
+    fitting = DEFAULT_EPOCHS
+    if searching.minutes:
+        fitting = int(SHARE * timetable(searching, plan).search_limit_s / max(times.epoch_s, 1e-9))
+    pays = images >= FEWEST_IMAGES and (searching.shared_epochs or fitting) >= FEWEST_EPOCHS
+    is_shared = searching.evaluator == "shared" or (
+        searching.evaluator == "auto" and (pays or searching.check_ranking > 0)
+    )
+    return replace(
+        plan,
+        evaluator="shared" if is_shared else "short",
+        proxy_share=(searching.proxy_share or 1.0) if is_shared else plan.proxy_share,
+        shared_epochs=searching.shared_epochs or max(1, min(MOST_EPOCHS, fitting)),
+        shared_epoch_s=round(times.epoch_s, 3),
+        shared_trial_s=round(times.trial_s, 3),
+    )

@@ -1,0 +1,173 @@
+"""A whole search by shared weights: chosen, foreseen, stopped, resumed, checked and told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnasnet.errors import SettingsError
+from mnasnet.search.folder import SearchFolder
+from mnasnet.search.plan import Plan, timetable
+from mnasnet.search.prepare import Forecast
+from mnasnet.search.progress import Progress
+from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
+from mnasnet.search.shared_plan import SharedTimes, with_shared
+from mnasnet.space import SearchSpace, tiny_space
+from mnasnet.testing import write_image_folder
+from mnasnet.train.trainer import checkpoint_digest
+
+PLAN = Plan(
+    class_names=("a", "b"),
+    short_side=64,
+    input_size=64,
+    proxy_share=0.4,
+    threads=1,
+    device="cpu",
+    study="search",
+    small_s=20.0,
+    large_s=40.0,
+    epoch_s=10.0,
+    version="0",
+)
+TIMES = SharedTimes(epoch_s=60.0, trial_s=2.0)
+
+
+class Ears:
+    """Remembers all progress."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progress] = []
+
+    def hear(self, progress: Progress) -> None:
+        self.heard.append(progress)
+
+
+def asked(data: Path, folder: Path, **chosen: object) -> Searching:
+    searching = Searching(
+        data=data,
+        output_folder=folder,
+        space=str(small_space_file(folder)),
+        evaluator="shared",
+        shared_epochs=2,
+        trials=2,
+        minutes=0,
+        input_size=32,
+        cost="multiply_adds",
+        target_cost=1e9,
+        finalists=1,
+        proxy_epochs=1,
+        final_epochs=1,
+        train_threads=1,
+        check_ranking=3,
+    )
+    return replace(searching, **chosen)
+
+
+def small_space_file(folder: Path) -> Path:
+    """The tiny space's first blocks, so that the tests stay fast."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "space.json"
+    path.write_text(json.dumps(SearchSpace(tiny_space().blocks[:4], stem_channels=8, head_channels=32).to_dict()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("images"), per_class=12)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchedRun, Ears]:
+    ears = Ears()
+    return run_search(asked(data, tmp_path_factory.mktemp("runs")), listeners=[ears]), ears
+
+
+def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[SearchedRun, Ears]) -> None:
+    heard = finished[1].heard
+    stages = list(dict.fromkeys(progress.stage for progress in heard))
+    shares = [progress.share for progress in heard]
+
+    assert stages == ["preparing", "supernet", "searching", "training", "ranking", "answering"]
+    assert shares == sorted(shares)
+
+
+def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
+    finished: tuple[SearchedRun, Ears],
+) -> None:
+    run, _ = finished
+    (trained,) = run.answer.contenders
+
+    assert "with shared weights, trained once for all networks in 2 epochs" in run.answer.evaluator
+    assert trained.val_accuracy is not None and trained.epochs == 1
+    assert run.answer.winner is not None
+    assert trained.proxy_accuracy == run.answer.winner.accuracy
+
+
+def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tuple[SearchedRun, Ears]) -> None:
+    run, _ = finished
+
+    assert any("on 3 networks trained alone shared weights reach Kendall tau" in note for note in run.answer.notes)
+    assert "Kendall tau" in (run.folder / "report.html").read_text(encoding="utf-8")
+    assert len(json.loads((run.folder / "ranking.json").read_text())) == 3
+
+
+def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
+    finished: tuple[SearchedRun, Ears], data: Path, tmp_path: Path
+) -> None:
+    ears = Ears()
+
+    def in_the_second_epoch() -> bool:
+        return any("shared weights: epoch 1" in progress.text for progress in ears.heard)
+
+    stopped = run_search(asked(data, tmp_path, check_ranking=0), listeners=[ears], stop=in_the_second_epoch)
+    resumed = resume_search(stopped.folder)
+
+    whole = finished[0]
+    assert (stopped.status, resumed.status) == ("stopped", "done")
+    digests = [checkpoint_digest(SearchFolder(run.folder).supernet) for run in (whole, resumed)]
+    assert digests[0] == digests[1]
+    assert [(r.fingerprint, r.accuracy) for r in resumed.answer.records] == [
+        (r.fingerprint, r.accuracy) for r in whole.answer.records
+    ]
+
+
+def test_auto_is_shared_from_a_thousand_images_on_where_time_suffices() -> None:
+    searching = Searching(data=Path(), minutes=60)
+
+    assert with_shared(PLAN, searching, TIMES, images=1000).evaluator == "shared"
+    assert with_shared(PLAN, searching, TIMES, images=999).evaluator == "short"
+    assert with_shared(PLAN, replace(searching, minutes=10), TIMES, images=1000).evaluator == "short"
+    assert with_shared(PLAN, replace(searching, evaluator="short"), TIMES, images=50_000).evaluator == "short"
+    assert with_shared(PLAN, replace(searching, evaluator="shared"), TIMES, images=10).evaluator == "shared"
+
+
+def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
+    searching = Searching(data=Path(), minutes=60)
+
+    plan = with_shared(PLAN, searching, TIMES, images=5000)
+    times = timetable(searching, plan)
+
+    assert 10 <= plan.shared_epochs <= 60
+    assert times.supernet_s == plan.shared_epochs * 60
+    assert times.total_s == pytest.approx(3600, rel=0.05)
+    assert times.search_s > 60  # 30 networks and more at two seconds each
+    assert plan.proxy_share == 1.0
+
+
+def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
+    searching = Searching(data=Path(), minutes=0, trials=120)
+    plan = with_shared(PLAN, searching, TIMES, images=5000)
+
+    forecast = Forecast(512, plan, timetable(searching, plan), 120, short_epochs=5, workers=1)
+
+    assert forecast.short_minutes == pytest.approx(120 * 30 / 60)
+    assert forecast.shared_minutes == pytest.approx((30 * 60 + 120 * 2) / 60)
+    assert "60 min for 120" in forecast.text and "34 min for 120" in forecast.text
+
+
+def test_checking_the_ranking_needs_shared_weights() -> None:
+    with pytest.raises(SettingsError, match="got 24 with evaluator short"):
+        Searching(data=Path(), evaluator="short", check_ranking=24)
