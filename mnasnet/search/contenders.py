@@ -6,9 +6,11 @@ like any other, and its model file is one like any other.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -96,12 +98,13 @@ def train_longer(
     """
     if place.finished() is None:
         parts = search.parts if with_test else replace(search.parts, test=())
-        if place.run.arguments.exists():
-            ended = resume(place.folder, parts=parts, listeners=listeners, stop=stop)
-        else:
-            shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
-            training = _training(search, place, architecture, input_size, epochs, report=with_test)
-            ended = train(training, parts=parts, listeners=listeners, stop=stop)
+        with _quietly():
+            if place.run.arguments.exists():
+                ended = resume(place.folder, parts=parts, listeners=listeners, stop=stop)
+            else:
+                shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
+                training = _training(search, place, architecture, input_size, epochs, report=with_test)
+                ended = train(training, parts=parts, listeners=listeners, stop=stop)
         if ended.status == "stopped":
             raise SearchStopped
     model = place.finished()
@@ -111,6 +114,18 @@ def train_longer(
         modelfile.replace_latencies(place.run.best, (latency.to_dict(),))
         model = replace(model, latencies=(latency.to_dict(),))
     return model
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the lines in which a training describes the images, which the search has described already."""
+    log = logging.getLogger("mnasnet.train.run")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _training(

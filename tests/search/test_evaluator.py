@@ -1,0 +1,139 @@
+"""Short training: what a network's accuracy in a search means, and that it is the same each time."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from tiny_search import SPACE
+
+from mnasnet.data.folder import scan
+from mnasnet.errors import DataError
+from mnasnet.search.evaluator import SearchStopped, ShortTraining, seed_of
+from mnasnet.search.images import SearchImages, divide, share_of
+from mnasnet.space import SearchSpace
+from mnasnet.testing import write_image_folder
+
+CANDIDATE = SearchSpace.from_dict(SPACE).candidate_at([0] * 6)
+OTHER = SearchSpace.from_dict(SPACE).candidate_at([1] * 6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=12)
+
+
+@pytest.fixture(scope="module")
+def images(folder):
+    return SearchImages(folder, divide(scan(folder)), short_side=60, largest_px=32)
+
+
+def evaluator(images, **chosen) -> ShortTraining:
+    return ShortTraining(images, **{"input_size": 32, "epochs": 2, **chosen})
+
+
+def nobody(step: int, accuracy: float) -> None:
+    """Hears of steps and says nothing."""
+
+
+class TestDividing:
+    def test_a_flat_folder_is_cut_into_three_parts_that_share_no_image(self, folder):
+        parts = divide(scan(folder), val_fraction=0.25, test_fraction=0.25)
+
+        paths = [sample.path for samples in parts.parts.values() for sample in samples]
+        assert [len(samples) for samples in parts.parts.values()] == [21, 6, 9]
+        assert len(set(paths)) == len(paths) == 36
+
+    def test_the_validation_folder_is_kept_for_the_last_figure(self, tmp_path):
+        dataset = scan(write_image_folder(tmp_path, per_class=10, splits=("train", "val")))
+
+        parts = divide(dataset)
+
+        assert parts.test == dataset.val
+        assert set(parts.val) < set(dataset.train)
+
+    def test_a_dataset_with_all_three_folders_is_taken_as_it_is(self, tmp_path):
+        dataset = scan(write_image_folder(tmp_path, per_class=4, splits=("train", "val", "test")))
+
+        parts = divide(dataset)
+
+        assert (parts.train, parts.val, parts.test) == (dataset.train, dataset.val, dataset.test)
+
+    def test_another_seed_divides_otherwise_the_same_seed_alike(self, folder):
+        dataset = scan(folder)
+
+        assert divide(dataset, seed=1) == divide(dataset, seed=1) != divide(dataset, seed=2)
+
+    def test_classes_of_one_image_leave_nothing_to_validate(self, tmp_path):
+        with pytest.raises(DataError, match="no image is left for validation"):
+            divide(scan(write_image_folder(tmp_path, per_class=1)))
+
+    def test_a_share_takes_as_much_of_each_class(self, folder):
+        parts = divide(scan(folder))
+
+        chosen = share_of(parts, 0.5)
+
+        assert [sum(sample.class_name == name for sample in chosen) for name in parts.class_names] == [4, 4, 4]
+        assert set(share_of(parts, 0.001)) <= set(chosen)
+
+
+class TestJudging:
+    def test_the_same_network_gets_the_same_accuracy_again(self, images):
+        first = evaluator(images).evaluate(CANDIDATE, nobody)
+
+        assert 0 <= first <= 1
+        assert evaluator(images).evaluate(CANDIDATE, nobody) == first
+
+    def test_random_numbers_belong_to_the_network_and_the_seed(self):
+        assert seed_of(CANDIDATE, 0) == seed_of(CANDIDATE, 0)
+        assert len({seed_of(CANDIDATE, 0), seed_of(CANDIDATE, 1), seed_of(OTHER, 0)}) == 3
+
+    def test_every_epoch_is_reported_and_the_last_one_counts(self, images):
+        heard = []
+
+        accuracy = evaluator(images).evaluate(CANDIDATE, lambda step, value: heard.append((step, value)))
+
+        assert [step for step, _ in heard] == [1, 2]
+        assert heard[-1][1] == accuracy
+
+    def test_a_pruner_ends_the_training_at_once(self, images):
+        heard = []
+
+        def hopeless(step: int, accuracy: float) -> None:
+            heard.append(step)
+            raise optuna.TrialPruned("hopeless")
+
+        with pytest.raises(optuna.TrialPruned):
+            evaluator(images, epochs=50).evaluate(CANDIDATE, hopeless)
+        assert heard == [1]
+
+    def test_colours_are_learned(self, images):
+        accuracy = evaluator(images, epochs=25, flip=False).evaluate(CANDIDATE, nobody)
+
+        assert accuracy > 0.9  # of three classes; chance is a third
+
+    def test_worst_class_recall_is_at_most_the_accuracy(self, images):
+        top1 = evaluator(images).evaluate(CANDIDATE, nobody)
+
+        worst = evaluator(images, accuracy="worst_recall").evaluate(CANDIDATE, nobody)
+
+        assert worst <= top1
+
+    def test_a_stop_is_no_failure_of_the_network(self, images):
+        with pytest.raises(SearchStopped):
+            evaluator(images, epochs=50, stop=lambda: True).evaluate(CANDIDATE, nobody)
+
+    def test_images_are_decoded_once_for_all_networks(self, images):
+        evaluator(images).evaluate(CANDIDATE, nobody)
+        train, val = images.train(), images.val(32)
+
+        evaluator(images).evaluate(OTHER, nobody)
+
+        assert images.train() is train and images.val(32) is val
+        assert train.cache.planned == len(train.cache)
+
+    def test_time_is_foreseen_without_looking_at_an_image(self, folder):
+        fresh = SearchImages(folder, divide(scan(folder)), short_side=60, largest_px=32)
+
+        seconds = evaluator(fresh).seconds(CANDIDATE, train_images=100, val_images=20)
+
+        assert 1 < seconds < 60

@@ -1,0 +1,49 @@
+"""A search small enough for tests: some dozens of coloured images, networks of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mnasnet.search.run import Searching
+
+SPACE = {
+    "name": "three blocks",
+    "stem_channels": 8,
+    "head_channels": 32,
+    "blocks": [
+        {"operator": "separable", "channels": 8, "kernel": [3, 5]},
+        {"operator": ["inverted3", "inverted6"], "channels": 16, "stride": 2, "kernel": [3, 5], "repeats": [1, 2]},
+        {"operator": ["conv", "inverted3"], "channels": 24, "stride": 2, "filters": [0.75, 1.0]},
+    ],
+}  # 64 combinations
+
+
+def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:
+    """Four trials of two epochs at 32 pixels on one thread, priced by multiply-adds, so that nothing is left to luck.
+
+    Run folders go into ``parent``; a finalist and the winner get a single epoch.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    space = parent / "space.json"
+    space.write_text(json.dumps(SPACE))
+    searching = Searching(
+        data=data,
+        space=str(space),
+        cost="multiply_adds",
+        target_cost=1e6,
+        minutes=0.0,
+        trials=4,
+        input_size=32,
+        proxy_epochs=2,
+        proxy_share=1.0,
+        finalists=0,
+        finalist_epochs=1,
+        final_epochs=1,
+        train_threads=1,
+        output_folder=parent / "runs",
+        name="tiny",
+    )
+    return replace(searching, **chosen)
