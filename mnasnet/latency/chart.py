@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.latency.benchmark import IMAGENET, MOBILENET_V2, Row
+from mnasnet.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +120,9 @@ def name_points(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
             box = text.get_window_extent()
             outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
             covered = sum(box.overlaps(other) for other in taken) + sum(box.contains(*point) for point in points)
-            candidates.append((covered + 2 * outside, text, box))
+            own = _gap(box, axes.transData.transform(place))
+            astray = any(_gap(box, point) < own for point in points)  # it would be taken for a neighbour's name
+            candidates.append((covered + astray + 2 * outside, text, box))
         best = min(candidates, key=lambda candidate: candidate[0])
         for candidate in candidates:
             if candidate is not best:
@@ -127,12 +130,20 @@ def name_points(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
         taken.append(best[2])
 
 
+def _gap(box: Any, point: Sequence[float]) -> float:
+    """How far the point lies from the box, in pixels."""
+    return math.hypot(max(box.x0 - point[0], 0, point[0] - box.x1), max(box.y0 - point[1], 0, point[1] - box.y1))
+
+
 def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes:
     """Table and picture in one file that needs no other and no network."""
-    body = "\n".join(_table_row(row) for row in _sorted(rows))
-    embedded = base64.b64encode(image).decode()
-    return _PAGE.format(
-        machine=html.escape(machine), made_on=html.escape(made_on), image=embedded, rows=body, notes=_notes(rows)
+    return render(
+        "benchmark.html",
+        machine=machine,
+        made_on=made_on,
+        image=base64.b64encode(image).decode(),
+        rows=[_cells(row) for row in _sorted(rows)],
+        notes=list(dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note))[:20],
     ).encode()
 
 
@@ -169,9 +180,9 @@ def _figures(row: Row) -> tuple[str, str, str, str]:
     return accuracy, f"{own.undisturbed_ms:.2f}", f"{own.median_ms:.2f}{'' if own.quiet else '*'}", f"{own.p90_ms:.2f}"
 
 
-def _table_row(row: Row) -> str:
+def _cells(row: Row) -> list[str]:
     counts = row.subject.counts
-    cells = [
+    return [
         row.subject.name,
         row.meter,
         *_figures(row),
@@ -181,49 +192,3 @@ def _table_row(row: Row) -> str:
         f"{counts.multiply_adds / 1e6:.0f}" if counts else "-",
         f"unmeasured: {row.failure}" if row.failure else "",
     ]
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-
-
-def _notes(rows: Sequence[Row]) -> str:
-    reasons = dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note)
-    if not reasons:
-        return "<p>Every measurement was quiet.</p>"
-    shown = "".join(f"<li>{html.escape(reason)}</li>" for reason in list(reasons)[:20])
-    return f"<p>* The machine was busy meanwhile. What was noticed:</p><ul>{shown}</ul>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Accuracy and latency</title>
-<style>
-body {{ margin: 0 auto; max-width: 1180px; padding: 24px; color: #1f2933; font: 15px/1.5 system-ui, sans-serif; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: right; padding: 4px 10px; border-bottom: 1px solid #e3e7ec; }}
-th:nth-child(-n+2), td:nth-child(-n+2), td:last-child, td:nth-child(7) {{ text-align: left; overflow-wrap: anywhere; }}
-img {{ max-width: 100%; }}
-.scroll {{ overflow-x: auto; }}
-</style>
-</head>
-<body>
-<h1>Accuracy and latency</h1>
-<p>{machine}, {made_on}</p>
-<img alt="Accuracy over latency" src="data:image/png;base64,{image}">
-<div class="scroll">
-<table>
-<thead><tr><th>network</th><th>meter</th><th>top-1</th><th>ms</th><th>median ms</th><th>p90 ms</th><th>accuracy on</th>
-<th>px</th><th>M parameters</th><th>M multiply-adds</th><th></th></tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>
-<p>ms is the best guess at a quiet machine: processor time where one thread works, else the fastest pass; median and
-p90 are what the clock showed. Times run from prepared pixels to scores. Published accuracies are of ImageNet's
-validation images at 224 px. MobileNetV2 is measured with ReLU in place of ReLU6.</p>
-{notes}
-</body>
-</html>
-"""

@@ -284,7 +284,7 @@ function drawEffects() {
   shown.forEach((effect, row) => svg.append(element("text", { class: "name", x: 0, y: 18 + 27 * row }, `${effect.choice}${twice ? "," : ""} ${Math.round(100 * effect.weight)}%`)));
   [["accuracy", "points of accuracy"], ["cost", `percent of ${data.effectsCost}`]].slice(0, twice ? 2 : 1).forEach(([key, title], place) => {
     const reach = Math.max(1e-9, ...shown.flatMap((effect) => effect.options.map((option) => Math.abs(option[key]))));
-    const middle = left + panel * (place + 0.5), x = (value) => middle + (value / reach) * (panel / 2 - (twice ? 95 : 75));
+    const middle = left + panel * (place + 0.5), x = (value) => middle + (value / reach) * (panel / 2 - (twice ? 112 : 75));
     svg.append(element("line", { class: "axis", x1: middle, x2: middle, y1: 2, y2: height - 26 }));
     svg.append(element("text", { x: middle, y: height - 8, "text-anchor": "middle" }, title));
     shown.forEach((effect, row) => {

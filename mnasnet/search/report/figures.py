@@ -43,7 +43,7 @@ def pareto_picture(answer: Answer) -> bytes:
     _limit_line(axes, answer, cost, scale)
     if axes.has_data():
         axes.margins(0.06, 0.1)
-        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     if not judged and not places:
         _say(axes, "no network was judged")
     figure.draw_without_rendering()  # settles the layout, which the names' places depend on
@@ -91,7 +91,15 @@ def _unjudged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: s
 
 def _above_target(answer: Answer, record: TrialRecord, cost: str) -> bool:
     """Whether the network was judged though its cost lies above the reward's target."""
-    return answer.reward is not None and cost == answer.reward_cost and record.costs[cost] > answer.reward.target
+    target = _target(answer, cost)
+    return target is not None and record.costs[cost] > target
+
+
+def _target(answer: Answer, cost: str) -> float | None:
+    """What the reward steers the cost to, if it does."""
+    if answer.reward is None or answer.reward.ignores_target or cost != answer.reward_cost:
+        return None
+    return answer.reward.target
 
 
 def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[str, tuple[float, float]]:
@@ -99,7 +107,7 @@ def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[st
     places: dict[str, tuple[float, float]] = {}
     for kinds, colour, marker, label in (
         (("finalist", "promoted"), ORANGE, "D", "trained longer (validation)"),
-        (("reference",), RED, "s", "published networks, the same training (validation)"),
+        (("reference",), RED, "s", "published, the same training (validation)"),
     ):
         group = {c.name: (x, c.val_accuracy) for x, c in found if c.kind in kinds and c.val_accuracy is not None}
         if group:
@@ -111,8 +119,9 @@ def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[st
 def _limit_line(axes: Axes, answer: Answer, cost: str, scale: float) -> None:
     if cost in answer.limits:
         axes.axvline(answer.limits[cost] * scale, color=RED, linewidth=1, label="limit")
-    if answer.reward is not None and cost == answer.reward_cost and not answer.reward.ignores_target:
-        axes.axvline(answer.reward.target * scale, color=RED, linestyle="--", linewidth=1, label="target")
+    target = _target(answer, cost)
+    if target is not None:
+        axes.axvline(target * scale, color=RED, linestyle="--", linewidth=1, label="target")
 
 
 def progress_picture(answer: Answer) -> bytes:
