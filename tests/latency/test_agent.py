@@ -1,9 +1,7 @@
-"""The agent and its client as two real processes, the agent's with nothing but numpy and the runtimes to import."""
+"""What an agent does and refuses, as a process of its own."""
 
 import http.client
-import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,83 +13,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from running_agent import ROOT, TOKEN, RunningAgent, meter_of
 
-from mnasnet import modelfile
-from mnasnet.cli import main
-from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.errors import LatencyError
 from mnasnet.export.exported import in_memory
-from mnasnet.latency.contract import LatencyMeterContract
-from mnasnet.latency.meter import open_meter
-from mnasnet.latency.remote import AgentAddress, RemoteMeter
-from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
-from mnasnet.search.device import LatencyCost
 from mnasnet.testing import TINY
-
-ROOT = Path(__file__).parents[2]
-TOKEN = "0123456789abcdef" * 2
-
-#: refuses what a small device does not have, in the agent and in each process that it starts
-ONLY_NUMPY = """
-import sys
-
-class Missing:
-    absent = {"torch", "torchvision", "pydantic", "PIL", "cv2", "onnx", "safetensors", "optuna", "matplotlib", "yaml"}
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.absent:
-            raise ModuleNotFoundError(f"a small device has no {name}")
-
-sys.meta_path.insert(0, Missing())
-"""
-
-
-class RunningAgent:
-    """An agent in a process of its own."""
-
-    def __init__(self, folder, *options, variables=None):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sitecustomize.py").write_text(ONLY_NUMPY)
-        self.log = folder / "requests.jsonl"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mnasnet", "agent", "--port", "0", "--log", str(self.log), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **(variables or {})},
-        )
-        self.url = self.process.stdout.readline().rpartition(" ")[2].strip()
-        self.port = int(self.url.rpartition(":")[2]) if self.url else 0
-
-    def ask(self, method, path, body=None, **headers):
-        """A raw request; underscores in header names become dashes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, {"Content-Type": "application/octet-stream", **named})
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())["error" if response.status != 200 else "device"]
-
-    def lines(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def lines_of(self, query):
-        return [line for line in self.lines() if query in line.get("path", "")]
-
-    def line(self, wanted):
-        """The first line of the log that fits; it is written just after the answer."""
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            for line in self.lines():
-                if wanted(line):
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"no such line in {self.lines()}")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.communicate(timeout=10)
-        return self.process.returncode
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +29,8 @@ def agent(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """One that knows a token, from the environment."""
-    running = RunningAgent(tmp_path_factory.mktemp("guarded"), variables={VARIABLE: TOKEN})
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def content():
     return in_memory(untrained_model(TINY, 64, 3)).content
-
-
-def meter_of(agent, **options):
-    return RemoteMeter(AgentAddress(agent.url), num_classes=3, **options)
 
 
 def graph_of(*nodes, constants=(), input_shape=("N", 64, 64, 3), opset=17):
@@ -129,57 +44,6 @@ def graph_of(*nodes, constants=(), input_shape=("N", 64, 64, 3), opset=17):
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)]
     return helper.make_model(graph, ir_version=8, opset_imports=opsets)
-
-
-class TestRemoteMeter(LatencyMeterContract):
-    @pytest.fixture
-    def meter(self, agent):
-        return open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
-
-
-class TestRemoteLitertMeter(LatencyMeterContract):
-    @pytest.fixture
-    def meter(self, agent):
-        pytest.importorskip("ai_edge_litert")
-        return open_meter("remote", num_classes=3, agent=AgentAddress(agent.url, runtime="litert"))
-
-
-def test_a_remote_latency_has_all_that_a_local_one_has(agent):
-    here = SessionMeter("onnxruntime", num_classes=3).measure(TINY, 64)
-
-    there = meter_of(agent).measure(TINY, 64)
-
-    measured = ("undisturbed_ms", "median_ms", "p90_ms", "spread", "quiet", "note")
-    assert {k: v for k, v in there.to_dict().items() if k not in measured} == {
-        k: v for k, v in here.to_dict().items() if k not in measured
-    }
-
-
-def test_health_tells_device_runtimes_and_versions(agent):
-    import onnxruntime
-
-    health = meter_of(agent).health()
-
-    assert "cores" in health["device"] and health["runtimes"]["onnxruntime"] == onnxruntime.__version__
-
-
-def test_an_8_bit_network_is_named_as_one(agent):
-    quantised = onnx.load_model_from_string(in_memory(untrained_model(TINY, 64, 3)).content)
-    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.1])
-    zero = helper.make_tensor("z", TensorProto.INT8, [], [0])
-    last = quantised.graph.output[0].name
-    quantised.graph.initializer.extend([scale, zero])
-    quantised.graph.node.extend(
-        [
-            helper.make_node("QuantizeLinear", [last, "s", "z"], ["q"]),
-            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
-        ]
-    )
-    quantised.graph.output[0].name = "d"
-
-    answer = meter_of(agent)._ask("POST", "/measure?runs=2", quantised.SerializeToString())
-
-    assert answer["precision"] == "int8"
 
 
 def test_measurements_wait_for_each_other(agent, content):
@@ -199,35 +63,6 @@ def test_measurements_wait_for_each_other(agent, content):
     lines = agent.lines_of("runs=400")
     shortest = min(line["seconds"] - line["waited_s"] for line in lines)
     assert sum(line["waited_s"] > 0.8 * shortest for line in lines) >= 2  # the first alone need not wait
-
-
-def test_a_wrong_token_is_refused(guarded, tmp_path):
-    wrong = tmp_path / "token.txt"
-    wrong.write_text(TOKEN[::-1])
-
-    with pytest.raises(LatencyError, match="the token is missing or wrong .status 401"):
-        RemoteMeter(AgentAddress(guarded.url, token_file=wrong)).health()
-
-    assert guarded.ask("GET", "/health") == (401, "the token is missing or wrong")
-
-
-def test_the_right_token_opens_and_is_never_logged(guarded, tmp_path):
-    right = tmp_path / "token.txt"
-    right.write_text(f"{TOKEN}\n")
-
-    assert RemoteMeter(AgentAddress(guarded.url, token_file=right), num_classes=3).measure(TINY, 64).n == 50
-    assert TOKEN not in guarded.log.read_text()
-
-
-@pytest.mark.parametrize("text", ["short", "with a space in its middle, and long", "ä" * 40])
-def test_a_weak_token_is_refused_without_being_shown(text, tmp_path):
-    weak = tmp_path / "token.txt"
-    weak.write_text(text, encoding="utf-8")
-
-    with pytest.raises(SettingsError, match="a token .*openssl rand -hex 32") as raised:
-        RemoteMeter(AgentAddress("https://pi.local", token_file=weak))
-
-    assert text not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +107,18 @@ def test_pages_of_the_web_reach_no_agent(agent, headers, status):
 )
 def test_other_requests_are_refused(agent, method, path, status):
     assert agent.ask(method, path, b"x" if method == "POST" else None)[0] == status
+
+
+NO_REQUESTS = (b"\x16\x03\x01\x02\x00 hello", b"GET /health", b"A" * 70_000, b"\0")
+
+
+@pytest.mark.parametrize("line", NO_REQUESTS)
+def test_what_is_no_request_harms_nobody(agent, line):
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as client:
+        client.sendall(line + b"\r\n\r\n")
+        answer = client.recv(1000)
+
+    assert b'"device"' not in answer and agent.ask("GET", "/health")[0] == 200
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(agent):
@@ -364,7 +211,7 @@ def test_a_measurement_beyond_its_time_is_killed(tmp_path):
         pid = agent.line(lambda line: "pid" in line)["pid"]
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-        assert meter_of(agent).measure(TINY, 64).n == 50
+        assert agent.ask("GET", "/health")[0] == 200
     finally:
         agent.stop()
 
@@ -393,77 +240,6 @@ def test_a_measurement_ends_with_its_agent(tmp_path, content):
     agent.process.communicate()
 
 
-def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
-    pauses = []
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{unused.getsockname()[1]}"), sleep=pauses.append)
-
-        with pytest.raises(LatencyError, match="is away .*start it there, or give it more time"):
-            LatencyCost(meter, 64).meter.measure(TINY, 64)
-
-    assert pauses == [0.5, 1.0]
-
-
-def test_a_device_that_comes_back_is_waited_for(tmp_path):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    started, ticks = [], iter(range(0, 10**6, 10))  # each look at the clock is ten seconds later
-
-    def sleep(seconds):
-        if seconds == 8.0:
-            started.append(RunningAgent(tmp_path / "late", "--port", str(port)))
-
-    address = AgentAddress(f"http://127.0.0.1:{port}", wait_minutes=10)
-    try:
-        latency = RemoteMeter(address, num_classes=3, sleep=sleep, clock=lambda: next(ticks)).measure(TINY, 64)
-    finally:
-        for agent in started:
-            agent.stop()
-
-    assert latency.n == 50
-
-
-def test_an_agent_that_says_nothing_is_not_waited_for_forever():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{silent.getsockname()[1]}"), answer_s=0.2)
-
-        with pytest.raises(LatencyError, match="gave no answer in 0 s"):
-            meter.health()
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
-def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=agent"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
-    (tmp_path / "token.txt").write_text(TOKEN)
-    options = ["--cert", str(certificate), "--key", str(key), "--name", "localhost"]
-    agent = RunningAgent(tmp_path / "tls", "--host", "0.0.0.0", *options, "--token-file", str(tmp_path / "token.txt"))
-    url = f"https://localhost:{agent.port}"
-    try:
-        trusting = AgentAddress(url, token_file=tmp_path / "token.txt", ca_file=certificate)
-        assert RemoteMeter(trusting, num_classes=3).measure(TINY, 64).n == 50
-
-        with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as its CA file"):
-            RemoteMeter(AgentAddress(url, token_file=tmp_path / "token.txt")).health()
-        other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
-        with pytest.raises(LatencyError, match="is not trusted"):
-            RemoteMeter(other_name).health()
-    finally:
-        agent.stop()
-
-
-@pytest.mark.parametrize(
-    "url", ["http://pi.local:8765", "pi.local", "ftp://pi.local", "https://me:secret@pi.local", "http://[::1:99"]
-)
-def test_a_token_never_travels_in_the_open(url):
-    with pytest.raises(SettingsError, match="http is for this machine only|an agent's URL"):
-        AgentAddress(url)
-
-
 def test_every_request_is_a_line_of_the_log(agent):
     agent.ask("GET", "/health?nothing=1")
 
@@ -475,20 +251,3 @@ def test_every_request_is_a_line_of_the_log(agent):
 
 def test_an_agent_stops_when_it_is_told(tmp_path):
     assert RunningAgent(tmp_path / "stopped").stop() == 0
-
-
-def test_benchmark_and_profile_take_an_agent(agent, tmp_path, capsys):
-    modelfile.save(untrained_model(TINY, 64, 3), tmp_path / "tiny.safetensors")
-    there = ["--meter", "remote", "--agent-url", agent.url, "--json"]
-
-    assert main(["benchmark", str(tmp_path / "tiny.safetensors"), "--only", "--out", str(tmp_path / "b"), *there]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert row["meter"] == "remote onnxruntime fp32" and row["median_ms"] > 0
-    words = [str(tmp_path / "tiny.safetensors"), "--input-size", "64", "--classes", "3", "--runs", "2"]
-    assert main(["profile", *words, "--out", str(tmp_path / "table.json"), *there]) == 0
-    assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == "onnxruntime"
-
-
-def test_a_distant_meter_needs_its_address(capsys):
-    assert main(["profile", "mnasnet_small", "--meter", "remote"]) == 2
-    assert "the meter 'remote' needs --agent-url" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""An agent in a process of its own, with nothing but numpy and the runtimes to import, and how to ask it."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mnasnet.latency.remote import AgentAddress, RemoteMeter
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "0123456789abcdef" * 2
+
+#: refuses what a small device does not have, in the agent and in each process that it starts
+ONLY_NUMPY = """
+import sys
+
+class Missing:
+    absent = {"torch", "torchvision", "pydantic", "PIL", "cv2", "onnx", "safetensors", "optuna", "matplotlib", "yaml"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.absent:
+            raise ModuleNotFoundError(f"a small device has no {name}")
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+class RunningAgent:
+    """An agent in a process of its own."""
+
+    def __init__(self, folder, *options, variables=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sitecustomize.py").write_text(ONLY_NUMPY)
+        self.log = folder / "requests.jsonl"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mnasnet", "agent", "--port", "0", "--log", str(self.log), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **(variables or {})},
+        )
+        self.url = self.process.stdout.readline().rpartition(" ")[2].strip()
+        self.port = int(self.url.rpartition(":")[2]) if self.url else 0
+
+    def ask(self, method, path, body=None, **headers):
+        """A raw request; underscores in header names become dashes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"Content-Type": "application/octet-stream", **named})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["error" if response.status != 200 else "device"]
+
+    def lines(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def lines_of(self, query):
+        return [line for line in self.lines() if query in line.get("path", "")]
+
+    def line(self, wanted):
+        """The first line of the log that fits; it is written just after the answer."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            for line in self.lines():
+                if wanted(line):
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no such line in {self.lines()}")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.communicate(timeout=10)
+        return self.process.returncode
+
+
+def meter_of(agent, **options):
+    return RemoteMeter(AgentAddress(agent.url), num_classes=3, **options)

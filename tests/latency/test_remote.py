@@ -1,0 +1,209 @@
+"""The meter of another device, against agents in processes of their own."""
+
+import json
+import shutil
+import socket
+import subprocess
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from running_agent import TOKEN, RunningAgent, meter_of
+
+from mnasnet import modelfile
+from mnasnet.cli import main
+from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.export.exported import in_memory
+from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.meter import open_meter
+from mnasnet.latency.remote import AgentAddress, RemoteMeter
+from mnasnet.latency.session import SessionMeter
+from mnasnet.latency.token import VARIABLE
+from mnasnet.latency.untrained import untrained_model
+from mnasnet.search.device import LatencyCost
+from mnasnet.spec import ArchitectureSpec, BlockSpec
+from mnasnet.testing import TINY
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    running = RunningAgent(tmp_path_factory.mktemp("agent"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """One that knows a token, from the environment."""
+    running = RunningAgent(tmp_path_factory.mktemp("guarded"), variables={VARIABLE: TOKEN})
+    yield running
+    running.stop()
+
+
+class TestRemoteMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self, agent):
+        return open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
+
+
+class TestRemoteLitertMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self, agent):
+        pytest.importorskip("ai_edge_litert")
+        return open_meter("remote", num_classes=3, agent=AgentAddress(agent.url, runtime="litert"))
+
+
+def test_a_remote_latency_has_all_that_a_local_one_has(agent):
+    here = SessionMeter("onnxruntime", num_classes=3).measure(TINY, 64)
+
+    there = meter_of(agent).measure(TINY, 64)
+
+    measured = ("undisturbed_ms", "median_ms", "p90_ms", "spread", "quiet", "note")
+    assert {k: v for k, v in there.to_dict().items() if k not in measured} == {
+        k: v for k, v in here.to_dict().items() if k not in measured
+    }
+
+
+def test_health_tells_device_runtimes_and_versions(agent):
+    import onnxruntime
+
+    health = meter_of(agent).health()
+
+    assert "cores" in health["device"] and health["runtimes"]["onnxruntime"] == onnxruntime.__version__
+
+
+def test_an_8_bit_network_is_named_as_one(agent):
+    quantised = onnx.load_model_from_string(in_memory(untrained_model(TINY, 64, 3)).content)
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.1])
+    zero = helper.make_tensor("z", TensorProto.INT8, [], [0])
+    last = quantised.graph.output[0].name
+    quantised.graph.initializer.extend([scale, zero])
+    quantised.graph.node.extend(
+        [
+            helper.make_node("QuantizeLinear", [last, "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        ]
+    )
+    quantised.graph.output[0].name = "d"
+
+    answer = meter_of(agent)._ask("POST", "/measure?runs=2", quantised.SerializeToString())
+
+    assert answer["precision"] == "int8"
+
+
+def test_a_wrong_token_is_refused(guarded, tmp_path):
+    wrong = tmp_path / "token.txt"
+    wrong.write_text(TOKEN[::-1])
+
+    with pytest.raises(LatencyError, match="the token is missing or wrong .status 401"):
+        RemoteMeter(AgentAddress(guarded.url, token_file=wrong)).health()
+
+    assert guarded.ask("GET", "/health") == (401, "the token is missing or wrong")
+
+
+def test_the_right_token_opens_and_is_never_logged(guarded, tmp_path):
+    right = tmp_path / "token.txt"
+    right.write_text(f"{TOKEN}\n")
+
+    assert RemoteMeter(AgentAddress(guarded.url, token_file=right), num_classes=3).measure(TINY, 64).n == 50
+    assert TOKEN not in guarded.log.read_text()
+
+
+@pytest.mark.parametrize("text", ["short", "with a space in its middle, and long", "ä" * 40])
+def test_a_weak_token_is_refused_without_being_shown(text, tmp_path):
+    weak = tmp_path / "token.txt"
+    weak.write_text(text, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="a token .*openssl rand -hex 32") as raised:
+        RemoteMeter(AgentAddress("https://pi.local", token_file=weak))
+
+    assert text not in str(raised.value)
+
+
+def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
+    pauses = []
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{unused.getsockname()[1]}"), sleep=pauses.append)
+
+        with pytest.raises(LatencyError, match="is away .*start it there, or give it more time"):
+            LatencyCost(meter, 64).meter.measure(TINY, 64)
+
+    assert pauses == [0.5, 1.0]
+
+
+def test_a_device_that_comes_back_is_waited_for(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    started, ticks = [], iter(range(0, 10**6, 10))  # each look at the clock is ten seconds later
+
+    def sleep(seconds):
+        if seconds == 8.0:
+            started.append(RunningAgent(tmp_path / "late", "--port", str(port)))
+
+    address = AgentAddress(f"http://127.0.0.1:{port}", wait_minutes=10)
+    try:
+        latency = RemoteMeter(address, num_classes=3, sleep=sleep, clock=lambda: next(ticks)).measure(TINY, 64)
+    finally:
+        for agent in started:
+            agent.stop()
+
+    assert latency.n == 50
+
+
+def test_an_agent_that_says_nothing_is_not_waited_for_forever():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{silent.getsockname()[1]}"), answer_s=0.2)
+
+        with pytest.raises(LatencyError, match="gave no answer in 0 s"):
+            meter.health()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=agent"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
+    (tmp_path / "token.txt").write_text(TOKEN)
+    options = ["--cert", str(certificate), "--key", str(key), "--name", "localhost"]
+    agent = RunningAgent(tmp_path / "tls", "--host", "0.0.0.0", *options, "--token-file", str(tmp_path / "token.txt"))
+    url = f"https://localhost:{agent.port}"
+    try:
+        trusting = AgentAddress(url, token_file=tmp_path / "token.txt", ca_file=certificate)
+        assert RemoteMeter(trusting, num_classes=3).measure(TINY, 64).n == 50
+
+        with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as its CA file"):
+            RemoteMeter(AgentAddress(url, token_file=tmp_path / "token.txt")).health()
+        other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
+        with pytest.raises(LatencyError, match="is not trusted"):
+            RemoteMeter(other_name).health()
+    finally:
+        agent.stop()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://pi.local:8765", "pi.local", "ftp://pi.local", "https://me:secret@pi.local", "http://[::1:99"]
+)
+def test_a_token_never_travels_in_the_open(url):
+    with pytest.raises(SettingsError, match="http is for this machine only|an agent's URL"):
+        AgentAddress(url)
+
+
+def test_benchmark_and_profile_take_an_agent(agent, tmp_path, capsys):
+    one_block = ArchitectureSpec(name="one", stem_channels=8, head_channels=16, blocks=(BlockSpec("separable", 8),))
+    modelfile.save(untrained_model(one_block, 64, 3), tmp_path / "tiny.safetensors")
+    there = ["--meter", "remote", "--agent-url", agent.url, "--json"]
+
+    assert main(["benchmark", str(tmp_path / "tiny.safetensors"), "--only", "--out", str(tmp_path / "b"), *there]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["meter"] == "remote onnxruntime fp32" and row["median_ms"] > 0
+    words = [str(tmp_path / "tiny.safetensors"), "--input-size", "64", "--classes", "3", "--runs", "2"]
+    assert main(["profile", *words, "--out", str(tmp_path / "table.json"), *there]) == 0
+    assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == "onnxruntime"
+
+
+def test_a_distant_meter_needs_its_address(capsys):
+    assert main(["profile", "mnasnet_small", "--meter", "remote"]) == 2
+    assert "the meter 'remote' needs --agent-url" in capsys.readouterr().err
