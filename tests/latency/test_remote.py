@@ -1,6 +1,7 @@
 """The meter of another device, against agents in processes of their own."""
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.search.device import LatencyCost
+from mnasnet.space import space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY
 
@@ -127,7 +129,7 @@ def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
         meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{unused.getsockname()[1]}"), sleep=pauses.append)
 
         with pytest.raises(LatencyError, match="is away .*start it there, or give it more time"):
-            LatencyCost(meter, 64).meter.measure(TINY, 64)
+            LatencyCost(meter, 64).measure(space("tiny").random(random.Random(0)))
 
     assert pauses == [0.5, 1.0]
 
