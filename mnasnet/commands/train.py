@@ -71,15 +71,7 @@ def add_setting(group: Any, parameter: Parameter, aliases: tuple[str, ...] = ())
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; exit code 0 also when stopped, since everything is kept."""
-    given = {name: value for name, value in vars(arguments).items() if name in TrainSettings.model_fields}
-    if Path(given.get("model_name", "")).is_file():  # --model FILE
-        given["model_weight_file"] = given.pop("model_name")
-    settings = TrainSettings.parse(given)
-    training = Training(
-        data=arguments.data,
-        output_folder=Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT,
-        **settings.arguments(),
-    )
+    settings, training = training_of(arguments)
     listeners = _listeners(settings, arguments.data)
     with stop_on_signals() as stop:
         try:
@@ -89,6 +81,16 @@ def run(arguments: argparse.Namespace) -> int:
                 listener.hear(Ended("failed", str(error), ()))
             raise
     return tell(trained, as_json=arguments.json)
+
+
+def training_of(arguments: argparse.Namespace) -> tuple[TrainSettings, Training]:
+    """The settings that were typed, and the training they make."""
+    given = {name: value for name, value in vars(arguments).items() if name in TrainSettings.model_fields}
+    if Path(given.get("model_name", "")).is_file():  # --model FILE
+        given["model_weight_file"] = given.pop("model_name")
+    settings = TrainSettings.parse(given)
+    output = Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT
+    return settings, Training(data=arguments.data, output_folder=output, **settings.arguments())
 
 
 def _listeners(settings: TrainSettings, data: Path) -> list[Listener]:

@@ -302,7 +302,8 @@ def _warnings(
     if parts.val and (points := accuracy_points(len(parts.val))) > COARSE_POINTS:
         yield (
             f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): "
-            "it cannot tell similar trainings apart; more images would"
+            "it cannot tell similar trainings apart; more images would, or cross-validation: "
+            "python -m mnasnet crossval, which judges every image once"
         )
     if findings.tiny:
         yield f"{_images(len(findings.tiny))} smaller than {TINY_PX} pixels, such as {findings.tiny[0]}: enlarged"

@@ -1,0 +1,37 @@
+"""``crossval``: how good a training is on few images, by training once for each fold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mnasnet.commands.numbers import whole
+from mnasnet.commands.train import add_arguments as add_training_arguments
+from mnasnet.commands.train import stop_on_signals, training_of
+from mnasnet.train.crossval import cross_validate
+from mnasnet.train.listeners import TerminalProgress
+
+USUAL_FOLDS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options: those of ``train``, and the number of folds."""
+    add_training_arguments(parser)
+    parser.add_argument(
+        "--folds", type=whole(2, 1000), default=USUAL_FOLDS, metavar="K", help=f"trainings (default {USUAL_FOLDS})"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train once for each fold and say the accuracy over all images."""
+    _, training = training_of(arguments)
+    with stop_on_signals() as stop:
+        result = cross_validate(training, arguments.folds, listeners=[TerminalProgress()], stop=stop.is_set)
+    if arguments.json:
+        print(json.dumps(result.summary(), ensure_ascii=False))
+        return 0
+    if not result.is_whole:
+        print(f"stopped after {len(result.runs)} of {result.wanted} folds")
+    if result.runs:
+        print(f"{result.sentence()}\nfolds   {result.folder}")
+    return 0
