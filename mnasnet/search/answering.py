@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import Answer, Contender
@@ -16,11 +19,16 @@ from mnasnet.search.contenders import (
     rank_agreement,
     winner_place,
 )
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranked import ranking_of
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import LATENCY
 from mnasnet.search.study import TrialRecord, pareto_set, records
+
+SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
+
+LEVELLED_OFF = 0.002  # less reward than this gained in the last third of the trials
 
 
 def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note: str = "") -> Answer:
@@ -115,3 +123,61 @@ def _about_table(search: OpenSearch) -> str:
 def _about_ranking(search: OpenSearch) -> str:
     ranking = ranking_of(search)
     return "" if ranking is None else f"shared weights: {ranking.sentence()}"
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedRun:
+    """A search's folder and what it came to.
+
+    ``status`` is ``done``, ``stopped`` (resume goes on), ``infeasible`` (no network meets the limits) or ``failed``.
+    """
+
+    folder: Path
+    status: SearchStatus
+    reason: str
+    answer: Answer
+
+    @property
+    def model(self) -> Path:
+        """The winner's model file; it exists once the winner is trained."""
+        return SearchFolder(self.folder).model
+
+    def _trained(self, trial: int) -> Contender | None:
+        promoted = (one for one in self.answer.contenders if one.kind == "promoted")
+        return next((one for one in promoted if one.trial == trial), None)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON values: the last line of the command."""
+        best = self.answer.winner
+        trained = None if best is None else self._trained(best.number)
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "run": str(self.folder.absolute()),
+            "model": str(self.model.absolute()) if self.model.exists() else None,
+            "report": str((self.folder / "report.html").absolute()),
+            "trials": len(self.answer.records),
+            "counts": self.answer.counts(),
+            "best_trial": best.number if best else None,
+            "best_accuracy": best.accuracy if best else None,
+            "best_costs": dict(best.costs) if best else {},
+            "kendall_tau": self.answer.kendall_tau,
+            "val_accuracy": trained.val_accuracy if trained else None,
+            "test_accuracy": trained.test_accuracy if trained else None,
+            "costs": dict(trained.costs) if trained else {},
+            "minutes": round(self.answer.minutes, 2),
+        }
+
+
+def levelled_off(found: Sequence[TrialRecord]) -> str:
+    """A sentence when the last third of the judged trials brought hardly a gain in reward; else empty."""
+    values = [record.values[0] for record in found if record.state == "done" and record.duplicate_of is None]
+    if len(values) < 9:
+        return ""
+    before, gain = max(values[: -(len(values) // 3)]), 0.0
+    gain = max(0.0, max(values) - before)
+    if gain >= LEVELLED_OFF:
+        return ""
+    return (
+        f"the gain has levelled off: the last {len(values) // 3} of {len(values)} trials raised the best by {gain:.4f}"
+    )

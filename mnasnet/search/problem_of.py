@@ -23,7 +23,7 @@ from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.plan import Plan
-from mnasnet.search.problem import Meter, SearchProblem
+from mnasnet.search.problem import Evaluator, Meter, SearchProblem
 from mnasnet.search.searching import COUNTS, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.shared_plan import curriculum_of
@@ -89,6 +89,11 @@ def open_problem(path: Path, *, stop: Stop = lambda: False) -> SearchProblem:
     searching, plan = read_arguments(folder)
     dataset = scan(searching.data)
     return assemble(folder, searching, plan, dataset, read_split(folder.split, dataset), stop=stop).problem
+
+
+def open_evaluator(path: Path, stop: Stop) -> Evaluator:
+    """The evaluator of the search in ``path``, for a process that only judges networks."""
+    return open_problem(path, stop=stop).evaluator
 
 
 def open_study(path: Path, problem: SearchProblem) -> optuna.Study:

@@ -90,6 +90,9 @@ class Searching:
     flip: bool = True
     seed: int = 0
     workers: int = 1
+    ray: str = ""
+    ray_cpus: float = 1.0
+    ray_gpus: float = 0.0
     storage: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_threads: int = 0

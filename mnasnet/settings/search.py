@@ -224,6 +224,14 @@ class SearchSettings(Settings):
     flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
     seed: int = setting(0, "The same seed, data and costs give the same search.", ge=0, le=2**31 - 1, advanced=True)
     workers: int = setting(1, "Processes of this machine that judge networks at the same time.", ge=1, le=1024)
+    ray: str = setting(
+        "",
+        "Address of a Ray cluster that judges networks, `auto` for the one of this machine; `workers` is then how many "
+        "it judges at once, for the estimate. Its machines need the images under the same path.",
+        advanced=True,
+    )
+    ray_cpus: float = setting(1.0, "Cores of the cluster for each network.", gt=0.0, le=1024, advanced=True)
+    ray_gpus: float = setting(0.0, "GPUs of the cluster for each network, also a part of one.", ge=0.0, advanced=True)
     storage: str = setting(
         "",
         "Where trials are kept: empty is a file in the run folder; `postgresql://user@host/name` lets several machines "

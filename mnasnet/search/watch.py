@@ -1,0 +1,83 @@
+"""What a search notices of its own trials: time spent and left, the best so far, and that nothing works."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from mnasnet.search.contenders import best_trials, trial_reward
+from mnasnet.search.plan import Timetable
+from mnasnet.search.problem_of import OpenSearch, Stop
+from mnasnet.search.study import TrialRecord
+
+MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
+RECENT_TRIALS = 10  # whose time tells how long the next ones take
+
+
+class Watch:
+    """Hears of every trial: tells it on, knows the time spent, and notices when nothing works."""
+
+    def __init__(
+        self,
+        here: OpenSearch,
+        times: Timetable,
+        before: Sequence[TrialRecord],
+        *,
+        tell: Callable[..., None],
+        stop: Stop,
+    ) -> None:
+        self._here, self._times, self._tell, self._stop = here, times, tell, stop
+        asked = here.searching
+        self._trials, self._workers = asked.trials, asked.workers
+        judged = [record for record in before if was_judged(record)]
+        self._judged = len(judged)
+        self._seconds = [record.seconds for record in judged]
+        self.spent_s = sum(record.seconds for record in before) / self._workers
+        done = best_trials(before, asked, 1)
+        self._best = done[0] if done else None
+        self._failures = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many trials failed without one that worked that it is not the networks."""
+        return self._best is None and self._failures >= MOST_FAILURES
+
+    def should_stop(self) -> bool:
+        """Whether the user, or a run of failures, ends the search."""
+        return self._stop() or self.hopeless
+
+    def hear(self, record: TrialRecord) -> None:
+        """Take notice of a trial that is settled."""
+        self.spent_s += record.seconds / self._workers
+        if was_judged(record):
+            self._judged += 1
+            self._seconds.append(record.seconds)
+        if record.state in ("failed", "unmeasured"):
+            self._failures += 1
+        asked = self._here.searching
+        if record.state == "done" and record.duplicate_of is None:
+            self._failures = 0
+            if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
+                self._best = record
+        left_s = self._left_s()
+        share = self.spent_s / max(self.spent_s + left_s, 1e-9)
+        later_s = self._times.total_s - self._times.search_s
+        text = _line_of(record)
+        self._tell(share, text, left_s + later_s, record=record, best=self._best)
+
+    def _left_s(self) -> float:
+        """The seconds that searching will still take."""
+        latest = self._seconds[-RECENT_TRIALS:]
+        mean_s = sum(latest) / len(latest) if latest else self._here.plan.trial_s
+        by_trials_s = (self._trials - self._judged) * mean_s / self._workers if self._trials else math.inf
+        return max(0.0, min(by_trials_s, self._times.search_limit_s - self.spent_s))
+
+
+def was_judged(record: TrialRecord) -> bool:
+    """Whether the trial's accuracy was judged, or an attempt was made."""
+    return record.duplicate_of is None and record.state in ("done", "pruned", "failed")
+
+
+def _line_of(record: TrialRecord) -> str:
+    accuracy = "" if record.accuracy is None else f", accuracy {record.accuracy:.1%}"
+    return f"trial {record.number}: {record.state}{accuracy}"

@@ -1,0 +1,386 @@
+"""A search, stage by stage: judge networks, train finalists, the winner and the references, write the answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import optuna
+
+from mnasnet import modelfile
+from mnasnet.data.check import check
+from mnasnet.data.report import as_text, write_report
+from mnasnet.errors import SearchError
+from mnasnet.modelfile import ModelFile
+from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off
+from mnasnet.search.contenders import (
+    Place,
+    accuracy_of,
+    best_trials,
+    counted,
+    finalist_place,
+    reference_place,
+    reward_of,
+    train_longer,
+    winner_place,
+)
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.folder import SearchFolder
+from mnasnet.search.plan import Timetable, timetable
+from mnasnet.search.prepare import forecast_of
+from mnasnet.search.problem_of import OpenSearch, Stop, open_evaluator
+from mnasnet.search.progress import Progress, SearchAudience, Stage
+from mnasnet.search.ranked import check_ranking_of
+from mnasnet.search.ranking import RankedNetwork
+from mnasnet.search.references import REFERENCES, at_cost
+from mnasnet.search.report.files import write_answer
+from mnasnet.search.searching import LATENCY
+from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, winner
+from mnasnet.search.watch import Watch
+from mnasnet.search.workers import search_with_workers
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.train.listeners import EpochEnded, Event
+
+_log = logging.getLogger(__name__)
+
+MOST_IDLE_MEASURED = 300  # proposals without an evaluation, where each costs a measurement
+MOST_IDLE_COUNTED = 1000
+
+
+@dataclass(eq=False)
+class Work:
+    """One process's work on a search, stage by stage; what a stage decides is written down before it begins."""
+
+    here: OpenSearch
+    audience: SearchAudience
+    stop: Stop
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
+    times: Timetable = field(init=False)
+    share: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+        self.times = timetable(self.here.searching, self.here.plan)
+
+    @property
+    def folder(self) -> SearchFolder:
+        """Where everything lies."""
+        return self.here.folder
+
+    @property
+    def _first_stage(self) -> Stage:
+        return "searching" if self.here.shared is None else "supernet"
+
+    def done(self) -> SearchedRun:
+        """All stages in order, those that are over left out."""
+        self.folder.write_state(status="running", reason="")
+        try:
+            reason = self.search()
+            model = self.choose_and_train()
+            if self.here.searching.references:
+                self.train_references(model, self.final_epochs())
+            if self.here.searching.check_ranking:
+                self.check_ranking()
+        except SearchStopped:
+            return self.answered("stopped", "stopped on request; resume goes on")
+        return self.answered("done", reason)
+
+    # -- searching -----------------------------------------------------------------------------------------------
+
+    def search(self) -> str:
+        """Search until the budget is spent, and say why it ended; raises SearchError when nothing was found."""
+        state = self.folder.read_state()
+        if state.get("search_over"):
+            return str(state.get("search_ended", ""))
+        here = self.here
+        study = here.study()
+        self.tell(self._first_stage, 0.0, forecast_of(here).text.replace("\n", "; "))
+        self._look_at_images()
+        self._train_shared_weights()
+        watch = Watch(here, self.times, records(study), tell=partial(self.tell, "searching"), stop=self.stop)
+        ending = self._run(study, watch)
+        if ending == "stopped" and not watch.hopeless:
+            raise SearchStopped
+        found = records(study)
+        if not best_trials(found, here.searching, 1):
+            self._give_up(found)
+        reason = {
+            "budget": "the trials are spent",
+            "time": "the time for searching is used up",
+            "exhausted": "no new network within the limits turned up any more",
+            "stopped": "too many trials failed",
+        }[ending]
+        self.folder.write_state(search_over=True, search_ended=reason)
+        return reason
+
+    def _look_at_images(self) -> None:
+        """Decode them before the first trial; the first time say what of them would spoil a training."""
+        here, images = self.here, self.here.images
+        train = images.train()
+        if here.folder.as_run.dataset_report.exists():
+            return
+        val = images.val(here.searching.proxy_input_size or here.plan.input_size)
+        decoded = {"val": val.cache, **({"train": train.cache} if images.share >= 1 else {})}
+        self.tell(self._first_stage, 0.0, f"looking at {sum(map(len, here.parts.parts.values()))} images")
+        found = check(
+            here.dataset,
+            here.parts,
+            max_bad=here.searching.max_bad,
+            decoded=decoded,
+            threads=here.plan.threads,
+            progress=stopping(self.stop),
+        )
+        write_report(found, here.folder.path)
+        _log.info("%s", as_text(found))
+
+    def _train_shared_weights(self) -> None:
+        """Train them to the end, where they judge; raises SearchStopped when asked to stop."""
+        shared = self.here.shared
+        if shared is None:
+            return
+        self.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs")
+
+        def heard(epoch: int, accuracy: float) -> None:
+            text = f"shared weights: epoch {epoch} of {shared.epochs}, largest network {accuracy:.1%}"
+            self.tell("supernet", epoch / shared.epochs, text)
+
+        shared.train([_Epochs(heard)])
+
+    def check_ranking(self) -> None:
+        """Train networks alone to see how far the shared weights can be trusted; raises SearchStopped."""
+        wanted, judged = self.here.searching.check_ranking, 0
+
+        def told(network: RankedNetwork) -> None:
+            nonlocal judged
+            judged += 1
+            left_s = (wanted - judged) * self.here.plan.short_trial_s
+            text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
+            self.tell("ranking", 1.0, text, left_s)
+
+        ranking = check_ranking_of(self.here, on_network=told)
+        self.tell("ranking", 1.0, ranking.sentence(), 0.0)
+
+    def _run(self, study: optuna.Study, watch: Watch) -> Ending:
+        asked = self.here.searching
+        left_s = self.times.search_limit_s - watch.spent_s
+        if left_s <= 0:
+            return "time"
+        idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
+        budget = Budget(
+            evaluations=asked.trials or None, minutes=left_s / 60 if left_s < float("inf") else None, max_idle=idle
+        )
+        hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
+        make_evaluator = partial(open_evaluator, self.folder.path)
+        if asked.ray:
+            from mnasnet.search.cluster import search_on_cluster  # the optional package ray
+
+            return search_on_cluster(
+                make_evaluator,
+                study,
+                self.here.problem,
+                budget,
+                address=asked.ray,
+                cpus=asked.ray_cpus,
+                gpus=asked.ray_gpus,
+                **hooks,
+            )
+        if asked.workers > 1:
+            threads = self.here.plan.threads
+            return search_with_workers(
+                make_evaluator, study, self.here.problem, budget, workers=asked.workers, threads=threads, **hooks
+            )
+        return search(study, self.here.problem, budget, **hooks)
+
+    def _give_up(self, found: Sequence[TrialRecord]) -> None:
+        """Say truthfully that there is no answer, keep everything and raise SearchError."""
+        failed = [record for record in found if record.state == "failed"]
+        infeasible = any(record.state == "infeasible" for record in found)
+        if failed:
+            text = f"all {len(failed)} networks that were judged failed; the last reason: {failed[-1].reason}"
+        else:
+            try:
+                winner(self.here.study(), self.here.problem)
+            except SearchError as error:
+                text = str(error)
+        self.answered("infeasible" if infeasible and not failed else "failed", text)
+        raise SearchError(f"{text}; all trials are kept in {self.folder.path}")
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def choose_and_train(self) -> ModelFile:
+        """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
+        here = self.here
+        found = {record.number: record for record in records(here.study())}
+        chosen = self._winner_of_finalists(found)
+        state = self.folder.read_state()
+        if not state.get("final"):
+            self.folder.write_state(final={"trial": chosen.number, "epochs": self.times.final_epochs})
+        model = self.train_fully(chosen, self.final_epochs())
+        modelfile.save(replace(model, name=self.folder.path.name), self.folder.model)
+        return model
+
+    def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
+        asked, state = self.here.searching, self.folder.read_state()
+        if not state.get("finalists"):
+            best = best_trials(list(found.values()), asked, max(1, asked.finalists))
+            epochs = self.times.finalist_epochs
+            self.folder.write_state(finalists={"trials": [one.number for one in best], "epochs": epochs})
+            state = self.folder.read_state()
+        numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
+        if len(numbers) < 2:
+            return found[numbers[0]]
+        rewards: dict[int, float] = {}
+        for index, number in enumerate(numbers):
+            place = finalist_place(self.here, number)
+            model = self._train("finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs)
+            costs = self._costs_of(model)
+            rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
+        return found[max(numbers, key=lambda number: (rewards[number], -number))]
+
+    def train_fully(self, record: TrialRecord, epochs: int) -> ModelFile:
+        """Train one trial's network with the final recipe and judge it on the test images."""
+        return self._train("training", 0.0, 1.0, winner_place(self.here, record.number), record, epochs, final=True)
+
+    def train_references(self, model: ModelFile, epochs: int) -> None:
+        """Train the published networks, scaled to the cost of ``model``, as it was trained."""
+        state = self.folder.read_state()
+        if not state.get("references"):
+            self.tell("references", 0.0, "scaling the published networks to the winner's cost")
+            size = model.preprocess.input_size
+            wanted = self._costs_of(model)[self.here.searching.reward_cost]
+            widths = {}
+            for name, spec in REFERENCES.items():
+                _, widths[name] = at_cost(spec, wanted, lambda scaled: self._cost_of(scaled, size))
+                if self.stop():
+                    raise SearchStopped
+            self.folder.write_state(references=widths)
+            state = self.folder.read_state()
+        widths = state["references"]
+        for index, (name, width) in enumerate(widths.items()):
+            place = reference_place(self.here, name, width)
+            spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
+            self._train_spec(
+                "references",
+                index / len(widths),
+                1 / len(widths),
+                place,
+                spec,
+                model.preprocess.input_size,
+                epochs,
+                final=True,
+            )
+
+    def final_epochs(self) -> int:
+        """The epochs of a full training, the same for all of a search."""
+        return int((self.folder.read_state().get("final") or {}).get("epochs", self.times.final_epochs))
+
+    def _train(
+        self,
+        stage: Stage,
+        before: float,
+        part: float,
+        place: Place,
+        record: TrialRecord,
+        epochs: int,
+        *,
+        final: bool = False,
+    ) -> ModelFile:
+        candidate = self.here.problem.space.candidate(record.params)
+        spec = candidate.architecture.named(f"{self.folder.path.name}_trial{record.number}")
+        size = candidate.input_size or self.here.plan.input_size
+        return self._train_spec(stage, before, part, place, spec, size, epochs, final=final)
+
+    def _train_spec(
+        self,
+        stage: Stage,
+        before: float,
+        part: float,
+        place: Place,
+        spec: ArchitectureSpec,
+        input_size: int,
+        epochs: int,
+        *,
+        final: bool,
+    ) -> ModelFile:
+        self.tell(stage, before, f"{place.name}: {epochs} epochs")
+
+        def heard(epoch: int, accuracy: float) -> None:
+            share = before + part * epoch / epochs
+            self.tell(stage, share, f"{place.name}: epoch {epoch} of {epochs}, validation accuracy {accuracy:.1%}")
+
+        return train_longer(
+            self.here,
+            place,
+            spec,
+            input_size=input_size,
+            epochs=epochs,
+            with_test=final,
+            listeners=[_Epochs(heard)],
+            stop=self.stop,
+        )
+
+    def _costs_of(self, model: ModelFile) -> dict[str, float]:
+        costs = counted(self.here, model.architecture, model.preprocess.input_size)
+        if model.latencies:
+            costs[LATENCY] = float(model.latencies[0]["undisturbed_ms"])
+        return costs
+
+    def _cost_of(self, spec: ArchitectureSpec, input_size: int) -> float:
+        name = self.here.searching.reward_cost
+        if name != LATENCY:
+            return counted(self.here, spec, input_size)[name]
+        return self.here.device_meter.measure(spec, input_size).undisturbed_ms
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
+        """Pass on where the search stands; ``share`` is of the stage."""
+        sizes = {
+            "supernet": self.times.supernet_s,
+            "searching": self.times.search_s,
+            "finalists": self.times.finalists_s,
+            "training": self.times.final_s,
+            "references": self.times.references_s,
+        }
+        total = max(self.times.total_s, 1e-9)
+        done = self.times.share_before(stage) + share * sizes.get(stage, 0.0) / total
+        left = eta_s if eta_s is not None else (1 - done) * total
+        self.share = max(self.share, min(1.0, done))  # an estimate that grew must not turn a bar back
+        self.audience.hear(Progress(stage, self.share, text, left, **more))
+
+    def answered(self, status: SearchStatus, reason: str) -> SearchedRun:
+        """Write the state and the answer's files."""
+        seconds = float(self.folder.read_state().get("seconds", 0.0)) + self.clock() - self.started
+        self.folder.write_state(status=status, reason=reason, seconds=round(seconds, 1))
+        answer = answer_of(self.here, status, reason, seconds, note=levelled_off(records(self.here.study())))
+        write_answer(answer, self.folder.path)
+        if status == "done":
+            self.audience.hear(Progress("answering", 1.0, reason, 0.0, best=answer.winner))
+        return SearchedRun(self.folder.path, status, reason, answer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Epochs:
+    """Hears of a training's epochs."""
+
+    heard: Callable[[int, float], None]
+
+    def hear(self, event: Event) -> None:
+        """Pass on the number and the validation accuracy of an epoch that ended."""
+        if isinstance(event, EpochEnded):
+            self.heard(int(event.row["epoch"]), float(event.row["val_accuracy"]))
+
+
+def stopping(stop: Stop) -> Callable[[int, int], None]:
+    """A progress hook that raises SearchStopped when ``stop`` says so."""
+
+    def watch(done: int, total: int) -> None:
+        if stop():
+            raise SearchStopped
+
+    return watch

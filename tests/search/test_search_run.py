@@ -1,0 +1,328 @@
+"""A whole search on real images: what it leaves, how it ends, and that it can always be gone on with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_search import tiny_searching
+
+from mnasnet import modelfile
+from mnasnet.classify import Classifier
+from mnasnet.data.images import read_image
+from mnasnet.errors import DataError, SearchError, SettingsError, SpecError
+from mnasnet.search.folder import SearchFolder
+from mnasnet.search.prepare import forecast
+from mnasnet.search.progress import Progress
+from mnasnet.search.run import SearchedRun, extend_search, promote, report_search, resume_search, run_search
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.testing import write_image_folder
+
+ANSWER = ("trials.csv", "pareto.csv", "pareto.json", "pareto.png", "progress.png", "choices.png", "report.html")
+
+
+class Hearing:
+    """Remembers what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progress] = []
+
+    def hear(self, progress: Progress) -> None:
+        self.heard.append(progress)
+
+    @property
+    def trials(self) -> int:
+        return sum(progress.record is not None for progress in self.heard)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
+
+
+@pytest.fixture(scope="module")
+def hearing():
+    return Hearing()
+
+
+@pytest.fixture(scope="module")
+def finished(data, hearing, tmp_path_factory) -> SearchedRun:
+    searching = tiny_searching(data, tmp_path_factory.mktemp("finished"), finalists=3)
+    return run_search(searching, listeners=[hearing])
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    """A finished search that a test may change."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "tiny"))
+
+
+def told_of(searched: SearchedRun) -> list[object]:
+    """All that must be equal between equal searches: trials, finalists, winner, weights."""
+    answer = searched.answer
+    trials = [(r.number, r.state, dict(r.params), r.accuracy, r.values, dict(r.costs)) for r in answer.records]
+    trained = [(one.name, one.val_accuracy, one.test_accuracy, one.epochs) for one in answer.contenders]
+    return [trials, trained, modelfile.load(searched.model).fingerprint]
+
+
+class TestAnswer:
+    def test_is_the_winner_its_files_and_a_status(self, finished):
+        assert finished.status == "done"
+        assert all((finished.folder / name).is_file() for name in ANSWER)
+        spec = ArchitectureSpec.from_dict(json.loads((finished.folder / "winner.json").read_text()))
+        assert spec.fingerprint == modelfile.load(finished.model).architecture.fingerprint
+        assert json.loads(json.dumps(finished.summary()))["model"] == str(finished.model.absolute())
+
+    def test_names_every_trial(self, finished):
+        rows = list(csv.DictReader((finished.folder / "trials.csv").open()))
+
+        assert [row["state"] for row in rows].count("done") == 4
+        assert len(rows) == len(finished.answer.records)
+
+    def test_the_winner_is_the_best_finalist_after_longer_training(self, finished):
+        finalists = [one for one in finished.answer.contenders if one.kind == "finalist"]
+        best = max(one.val_accuracy for one in finalists)
+
+        assert len(finalists) == 3
+        assert finished.answer.winner.number in {one.trial for one in finalists if one.val_accuracy == best}
+        assert finished.answer.kendall_tau is not None and -1 <= finished.answer.kendall_tau <= 1
+
+    def test_only_the_last_figure_comes_from_the_test_images(self, finished):
+        kept_apart = [one.test_accuracy for one in finished.answer.contenders if one.kind == "finalist"]
+        final = next(one for one in finished.answer.contenders if one.kind == "promoted")
+
+        assert kept_apart == [None, None, None]
+        assert final.test_images == 6 and 0 <= final.test_accuracy <= 1
+
+    def test_the_model_file_classifies_and_carries_its_latency(self, finished, data):
+        model = modelfile.load(finished.model)
+
+        prediction = Classifier.load(str(finished.model)).classify(read_image(data / "red" / "000.jpg"))
+
+        assert set(prediction.names) == {"red", "green", "blue"}
+        assert model.preprocess.input_size == 32
+        assert model.latencies[0]["runtime"] == "onnxruntime" and not model.latencies[0]["predicted"]
+
+    def test_progress_rises_to_one_and_shows_the_best_so_far(self, finished, hearing):
+        shares = [progress.share for progress in hearing.heard]
+        trials = [progress for progress in hearing.heard if progress.record]
+
+        assert shares == sorted(shares) and shares[-1] == 1.0
+        assert [progress.record.number for progress in trials] == list(range(len(trials)))
+        assert trials[-1].best.values[0] == max(progress.record.values[0] for progress in trials)
+
+    def test_the_dataset_is_left_as_it_was(self, data, tmp_path):
+        before = {path: path.stat().st_mtime_ns for path in sorted(data.rglob("*"))}
+
+        run_search(tiny_searching(data, tmp_path, trials=2))
+
+        assert {path: path.stat().st_mtime_ns for path in sorted(data.rglob("*"))} == before
+
+    def test_is_made_again_from_the_folder_alone(self, finished, copied):
+        for name in ANSWER:
+            (copied / name).unlink()
+
+        again = report_search(copied)
+
+        assert again.status == "done"
+        assert told_of(again) == told_of(finished)
+        assert all((copied / name).is_file() for name in ANSWER)
+
+
+class TestGoingOn:
+    def test_resuming_a_finished_search_trains_nothing(self, finished, copied):
+        trained = {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")}
+
+        again = resume_search(copied)
+
+        assert again.status == "done" and told_of(again) == told_of(finished)
+        assert {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")} == trained
+
+    def test_a_stop_keeps_everything_and_resume_equals_the_uninterrupted_search(self, finished, data, tmp_path):
+        for wanted in (1, 3):
+            hearing = Hearing()
+            searching = tiny_searching(data, tmp_path / str(wanted), finalists=3)
+            asked = []
+
+            def stop(hearing: Hearing = hearing, wanted: int = wanted, asked: list[float] = asked) -> bool:
+                if hearing.trials >= wanted and not asked:
+                    asked.append(time.monotonic())
+                return bool(asked)
+
+            stopped = run_search(searching, listeners=[hearing], stop=stop)
+
+            assert time.monotonic() - asked[0] < 10
+            assert stopped.status == "stopped" and (stopped.folder / "report.html").is_file()
+            assert told_of(resume_search(stopped.folder)) == told_of(finished)
+
+    def test_extending_keeps_the_trials_and_chooses_anew(self, finished, copied):
+        longer = extend_search(copied, trials=3)
+
+        before = [(r.params, r.values) for r in finished.answer.records]
+        assert [(r.params, r.values) for r in longer.answer.records][: len(before)] == before
+        assert sum(r.state == "done" and r.duplicate_of is None for r in longer.answer.records) == 7
+        assert longer.status == "done" and longer.model.is_file()
+
+    def test_extending_by_nothing_is_refused(self, copied):
+        with pytest.raises(SettingsError, match="extend needs trials or minutes above 0"):
+            extend_search(copied)
+
+    def test_any_trial_can_be_promoted_and_the_winner_stays(self, finished, copied):
+        other = next(r.number for r in finished.answer.records if r.number != finished.answer.winner.number)
+
+        promoted = promote(copied, other)
+
+        assert (copied / "trained" / f"trial{other}" / "weights" / "best.safetensors").is_file()
+        assert promoted.answer.winner.number == finished.answer.winner.number
+        assert {one.trial for one in promoted.answer.contenders if one.kind == "promoted"} == {
+            other,
+            finished.answer.winner.number,
+        }
+
+    def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
+        with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
+            promote(copied, 99)
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
+    def test_killed_at_any_moment_it_goes_on_to_the_same_answer(self, data, tmp_path):
+        """MNASNET_KILLS says how often it is killed."""
+        whole = run_search(tiny_searching(data, tmp_path / "whole", finalists=3, trials=8))
+        script = (
+            "import sys; from pathlib import Path; sys.path.insert(0, 'tests/search')\n"
+            "from tiny_search import tiny_searching; from mnasnet.search.run import resume_search, run_search\n"
+            "data, parent = Path(sys.argv[1]), Path(sys.argv[2])\n"
+            "run = parent / 'runs' / 'tiny'\n"
+            "if (run / 'args.yaml').exists(): resume_search(run)\n"
+            "else: run_search(tiny_searching(data, parent, finalists=3, trials=8))\n"
+        )
+        parent, kills = tmp_path / "killed", int(os.environ.get("MNASNET_KILLS", "6"))
+        rng, done = random.Random(0), 0
+        command = [sys.executable, "-c", script, str(data), str(parent)]
+        while True:
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            while done < kills and not (parent / "runs" / "tiny" / "args.yaml").exists() and process.poll() is None:
+                time.sleep(0.05)
+            try:
+                assert process.wait(rng.uniform(0.5, 8) if done < kills else 600) == 0
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                done += 1
+
+        assert done == kills or process.returncode == 0
+        assert told_of(report_search(parent / "runs" / "tiny")) == told_of(whole)
+
+
+class TestTruth:
+    def test_limits_that_nothing_meets_name_the_nearest_network(self, data, tmp_path):
+        with pytest.raises(
+            SearchError, match=r"no network met the limits; the nearest is trial \d+ with multiply_adds"
+        ):
+            run_search(tiny_searching(data, tmp_path, target_cost=1000.0))
+
+        folder = SearchFolder(tmp_path / "runs" / "tiny")
+        assert folder.read_state()["status"] == "infeasible"
+        rows = list(csv.DictReader((folder.path / "trials.csv").open()))
+        assert {row["state"] for row in rows} == {"infeasible"}
+        assert not folder.model.exists()
+
+    def test_a_search_in_which_every_trial_failed_has_failed(self, tmp_path):
+        folder = write_image_folder(tmp_path / "data", per_class=6)
+        report = tmp_path / "runs" / "tiny" / "dataset_report.json"
+
+        def the_disk_goes_away() -> bool:
+            if report.exists():
+                shutil.rmtree(folder / "red", ignore_errors=True)
+            return False
+
+        with pytest.raises(SearchError, match="all 4 networks that were judged failed; the last reason: DataError"):
+            run_search(tiny_searching(folder, tmp_path, cache_mb=0), stop=the_disk_goes_away)
+
+        assert SearchFolder(report.parent).read_state()["status"] == "failed"
+
+    def test_no_training_is_spent_over_a_limit(self, finished, data, tmp_path):
+        costs = sorted(r.costs["parameters"] for r in finished.answer.records)
+
+        searched = run_search(tiny_searching(data, tmp_path, max_parameters=costs[0] + 1, trials=2))
+
+        done = [r for r in searched.answer.records if r.state == "done"]
+        assert all(r.costs["parameters"] <= costs[0] + 1 for r in done)
+        assert searched.answer.limits["parameters"] == costs[0] + 1
+
+    def test_latency_is_measured_on_this_machine_and_told_with_its_runtime(self, data, tmp_path):
+        searched = run_search(
+            tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, trials=2, profile=False)
+        )
+
+        best = searched.answer.winner
+        assert searched.answer.measured["latency_ms"] and not searched.answer.measured["parameters"]
+        assert 0 < best.costs["latency_ms"] < 50
+        assert "onnxruntime" in searched.answer.device and "1 thread" in searched.answer.device
+
+    def test_trade_offs_have_no_reward_and_a_winner_all_the_same(self, data, tmp_path):
+        searched = run_search(tiny_searching(data, tmp_path, objectives="parameters", trials=3))
+
+        assert searched.answer.reward is None and searched.answer.objectives == ("parameters",)
+        assert searched.answer.pareto and searched.model.is_file()
+
+    @pytest.mark.slow
+    def test_published_networks_are_trained_at_the_winners_cost_under_its_recipe(self, data, tmp_path):
+        searched = run_search(tiny_searching(data, tmp_path, references=True, trials=2))
+
+        others = [one for one in searched.answer.contenders if one.kind == "reference"]
+        final = next(one for one in searched.answer.contenders if one.kind == "promoted")
+        assert {one.name.split(" ")[0] for one in others} == {
+            "MnasNet-A1",
+            "MnasNet-B1",
+            "MnasNet-small",
+            "MobileNetV2",
+        }
+        assert all(one.epochs == final.epochs and one.test_images == final.test_images for one in others)
+
+
+class TestBeforeTheStart:
+    def test_a_forecast_tells_trials_and_time_and_leaves_nothing(self, data, tmp_path):
+        told = forecast(tiny_searching(data, tmp_path, trials=7))
+
+        assert told.trials == 7 and told.networks == 64
+        assert 0 < told.plan.small_s <= told.plan.large_s + 5
+        assert "together" in told.text
+        assert not (tmp_path / "runs").exists()
+
+    def test_minutes_are_divided_and_the_share_of_images_follows(self, data, tmp_path):
+        told = forecast(tiny_searching(data, tmp_path, trials=0, minutes=30.0, proxy_share=0.0, final_epochs=0))
+
+        times = told.times
+        assert 0.5 * 1800 < times.search_limit_s < 1800
+        assert times.total_s == pytest.approx(1800, rel=0.35)
+        assert 0 < told.plan.proxy_share <= 1
+
+    @pytest.mark.parametrize(
+        ("chosen", "error", "message"),
+        [
+            ({"trials": 0}, SettingsError, "set minutes or trials"),
+            ({"cost": "energy"}, SettingsError, "cost energy"),
+            ({"target_cost": 0.0}, SettingsError, "cost multiply_adds needs target_cost"),
+            ({"algorithm": "luck"}, SettingsError, "algorithm must be one of guided"),
+            ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
+            ({"objectives": "latency", "algorithm": "ppo"}, SettingsError, "ppo maximises one reward"),
+            ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
+            ({"space": "nowhere"}, SpecError, "no search space is called 'nowhere'"),
+            ({"data": Path("/nowhere")}, DataError, "must be an existing folder"),
+        ],
+    )
+    def test_what_is_wrong_is_told_before_anything_is_made(self, data, tmp_path, chosen, error, message):
+        with pytest.raises(error, match=message):
+            run_search(tiny_searching(data, tmp_path, **chosen))
+        assert not (tmp_path / "runs").exists()
