@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mnasnet.agent.formats import Graph, recognise
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.latency.meter import Latency
-from mnasnet.latency.timing import frequency_note, pinned, time_calls
+from mnasnet.latency.timing import frequency_note, memory_probe, pinned, time_calls
 from mnasnet.machine import processor_description
 
 MOST_INPUT_BYTES = 256 << 20
@@ -88,7 +88,9 @@ def measure(content: bytes, job: Job) -> Latency:
         engine = _ENGINES[job.runtime](content, graph, job)
         if not np.isfinite(engine.run()).all():
             raise LatencyError(f"{job.runtime} gave scores that are no numbers; its time would mean nothing")
-        timing = time_calls(engine.run, warmups=job.warmups, runs=job.runs, one_thread=job.threads == 1)
+        timing = time_calls(
+            engine.run, warmups=job.warmups, runs=job.runs, one_thread=job.threads == 1, probe=memory_probe()
+        )
     disturbance = timing.disturbance
     return Latency(
         device=processor_description(),

@@ -13,6 +13,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
+from mnasnet.commands.numbers import whole
 from mnasnet.errors import SettingsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, default=1000, metavar="N", help="outputs of the networks (default 1000)")
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed passes of each piece (default 50)")
     parser.add_argument(
+        "--attempts", type=whole(1, 20), default=3, metavar="N", help="times that a disturbed piece is timed (3)"
+    )
+    parser.add_argument(
         "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
@@ -75,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             meter,
             arguments.input_size,
             made_on=datetime.date.today().isoformat(),
+            attempts=arguments.attempts,
             progress=show,
         )
     table.save(arguments.out)

@@ -14,7 +14,7 @@ from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import int8_for_timing
 from mnasnet.latency.meter import Latency, MeterPrecision
-from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
+from mnasnet.latency.timing import Timing, frequency_note, memory_probe, pinned, time_calls
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
@@ -39,8 +39,7 @@ class SessionMeter:
 
     ``threads`` work on one pass and are kept on as many of the fastest cores (``pin``). ``num_classes`` is for
     architectures that come without weights. With ``precision`` int8 a model without 8-bit numbers gets made-up ones,
-    which are as fast. Raises RuntimeMissingError or SettingsError at birth for a runtime that
-    is not there.
+    which are as fast. Raises RuntimeMissingError or SettingsError at birth for a runtime that is not there.
     """
 
     runtime: Runtime
@@ -140,7 +139,13 @@ class SessionMeter:
         try:
             if not np.isfinite(session.run(batch)).all():
                 raise LatencyError(f"{self.runtime} gave scores that are no numbers; its time would mean nothing")
-            return time_calls(lambda: session.run(batch), warmups=self.warmups, runs=self.runs, one_thread=one_thread)
+            return time_calls(
+                lambda: session.run(batch),
+                warmups=self.warmups,
+                runs=self.runs,
+                one_thread=one_thread,
+                probe=memory_probe() if self.device == "cpu" else None,
+            )
         except LatencyError:
             raise
         except Exception as error:  # out of memory, a driver that went away: the engine's own errors

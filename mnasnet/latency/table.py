@@ -162,23 +162,18 @@ def profile(
     input_size: int,
     *,
     made_on: str = "",
+    attempts: int = 3,
     progress: Progress | None = None,
 ) -> LatencyTable:
     """Time every distinct piece once, and the whole networks ``checks`` to correct and judge their sums.
 
-    All networks are timed through ``meter``; the undisturbed time of each counts.
-    Raises LatencyError when one cannot be measured.
+    All networks are timed through ``meter``; the undisturbed time of each counts. What was disturbed is timed again
+    after all others, up to ``attempts`` times. Raises LatencyError when one cannot be measured.
     """
     distinct = {piece.key: piece for piece in pieces}
     wholes = [(architecture, input_size) for architecture in checks]
     probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
-    total = len(probes) + len(wholes)
-    timed: dict[Probe, Latency] = {}
-    for probe in (*probes, *wholes):
-        if probe not in timed:
-            timed[probe] = meter.measure(*probe)
-        if progress is not None:
-            progress(min(len(timed), total), total)
+    timed = _timed(list(dict.fromkeys((*probes, *wholes))), meter, attempts, progress)
 
     def piece_ms(piece: Piece) -> float:
         base_ms = timed[piece.base].undisturbed_ms if piece.base else 0.0
@@ -191,6 +186,27 @@ def profile(
     )
     measured_ms = [timed[whole].undisturbed_ms for whole in wholes]
     return table.calibrated(checks, measured_ms, input_size) if checks else table
+
+
+def _timed(
+    networks: Sequence[Probe], meter: LatencyMeter, attempts: int, progress: Progress | None
+) -> dict[Probe, Latency]:
+    """Each network's quiet latency, else the fastest of ``attempts`` that lie far apart in time."""
+    timed: dict[Probe, Latency] = {}
+    done, waiting = 0, list(networks)
+    for _ in range(attempts):
+        total = done + len(waiting)
+        for network in waiting:
+            latency = meter.measure(*network)
+            before = timed.get(network)
+            if before is None or latency.quiet or latency.undisturbed_ms < before.undisturbed_ms:
+                timed[network] = latency
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        # backwards, so that a slow hour does not meet the same networks again
+        waiting = [network for network in reversed(waiting) if not timed[network].quiet]
+    return timed
 
 
 def learn(

@@ -1,7 +1,13 @@
-"""Repeated timing of one call: warm-ups, robust statistics, a pinned core, and signs of disturbance."""
+"""Repeated timing of one call: warm-ups, robust statistics, a pinned core, and signs of disturbance.
+
+A neighbour on another core slows a pass down through shared caches and memory, and no clock of this process shows it.
+So a probe reads the same memory between the passes: where it is slow, they are not to be trusted.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import statistics
 import time
@@ -10,9 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 MAX_SPREAD = 0.10  # 10th to 90th percentile; 2 to 5 % on a quiet machine
 MAX_DRIFT = 0.05  # second half against first half: a clock that changes, a processor that heats up
 MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
+# how much slower than at its best the probe may be; beside a neighbour that copies memory, a network of 7.6 ms so
+# repeated within 1.7 % instead of 8.6 %
+MAX_SLOWDOWN = 0.05
+PROBE_BYTES = 12 << 20  # more than a core's own caches, less than most shared ones
+PROBE_READS = 4
+PROBE_STARTS = 20  # readings that find the best one
+BLOCK = 10  # passes between two readings
+PATIENCE = 3  # times as many passes as asked for, at most, until enough of them were undisturbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class Timing:
 
     times_ms: tuple[float, ...]
     cpu_ms: tuple[float, ...] = ()
+    slowdown: float | None = None  # of the memory probe against its best, relative; None without one
 
     @property
     def cpu_share(self) -> float | None:
@@ -66,6 +83,8 @@ class Timing:
     def disturbance(self) -> str:
         """What disturbed the measurement, in words; empty when it was quiet."""
         signs = []
+        if self.slowdown is not None and self.slowdown > MAX_SLOWDOWN:
+            signs.append(f"memory was {self.slowdown:.0%} slower than it can be")
         if self.cpu_share is not None and self.cpu_share < MIN_CPU_SHARE:
             signs.append(f"other work took the core {1 - self.cpu_share:.0%} of the time")
         if self.spread > MAX_SPREAD:
@@ -75,25 +94,93 @@ class Timing:
         return "not quiet: " + ", ".join(signs) if signs else ""
 
 
+class MemoryProbe:
+    """Reads the same memory between the passes: it is slow while a neighbour uses shared caches or the clock is low.
+
+    It remembers its best reading, so one probe serves all measurements of a process.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
+        self._numbers = np.ones(PROBE_BYTES // 4, np.float32)
+        self._clock = clock
+        self.best_ms = math.inf
+        for _ in range(PROBE_STARTS):
+            self.read()
+
+    def read(self) -> float:
+        """How long one reading of the memory takes now, in milliseconds."""
+        self._numbers.sum()  # brings it back after a network has run
+        times_ms = []
+        for _ in range(PROBE_READS):
+            start = self._clock()
+            self._numbers.sum()
+            times_ms.append((self._clock() - start) * 1e3)
+        reading_ms = sorted(times_ms)[1]  # a single interruption does not count
+        self.best_ms = min(self.best_ms, reading_ms)
+        return reading_ms
+
+
+@functools.cache
+def memory_probe() -> MemoryProbe:
+    """The probe of this process."""
+    return MemoryProbe()
+
+
 def time_calls(
     call: Callable[[], object],
     *,
     warmups: int = 10,
     runs: int = 50,
     one_thread: bool = False,
+    probe: MemoryProbe | None = None,
     clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> Timing:
-    """Time ``call``; ``one_thread`` says that a single thread does its work, so that processor time means something."""
+    """Time ``call``; ``one_thread`` says that a single thread does its work, so that processor time means something.
+
+    With ``probe`` the ``runs`` passes are those around which memory was fastest, of ``PATIENCE`` times as many at most.
+    """
     for _ in range(warmups):
         call()
-    times_ms, cpu_ms = [], []
-    for _ in range(runs):
-        cpu_start, start = cpu_clock(), clock()
-        call()
-        times_ms.append((clock() - start) * 1e3)
-        cpu_ms.append((cpu_clock() - cpu_start) * 1e3)
-    return Timing(tuple(times_ms), tuple(cpu_ms) if one_thread else ())
+    size = min(BLOCK, runs)
+    needed = -(-runs // size)
+    blocks: list[_Block] = []
+    reading_ms = probe.read() if probe is not None else 0.0
+    while len(blocks) < needed or (probe is not None and _are_disturbed(blocks, needed, probe)):
+        call()  # after the probe's memory the network's own is in the caches again
+        passes_ms = [_timed(call, clock, cpu_clock) for _ in range(size)]
+        before_ms, reading_ms = reading_ms, probe.read() if probe is not None else 0.0
+        blocks.append(_Block(passes_ms, max(before_ms, reading_ms)))
+    quietest = sorted(range(len(blocks)), key=lambda index: blocks[index].reading_ms)[:needed]
+    kept = [blocks[index] for index in sorted(quietest)]  # in the order of time
+    passes = [one for block in kept for one in block.passes_ms][:runs]
+    return Timing(
+        tuple(wall_ms for wall_ms, _ in passes),
+        tuple(cpu_ms for _, cpu_ms in passes) if one_thread else (),
+        max(block.reading_ms for block in kept) / probe.best_ms - 1 if probe is not None else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A few passes, on the clock and of the processor, and the slower of the readings before and after them."""
+
+    passes_ms: Sequence[tuple[float, float]]
+    reading_ms: float
+
+
+def _timed(
+    call: Callable[[], object], clock: Callable[[], float], cpu_clock: Callable[[], float]
+) -> tuple[float, float]:
+    cpu_start, start = cpu_clock(), clock()
+    call()
+    return (clock() - start) * 1e3, (cpu_clock() - cpu_start) * 1e3
+
+
+def _are_disturbed(blocks: Sequence[_Block], needed: int, probe: MemoryProbe) -> bool:
+    """Whether too few blocks were quiet and it is worth to go on."""
+    quiet = sum(block.reading_ms <= (1 + MAX_SLOWDOWN) * probe.best_ms for block in blocks)
+    return quiet < needed and len(blocks) < PATIENCE * needed
 
 
 def _tenths(values: Sequence[float]) -> list[float]:

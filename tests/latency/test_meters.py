@@ -9,7 +9,7 @@ from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import METERS, Latency, open_meter
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import Timing, pinned, time_calls
+from mnasnet.latency.timing import BLOCK, PROBE_READS, PROBE_STARTS, MemoryProbe, Timing, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
@@ -154,6 +154,46 @@ def test_processor_time_sees_through_other_work():
 
 def test_a_processor_that_slows_down_is_noticed():
     assert "speed changed by +30% meanwhile" in Timing((1.0,) * 25 + (1.3,) * 25).disturbance
+
+
+def probe_of(readings_ms):
+    """A memory probe that reads these milliseconds; its clock is asked twice for each of its four times."""
+    ticks = (tick for ms in readings_ms for _ in range(PROBE_READS) for tick in (0.0, ms / 1e3))
+    return MemoryProbe(clock=lambda: next(ticks))
+
+
+def test_passes_beside_slow_memory_do_not_count():
+    starts = [1.0] * PROBE_STARTS
+    probe = probe_of([*starts, 1.0, 1.0, 1.2, 1.0, 1.0, 1.0, 1.0, 1.0])  # the second and third block are disturbed
+    passes = iter([0.010] * (10 + 1 + BLOCK) + [0.030] * 2 * (BLOCK + 1) + [0.010] * 4 * (BLOCK + 1))
+    clock = Ticking(passes)
+
+    timing = time_calls(clock.call, runs=50, probe=probe, clock=clock)
+
+    assert timing.slowdown == pytest.approx(0.0) and timing.disturbance == ""
+    assert timing.p90_ms == pytest.approx(10) and len(timing.times_ms) == 50
+
+
+def test_memory_that_stays_slow_is_noticed():
+    probe = probe_of([*[1.0] * PROBE_STARTS, *[1.3] * (3 * 5 + 1)])
+    clock = Ticking(iter([0.010] * 1000))
+
+    timing = time_calls(clock.call, runs=50, probe=probe, clock=clock)
+
+    assert timing.disturbance == "not quiet: memory was 30% slower than it can be" and len(timing.times_ms) == 50
+
+
+class Ticking:
+    """A clock that a call moves on by the next of ``durations`` in seconds."""
+
+    def __init__(self, durations):
+        self.now, self.durations = 0.0, durations
+
+    def __call__(self):
+        return self.now
+
+    def call(self):
+        self.now += next(self.durations)
 
 
 def test_scattered_runs_are_noticed():
