@@ -68,7 +68,16 @@ class Ended:
     history: tuple[Row, ...]
 
 
-Event = Started | Stepped | EpochEnded | Ended
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The run's results are written to ``folder``; comes before ``Ended``. ``scores`` are by name, classes too."""
+
+    folder: Path
+    scores: Mapping[str, float]
+    files: tuple[Path, ...]
+
+
+Event = Started | Stepped | EpochEnded | Reported | Ended
 
 
 class Listener(Protocol):
@@ -98,6 +107,30 @@ class Audience:
             except Exception as error:  # a faulty listener must not cost the user the training
                 self._listeners.remove(listener)
                 _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)
+
+
+class EndHeldBack:
+    """Passes events on, but keeps the end of a training until its results are written: ``release`` tells it.
+
+    The end of a training that was stopped goes on at once.
+    """
+
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
+        self._ended: Ended | None = None
+
+    def hear(self, event: Event) -> None:
+        """Pass on or keep."""
+        if isinstance(event, Ended) and event.status != "stopped":
+            self._ended = event
+        else:
+            self._audience.hear(event)
+
+    def release(self) -> None:
+        """Tell the end, once."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            self._audience.hear(ended)
 
 
 class TerminalProgress:
@@ -236,6 +269,8 @@ class MlflowRun:
             self._start(event)
         elif isinstance(event, EpochEnded):
             self._log_row(event.row)
+        elif isinstance(event, Reported):
+            self._log_results(event)
         elif isinstance(event, Ended):
             self._client.set_terminated(self._run_id, "FAILED" if event.status == "failed" else "FINISHED")
 
@@ -253,6 +288,12 @@ class MlflowRun:
         for key, value in row.items():
             if isinstance(value, (int, float)) and key != "epoch":
                 self._client.log_metric(self._run_id, metric_name(key), float(value), step=int(row["epoch"]))
+
+    def _log_results(self, event: Reported) -> None:
+        for name, score in event.scores.items():
+            self._client.log_metric(self._run_id, metric_name(name), score)
+        for file in event.files:
+            self._client.log_artifact(self._run_id, str(file))
 
 
 class TensorBoardFiles:

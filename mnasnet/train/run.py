@@ -39,7 +39,15 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train import figures, report
 from mnasnet.train.batches import Balance, DecodedSquares
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
-from mnasnet.train.listeners import Background, CsvFile, Listener, TensorBoardFiles
+from mnasnet.train.listeners import (
+    Audience,
+    Background,
+    CsvFile,
+    EndHeldBack,
+    Listener,
+    Reported,
+    TensorBoardFiles,
+)
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -406,6 +414,8 @@ def _go_on(
         save_best = _saver(run, training, plan, parts)
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
         interrupted = threading.Event()
+        audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
+        until_written = EndHeldBack(audience)
         in_memory = train_images.cache.planned == len(train_images.cache)
         result = in_own_thread(
             lambda: fit(
@@ -428,7 +438,7 @@ def _go_on(
                     "preprocess": plan.to_dict()["preprocess"],
                 },
                 on_best=lambda weights, row: save_best(run.best, weights, row),
-                listeners=[CsvFile(run.results), *tensorboard, *listeners],
+                listeners=[until_written],
                 stop=lambda: stop() or interrupted.is_set(),
                 prefetch=team.device != "cpu" or not in_memory,
             ),
@@ -442,7 +452,20 @@ def _go_on(
                 save_best(run.best, weights_of(result.average), {})
             if result.status != "stopped":
                 evaluation = _write_results(training, plan, dataset, parts, run, team, val_images, result)
+                audience.hear(Reported(run.path, _scores_by_name(evaluation), run.results_to_share()))
+        until_written.release()
         return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
+
+
+def _scores_by_name(evaluation: Evaluation) -> dict[str, float]:
+    """Scores as tracking services take them: of the whole, then of each class."""
+    scores = {f"best_val_{name}": float(value) for name, value in evaluation.summary().items()}
+    for one in evaluation.classes:
+        for name in ("precision", "recall", "f1"):
+            value = getattr(one, name)
+            if value is not None:
+                scores[f"{name}/{one.name}"] = value
+    return scores
 
 
 class _Stopped(Exception):  # noqa: N818  # not an error

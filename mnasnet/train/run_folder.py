@@ -66,6 +66,12 @@ class RunFolder:
         """A picture, such as ``results`` or ``confusion_matrix``."""
         return self.path / f"{name}.png"
 
+    def results_to_share(self) -> tuple[Path, ...]:
+        """The files that a tracking service keeps beside a run's numbers, those that exist."""
+        names = ("results.csv", "results.png", "confusion_matrix.png", "confusion_matrix_normalized.png")
+        wanted = [self.best, self.classes, *(self.path / name for name in (*names, "model_card.md", "report.html"))]
+        return tuple(path for path in wanted if path.is_file())
+
 
 def new_run_folder(parent: Path, name: str) -> RunFolder:
     """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; two processes never get the same one."""

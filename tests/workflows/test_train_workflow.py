@@ -476,6 +476,8 @@ def eventually(condition, seconds=60.0):
 
 
 def test_mlflow_files_of_ikomia_hold_parameters_and_curves_whatever_classes_are_called(small, tmp_path):
+    from mlflow.tracking import MlflowClient
+
     from mnasnet.plugin.training import local_mlflow_uri
 
     folder = write_image_folder(tmp_path / "C# & café", colours=ODD_NAMES, per_class=8)
@@ -486,6 +488,10 @@ def test_mlflow_files_of_ikomia_hold_parameters_and_curves_whatever_classes_are_
     assert set(load(model_of(task)).class_names) == set(ODD_NAMES)
     assert runs[0].data.metrics["val_accuracy"] == pytest.approx(details_of(task)["history"][-1]["val_accuracy"])
     assert runs[0].data.params["epochs"] == "2"
+    of_classes = {name for name in runs[0].data.metrics if name.startswith("recall/")}
+    assert len(of_classes) == len(ODD_NAMES)
+    kept = {file.path for file in MlflowClient(local_mlflow_uri()).list_artifacts(runs[0].info.run_id)}
+    assert {"best.safetensors", "report.html", "results.png", "confusion_matrix.png", "classes.txt"} <= kept
 
 
 def test_a_dead_server_neither_stops_nor_slows_a_training(small, data):
