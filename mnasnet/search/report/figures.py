@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnasnet.latency.chart import name_points
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
-from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.quantities import how, quantity
 from mnasnet.search.study import TrialRecord
 from mnasnet.train.figures import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
 
@@ -33,8 +33,7 @@ def pareto_picture(answer: Answer) -> bytes:
     cost = answer.cost_names[0]
     shown = quantity(cost)
     scale = shown.scale
-    how = "measured" if answer.measured.get(cost) else "predicted or counted"
-    axes.set_xlabel(f"{shown.label}, {how}")
+    axes.set_xlabel(f"{shown.label}, {how(cost, answer.measured)}")
     judged = [r for r in answer.records if r.accuracy is not None and cost in r.costs]
     _judged(axes, answer, judged, cost, scale)
     _unjudged(axes, answer, judged, cost, scale)

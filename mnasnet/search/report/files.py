@@ -14,6 +14,7 @@ from mnasnet.search.answer import Answer
 from mnasnet.search.report.effects import effects
 from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
 from mnasnet.search.report.page import report_html
+from mnasnet.search.report.quantities import how
 from mnasnet.search.study import TrialRecord
 from mnasnet.spec import ArchitectureSpec
 
@@ -62,7 +63,7 @@ def pareto_values(answer: Answer) -> dict[str, Any]:
     return {
         "search": answer.name,
         "space": answer.space.name,
-        "costs": {name: "measured" if answer.measured.get(name) else "predicted" for name in answer.cost_names},
+        "costs": {name: how(name, answer.measured) for name in answer.cost_names},
         "device": answer.device,
         "networks": [_network(answer, record) for record in answer.pareto],
     }

@@ -13,7 +13,7 @@ from mnasnet.pages import render
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.figures import progress
-from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.quantities import how, quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
 from mnasnet.spec import BlockSpec
 from mnasnet.train.evaluate import wilson_interval
@@ -33,6 +33,8 @@ def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[
         reward=_reward(answer),
         limits={quantity(name).title: quantity(name).text(limit) for name, limit in answer.limits.items()},
         quantities={name: quantity(name) for name in answer.cost_names},
+        sources={name: how(name, answer.measured) for name in answer.cost_names},
+        columns=_columns(answer),
         contenders=[_contender(answer, contender) for contender in _ordered(answer)],
         tau=tau_sentence(answer),
         effects=found,
@@ -74,7 +76,7 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
         "accuracy": answer.accuracy_name,
         "costs": [
             {"name": name, "title": shown.title, "label": shown.label, "scale": shown.scale, "unit": shown.unit,
-             "how": "measured" if answer.measured.get(name) else "predicted"}
+             "how": how(name, answer.measured)}
             for name, shown in ((name, quantity(name)) for name in costs)
         ],
         "target": {answer.reward_cost: answer.reward.target} if answer.reward is not None and target else {},
@@ -112,22 +114,34 @@ class _Places:
 
 
 def _ordered(answer: Answer) -> list[Contender]:
-    """The fastest first, so that those of equal cost stand side by side."""
+    """The cheapest first, so that those of equal cost stand side by side."""
     first = answer.cost_names[:1]
-    return sorted(answer.contenders, key=lambda c: tuple(c.costs.get(name, math.inf) for name in first))
+    return sorted(answer.contenders, key=lambda c: [c.costs.get(name, math.inf) for name in first])
+
+
+_LATENCY = "latency_ms"
+_MOST_COLUMNS = 3
+
+
+def _columns(answer: Answer) -> list[str]:
+    """The costs in the table of those trained longer: the measured latency, then what the search cared for."""
+    measured = any(contender.latency for contender in answer.contenders)
+    return list(dict.fromkeys([*([_LATENCY] if measured else []), *answer.cost_names]))[:_MOST_COLUMNS]
 
 
 def _contender(answer: Answer, contender: Contender) -> dict[str, Any]:
     latency = contender.latency or {}
+    costs = {_LATENCY: latency["undisturbed_ms"], **contender.costs} if latency else contender.costs
+    disturbed = latency.get("note", "") if not latency.get("quiet", True) else ""
+    texts = [quantity(name).text(costs[name]) if name in costs else "–" for name in _columns(answer)]
+    if disturbed:
+        texts[0] += "*"
     return {
         "contender": contender,
         "validation": _interval(contender.val_accuracy, contender.val_images),
         "test": _interval(contender.test_accuracy, contender.test_images),
-        "costs": {
-            name: quantity(name).text(contender.costs[name]) if name in contender.costs else "–"
-            for name in answer.cost_names
-        },
-        "disturbed": latency.get("note", "") if not latency.get("quiet", True) else "",
+        "costs": texts,
+        "disturbed": disturbed,
     }
 
 

@@ -40,6 +40,13 @@ _UNITS: Mapping[str, tuple[str, float]] = {
 }
 
 
+def how(name: str, measured: Mapping[str, bool]) -> str:
+    """Where a cost's numbers come from: measured, counted from the network exactly, or predicted."""
+    if measured.get(name):
+        return "measured"
+    return "counted" if name in _KNOWN else "predicted"
+
+
 def quantity(name: str) -> Quantity:
     """How the cost called ``name`` is shown; a name that nobody knows is shown as it is."""
     if name in _KNOWN:

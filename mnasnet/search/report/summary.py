@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mnasnet.search.answer import Answer, Contender
-from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.quantities import how, quantity
 from mnasnet.train.listeners import duration
 
 
@@ -31,11 +31,13 @@ def tau_sentence(answer: Answer) -> str:
 
 
 def costs_in_words(costs: Mapping[str, float], measured: Mapping[str, bool]) -> str:
-    """Costs with their units, each said to be measured or not."""
-    return ", ".join(
-        f"{quantity(name).title} {quantity(name).text(value)}{' measured' if measured.get(name) else ''}"
-        for name, value in costs.items()
-    )
+    """Costs with their units, each said to be measured or predicted where it was not counted."""
+    words = []
+    for name, value in costs.items():
+        source = how(name, measured)
+        said = "" if source == "counted" else f" {source}"
+        words.append(f"{quantity(name).title} {quantity(name).text(value)}{said}")
+    return ", ".join(words)
 
 
 def _winner(answer: Answer) -> str:
