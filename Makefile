@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 # sleeping instead of spinning threads: several processes may share the cores
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint plugins packages benchmark clean
+.PHONY: demo test test-slow lint docs plugins packages clean
 
 demo: $(READY)  ## the main job on real images, pictures written to demo/
 	$(PYTHON) tools/demo.py
@@ -22,6 +22,9 @@ lint: $(READY)  ## style, types, layers
 	$(VENV)/bin/mypy --strict mnasnet
 	$(VENV)/bin/lint-imports
 
+docs: $(READY)  ## the documentation as a site, in site/; NO_MKDOCS_2_WARNING: the theme's notice is not for us here
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+
 plugins: $(READY)  ## link the Ikomia plugins into ~/Ikomia
 	$(PYTHON) tools/install_plugins.py
 
@@ -29,7 +32,7 @@ packages: $(READY)  ## the wheel and one zip a plugin, in dist/
 	$(PYTHON) tools/pack_plugins.py
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
 
 $(READY): pyproject.toml requirements.txt
 	python3 -m venv $(VENV)

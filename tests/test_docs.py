@@ -1,0 +1,115 @@
+"""The documentation is true: what follows from code is current, links lead somewhere, blocks run as they stand."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from documents import ROOT, anchors, blocks, commands, links, make_workplace, read, run_command, run_python
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import docs_site
+import draw_docs
+import error_examples
+import make_docs
+
+from mnasnet import errors, modelfile
+from mnasnet.testing import random_model
+
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+TEXTS = [*PAGES, *docs_site.ELSEWHERE.values()]
+#: pages whose commands need a board or a phone are proved by tests/latency
+RUN_PAGES = [page for page in PAGES if page not in ("docs/devices.md", "docs/photos10.md", "docs/figures.md")]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_docs.pages()
+
+
+@pytest.mark.parametrize("name", ["parameters.md", "commands.md", "errors.md"])
+def test_page_made_from_the_code_is_current(name, made):
+    assert read(f"docs/{name}") == made[make_docs.DOCS / name], "run: python tools/make_docs.py"
+
+
+def test_every_family_of_errors_has_an_example():
+    families = {kind for kind in vars(errors).values() if inspect.isclass(kind)} - {errors.MnasNetError}
+
+    assert {example.family for example in error_examples.EXAMPLES} == families
+
+
+def test_the_layer_picture_shows_the_layers_that_are_checked():
+    assert read("docs/images/layers.svg") == draw_docs.layers(), "run: python tools/make_docs.py"
+
+
+def test_every_equation_is_drawn_as_it_is_written():
+    drawn = {name: read(f"docs/images/{name}.svg") for name in draw_docs.EQUATIONS}
+
+    wrong = [name for name, tex in draw_docs.EQUATIONS.items() if draw_docs.escape(tex, quote=False) not in drawn[name]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_leads_to_a_file_and_a_heading(name):
+    text, folder = read(name), Path(name).parent
+
+    dead = []
+    for path, anchor in links(text):
+        target = (ROOT / folder / path) if path else ROOT / name
+        headings = anchors(target.read_text(encoding="utf-8")) if anchor and target.suffix == ".md" else set()
+        if not target.exists() or (anchor and anchor not in headings):
+            dead.append(f"{path}#{anchor}")
+    assert dead == []
+
+
+def test_every_page_is_in_the_menu_of_the_site():
+    menu = set(re.findall(r": (\w+\.md)$", read("mkdocs.yml"), re.MULTILINE))
+
+    assert {Path(page).name for page in PAGES} | set(docs_site.ELSEWHERE) == menu
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "link", "shown"),
+    [
+        ("README.md", "index.md", "docs/train.md#few-images", "train.md#few-images"),
+        ("README.md", "index.md", "docs/images/classified_cat.png", "images/classified_cat.png"),
+        ("docs/train.md", "train.md", "../benchmarks/README.md", "benchmarks.md"),
+        ("docs/model_file.md", "model_file.md", "../mnasnet/spec.py", f"{docs_site.SOURCE}/mnasnet/spec.py"),
+        ("docs/errors.md", "errors.md", "https://arxiv.org/abs/1807.11626", "https://arxiv.org/abs/1807.11626"),
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(source, place, link, shown):
+    assert docs_site.with_site_links(f"see [this]({link}).", source, place) == f"see [this]({shown})."
+
+
+def test_the_page_of_the_model_file_names_every_field():
+    told = re.findall(r"^\| `(\w+)` \|", read("docs/model_file.md"), re.MULTILINE)
+
+    assert told == list(modelfile.header_of(random_model()))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return make_workplace(tmp_path_factory.mktemp("docs"))
+
+
+def told(find):
+    return [
+        pytest.param(text, id=f"{Path(page).stem}: {text.strip().splitlines()[0][:60]}")
+        for page in RUN_PAGES
+        for text in find(read(page))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", told(lambda text: blocks(text, "python")))
+def test_python_block_runs(code, workplace):
+    run_python(code, workplace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", told(commands))
+def test_command_runs(command, workplace):
+    run_command(command, workplace)

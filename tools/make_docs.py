@@ -1,0 +1,119 @@
+"""Write the pages of docs/ that are made from the code: parameters, commands, errors, and the drawings.
+
+python tools/make_docs.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from draw_docs import drawings
+from error_examples import error_page
+
+from mnasnet.cli import COMMANDS
+from mnasnet.settings import InferSettings, SearchSettings, TrainSettings, markdown_old_names, markdown_table
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+TASKS = {
+    "Classify": (InferSettings, "infer_torchvision_mnasnet", "classify"),
+    "Train": (TrainSettings, "train_torchvision_mnasnet", "train"),
+    "Search": (SearchSettings, "search_mnasnet", "search"),
+}
+_MADE = "<!-- made by tools/make_docs.py; change the code, not this page -->"
+
+
+def main() -> None:
+    for path, text in {**pages(), **drawings()}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """The pages that are made from the code, by path."""
+    made = {"parameters.md": parameters_page(), "commands.md": commands_page(), "errors.md": error_page()}
+    return {DOCS / name: f"{_MADE}\n\n{text}" for name, text in made.items()}
+
+
+def parameters_page() -> str:
+    """Every setting of the three tasks."""
+    parts = [
+        "# Parameters\n\n"
+        "The same settings serve the Ikomia task, its form in STUDIO and the command line, where `input_size` is "
+        "typed `--input-size`. A wrong value is refused with the rule and what was received; nothing is changed then.\n"
+    ]
+    for title, (settings, task, command) in TASKS.items():
+        parts.append(
+            f"## {title}\n\nTask [`{task}`](../{task}/README.md), command "
+            f"[`{command}`](commands.md#{command}).\n\n{markdown_table(settings)}\n"
+        )
+        if settings.old_names():
+            parts.append(f"Names of earlier releases, still understood:\n\n{markdown_old_names(settings)}\n")
+    return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """Every command with its options, read from the parsers that read what is typed."""
+    parts = [
+        "# Command line\n\n"
+        "`python -m mnasnet COMMAND`, or `mnasnet COMMAND`. `--help` after a command tells the same as this page. "
+        "`epochs=5` may be typed for `--epochs 5`.\n\n"
+        "| | |\n| --- | --- |\n"
+        "| exit code 0 | done; also stopped by Ctrl-C, since everything is kept |\n"
+        "| exit code 1 | done, but with something to look at: unreadable files, warnings under `--strict` |\n"
+        "| exit code 2 | not done; one line `error: ...` says why, see [errors](errors.md) |\n\n"
+        "| Command | What it does |\n| --- | --- |\n"
+        + "".join(f"| [`{name}`](#{name}) | {help_text} |\n" for name, (_, help_text) in COMMANDS.items())
+    ]
+    for name, (module, help_text) in COMMANDS.items():
+        parser = argparse.ArgumentParser(prog=f"python -m mnasnet {name}", add_help=False)
+        importlib.import_module(module).add_arguments(parser)
+        parts.append(f"## {name}\n\n{help_text[0].upper()}{help_text[1:]}.\n\n{''.join(_tables(parser))}")
+    return "\n".join(parts)
+
+
+def _tables(parser: argparse.ArgumentParser) -> Iterator[str]:
+    formatter = parser._get_formatter()  # argparse has no public way to ask for a help text with its values
+    positional = [action for action in parser._actions if not action.option_strings]
+    shown = " ".join(_positional(action) for action in positional)
+    yield f"```text\n{parser.prog} {shown}{' ' if shown else ''}[options]\n```\n\n"
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.help is not argparse.SUPPRESS]
+        if not actions:
+            continue
+        if group.title not in ("positional arguments", "options"):
+            yield f"{group.title[0].upper()}{group.title[1:]}:\n\n"
+        yield "| Option | Meaning |\n| --- | --- |\n"
+        for action in actions:
+            help_text = formatter._expand_help(action) if action.help else ""
+            yield f"| {_typed(action)} | {_cell(help_text)} |\n"
+        yield "\n"
+
+
+def _positional(action: argparse.Action) -> str:
+    name = str(action.metavar or action.dest.upper())
+    return {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
+
+
+def _typed(action: argparse.Action) -> str:
+    """How an argument is typed: ``--top-k N``."""
+    if not action.option_strings:
+        return f"`{action.metavar or action.dest.upper()}`"
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    if action.nargs == 0:
+        return names
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    return f"{names} {_cell(str(value))}"
+
+
+def _cell(text: str) -> str:
+    """``text`` inside a table: no new lines, no bars, no tags."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    main()
