@@ -49,6 +49,7 @@ _log = logging.getLogger(__name__)
 
 MOST_IDLE_MEASURED = 300  # proposals without an evaluation, where each costs a measurement
 MOST_IDLE_COUNTED = 1000
+IDLE_PER_COMBINATION = 4  # in a small space most have been met by then
 
 
 @dataclass(eq=False)
@@ -170,7 +171,8 @@ class Work:
         left_s = self.times.search_limit_s - watch.spent_s
         if left_s <= 0:
             return "time"
-        idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
+        most_idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
+        idle = min(most_idle, IDLE_PER_COMBINATION * self.here.problem.space.size)
         budget = Budget(
             evaluations=asked.trials or None, minutes=left_s / 60 if left_s < float("inf") else None, max_idle=idle
         )
