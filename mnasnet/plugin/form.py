@@ -23,6 +23,10 @@ from mnasnet.plugin.params import SettingsParam
 from mnasnet.settings import Parameter, Settings
 
 MAX_WHOLE_NUMBER = 2**31 - 1
+SHORT_FORMS = {
+    **{word: word.upper() for word in ("adb", "ca", "ema", "mb", "onnx", "pth", "url")},
+    **{"cpus": "CPUs", "gpus": "GPUs", "tensorboard": "TensorBoard"},
+}
 DECIMALS = 8  # Ikomia's own spin box rounds a learning rate of 1e-5 to zero
 
 
@@ -101,9 +105,22 @@ class _NumberBox(QDoubleSpinBox):  # type: ignore[misc]
         return f"{value:.{DECIMALS}g}"
 
 
+class _BrowseBox(pyqtutils.BrowseFileWidget):  # type: ignore[misc]
+    """A path with a browse button that keeps the path when the dialog is cancelled; Ikomia's own clears it."""
+
+    def on_browse(self) -> None:
+        """Ask for a path."""
+        present = self.qedit_file.text()
+        super().on_browse()
+        if not self.path:
+            self.set_path(present)
+
+
 def _label_text(name: str) -> str:
-    """``model_weight_file`` -> Model weight file."""
-    return name.replace("_", " ").capitalize()
+    """``model_weight_file`` -> Model weight file, ``max_model_mb`` -> Max model MB."""
+    words = [SHORT_FORMS.get(word, word) for word in name.split("_")]
+    text = " ".join(words)
+    return text[0].upper() + text[1:]
 
 
 def _field(parameter: Parameter, value: Any) -> QWidget:
@@ -116,7 +133,7 @@ def _field(parameter: Parameter, value: Any) -> QWidget:
         return combo
     if parameter.path:
         mode = QFileDialog.FileMode.Directory if parameter.path == "folder" else QFileDialog.FileMode.ExistingFile
-        browse = pyqtutils.BrowseFileWidget(path=str(value or ""), mode=mode)
+        browse = _BrowseBox(path=str(value or ""), mode=mode)
         browse.layout().setContentsMargins(0, 0, 0, 0)  # as high as the other rows
         return browse
     if parameter.kind is bool:

@@ -84,6 +84,19 @@ def test_the_explanation_goes_when_the_value_is_right(widget):
     assert widget.applied == [InferSettings(input_size=96)]
 
 
+def test_cancelling_the_file_dialog_keeps_the_path(widget, monkeypatch):
+    field = widget.form.fields["model_weight_file"]
+    field.qedit_file.setText("/models/mine.safetensors")
+
+    monkeypatch.setattr(type(field), "show_select_file_dlg", lambda self: "")
+    field.qbrowse_btn.click()
+    assert widget.form.settings().model_weight_file == "/models/mine.safetensors"
+
+    monkeypatch.setattr(type(field), "show_select_file_dlg", lambda self: "/models/other.safetensors")
+    field.qbrowse_btn.click()
+    assert widget.form.settings().model_weight_file == "/models/other.safetensors"
+
+
 def test_advanced_parameters_appear_on_demand(widget):
     (switch,) = [
         widget.form.layout.itemAt(index).widget()
