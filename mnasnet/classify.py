@@ -72,7 +72,7 @@ class Classifier:
         model: ModelFile | ExportedModel,
         *,
         input_size: int | None = None,
-        runtime: Literal["auto", "torch", "onnxruntime", "openvino", "litert"] = "auto",
+        runtime: Literal["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"] = "auto",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,
@@ -94,8 +94,8 @@ class Classifier:
         """Open a model and make it ready.
 
         ``model`` is the bundled model (``auto`` or ``photos10``), the name of published weights, any weights or
-        model file, or an exported ``.onnx``, ``.xml`` or ``.tflite``; ``class_file`` has one class name a line, needed only
-        where the weights carry none. ``options`` are those of the constructor.
+        model file, or an exported ``.onnx``, ``.xml``, ``.tflite`` or ``.pte``; ``class_file`` has one class name
+        a line and is needed only where the weights carry none. ``options`` are those of the constructor.
         """
         from mnasnet.zoo import open_runnable
 

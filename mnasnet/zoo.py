@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _Named = TypeVar("_Named", ModelFile, ExportedModel)
 
 BUNDLED = {"photos10": Path(__file__).parent / "models" / "photos10.safetensors"}
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx", ".xml", ".tflite")
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx", ".xml", ".tflite", ".pte")
 CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's MnasNet task, its timm task
 
 

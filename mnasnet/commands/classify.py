@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=whole(1, 1000), default=5, metavar="K", help="classes per image (default 5)")
     parser.add_argument("--threshold", type=share, default=0.0, metavar="0..1", help="less sure than this is `unknown`")
-    parser.add_argument("--runtime", default="auto", choices=["auto", "torch", "onnxruntime", "openvino", "litert"])
+    parser.add_argument(
+        "--runtime", default="auto", choices=["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"]
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="bf16 is faster and less exact")
     parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")

@@ -205,10 +205,10 @@ def _evenly(paths: list[Path]) -> list[Path]:
 
 def _too_large_a_drop(name: str, before: Evaluation, after: Evaluation, max_drop: float) -> str:
     worst = ", ".join(f"{name} {100 * drop:.1f}" for name, drop in list(class_drops(before, after).items())[:5])
+    fall = f"from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images"
     return (
-        f"int8 for {name} lowers accuracy from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images, "
-        f"by more than max_drop {max_drop:.1%}; points of recall lost by class: {worst}; allow a larger max_drop or stay with "
-        "float32"
+        f"int8 for {name} lowers accuracy {fall}, by more than max_drop {max_drop:.1%}; points of recall lost by class: "
+        f"{worst}; allow a larger max_drop or stay with float32"
     )
 
 

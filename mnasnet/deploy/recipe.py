@@ -113,6 +113,10 @@ network.allocate_tensors()
 network.set_tensor(source, images)
 network.invoke()
 output = network.get_tensor(result)"""
+_EXECUTORCH = """\
+program = Runtime.get().load_program(<file>)  # a name of its own, which must live as long as its method
+forward = program.load_method("forward")
+output = forward.execute([torch.from_numpy(images.copy())])[0].numpy()"""
 _LOGITS = """\
 scores = np.exp(output - output.max(axis=1, keepdims=True))
 probabilities = scores / scores.sum(axis=1, keepdims=True)"""
@@ -131,6 +135,7 @@ class _Engine:
 _ENGINES = {
     "onnx": _Engine("onnxruntime", "import onnxruntime", _ONNX),
     "openvino": _Engine("openvino", "import openvino", _OPENVINO),
+    "executorch": _Engine("executorch and torch", "import torch\nfrom executorch.runtime import Runtime", _EXECUTORCH),
     "litert": _Engine("ai-edge-litert", "from ai_edge_litert.interpreter import Interpreter", _LITERT),
 }
 

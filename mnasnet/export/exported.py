@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
-from mnasnet.export.litert import to_litert
+from mnasnet.export.executorch import read_program, to_executorch
+from mnasnet.export.litert import read_ends, to_litert
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
 
-Format = Literal["onnx", "openvino", "litert"]
+Format = Literal["onnx", "openvino", "litert", "executorch"]
 
-SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".pte": "executorch"}
 INT8_KEY = "mnasnet_int8"  # metadata of graphs whose weights were quantised
 
 
@@ -60,13 +61,15 @@ class ExportedModel:
         return scores
 
 
-def in_memory(model: ModelFile | ExportedModel, kind: Literal["onnx", "litert"] = "onnx") -> ExportedModel:
+def in_memory(
+    model: ModelFile | ExportedModel, kind: Literal["onnx", "litert", "executorch"] = "onnx"
+) -> ExportedModel:
     """``model`` as a graph that takes pixels and gives scores; an exported one stays as it is."""
     if isinstance(model, ExportedModel):
         return model
     return ExportedModel(
         format=kind,
-        content=to_onnx(model, pixels=True).SerializeToString() if kind == "onnx" else to_litert(model, pixels=True),
+        content=_WRITERS[kind](model),
         class_names=model.class_names,
         preprocess=model.preprocess,
         takes_pixels=True,
@@ -74,6 +77,13 @@ def in_memory(model: ModelFile | ExportedModel, kind: Literal["onnx", "litert"] 
         in_channels=model.in_channels,
         name=model.name,
     )
+
+
+_WRITERS: Mapping[str, Callable[[ModelFile], bytes]] = {
+    "onnx": lambda model: to_onnx(model, pixels=True).SerializeToString(),
+    "litert": lambda model: to_litert(model, pixels=True),
+    "executorch": lambda model: to_executorch(model, pixels=True),
+}
 
 
 def is_exported(path: Path) -> bool:
@@ -97,7 +107,7 @@ def read_exported(path: Path) -> ExportedModel:
     if kind == "openvino":
         facts = _openvino_facts(content, weights, path)
     else:
-        facts = _onnx_facts(content, path) if kind == "onnx" else _litert_facts(content, path)
+        facts = {"onnx": _onnx_facts, "litert": _litert_facts, "executorch": _executorch_facts}[kind](content, path)
     return _checked(kind, content, weights, facts, path)
 
 
@@ -140,11 +150,14 @@ def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
 
 
 def _litert_facts(content: bytes, path: Path) -> _Facts:
-    from mnasnet.export.litert import read_ends
-
     ends = read_ends(content, path)
     metadata = ends.metadata
     return _Facts(metadata.get(HEADER_KEY, ""), ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata)
+
+
+def _executorch_facts(content: bytes, path: Path) -> _Facts:
+    own = read_program(content, path)
+    return _Facts(own.header, own.takes_pixels, "probabilities" if own.gives_probabilities else "logits", None, False)
 
 
 def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: Path) -> ExportedModel:

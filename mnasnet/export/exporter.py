@@ -35,6 +35,7 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("mnasnet.export.onnx", "OnnxExporter"),
     "openvino": ("mnasnet.export.openvino", "OpenvinoExporter"),
     "litert": ("mnasnet.export.litert", "LitertExporter"),
+    "executorch": ("mnasnet.export.executorch", "ExecutorchExporter"),
 }
 
 #: format -> the class that writes it in 8 bits, made from calibration images

@@ -18,7 +18,7 @@ NEVER_NEGATIVE = ("Relu", "Sigmoid", "GlobalAveragePool")
 
 def int8_for_timing(model: ModelFile, runtime: str) -> ExportedModel:
     """``model`` in 8 bits as ``runtime`` reads it; it is as fast as a calibrated one, its scores are noise."""
-    return _MADE[runtime](model)
+    return INT8_RUNTIMES[runtime](model)
 
 
 def _onnx(model: ModelFile, operators: tuple[str, ...]) -> ExportedModel:
@@ -60,7 +60,7 @@ def _litert(model: ModelFile) -> ExportedModel:
 
 
 #: runtimes that compute in 8 bits
-_MADE: dict[str, Callable[[ModelFile], ExportedModel]] = {
+INT8_RUNTIMES: dict[str, Callable[[ModelFile], ExportedModel]] = {
     "onnxruntime": lambda model: _onnx(model, QUANTISED),
     "openvino": lambda model: _onnx(model, FOR_OPENVINO),
     "litert": _litert,

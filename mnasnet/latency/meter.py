@@ -26,6 +26,7 @@ METERS: dict[str, tuple[str, str]] = {
     "onnxruntime": ("mnasnet.latency.session", "SessionMeter"),
     "openvino": ("mnasnet.latency.session", "SessionMeter"),
     "litert": ("mnasnet.latency.session", "SessionMeter"),
+    "executorch": ("mnasnet.latency.session", "SessionMeter"),
     "torch": ("mnasnet.latency.session", "SessionMeter"),
     "table": ("mnasnet.latency.table", "TableMeter"),
     "remote": ("mnasnet.latency.remote", "RemoteMeter"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.export.int8_timing import int8_for_timing
+from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.timing import Timing, frequency_note, memory_probe, pinned, time_calls
 from mnasnet.latency.untrained import untrained_to_time
@@ -62,8 +62,10 @@ class SessionMeter:
             raise SettingsError(
                 f"threads must not exceed the {usable_cores()} cores this process may use, got {self.threads}"
             )
-        if self.precision == "int8" and self.runtime == "torch":
-            raise SettingsError("torch does not compute in int8 here; choose onnxruntime, openvino or litert, or fp32")
+        if self.precision == "int8" and self.runtime not in INT8_RUNTIMES:
+            raise SettingsError(
+                f"{self.runtime} does not compute in int8 here; choose {', '.join(INT8_RUNTIMES)}, or fp32"
+            )
         require(self.runtime)
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:

@@ -17,7 +17,7 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 
-Runtime = Literal["torch", "onnxruntime", "openvino", "litert"]
+Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
@@ -26,12 +26,13 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "onnxruntime": ("mnasnet.runtime.onnxruntime", "OnnxRuntimeSession"),
     "openvino": ("mnasnet.runtime.openvino", "OpenvinoSession"),
     "litert": ("mnasnet.runtime.litert", "LitertSession"),
+    "executorch": ("mnasnet.runtime.executorch", "ExecutorchSession"),
     "torch": ("mnasnet.runtime.torch", "TorchSession"),
 }
 
 #: runtime -> the package that is imported, where that has another name
 PACKAGES: dict[str, str] = {"litert": "ai_edge_litert"}
-NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
+NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT", "executorch": "ExecuTorch"}
 
 
 class Session(Protocol):
@@ -89,6 +90,7 @@ READERS: dict[str, tuple[Runtime, ...]] = {
     "onnx": ("onnxruntime", "openvino"),
     "openvino": ("openvino",),
     "litert": ("litert",),
+    "executorch": ("executorch",),
 }
 
 

@@ -67,7 +67,7 @@ class InferSettings(Settings):
         "as it came and labels are graphics over it.",
         advanced=True,
     )
-    runtime: Literal["auto", "torch", "onnxruntime", "openvino", "litert"] = setting(
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"] = setting(
         "auto", "Inference engine; `auto` takes the fastest exact one that is installed.", advanced=True
     )
     precision: Literal["fp32", "bf16"] = setting(

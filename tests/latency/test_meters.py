@@ -75,7 +75,9 @@ def test_every_runtime_is_a_meter():
 
 
 def test_torch_has_no_int8():
-    with pytest.raises(SettingsError, match="torch does not compute in int8 here; choose onnxruntime"):
+    with pytest.raises(
+        SettingsError, match="torch does not compute in int8 here; choose onnxruntime, openvino, litert, or fp32"
+    ):
         open_meter("torch", precision="int8")
 
 
@@ -111,7 +113,8 @@ def test_an_unknown_field_of_a_latency_is_named():
 
 def test_an_unknown_meter_is_answered_with_the_list():
     with pytest.raises(
-        SettingsError, match="a meter is one of onnxruntime, openvino, litert, torch, table, remote, adb, got 'sundial'"
+        SettingsError,
+        match="a meter is one of onnxruntime, openvino, litert, executorch, torch, table, remote, adb, got 'sundial'",
     ):
         open_meter("sundial")
 

@@ -118,7 +118,10 @@ def test_one_session_serves_several_threads():
         ({"device": "cuda", "runtime": "onnxruntime"}, "device cuda runs through runtime torch"),
         ({"runtime": "onnxruntime", "precision": "bf16"}, "no bf16 on the CPU; set runtime to auto or openvino"),
         ({"runtime": "litert", "precision": "bf16"}, "LiteRT has no bf16 on the CPU; set runtime to auto or openvino"),
-        ({"runtime": "tensorrt"}, "runtime must be one of auto, onnxruntime, openvino, litert, torch, got 'tensorrt'"),
+        (
+            {"runtime": "tensorrt"},
+            "runtime must be one of auto, onnxruntime, openvino, litert, executorch, torch, got 'tensorrt'",
+        ),
     ],
 )
 def test_impossible_combinations_say_what_to_set(options, message):
