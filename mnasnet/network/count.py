@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mnasnet.spec import ArchitectureSpec, LayerSpec
 
@@ -38,11 +39,28 @@ def count(spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_c
 
     Multiply-adds are those of convolutions and the classifier, the convention of the paper's tables.
     """
-    operations = list(operations_of(spec, input_size, num_classes, in_channels))
+    around, sides = _around_layers(spec, input_size, num_classes, in_channels)
+    layers = [layer for block in spec.layers() for layer in block]
+    parts = [_total(around), *(_layer_total(layer, side) for layer, side in zip(layers, sides, strict=True))]
     return Counts(
-        parameters=sum(operation.parameters for operation in operations),
-        multiply_adds=sum(operation.multiply_adds for operation in operations),
-        peak_activation_bytes=FLOAT32_BYTES * max(operation.live_elements for operation in operations),
+        parameters=sum(part.parameters for part in parts),
+        multiply_adds=sum(part.multiply_adds for part in parts),
+        peak_activation_bytes=max(part.peak_activation_bytes for part in parts),
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _layer_total(layer: LayerSpec, side: int) -> Counts:
+    """A search counts thousands of networks that are made of the same few layers."""
+    return _total(_layer_operations("", layer, side))
+
+
+def _total(operations: Iterable[Operation]) -> Counts:
+    known = list(operations)
+    return Counts(
+        parameters=sum(operation.parameters for operation in known),
+        multiply_adds=sum(operation.multiply_adds for operation in known),
+        peak_activation_bytes=FLOAT32_BYTES * max(operation.live_elements for operation in known),
     )
 
 
@@ -50,18 +68,32 @@ def operations_of(
     spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_channels: int = 3
 ) -> Iterator[Operation]:
     """The steps of one forward pass in order."""
-    side = input_size
-    yield _conv("stem", in_channels, spec.stem_channels, 3, side, spec.stem_stride)
-    side = _strided(side, spec.stem_stride)
+    (stem, *rest), sides = _around_layers(spec, input_size, num_classes, in_channels)
+    yield stem
+    side = iter(sides)
     for b, block in enumerate(spec.layers()):
         for i, layer in enumerate(block):
-            yield from _layer_operations(f"blocks.{b}.{i}", layer, side)
+            yield from _layer_operations(f"blocks.{b}.{i}", layer, next(side))
+    yield from rest
+
+
+def _around_layers(
+    spec: ArchitectureSpec, input_size: int, num_classes: int, in_channels: int
+) -> tuple[list[Operation], list[int]]:
+    """The steps before and after the layers, and each layer's input side in pixels."""
+    side = _strided(input_size, spec.stem_stride)
+    sides = []
+    for block in spec.layers():
+        for layer in block:
+            sides.append(side)
             side = _strided(side, layer.stride)
-    last = spec.blocks[-1].channels
-    yield _conv("head", last, spec.head_channels, 1, side, 1)
-    yield Operation("pool", 0, 0, spec.head_channels * (side * side + 1))
     weights = spec.head_channels * num_classes
-    yield Operation("classifier", weights + num_classes, weights, spec.head_channels + num_classes)
+    return [
+        _conv("stem", in_channels, spec.stem_channels, 3, input_size, spec.stem_stride),
+        _conv("head", spec.blocks[-1].channels, spec.head_channels, 1, side, 1),
+        Operation("pool", 0, 0, spec.head_channels * (side * side + 1)),
+        Operation("classifier", weights + num_classes, weights, spec.head_channels + num_classes),
+    ], sides
 
 
 def _layer_operations(name: str, layer: LayerSpec, side: int) -> Iterator[Operation]:

@@ -31,6 +31,7 @@ class History:
     """
 
     trials: list[FrozenTrial] = field(default_factory=list)
+    _known: set[int] = field(default_factory=set, repr=False)
 
     def update(self, study: optuna.Study) -> tuple[list[FrozenTrial], bool]:
         """The trials finished since the last call, and whether the fold must start anew.
@@ -38,13 +39,17 @@ class History:
         A new start happens when the study is another one or a trial of an earlier time turned up.
         """
         finished = study.get_trials(deepcopy=False, states=FINISHED)
-        finished.sort(key=_completion)
-        known = len(self.trials)
-        same = known <= len(finished) and all(
-            old._trial_id == new._trial_id for old, new in zip(self.trials, finished, strict=False)
+        new = sorted((trial for trial in finished if trial._trial_id not in self._known), key=_completion)
+        same = len(self.trials) + len(new) == len(finished) and not (
+            new and self.trials and _completion(new[0]) < _completion(self.trials[-1])
         )
-        self.trials = finished
-        return (finished[known:], False) if same else (finished, True)
+        if not same:
+            new = self.trials = sorted(finished, key=_completion)
+            self._known = {trial._trial_id for trial in new}
+            return list(new), True
+        self.trials += new
+        self._known.update(trial._trial_id for trial in new)
+        return new, False
 
 
 def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
@@ -96,10 +101,19 @@ def indices_of(trial: FrozenTrial, categories: Categories) -> tuple[int, ...] | 
     """The place of each option of the trial; None when it has other parameters or options."""
     indices = []
     for name, distribution in categories.items():
-        if trial.distributions.get(name) != distribution:
+        if not _is_same(trial.distributions.get(name), distribution):
             return None
         indices.append(int(distribution.to_internal_repr(trial.params[name])))
     return tuple(indices)
+
+
+def _is_same(found: BaseDistribution | None, distribution: CategoricalDistribution) -> bool:
+    """Equality of distributions; Optuna's own is slow, and asked for every choice of every trial."""
+    if isinstance(found, CategoricalDistribution):
+        alike = found.choices == distribution.choices  # but 1 is no True, which the types tell
+        if alike and [*map(type, found.choices)] == [*map(type, distribution.choices)]:
+            return True
+    return bool(found == distribution)
 
 
 def params_at(indices: tuple[int, ...], categories: Categories) -> dict[str, Any]:
