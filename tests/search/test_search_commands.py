@@ -1,0 +1,172 @@
+"""``search``, ``resume``, ``extend``, ``promote``, ``report`` and ``spaces`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_search import SPACE
+
+from mnasnet.cli import main
+from mnasnet.settings import SearchSettings
+from mnasnet.space import SPACES
+from mnasnet.testing import write_image_folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
+
+
+def words(data: Path, parent: Path, *more: str) -> list[str]:
+    space = parent / "space.json"
+    space.write_text(json.dumps(SPACE))
+    return [
+        "search",
+        str(data),
+        f"--space={space}",
+        "cost=multiply_adds",
+        "--target-cost=1e6",
+        "minutes=0",
+        "--trials=3",
+        "--imgsz=32",
+        "--proxy-epochs=1",
+        "--proxy-share=1",
+        "--finalists=0",
+        "--final-epochs=1",
+        "--train-threads=1",
+        f"project={parent / 'runs'}",
+        "--name=run",
+        *more,
+    ]
+
+
+@pytest.mark.slow
+def test_a_search_its_extension_promotion_and_report_end_with_one_line_of_json(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last_line(*arguments: str) -> dict[str, object]:
+        assert main([*arguments, "--json"]) == 0
+        return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+    searched = last_line(*words(data, tmp_path))
+    run = str(searched["run"])
+    extended = last_line("extend", run, "--trials=1")
+    promoted = last_line("promote", run, "--trial=0")
+    reported = last_line("report", run)
+    resumed = last_line("resume", run)
+
+    assert searched["status"] == "done" and Path(str(searched["model"])).is_file()
+    assert searched["counts"] == {"done": 3} and extended["counts"] == {"done": 4}
+    assert promoted["best_trial"] == reported["best_trial"] == resumed["best_trial"] == extended["best_trial"]
+    assert (Path(run) / "trained" / "trial0" / "weights" / "best.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
+def test_a_signal_stops_within_ten_seconds_and_keeps_everything(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mnasnet"]
+    settings = {"text": True, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    process = subprocess.Popen(
+        [*command, *words(data, tmp_path, "--trials=500", "--json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **settings,
+    )
+    for line in process.stderr:
+        if " done " in line and line.split()[2] == "0":  # the first trial's line of the table
+            break
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, _ = process.communicate(timeout=60)
+
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 0
+    stopped = json.loads(out.splitlines()[-1])
+    assert stopped["status"] == "stopped" and stopped["counts"]["done"] >= 1
+    assert Path(stopped["report"]).is_file()
+
+
+def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(data, tmp_path, "--dry-run")) == 0
+
+    out = capsys.readouterr().out
+    assert "64 networks" in out and "about 3" in out and "together" in out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("--trials=some", "trials must be"),
+        ("--reward=best", "reward must be one of hard"),
+        ("--target-ms=0", "target_latency_ms must be a number above 0"),
+        ("--cost=energy", "cost energy"),
+        ("--proxy-share=2", "proxy_share must be a number from 0 to 1"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_the_rule(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, complaint: str
+) -> None:
+    assert main([*words(data, tmp_path), word]) == 2
+
+    error = capsys.readouterr().err.strip()
+    assert complaint in error
+    assert "\n" not in error
+
+
+def test_spaces_lists_every_space_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "--json"]) == 0
+
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(listed) == set(SPACES)
+    assert listed["published"]["combinations"] == pytest.approx(9.7e15, rel=0.01)
+
+
+def test_spaces_shows_the_choices_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = tmp_path / "mine.json"
+    space.write_text(json.dumps(SPACE))
+
+    assert main(["spaces", str(space)]) == 0
+
+    out = capsys.readouterr().out
+    assert "64 combinations" in out
+    assert "block2.filters" in out and "0.75, 1.0" in out
+
+
+@pytest.mark.parametrize("command", ["extend", "promote", "report"])
+def test_a_folder_without_a_search_is_one_line(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--trials=1"] if command == "extend" else []
+
+    assert main([command, str(tmp_path), *more]) == 2
+    assert "is not the folder of a search" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "extend", "promote", "report", "spaces"])
+def test_help_reads_well(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, "--help"])
+
+    text = capsys.readouterr().out
+    assert exit_info.value.code == 0
+    assert text.startswith(f"usage: python -m mnasnet {command}")
+
+
+def test_every_setting_has_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+
+    text = capsys.readouterr().out
+    for parameter in SearchSettings.parameters():
+        if parameter.name != "resume_folder":
+            assert f"--{parameter.name.replace('_', '-')}" in text
