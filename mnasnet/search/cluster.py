@@ -145,7 +145,8 @@ class _Desk:
 
     async def ask(self, number: int, step: int, accuracy: float) -> bool:
         """Report a step and wait for whether to give the network up."""
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
         self._reports.append(StepReport(number, step, accuracy))
         return await answer
 
