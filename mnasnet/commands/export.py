@@ -60,6 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cost_lines(one: Exported) -> list[str]:
+    if one.float_twin is None or one.cost is None:
+        return []
+    old, new = one.float_twin, one.cost
+    busy = "" if old.latency.quiet and new.latency.quiet else ", the machine was busy"
+    sizes = f"{old.size_bytes / 1e6:.2f} MB of float32 become {new.size_bytes / 1e6:.2f} MB"
+    times = f"{old.latency.undisturbed_ms:.2f} ms become {new.latency.undisturbed_ms:.2f} ms"
+    return [f"  {sizes}, {times} ({new.latency.runtime}, one thread{busy})"]
+
+
 def _lines(done: list[Exported]) -> list[str]:
     lines = []
     for one in done:
@@ -70,6 +80,7 @@ def _lines(done: list[Exported]) -> list[str]:
                 f"  accuracy {one.before.accuracy:.1%} before, {one.after.accuracy:.1%} after, "
                 f"{one.before.images} images"
             )
+            lines += _cost_lines(one)
             drops = list(class_drops(one.before, one.after).items())[:5]
             if drops:
                 lines.append("  recall lost: " + ", ".join(f"{name} {100 * drop:.1f} points" for name, drop in drops))

@@ -21,8 +21,10 @@ from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
 from mnasnet.export.exporter import Exporter, open_exporter, open_int8_exporter
 from mnasnet.files import write_atomic
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.session import SessionMeter
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.session import open_session
+from mnasnet.runtime.session import READERS, open_session
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import evaluate_samples
 
@@ -36,7 +38,8 @@ NamedImage = tuple[str, NDArray[np.uint8]]
 class Exported:
     """One export that passed: its files, the one to open first, and what was found.
 
-    ``before`` and ``after`` are of the labelled images, where an export may change answers (int8).
+    ``before`` and ``after`` are of the labelled images, where an export may change answers (int8); then ``float_twin``
+    is what the same format costs in float32, and ``cost`` what this file does.
     """
 
     format: str
@@ -45,6 +48,8 @@ class Exported:
     parity: Parity
     before: Evaluation | None = None
     after: Evaluation | None = None
+    float_twin: Cost | None = None
+    cost: Cost | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -62,7 +67,18 @@ class Exported:
             "accuracy_before": self.before.accuracy if self.before else None,
             "accuracy_after": self.after.accuracy if self.after else None,
             "class_drops": class_drops(self.before, self.after) if self.before and self.after else {},
+            "latency": self.cost.latency.to_dict() if self.cost else None,
+            "float_size_bytes": self.float_twin.size_bytes if self.float_twin else None,
+            "float_latency": self.float_twin.latency.to_dict() if self.float_twin else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Size on disk and time of one image on this machine, one thread."""
+
+    size_bytes: int
+    latency: Latency
 
 
 def export_model(
@@ -119,8 +135,20 @@ def export_int8(
             if before.accuracy - after.accuracy > max_drop:
                 raise ExportError(_too_large_a_drop(name, before, after, max_drop))
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
-            done.append(Exported(name, "int8", _moved(files, folder, exported), parity, before, after))
+            costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
+            done.append(Exported(name, "int8", _moved(files, folder, exported), parity, before, after, *costs))
     return done
+
+
+def _float_twin(model: ModelFile, name: str, folder: Path, pixels: bool, softmax: bool) -> Cost:
+    exporter = open_exporter(name)
+    return _cost(exporter.export(model, folder / f"float{exporter.suffix}", pixels=pixels, softmax=softmax))
+
+
+def _cost(files: Sequence[Path]) -> Cost:
+    exported = read_exported(files[0])
+    meter = SessionMeter(READERS[exported.format][0])
+    return Cost(sum(path.stat().st_size for path in files), meter.measure_model(exported))
 
 
 def named_images(model: ModelFile, paths: Sequence[Path]) -> list[NamedImage]:
@@ -207,8 +235,8 @@ def _too_large_a_drop(name: str, before: Evaluation, after: Evaluation, max_drop
     worst = ", ".join(f"{name} {100 * drop:.1f}" for name, drop in list(class_drops(before, after).items())[:5])
     fall = f"from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images"
     return (
-        f"int8 for {name} lowers accuracy {fall}, by more than max_drop {max_drop:.1%}; points of recall lost by class: "
-        f"{worst}; allow a larger max_drop or stay with float32"
+        f"int8 for {name} lowers accuracy {fall}, by more than max_drop {max_drop:.1%}; points of recall lost by "
+        f"class: {worst}; allow a larger max_drop or stay with float32"
     )
 
 

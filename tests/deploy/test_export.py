@@ -173,6 +173,8 @@ def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp
 
     assert done.format == name
     assert done.before.images == done.after.images == 12
+    assert done.cost.latency.precision == "int8" and done.float_twin.latency.precision == "fp32"
+    assert done.cost.size_bytes == done.size_bytes
     assert done.parity.images == 12
     exported = read_exported(done.files[0])
     assert exported.precision == "int8" and exported.class_names == model.class_names
@@ -289,6 +291,60 @@ def test_openvino_without_its_second_file_says_so(model, tmp_path):
 
     with pytest.raises(WeightsError, match=r"cannot read .*tiny.bin: No such file"):
         Classifier.load(done.files[0])
+
+
+@pytest.fixture(scope="module")
+def litert_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("litert"), ["litert"])[0].files[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"",
+        lambda content: b"<html>",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:8] + b"\xff" * 64 + content[72:],
+    ],
+)
+def test_a_damaged_litert_file_is_named(change, litert_file, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(change(litert_file.read_bytes()))
+
+    with pytest.raises(WeightsError, match="m.tflite is damaged or no LiteRT file"):
+        Classifier.load(path)
+
+
+def test_a_litert_file_from_elsewhere_is_refused(litert_file, tmp_path):
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(litert_file.read_bytes().replace(b"mnasnet\x00", b"another\x00"))  # the metadata's name
+
+    with pytest.raises(WeightsError, match="carries no class names and preprocessing of this package; export"):
+        Classifier.load(path)
+
+
+def test_weights_in_litert_files_begin_where_processors_read_fast(litert_file):
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = litert_file.read_bytes()
+    model = schema.Model.GetRootAs(content)
+    arrays = [model.Buffers(index).DataAsNumpy() for index in range(model.BuffersLength())]
+    start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
+
+    places = [array.__array_interface__["data"][0] - start for array in arrays if isinstance(array, np.ndarray)]
+
+    assert len(places) > 20 and {place % 16 for place in places} == {0}  # schema.fbs: force_align: 16
+
+
+def test_an_odd_and_an_even_side_have_the_same_zeros_around_them():
+    for side in (63, 64, 65, 66):  # strided convolutions and pools fall on odd and even sides
+        model = random_model(input_size=side)
+        image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+
+        found = Classifier(model, runtime="litert")._session.run(image)
+
+        expected = Classifier(model, runtime="torch", device="cpu")._session.run(image)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
