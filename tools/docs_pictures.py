@@ -12,8 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import demo
 from PIL import Image
+
+import demo
 
 IMAGES = demo.ROOT / "docs" / "images"
 # a space and a size for minutes; the target lies among its networks' latencies, so that some are too slow
