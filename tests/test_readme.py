@@ -7,11 +7,10 @@ README = read("README.md")
 
 
 def told(texts):
-    """The texts as parameters: those that search are slow, and int8 may rightly refuse a random model."""
+    """The texts as parameters; those that search are slow."""
     return [
         pytest.param(text, marks=pytest.mark.slow if "search" in text else (), id=text.strip().splitlines()[0][:60])
         for text in texts
-        if "--int8" not in text
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from draw_docs import drawings
@@ -64,7 +64,7 @@ def commands_page() -> str:
         "`epochs=5` may be typed for `--epochs 5`.\n\n"
         "| | |\n| --- | --- |\n"
         "| exit code 0 | done; also stopped by Ctrl-C, since everything is kept |\n"
-        "| exit code 1 | done, but with something to look at: unreadable files, warnings under `--strict` |\n"
+        "| exit code 1 | nothing was found to classify; or `check --strict` has warnings |\n"
         "| exit code 2 | not done; one line `error: ...` says why, see [errors](errors.md) |\n\n"
         "| Command | What it does |\n| --- | --- |\n"
         + "".join(f"| [`{name}`](#{name}) | {help_text} |\n" for name, (_, help_text) in COMMANDS.items())
@@ -77,21 +77,28 @@ def commands_page() -> str:
 
 
 def _tables(parser: argparse.ArgumentParser) -> Iterator[str]:
-    formatter = parser._get_formatter()  # argparse has no public way to ask for a help text with its values
     positional = [action for action in parser._actions if not action.option_strings]
-    shown = " ".join(_positional(action) for action in positional)
-    yield f"```text\n{parser.prog} {shown}{' ' if shown else ''}[options]\n```\n\n"
+    shown = "".join(f"{_positional(action)} " for action in positional)
+    yield f"```text\n{parser.prog} {shown}[options]\n```\n"
+    yield _table(parser, [*positional, *parser._optionals._group_actions])
+    for title, actions in _named_groups(parser):
+        yield f"\n{title[0].upper()}{title[1:]}:\n{_table(parser, actions)}"
+
+
+def _named_groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
+    """The groups of options that a command has given a title of its own."""
     for group in parser._action_groups:
-        actions = [action for action in group._group_actions if action.help is not argparse.SUPPRESS]
-        if not actions:
-            continue
-        if group.title not in ("positional arguments", "options"):
-            yield f"{group.title[0].upper()}{group.title[1:]}:\n\n"
-        yield "| Option | Meaning |\n| --- | --- |\n"
-        for action in actions:
-            help_text = formatter._expand_help(action) if action.help else ""
-            yield f"| {_typed(action)} | {_cell(help_text)} |\n"
-        yield "\n"
+        if group not in (parser._positionals, parser._optionals) and group._group_actions:
+            yield str(group.title), group._group_actions
+
+
+def _table(parser: argparse.ArgumentParser, actions: Iterable[argparse.Action]) -> str:
+    formatter = parser._get_formatter()  # argparse has no public way to ask for a help text with its values
+    rows = ["", "| Option | Meaning |", "| --- | --- |"]
+    for action in actions:
+        help_text = formatter._expand_help(action) if action.help else f"default {action.default}"
+        rows.append(f"| {_typed(action)} | {_cell(help_text)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _positional(action: argparse.Action) -> str:
