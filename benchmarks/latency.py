@@ -32,38 +32,42 @@ from mnasnet.space import SPACES, space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 
 REPEATS = 20
-RUNTIMES = ("onnxruntime", "openvino", "torch")
+RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
+PIECE_PASSES = 20  # of each piece; disturbed ones are timed up to three times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", default="small", choices=list(SPACES))
     parser.add_argument("--checks", type=int, default=40, metavar="N", help="whole networks that judge the table")
-    parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "openvino"], choices=RUNTIMES)
+    parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "litert"], choices=RUNTIMES)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "int8"])
     parser.add_argument("--table", type=Path, default=Path("../shared/data/anb-zcu102.csv"))
     options = parser.parse_args()
     print(f"machine: {device_name()}, date: {time.strftime('%Y-%m-%d')}")
-    repeatability()
+    repeatability(options.runtimes)
     additive_table(options.table)
     for runtime in options.runtimes:
-        profiled_table(runtime, options.space, options.checks)
+        profiled_table(runtime, options.precision, options.space, options.checks)
     openvino_tool()
 
 
-def repeatability() -> None:
+def repeatability(runtimes: list[str]) -> None:
     print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, 50 passes each; goal: spread <= 3 % on a quiet machine")
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         try:
             meter = SessionMeter(runtime)
             found = [meter.measure(architecture("mnasnet1_0"), 224) for _ in range(REPEATS)]
         except MnasNetError as error:
             print(f"  {runtime}: {error}")
             continue
-        quiet = sum(latency.quiet for latency in found)
-        print(
-            f"  {runtime:12} undisturbed {spread([latency.undisturbed_ms for latency in found])}, "
-            f"median {spread([latency.median_ms for latency in found])}, {quiet} of {REPEATS} quiet"
-        )
+        quiet = [latency for latency in found if latency.quiet]
+        for title, some in (("all", found), (f"{len(quiet)} quiet", quiet)):
+            if some:
+                print(
+                    f"  {runtime:12} {title:>9}: undisturbed {spread([latency.undisturbed_ms for latency in some])}, "
+                    f"median {spread([latency.median_ms for latency in some])}"
+                )
         for note in list(dict.fromkeys(latency.note for latency in found if latency.note))[:2]:
             print(f"    {note}")
 
@@ -73,13 +77,15 @@ def spread(values: list[float]) -> str:
     return f"{middle:.2f} ms, spread {(max(values) - min(values)) / middle:.1%}"
 
 
-def profiled_table(runtime: str, name: str, checks: int) -> None:
+def profiled_table(runtime: str, precision: str, name: str, checks: int) -> None:
     own, rng = space(name), random.Random(0)
     networks = list(dict.fromkeys(own.random(rng).architecture for _ in range(checks)))
     began = time.perf_counter()
-    table = profile(pieces_of_space(own, 224), networks, SessionMeter(runtime), 224)
+    meter = SessionMeter(runtime, precision=precision, runs=PIECE_PASSES)
+    table = profile(pieces_of_space(own, 224), networks, meter, 224)
+    taken_s = time.perf_counter() - began
     print(
-        f"\ntable of space {name} for {runtime}: {len(table.piece_ms)} pieces in {time.perf_counter() - began:.0f} s, "
+        f"\ntable of space {name} for {runtime} {precision}: {len(table.piece_ms)} pieces in {taken_s:.0f} s, "
         "goal: error <= 4 %, tau >= .95"
     )
     print(f"  {table.error.sentence if table.error else 'error unknown: too few networks'}")

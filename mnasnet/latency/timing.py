@@ -23,7 +23,7 @@ MAX_DRIFT = 0.05  # second half against first half: a clock that changes, a proc
 MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 # how much slower than at its best the probe may be; beside a neighbour that copies memory, a network of 7.6 ms so
 # repeated within 1.7 % instead of 8.6 %
-MAX_SLOWDOWN = 0.05
+MAX_SLOWDOWN = 0.04
 PROBE_BYTES = 12 << 20  # more than a core's own caches, less than most shared ones
 PROBE_READS = 4
 PROBE_STARTS = 20  # readings that find the best one
