@@ -58,13 +58,13 @@ def search_pictures(run: Path) -> None:
     small(page.crop((0, 0, page.width, min(page.height, 1500))), whole)
 
 
-def small(picture: Image.Image, path: Path, width: int = 900) -> None:
+def small(picture: Image.Image, path: Path, width: int = 1000) -> None:
     """Save ``picture`` at most ``width`` pixels wide, with a palette: charts need few colours."""
     picture = picture.convert("RGB")
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    if picture.width * picture.height > 100 * 100 and path.stem != "classified_cat":
-        picture = picture.quantize(128)
+    if path.stem != "classified_cat":  # a photo
+        picture = picture.quantize(128, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
 
 
