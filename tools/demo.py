@@ -6,6 +6,7 @@ every picture it writes.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -13,13 +14,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo"
+SEARCH_SIZE_PX = 64
+SHARE_OF_SMALL = 0.9  # of MnasNet-small's latency on this machine: faster than what is known
+SHORT_SEARCH = {
+    "space": "tiny",
+    "minutes": 0,
+    "trials": 8,
+    "evaluator": "short",
+    "proxy_epochs": 3,
+    "finalists": 2,
+    "finalist_epochs": 4,
+    "final_epochs": 12,
+    "profile": False,
+    "flip": False,  # a mirrored digit is another sign
+}
 
 
 def main() -> None:
     began = time.monotonic()
     prepare_home()
     classify(write_photos(DEMO / "photos"))
-    train_and_classify(write_digits(DEMO / "digits"))
+    digits = write_digits(DEMO / "digits")
+    train_and_classify(digits)
+    search_and_classify(digits)
     print(f"\nthe demo took {time.monotonic() - began:.0f} s; all pictures are in {DEMO}")
 
 
@@ -87,7 +104,7 @@ def write_digits(folder: Path) -> Path:
 
 
 def train_and_classify(digits: Path) -> None:
-    """Train on a folder in one Ikomia workflow, then classify what the training never saw in another."""
+    """Train on a folder in one Ikomia workflow, then classify in another."""
     from ikomia.dataprocess.workflow import Workflow
     from PIL import Image
 
@@ -102,6 +119,38 @@ def train_and_classify(digits: Path) -> None:
     for index, name in ((1, "curves"), (2, "confusion")):
         Image.fromarray(training.get_output(index).get_image()).save(DEMO / f"digits_{name}.png")
     print(f"\n  trained in {time.monotonic() - began:.0f} s")
+    classify_digits(model, digits, DEMO / "digits_classified.png")
+    print(f"  pictures: {DEMO / 'digits_classified.png'}, digits_curves.png and digits_confusion.png beside it")
+
+
+def search_and_classify(digits: Path) -> None:
+    """Search for this machine's processor in one Ikomia workflow, then classify with the winner in another."""
+    from ikomia.dataprocess.workflow import Workflow
+    from PIL import Image
+
+    from mnasnet import architecture
+    from mnasnet.latency.meter import open_meter
+
+    known = open_meter("onnxruntime", num_classes=10).measure(architecture("mnasnet_small"), SEARCH_SIZE_PX)
+    target_ms = SHARE_OF_SMALL * known.undisturbed_ms
+    print("\nSearch: an Ikomia workflow with search_mnasnet, for this machine's processor\n")
+    print(f"  MnasNet-small takes {known.undisturbed_ms:.3f} ms here; asked for: at most {target_ms:.3f} ms\n")
+    workflow = Workflow("search")
+    search = workflow.add_task(name="search_mnasnet", auto_connect=True, public_hub=False)
+    search.set_parameters({"target_latency_ms": target_ms, "input_size": SEARCH_SIZE_PX, **SHORT_SEARCH})
+    workflow.set_directory_input(folder=str(digits))
+    began = time.monotonic()
+    workflow.run()
+    Image.fromarray(search.get_output(1).get_image()).save(DEMO / "digits_pareto.png")
+    print(f"\n  searched and trained the winner in {time.monotonic() - began:.0f} s")
+    classify_digits(search.get_output(0).get_path(), digits, DEMO / "digits_of_the_winner.png")
+    print(f"  pictures: {DEMO / 'digits_pareto.png'}, digits_of_the_winner.png beside it")
+    print(f"  report: {json.loads(search.get_output(5).to_json())['report']}")
+
+
+def classify_digits(model: str, digits: Path, picture: Path) -> None:
+    """Classify what the training never saw in an Ikomia workflow, count what is right and draw some of it."""
+    from ikomia.dataprocess.workflow import Workflow
 
     workflow = Workflow("digits")
     task = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
@@ -114,8 +163,7 @@ def train_and_classify(digits: Path) -> None:
         answers.append((path, name, confidence))
     right = sum(name == path.parent.name for path, name, _ in answers)
     print(f"  held-out digits: {right} of {len(answers)} right, {right / len(answers):.1%}")
-    draw_answers(answers, DEMO / "digits_classified.png")
-    print(f"  pictures: {DEMO / 'digits_classified.png'}, digits_curves.png and digits_confusion.png beside it")
+    draw_answers(answers, picture)
 
 
 def draw_answers(answers: list[tuple[Path, str, float]], target: Path, columns: int = 8, rows: int = 4) -> None:

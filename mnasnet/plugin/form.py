@@ -23,9 +23,17 @@ from mnasnet.plugin.params import SettingsParam
 from mnasnet.settings import Parameter, Settings
 
 MAX_WHOLE_NUMBER = 2**31 - 1
-SHORT_FORMS = {
-    **{word: word.upper() for word in ("adb", "ca", "ema", "mb", "onnx", "pth", "url")},
-    **{"cpus": "CPUs", "gpus": "GPUs", "tensorboard": "TensorBoard"},
+SHORT_FORMS = {  # words of parameter names that are not written as they sound
+    "adb": "ADB",
+    "ca": "CA",
+    "cpus": "CPUs",
+    "ema": "EMA",
+    "gpus": "GPUs",
+    "mb": "MB",
+    "onnx": "ONNX",
+    "pth": "PTH",
+    "tensorboard": "TensorBoard",
+    "url": "URL",
 }
 DECIMALS = 8  # Ikomia's own spin box rounds a learning rate of 1e-5 to zero
 

@@ -24,10 +24,14 @@ pytestmark = [pytest.mark.ikomia, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGINS = [name for name in pack_plugins.PLUGINS if (ROOT / name).is_dir()]
-INFER, TRAIN = "infer_torchvision_mnasnet", "train_torchvision_mnasnet"
+INFER, TRAIN, SEARCH = "infer_torchvision_mnasnet", "train_torchvision_mnasnet", "search_mnasnet"
 START = "import ikomia, mnasnet\nfrom ikomia.dataprocess.registry import ik_registry\n"
 WORKFLOW = "from ikomia.dataprocess.workflow import Workflow\nworkflow = Workflow('w')\n"
 TASK = "task = workflow.add_task(name='{name}', auto_connect=True, public_hub=False)\n"
+ON_FOLDER = (
+    "workflow.set_directory_input(folder=r'{data}')\nworkflow.run()\n"
+    "assert task.get_output(0).get_path().startswith(r'{home}'), task.get_output(0).get_path()\n"
+)
 RUN = {
     INFER: WORKFLOW
     + TASK
@@ -35,8 +39,11 @@ RUN = {
     TRAIN: WORKFLOW
     + TASK
     + "task.set_parameters(dict(model_weight_file=r'{model}', input_size=32, epochs=1, threads=1))\n"
-    "workflow.set_directory_input(folder=r'{data}')\nworkflow.run()\n"
-    "assert task.get_output(0).get_path().startswith(r'{home}'), task.get_output(0).get_path()\n",
+    + ON_FOLDER,
+    SEARCH: WORKFLOW
+    + TASK
+    + "task.set_parameters(dict(space='tiny', trials=1, minutes=0, target_latency_ms=1000, input_size=32, "
+    "proxy_epochs=1, finalists=0, final_epochs=1, profile=False, train_threads=1))\n" + ON_FOLDER,
 }
 
 
@@ -85,7 +92,7 @@ class Machine:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
 
@@ -137,16 +144,12 @@ def test_reloading_one_plugin_leaves_the_others_working(machine, packed):
     for name in PLUGINS:
         machine.install(packed / f"{name}.zip")
 
+    code = START + "".join(f"ik_registry.create_algorithm('{name}', public_hub=False)\n" for name in PLUGINS)
     for reloaded in PLUGINS:
-        others = "".join(machine.run_plugin(name) for name in PLUGINS)
-        machine.succeed(
-            START
-            + "".join(f"ik_registry.create_algorithm('{name}', public_hub=False)\n" for name in PLUGINS)
-            + f"ik_registry.load_python_algorithm(r'{machine.plugins / reloaded}')\n"
-            + others
-            + "ik_registry.load_algorithms()\n"
-            + others
-        )
+        code += f"ik_registry.load_python_algorithm(r'{machine.plugins / reloaded}')\n"
+        code += "".join(machine.run_plugin(name) for name in PLUGINS if name != reloaded)
+    code += "ik_registry.load_algorithms()\n" + "".join(machine.run_plugin(name) for name in PLUGINS)
+    machine.succeed(code)
 
 
 def test_an_upgrade_replaces_plugin_and_package_and_keeps_the_users_files(machine, packed, tmp_path):

@@ -63,7 +63,7 @@ def wanted(parameter):
         return 7 if parameter.default != 7 else 8
     if parameter.kind is float:
         return -0.5 if parameter.maximum == 0 else 0.125
-    return "/photos/of 7 \"kinds\""
+    return '/photos/of 7 "kinds"'
 
 
 def fill(field, value):
