@@ -6,6 +6,7 @@ They run in a home folder of their own; a notebook whose cell fails is left as i
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -43,7 +44,8 @@ def executed(path: Path, home: Path) -> nbformat.NotebookNode:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]  # bars
         for output in cell.get("outputs", []):
             if "text" in output:
-                output["text"] = output["text"].replace(str(home), "~")
+                text = re.sub(rf"{re.escape(str(scratch))}/\w+/", "", output["text"])  # a temporary folder's own name
+                output["text"] = text.replace(str(home), "~")
     return notebook
 
 
