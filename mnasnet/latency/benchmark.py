@@ -120,7 +120,7 @@ def published(input_size: int = 224) -> list[Subject]:
 def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     """A model of the user's, its accuracy taken from the file where training wrote it there."""
     metrics: Mapping[str, Any] = model.header.get("metrics", {}) if isinstance(model, ExportedModel) else model.metrics
-    found = _accuracy(metrics)
+    found = _accuracy(metrics, model.preprocess.input_size)
     if isinstance(model, ExportedModel) and model.precision != "fp32":
         found = None  # the file tells the accuracy of the network before
     path = Path(source).expanduser()
@@ -130,9 +130,11 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file else None)
 
 
-def _accuracy(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
+def _accuracy(metrics: Mapping[str, Any], input_size: int) -> tuple[float, str] | None:
     if isinstance(published_percent := metrics.get("imagenet_top1_percent"), int | float):
         return float(published_percent), IMAGENET
+    if isinstance(at_size := metrics.get(f"accuracy_at_{input_size}_px"), int | float):  # the bundled model
+        return 100 * float(at_size), f"{metrics.get('test_images', 'its')} test images"
     for prefix, images in (("test_", "test"), ("", "validation")):  # as training writes them
         if isinstance(share := metrics.get(f"{prefix}accuracy"), int | float):
             return 100 * float(share), f"{metrics.get(f'{prefix}images', 'its')} {images} images"

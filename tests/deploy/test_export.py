@@ -16,9 +16,10 @@ from mnasnet.deploy import export as deploy
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.deploy.parity import compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
-from mnasnet.errors import ExportError, SettingsError, WeightsError
+from mnasnet.errors import ExportError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
-from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS
+from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter
+from mnasnet.export.litert import LitertExporter
 from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import random_model, write_image_folder
@@ -131,6 +132,13 @@ def test_scores_that_are_no_numbers_never_pass(model):
 def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
     with pytest.raises(ExportError, match="exported to onnx, openvino, litert, executorch, got 'floppy'"):
         export_model(model, tmp_path, ["floppy"])
+
+
+def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
+    monkeypatch.setattr(LitertExporter, "package", "ai_edge_litert_that_is_away")
+
+    with pytest.raises(RuntimeMissingError, match="is not installed; run: pip install ai-edge-litert-that-is-away"):
+        open_exporter("litert")
 
 
 def test_networks_for_other_than_rgb_are_refused(tmp_path):

@@ -18,6 +18,7 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.network.count import count
 from mnasnet.network.download import PUBLISHED
 from mnasnet.testing import random_model, write_image_folder
+from mnasnet.zoo import open_model
 
 
 class FixedMeter:
@@ -121,6 +122,12 @@ def test_own_accuracy_comes_from_the_tested_images_first():
     subject = own("mine", model)
 
     assert (subject.accuracy_percent, subject.accuracy_on) == (pytest.approx(80), "40 test images")
+
+
+def test_the_bundled_models_accuracy_is_that_at_its_size():
+    subject = own("photos10", open_model("photos10"))
+
+    assert subject.accuracy_percent == pytest.approx(88.4, abs=0.1) and subject.accuracy_on == "5000 test images"
 
 
 def test_a_card_replaces_the_one_of_the_same_conditions():

@@ -5,9 +5,11 @@ import random
 import pytest
 
 from mnasnet.errors import LatencyError
+from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of, pieces_of_space
-from mnasnet.latency.table import LatencyTable, TableMeter
+from mnasnet.latency.session import SessionMeter
+from mnasnet.latency.table import LatencyTable, TableMeter, profile
 from mnasnet.search.device import LatencyCost
 from mnasnet.space import space
 
@@ -24,6 +26,32 @@ def test_a_search_reads_its_cost_from_the_table(table):
 
     pieces = len(list(pieces_of(candidate.architecture, 64)))
     assert LatencyCost(TableMeter(table), 64).measure(candidate) == pytest.approx(0.5 * pieces)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_a_search_reads_its_cost_from_any_engine_and_precision(runtime, precision):
+    candidate = space("tiny").random(random.Random(0))
+
+    with IsolatedMeter(runtime, precision=precision, num_classes=3) as meter:
+        latency = meter.measure(candidate.architecture, 32)
+        cost = LatencyCost(meter, 32).measure(candidate)
+
+    assert (latency.runtime, latency.precision, latency.predicted) == (runtime, precision, False)
+    assert 0 < cost < 1000
+
+
+@pytest.mark.parametrize(("runtime", "precision"), [("litert", "fp32"), ("openvino", "int8")])
+def test_a_table_of_any_engine_prices_networks(runtime, precision):
+    own = space("tiny")
+    candidate = own.random(random.Random(0))
+    meter = SessionMeter(runtime, precision=precision, num_classes=3, warmups=1, runs=3)
+
+    table = profile(pieces_of(candidate.architecture, 32), [candidate.architecture], meter, 32, attempts=1)
+    price = TableMeter(table).measure(candidate.architecture, 32)
+
+    assert price.predicted and (price.runtime, price.precision) == (runtime, precision)
+    assert LatencyCost(TableMeter(table), 32).measure(candidate) == price.undisturbed_ms
 
 
 def test_a_network_outside_the_table_has_no_cost(table):
