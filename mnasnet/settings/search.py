@@ -61,7 +61,7 @@ class SearchSettings(Settings):
     meter: str = setting(
         "onnxruntime",
         "Who measures latency: an engine of this machine, `remote` for a device with our agent, `adb` for a phone.",
-        suggestions=("onnxruntime", "openvino", "litert", "torch", "remote", "adb"),
+        suggestions=("onnxruntime", "openvino", "litert", "executorch", "torch", "remote", "adb"),
     )
     agent_url: str = setting(
         "",
