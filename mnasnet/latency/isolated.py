@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +27,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Runtime
 from mnasnet.spec import ArchitectureSpec
 
+WAKE_S = 0.5  # how often a waiting caller looks up
 START_TIMEOUT_S = 120.0  # a cold disk under load; importing takes one to three seconds else
 
 
@@ -33,7 +35,8 @@ START_TIMEOUT_S = 120.0  # a cold disk under load; importing takes one to three 
 class IsolatedMeter:
     """The meter called ``runtime``, in a process that is started when first asked and again after it died.
 
-    A measurement that takes longer than ``timeout_s`` is given up. Close it, or use it as a context, to end the
+    A measurement that takes longer than ``timeout_s`` is given up; while one runs ``on_wait`` is called now and then,
+    and ends it by raising. Close it, or use it as a context, to end the
     process; it also ends with this one.
     """
 
@@ -42,6 +45,7 @@ class IsolatedMeter:
     threads: int = 1
     num_classes: int = 1000
     timeout_s: float = 300.0
+    on_wait: Callable[[], object] = lambda: None
     _process: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
     _answers: queue.Queue[str] = field(default_factory=queue.Queue, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -115,11 +119,20 @@ class IsolatedMeter:
         return process
 
     def _next_answer(self, timeout_s: float) -> dict[str, Any]:
-        try:
-            line = self._answers.get(timeout=timeout_s)
-        except queue.Empty:
-            self.close()
-            raise LatencyError(f"{self.runtime} did not answer within {timeout_s:g} s; it was ended") from None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._answers.get(timeout=WAKE_S)
+                break
+            except queue.Empty:
+                try:
+                    self.on_wait()
+                except BaseException:
+                    self.close()  # its answer would be taken for that of the next question
+                    raise
+            if time.monotonic() > deadline:
+                self.close()
+                raise LatencyError(f"{self.runtime} did not answer within {timeout_s:g} s; it was ended")
         if not line:
             raise self._died()
         answer: dict[str, Any] = json.loads(line)

@@ -15,6 +15,7 @@ from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable, profile
 from mnasnet.runtime.session import Runtime
+from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import ArchitectureSpec
@@ -40,8 +41,11 @@ class LatencyCost:
         return self.meter.measure(candidate.architecture, candidate.input_size or self.input_size).undisturbed_ms
 
 
-def open_device_meter(searching: Searching, num_classes: int) -> LatencyMeter:
-    """The meter that the search asks for; an engine of this machine gets a process of its own."""
+def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[], bool]) -> LatencyMeter:
+    """The meter that the search asks for; an engine of this machine gets a process of its own.
+
+    While that one measures ``stop`` is asked now and then, and SearchStopped is raised when it says so.
+    """
     name, threads = searching.meter, searching.meter_threads
     if name == "remote":
         from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
@@ -59,7 +63,18 @@ def open_device_meter(searching: Searching, num_classes: int) -> LatencyMeter:
 
         phone = AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
         return open_meter(name, threads=threads, num_classes=num_classes, phone=phone)
-    return IsolatedMeter(cast("Runtime", name), precision=searching.precision, threads=threads, num_classes=num_classes)
+
+    def look_up() -> None:
+        if stop():
+            raise SearchStopped
+
+    return IsolatedMeter(
+        cast("Runtime", name),
+        precision=searching.precision,
+        threads=threads,
+        num_classes=num_classes,
+        on_wait=look_up,
+    )
 
 
 def profiled(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -15,10 +16,11 @@ from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import Searching
+from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate, SearchSpace
 
-WANTED_TRIALS = 50  # below, no algorithm is better than chance; the share of the images is chosen for so many
-FEWEST_IMAGES = 20  # of a class in a short training, where the share is ours to choose
+WANTED_TRIALS = 40  # below, no algorithm is better than chance; the share of the images is chosen for so many
+FEWEST_IMAGES = 40  # of a class in a short training, where the share is ours: of fewer a network learns too little
 DRAWS = 200  # random networks among which the cheapest and the dearest are timed
 
 LONGER = 4  # times the epochs of a trial for a finalist where minutes do not decide
@@ -147,6 +149,15 @@ def timetable(searching: Searching, plan: Plan) -> Timetable:
         finalist_epochs=finalist_epochs,
         final_epochs=final_epochs,
     )
+
+
+def as_fast_as_it_was(plan: Plan, found: Sequence[TrialRecord]) -> Plan:
+    """``plan`` with the seconds of an epoch corrected by how long trials took, on a machine that others use too."""
+    seconds = [record.seconds for record in found if record.state == "done" and record.duplicate_of is None]
+    if not seconds or not plan.trial_s:
+        return plan
+    slower = statistics.mean(seconds) / plan.trial_s
+    return replace(plan, epoch_s=plan.epoch_s * min(10.0, max(0.5, slower)))
 
 
 def _epochs(seconds: float, epoch_s: float, fewest: int, most: int) -> int:

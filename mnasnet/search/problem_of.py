@@ -168,7 +168,7 @@ def assemble(
     )
     is_shared = plan.evaluator == "shared"
     shared = _shared_weights(folder, searching, plan, space, images, stop) if is_shared else None
-    device_meter = open_device_meter(searching, len(plan.class_names))
+    device_meter = open_device_meter(searching, len(plan.class_names), stop)
     table = LatencyTable.load(folder.table) if folder.table.exists() else None
     estimates: dict[str, Meter] = {
         name: CountMeter(name, plan.input_size, num_classes=len(plan.class_names)) for name in COUNTS

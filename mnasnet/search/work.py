@@ -30,7 +30,7 @@ from mnasnet.search.contenders import (
 )
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.plan import Timetable, timetable
+from mnasnet.search.plan import Timetable, as_fast_as_it_was, timetable
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.problem_of import OpenSearch, Stop, open_evaluator
 from mnasnet.search.progress import Progress, SearchAudience, Stage
@@ -100,7 +100,8 @@ class Work:
             return str(state.get("search_ended", ""))
         here = self.here
         study = here.study()
-        self.tell(self._first_stage, 0.0, forecast_of(here).text.replace("\n", "; "))
+        for line in forecast_of(here).text.splitlines():
+            self.tell(self._first_stage, 0.0, line)
         self._look_at_images()
         self._train_shared_weights()
         watch = Watch(here, self.times, records(study), tell=partial(self.tell, "searching"), stop=self.stop)
@@ -218,6 +219,7 @@ class Work:
         """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
         here = self.here
         found = {record.number: record for record in records(here.study())}
+        self.times = timetable(here.searching, as_fast_as_it_was(here.plan, list(found.values())))
         chosen = self._winner_of_finalists(found)
         state = self.folder.read_state()
         if not state.get("final"):

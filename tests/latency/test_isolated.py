@@ -1,0 +1,108 @@
+"""Measuring in a process of its own, and remembering: what a search does with every candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from mnasnet.errors import LatencyError
+from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.testing import TINY, random_model
+
+QUIET = Latency("device", "runtime", "1", "fp32", 1, 1, 64, 50, 2.0, 2.0, 2.1)
+
+
+@pytest.fixture(scope="module")
+def isolated():
+    with IsolatedMeter("onnxruntime", num_classes=3) as meter:
+        yield meter
+
+
+class TestIsolatedMeter(LatencyMeterContract):
+    @pytest.fixture
+    def meter(self, isolated):
+        return isolated
+
+    def test_measures_trained_models_too(self, isolated):
+        assert isolated.measure_model(random_model(input_size=48)).input_size == 48
+
+    def test_an_engine_that_dies_is_an_error_and_the_next_question_starts_anew(self):
+        with IsolatedMeter("onnxruntime") as meter:
+            meter.measure(TINY, 64)
+            meter._process.kill()
+
+            with pytest.raises(LatencyError, match="onnxruntime ended its process while it was measured"):
+                meter.measure(TINY, 64)
+            assert meter.measure(TINY, 64).undisturbed_ms > 0
+
+    def test_a_waiting_caller_can_end_it(self):
+        class Enough(Exception):
+            pass
+
+        def enough() -> None:
+            raise Enough
+
+        large = replace(TINY, stem_channels=512, head_channels=4096)
+        with IsolatedMeter("onnxruntime", on_wait=enough) as meter, pytest.raises(Enough):
+            while True:  # the first measurement of over half a second
+                meter.measure(large, 1024)
+
+    def test_an_engine_that_is_not_there_is_told(self):
+        with IsolatedMeter("sundial") as meter, pytest.raises(LatencyError, match="a meter is one of"):
+            meter.measure(TINY, 64)
+
+
+@dataclass
+class ScriptedMeter:
+    """Gives latencies one after the other and counts the calls."""
+
+    latencies: list[Latency]
+    calls: int = field(default=0)
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        self.calls += 1
+        return self.latencies[self.calls - 1]
+
+
+class TestRememberingMeter:
+    def test_measures_a_network_once_also_over_several_processes(self, tmp_path):
+        meter = ScriptedMeter([QUIET])
+
+        first = RememberingMeter(meter, tmp_path / "latencies.jsonl").measure(TINY, 64)
+        second = RememberingMeter(meter, tmp_path / "latencies.jsonl").measure(TINY, 64)
+
+        assert first == second == QUIET and meter.calls == 1
+
+    def test_repeats_what_was_disturbed_until_it_is_quiet(self, tmp_path):
+        noisy = replace(QUIET, quiet=False, undisturbed_ms=1.9, note="not quiet: other work")
+        meter = ScriptedMeter([noisy, QUIET, noisy])
+
+        assert RememberingMeter(meter, tmp_path / "latencies.jsonl").measure(TINY, 64) == QUIET
+        assert meter.calls == 2
+
+    def test_says_when_no_attempt_was_quiet_and_takes_the_fastest(self, tmp_path):
+        noisy = [replace(QUIET, quiet=False, undisturbed_ms=ms, note="not quiet: other work") for ms in (2.0, 1.5, 1.8)]
+
+        latency = RememberingMeter(ScriptedMeter(noisy), tmp_path / "latencies.jsonl").measure(TINY, 64)
+
+        assert latency.undisturbed_ms == 1.5
+        assert latency.note == "not quiet: other work; the fastest of 3 attempts, none was quiet"
+
+    def test_a_line_that_a_kill_tore_costs_only_its_own_network(self, tmp_path):
+        file = tmp_path / "latencies.jsonl"
+        RememberingMeter(ScriptedMeter([QUIET]), file).measure(TINY, 64)
+        with file.open("a") as out:
+            out.write('{"network": "half a li')
+
+        meter = ScriptedMeter([QUIET, QUIET])
+        remembering = RememberingMeter(meter, file)
+        remembering.measure(TINY, 64)
+        remembering.measure(TINY, 96)
+
+        assert meter.calls == 1
+        assert len(RememberingMeter(meter, file).latencies()) == 2
