@@ -23,7 +23,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranked import ranking_of
 from mnasnet.search.references import REFERENCES
-from mnasnet.search.searching import LATENCY
+from mnasnet.search.searching import ENERGY, LATENCY, Searching
 from mnasnet.search.study import TrialRecord, pareto_set, records
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
@@ -50,7 +50,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         objectives=problem.objectives,
         limits=problem.limits,
         device=_device(search),
-        measured={name: name == LATENCY and asked.latency == "measured" for name in problem.meters},
+        measured={name: _is_measured(name, asked) for name in problem.meters},
         records=found,
         winner=_winner(search, found),
         pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
@@ -64,6 +64,10 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[text for text in (_about_reward(search), _about_table(search), _about_ranking(search), note) if text],
     )
+
+
+def _is_measured(name: str, asked: Searching) -> bool:
+    return name == ENERGY or (name == LATENCY and asked.latency == "measured")
 
 
 def _winner(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import pieces_of_space
@@ -39,6 +40,18 @@ class LatencyCost:
     def measure(self, candidate: Candidate) -> float:
         """The milliseconds; raises LatencyError when they cannot be told."""
         return self.meter.measure(candidate.architecture, candidate.input_size or self.input_size).undisturbed_ms
+
+
+@dataclass(frozen=True)
+class EnergyCost:
+    """Millijoules of one image on this machine's processor."""
+
+    meter: EnergyMeter
+    input_size: int = 224
+
+    def measure(self, candidate: Candidate) -> float:
+        """The millijoules; raises LatencyError when they cannot be told."""
+        return self.meter.measure_mj(candidate.architecture, candidate.input_size or self.input_size)
 
 
 def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[], bool]) -> LatencyMeter:

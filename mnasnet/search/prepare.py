@@ -100,7 +100,7 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
 def forecast_of(search: OpenSearch) -> Forecast:
     """What a prepared search will take."""
     times = timetable(search.searching, search.plan)
-    trials = int(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
+    trials = round(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
     asked = search.searching
     trials = min(trials, asked.trials or trials)
     return Forecast(search.problem.space.size, search.plan, times, trials, asked.proxy_epochs, asked.workers)

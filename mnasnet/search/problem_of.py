@@ -7,24 +7,27 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split
 from mnasnet.errors import SearchError
+from mnasnet.latency.energy import EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
+from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
-from mnasnet.search.device import LatencyCost, open_device_meter
+from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.plan import Plan
 from mnasnet.search.problem import Evaluator, Meter, SearchProblem
-from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.searching import COUNTS, ENERGY, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.search.storage import open_storage
@@ -183,6 +186,15 @@ def assemble(
             meters[LATENCY] = estimates[LATENCY]
         else:
             meters[LATENCY] = LatencyCost(RememberingMeter(device_meter, folder.latencies), plan.input_size)
+    if searching.cost == "energy":
+        energy = EnergyMeter(
+            open_counter(),
+            cast("Runtime", searching.meter),
+            "bf16" if searching.precision == "bf16" else "fp32",
+            searching.meter_threads,
+            len(plan.class_names),
+        )
+        meters[ENERGY] = EnergyCost(energy, plan.input_size)
     problem = SearchProblem(
         space,
         shared or training,

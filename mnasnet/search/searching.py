@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args
 
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
+from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import METERS
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
+from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountName
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
@@ -21,6 +23,10 @@ LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
 
 FEWEST_RANKED = 3  # networks whose order can be compared
+
+ENERGY = "energy_mj"
+
+_METERS = {"latency": LATENCY, "energy": ENERGY}
 
 Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
 
@@ -112,10 +118,11 @@ class Searching:
                 f"meter must be one of {names}, got {self.meter!r}; to price by a table set latency to table"
             )
         if self.cost == "energy":
-            raise SettingsError(
-                "cost energy cannot be used: no meter here reads an energy counter; choose latency, which energy "
-                "follows on one device, or multiply_adds"
-            )
+            if self.meter not in get_args(Runtime):
+                raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")
+            if self.precision == "int8":
+                raise SettingsError("cost energy is counted of fp32 or bf16 networks, precision must not be int8")
+            open_counter()
         if self.cost != "latency" and not self.target_cost:
             raise SettingsError(
                 f"cost {self.cost} needs target_cost, in {UNITS[self.cost]}; target_latency_ms is for latency alone"
@@ -152,7 +159,7 @@ class Searching:
     @property
     def reward_cost(self) -> str:
         """The name of the meter that the target is about."""
-        return LATENCY if self.cost == "latency" else self.cost
+        return _METERS.get(self.cost, self.cost)
 
     @property
     def target(self) -> float:
@@ -216,6 +223,7 @@ class Searching:
 UNITS: dict[str, str] = {
     "latency": "ms",
     LATENCY: "ms",
+    "energy": "millijoules",
     "multiply_adds": "operations",
     "parameters": "weights",
     "model_bytes": "bytes",

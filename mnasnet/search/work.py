@@ -42,6 +42,7 @@ from mnasnet.search.searching import LATENCY
 from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, winner
 from mnasnet.search.watch import Watch
 from mnasnet.search.workers import search_with_workers
+from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import EpochEnded, Event
 
@@ -329,16 +330,17 @@ class Work:
         )
 
     def _costs_of(self, model: ModelFile) -> dict[str, float]:
-        costs = counted(self.here, model.architecture, model.preprocess.input_size)
+        size, name = model.preprocess.input_size, self.here.searching.reward_cost
+        costs = counted(self.here, model.architecture, size)
         if model.latencies:
             costs[LATENCY] = float(model.latencies[0]["undisturbed_ms"])
-        return costs
+        return costs if name in costs else {**costs, name: self._cost_of(model.architecture, size)}
 
     def _cost_of(self, spec: ArchitectureSpec, input_size: int) -> float:
         name = self.here.searching.reward_cost
-        if name != LATENCY:
-            return counted(self.here, spec, input_size)[name]
-        return self.here.device_meter.measure(spec, input_size).undisturbed_ms
+        if name == LATENCY:
+            return self.here.device_meter.measure(spec, input_size).undisturbed_ms
+        return self.here.problem.meters[name].measure(Candidate((), spec, input_size))
 
     # -- telling -------------------------------------------------------------------------------------------------
 
