@@ -109,7 +109,7 @@ def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
         ("--trials=some", "trials must be"),
         ("--reward=best", "reward must be one of hard"),
         ("--target-ms=0", "target_latency_ms must be a number above 0"),
-        ("--cost=energy", "cost energy"),
+        ("--cost=watts", "cost must be one of latency"),
         ("--proxy-share=2", "proxy_share must be a number from 0 to 1"),
     ],
 )

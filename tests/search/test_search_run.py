@@ -320,7 +320,7 @@ class TestBeforeTheStart:
         ("chosen", "error", "message"),
         [
             ({"trials": 0}, SettingsError, "set minutes or trials"),
-            ({"cost": "energy"}, SettingsError, "cost energy"),
+            ({"cost": "energy", "meter": "adb"}, SettingsError, "cost energy"),
             ({"target_cost": 0.0}, SettingsError, "cost multiply_adds needs target_cost"),
             ({"algorithm": "luck"}, SettingsError, "algorithm must be one of guided"),
             ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
