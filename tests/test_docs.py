@@ -64,6 +64,12 @@ def test_every_link_leads_to_a_file_and_a_heading(name):
     assert dead == []
 
 
+def test_the_page_of_figures_names_every_benchmark():
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"torchvision_loop.py"}  # a part of training
+
+    assert {script for script in scripts if f"benchmarks/{script}" not in read("docs/figures.md")} == set()
+
+
 def test_every_page_is_in_the_menu_of_the_site():
     menu = set(re.findall(r": (\w+\.md)$", read("mkdocs.yml"), re.MULTILINE))
 
