@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import docs_site
 import draw_docs
 import error_examples
+import error_messages
 import make_docs
 
 from mnasnet import errors, modelfile
@@ -38,6 +39,13 @@ def test_every_family_of_errors_has_an_example():
     families = {kind for kind in vars(errors).values() if inspect.isclass(kind)} - {errors.MnasNetError}
 
     assert {example.family for example in error_examples.EXAMPLES} == families
+
+
+def test_the_site_lists_every_message_that_is_made_where_it_is_raised():
+    listed = error_messages.messages_page()
+
+    assert "| kernel must be odd to keep the image centred, got … | spec.py |" in listed
+    assert listed.count("\n| ") > 300
 
 
 def test_the_layer_picture_shows_the_layers_that_are_checked():

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from error_messages import messages_page
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet/blob/main"
 #: page of the site -> its text in the repository; the texts in docs/ are pages under their own names
@@ -46,6 +48,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     markdown, badges = _BADGES.subn("", markdown)
     if badges:  # a page of the HUB: its head is made for there
         markdown = f"# {Path(source).parent.name}\n\n{markdown}"
+    if place == "errors.md":  # made here, so that no change of a message has to be repeated in docs/
+        markdown += f"\n{messages_page()}"
     return with_site_links(markdown, source, place)
 
 

@@ -19,7 +19,7 @@ _HEAD = """# Errors
 Every error of this package is one sentence: the rule, what was received, the next step. The command line prints it
 after `error:` and ends with exit code 2; an Ikomia task shows it in its log and fails; in Python it is an exception
 of the family named here, all of them children of `mnasnet.errors.MnasNetError`. The messages on this page were
-raised by the code when the page was made.
+raised by the code when the page was made; the site that `make docs` makes has every other one below them.
 
 Something else, with a stack of lines of code above it, is a fault of ours:
 [please tell us](../CONTRIBUTING.md#report-a-fault).
