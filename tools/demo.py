@@ -24,7 +24,7 @@ SHORT_SEARCH = {
     "proxy_epochs": 3,
     "finalists": 2,
     "finalist_epochs": 4,
-    "final_epochs": 12,
+    "final_epochs": 15,
     "profile": False,
     "flip": False,  # a mirrored digit is another sign
 }
@@ -172,7 +172,7 @@ def draw_answers(answers: list[tuple[Path, str, float]], target: Path, columns: 
 
     wrong = [answer for answer in answers if answer[1] != answer[0].parent.name]
     others = [answer for answer in answers if answer not in wrong]
-    count = columns * rows - len(wrong)
+    count = max(1, columns * rows - len(wrong))
     chosen = (wrong + others[:: max(1, len(others) // count)])[: columns * rows]
     side, line = 96, 26
     board = Image.new("RGB", (columns * (side + 16) + 16, rows * (side + line + 16) + 16), "white")
