@@ -44,8 +44,8 @@ class Curriculum:
     ``sandwich``: in each step the largest network learns from the labels, the smallest and ``between`` others learn
     from its answers (sandwich rule with in-place distillation, arXiv 1903.05134). ``single``: one network a step,
     from the labels (arXiv 1904.00420). In both the drawing is fair: among as many draws as a choice has options,
-    each option comes once (arXiv 1907.01845). Operators and skips have no order of size, so they are drawn fairly
-    for the largest and smallest network too.
+    each option comes once (arXiv 1907.01845). Operators and skips have no order of size: the largest network has
+    bottlenecks with identity skips, so that all others learn from one steady teacher, the smallest draws them fairly.
 
     For the first ``warmup`` share of all steps only the largest network learns. With ``shrinking`` smaller options
     are offered one kind after the other: see :data:`SIZES`.
@@ -68,15 +68,13 @@ class Curriculum:
         """Those that learn in ``step`` of ``steps``; the first one teaches the others."""
         warmup = round(self.warmup * steps)
         if step < warmup:
-            return (corner(space, "largest", seed=seed, number=step),)
+            return (extreme(space, "largest"),)
         step, share = step - warmup, (step - warmup) / max(1, steps - warmup)
         closed = {field for field, start in SIZES.items() if self.shrinking and share < start}
         if self.rule == "single":
             return (drawn(space, seed=seed, number=step, closed=closed),)
         others = [drawn(space, seed=seed, number=step * self.between + i, closed=closed) for i in range(self.between)]
-        largest = corner(space, "largest", seed=seed, number=2 * step)
-        smallest = corner(space, "smallest", seed=seed, number=2 * step + 1, closed=closed)
-        return (largest, smallest, *others)
+        return (extreme(space, "largest"), _smallest(space, seed=seed, number=step, closed=closed), *others)
 
     def seconds_per_image(self, *, largest: float, smallest: float, middling: float) -> float:
         """The mean seconds of an image in a step, from those that networks of these sizes take alone."""
@@ -98,21 +96,28 @@ def drawn(space: SearchSpace, *, seed: int, number: int, closed: set[str] | froz
     )
 
 
-def corner(
-    space: SearchSpace, which: Corner, *, seed: int, number: int, closed: set[str] | frozenset[str] = frozenset()
-) -> Candidate:
-    """The largest or smallest network, operators and skips drawn fairly; ``closed`` as for :func:`drawn`."""
-    return space.candidate_at(
-        [
-            turn if not _is_size(choice) else _extreme(choice, "largest" if _field(choice) in closed else which)
-            for choice, turn in zip(space.choices, _turns(space, seed, number, stream=6), strict=True)
-        ]
-    )
-
-
 def extreme(space: SearchSpace, which: Corner) -> Candidate:
     """The one network that counts as the largest or smallest: bottlenecks with identity skips, or none of that."""
     return space.candidate_at([_extreme(choice, which) for choice in space.choices])
+
+
+def mixes_operators(space: SearchSpace) -> bool:
+    """Whether a block may be a bottleneck or something else.
+
+    Operators share nothing, so each combination of them is news to the weights around it: with some hundred steps,
+    where every other kind of choice is learned, networks of mixed operators stay at chance.
+    """
+    return any(_field(choice) == "operator" and not _is_size(choice) for choice in space.choices)
+
+
+def _smallest(space: SearchSpace, *, seed: int, number: int, closed: set[str]) -> Candidate:
+    """The smallest network, operators and skips drawn fairly; ``closed`` as for :func:`drawn`."""
+    return space.candidate_at(
+        [
+            turn if not _is_size(choice) else _extreme(choice, "largest" if _field(choice) in closed else "smallest")
+            for choice, turn in zip(space.choices, _turns(space, seed, number, stream=6), strict=True)
+        ]
+    )
 
 
 def _turns(space: SearchSpace, seed: int, number: int, *, stream: int) -> list[int]:

@@ -153,7 +153,7 @@ def prepared(
     speeds = timed(search.training, small, large)
     plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
     times = shared_times(search.training, space, curriculum_of(searching), speeds)
-    plan = with_shared(plan, searching, times, images=len(parts.train))
+    plan = with_shared(plan, searching, space, times, images=len(parts.train))
     write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
     search.close()
     return assemble(folder, searching, plan, dataset, parts, stop=stop)

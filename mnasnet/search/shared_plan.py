@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mnasnet.search.curriculum import Curriculum, extreme
+from mnasnet.search.curriculum import Curriculum, extreme, mixes_operators
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.plan import Plan, Speeds, timetable
 from mnasnet.search.searching import Searching
@@ -53,15 +53,17 @@ def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curric
     )
 
 
-def with_shared(plan: Plan, searching: Searching, times: SharedTimes, *, images: int) -> Plan:
+def with_shared(plan: Plan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int) -> Plan:
     """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
 
-    ``auto`` takes shared weights from 1,000 training images on, where there is time for ten epochs of them.
+    ``auto`` takes shared weights from 1,000 training images on, where there is time for ten epochs of them and the
+    space does not mix operators, which they learn too slowly.
     """
     fitting = DEFAULT_EPOCHS
     if searching.minutes:
         fitting = int(SHARE * timetable(searching, plan).search_limit_s / max(times.epoch_s, 1e-9))
-    pays = images >= FEWEST_IMAGES and (searching.shared_epochs or fitting) >= FEWEST_EPOCHS
+    has_time = (searching.shared_epochs or fitting) >= FEWEST_EPOCHS
+    pays = images >= FEWEST_IMAGES and has_time and not mixes_operators(space)
     is_shared = searching.evaluator == "shared" or (
         searching.evaluator == "auto" and (pays or searching.check_ranking > 0)
     )

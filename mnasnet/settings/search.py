@@ -134,7 +134,8 @@ class SearchSettings(Settings):
     evaluator: Literal["auto", "short", "shared"] = setting(
         "auto",
         "Who judges accuracy: `short` trains each network for some epochs, `shared` trains once the weights that all "
-        "networks share; `auto` is `shared` from 1,000 training images on, where there is time for it.",
+        "networks share; `auto` is `shared` from 1,000 training images on, where there is time for it and the space "
+        "does not mix operators.",
     )
     shared_epochs: int = setting(
         0,

@@ -15,7 +15,7 @@ from mnasnet.search.prepare import Forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
-from mnasnet.space import SearchSpace, tiny_space
+from mnasnet.space import SearchSpace, paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.trainer import checkpoint_digest
 
@@ -137,17 +137,28 @@ def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
 def test_auto_is_shared_from_a_thousand_images_on_where_time_suffices() -> None:
     searching = Searching(data=Path(), minutes=60)
 
-    assert with_shared(PLAN, searching, TIMES, images=1000).evaluator == "shared"
-    assert with_shared(PLAN, searching, TIMES, images=999).evaluator == "short"
-    assert with_shared(PLAN, replace(searching, minutes=10), TIMES, images=1000).evaluator == "short"
-    assert with_shared(PLAN, replace(searching, evaluator="short"), TIMES, images=50_000).evaluator == "short"
-    assert with_shared(PLAN, replace(searching, evaluator="shared"), TIMES, images=10).evaluator == "shared"
+    assert with_shared(PLAN, searching, tiny_space(), TIMES, images=1000).evaluator == "shared"
+    assert with_shared(PLAN, searching, tiny_space(), TIMES, images=999).evaluator == "short"
+    assert with_shared(PLAN, replace(searching, minutes=10), tiny_space(), TIMES, images=1000).evaluator == "short"
+    assert (
+        with_shared(PLAN, replace(searching, evaluator="short"), tiny_space(), TIMES, images=50_000).evaluator
+        == "short"
+    )
+    assert (
+        with_shared(PLAN, replace(searching, evaluator="shared"), tiny_space(), TIMES, images=10).evaluator == "shared"
+    )
+
+
+def test_auto_trains_each_network_of_a_space_that_mixes_operators() -> None:
+    searching = Searching(data=Path(), minutes=60)
+
+    assert with_shared(PLAN, searching, paper_space(), TIMES, images=50_000).evaluator == "short"
 
 
 def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
     searching = Searching(data=Path(), minutes=60)
 
-    plan = with_shared(PLAN, searching, TIMES, images=5000)
+    plan = with_shared(PLAN, searching, tiny_space(), TIMES, images=5000)
     times = timetable(searching, plan)
 
     assert 10 <= plan.shared_epochs <= 60
@@ -159,7 +170,7 @@ def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
 
 def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     searching = Searching(data=Path(), minutes=0, trials=120)
-    plan = with_shared(PLAN, searching, TIMES, images=5000)
+    plan = with_shared(PLAN, searching, tiny_space(), TIMES, images=5000)
 
     forecast = Forecast(512, plan, timetable(searching, plan), 120, short_epochs=5, workers=1)
 

@@ -17,10 +17,10 @@ from mnasnet.errors import SettingsError, TrainingError
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
-from mnasnet.search.curriculum import Curriculum, corner, drawn, extreme
+from mnasnet.search.curriculum import Curriculum, drawn, extreme, mixes_operators
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.supernet import recalibrate, train_supernet
-from mnasnet.space import BlockChoices, SearchSpace, space
+from mnasnet.space import SPACES, BlockChoices, SearchSpace, space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
@@ -147,15 +147,27 @@ def test_every_option_is_drawn_equally_often() -> None:
         assert set(counts.values()) == {rounds // len(choice.options)}, choice.name
 
 
-def test_operators_and_skips_are_fair_in_the_largest_network_too() -> None:
-    corners = [corner(PAPER_LIKE, "largest", seed=0, number=number) for number in range(12)]
-    named = [PAPER_LIKE.named_values(candidate) for candidate in corners]
+def test_operators_and_skips_of_the_smallest_network_are_drawn_fairly() -> None:
+    curriculum = Curriculum(warmup=0.0)
+    smallest = [curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=12)[1] for step in range(12)]
+    named = [PAPER_LIKE.named_values(candidate) for candidate in smallest]
 
     assert Counter(values["block1.operator"] for values in named) == dict.fromkeys(
         ("conv", "separable", "inverted3", "inverted6"), 3
     )
-    assert {values["block1.kernel"] for values in named} == {5}
-    assert {values["block1.layers"] for values in named} == {1}
+    assert {values["block1.kernel"] for values in named} == {3}
+    assert {values["block1.layers"] for values in named} == {-1}
+
+
+def test_one_steady_network_teaches() -> None:
+    curriculum = Curriculum(warmup=0.2)
+    teachers = {curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=30)[0] for step in range(30)}
+
+    assert teachers == {extreme(PAPER_LIKE, "largest")}
+
+
+def test_spaces_that_mix_operators_are_told_apart() -> None:
+    assert [name for name in SPACES if mixes_operators(space(name))] == ["paper", "published", "published_a1"]
 
 
 def test_the_sandwich_has_the_largest_the_smallest_and_others() -> None:
