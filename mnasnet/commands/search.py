@@ -127,7 +127,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
         costs = ", ".join(f"{name} {value:,.6g}" for name, value in best.costs.items())
-        lines.append(f"best trial   {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
+        lines.append(f"winner       trial {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
     if searched.answer.kendall_tau is not None:
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")
     for one in searched.answer.contenders:

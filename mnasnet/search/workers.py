@@ -221,10 +221,11 @@ def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator,
             number, candidate = pipe.recv()
             pipe.send(Returned(number, judge(evaluator, candidate, report)))
     except (EOFError, OSError):
-        return
+        pass
     except BaseException:  # an evaluator that stops in the middle says so by one of its own
         if not lifeline.poll():
             raise
+    os._exit(0)  # a worker has nothing to save, and taking torch down would cost the stop some seconds
 
 
 def _end_with_parent() -> None:
