@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code: parameters, commands, errors, and the drawings.
+"""Write what is made from the code: pages and drawings of docs/, and the tables of parameters in the plugins' READMEs.
 
 python tools/make_docs.py
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ _MADE = "<!-- made by tools/make_docs.py; change the code, not this page -->"
 
 
 def main() -> None:
-    for path, text in {**pages(), **drawings()}.items():
+    for path, text in {**pages(), **readmes(), **drawings()}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))
@@ -37,6 +38,20 @@ def pages() -> dict[Path, str]:
     """The pages that are made from the code, by path."""
     made = {"parameters.md": parameters_page(), "commands.md": commands_page(), "errors.md": error_page()}
     return {DOCS / name: f"{_MADE}\n\n{text}" for name, text in made.items()}
+
+
+def readmes() -> dict[Path, str]:
+    """The plugins' READMEs with their tables of parameters as the settings have them today, by path."""
+    made = {}
+    for settings, task, _ in TASKS.values():
+        path = ROOT / task / "README.md"
+        text = path.read_text(encoding="utf-8")
+        for section, table in (("parameters", markdown_table), ("old names", markdown_old_names)):
+            between = rf"(<!-- {section}: [^\n]*\n).*?(\n<!-- end of {section} -->)"
+            parts = re.split(between, text, flags=re.DOTALL)
+            text = "".join([*parts[:-2], table(settings), *parts[-2:]]) if len(parts) > 1 else text
+        made[path] = text
+    return made
 
 
 def parameters_page() -> str:
