@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/shared_weights"))
     parser.add_argument("--images", type=int, default=45_000, help="photos to learn from and to validate on, of 45,000")
     parser.add_argument("--rule", choices=("sandwich", "single"), default=Curriculum().rule)
-    parser.add_argument("--shared-epochs", type=int, default=20)
+    parser.add_argument("--shared-epochs", type=int, default=50)
     parser.add_argument("--short-epochs", type=int, default=5)
     parser.add_argument("--full-epochs", type=int, default=30)
     parser.add_argument("--candidates", type=int, default=24, help="networks trained alone for the ranking")

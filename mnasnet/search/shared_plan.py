@@ -12,9 +12,9 @@ from mnasnet.search.supernet import CALIBRATION_IMAGES
 from mnasnet.space import SearchSpace
 
 SHARE = 0.7  # of the time for searching that the training of shared weights takes; the rest judges
-DEFAULT_EPOCHS = 30  # where no minutes decide
-MOST_EPOCHS = 60
-FEWEST_EPOCHS = 10  # with fewer, most options of a choice have hardly learned
+DEFAULT_EPOCHS = 50  # where no minutes decide: what short trainings of ten networks see
+MOST_EPOCHS = 100
+FEWEST_EPOCHS = 20  # with fewer, most options of a choice have hardly learned
 
 # With fewer images a short training takes seconds, so that trainings fit into an hour by the hundred, and an epoch of
 # shared weights has some 30 steps or less, to be divided among all networks.
@@ -56,7 +56,7 @@ def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curric
 def with_shared(plan: Plan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int) -> Plan:
     """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
 
-    ``auto`` takes shared weights from 1,000 training images on, where there is time for ten epochs of them and the
+    ``auto`` takes shared weights from 1,000 training images on, where there is time for twenty epochs of them and the
     space does not mix operators, which they learn too slowly.
     """
     fitting = DEFAULT_EPOCHS

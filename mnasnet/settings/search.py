@@ -139,15 +139,15 @@ class SearchSettings(Settings):
     )
     shared_epochs: int = setting(
         0,
-        "Epochs of the shared weights; `0` fits them to the minutes, else 30.",
+        "Epochs of the shared weights; `0` fits them to the minutes, else 50.",
         ge=0,
         le=10_000,
         advanced=True,
     )
-    shared_rule: Literal["sandwich", "single"] = setting(
-        "sandwich",
-        "What learns in each step of the shared weights: `sandwich` is the largest, the smallest and another network, "
-        "`single` one network.",
+    shared_rule: Literal["single", "sandwich"] = setting(
+        "single",
+        "What learns in each step of the shared weights: `single` is one network, each option of each choice in its "
+        "turn; `sandwich` the largest, the smallest and another one.",
         advanced=True,
     )
     shrinking: bool = setting(

@@ -51,7 +51,7 @@ def shared(images: SearchImages, tmp_path_factory: pytest.TempPathFactory) -> Sh
         SPACE,
         images,
         48,
-        epochs=4,
+        epochs=12,
         curriculum=Curriculum(warmup=0.2),
         store=CheckpointStore(tmp_path_factory.mktemp("s")),
     )
@@ -110,7 +110,7 @@ def test_another_process_takes_trained_weights_from_the_store(shared: SharedWeig
         def hear(self, event: Event) -> None:
             heard.append(event)
 
-    again = SharedWeights(SPACE, shared.images, 48, epochs=4, curriculum=shared.curriculum, store=shared.store)
+    again = SharedWeights(SPACE, shared.images, 48, epochs=12, curriculum=shared.curriculum, store=shared.store)
     again.train([Ears()])
 
     candidate = extreme(SPACE, "largest")
@@ -119,12 +119,12 @@ def test_another_process_takes_trained_weights_from_the_store(shared: SharedWeig
 
 
 def test_stop_ends_training_and_judging(images: SearchImages, shared: SharedWeights, tmp_path: Path) -> None:
-    stopping = SharedWeights(SPACE, images, 48, epochs=4, stop=lambda: True)
+    stopping = SharedWeights(SPACE, images, 48, epochs=12, stop=lambda: True)
     with pytest.raises(SearchStopped):
         stopping.evaluate(extreme(SPACE, "largest"), silent)
 
     trained = SharedWeights(
-        SPACE, images, 48, epochs=4, curriculum=shared.curriculum, store=shared.store, stop=lambda: True
+        SPACE, images, 48, epochs=12, curriculum=shared.curriculum, store=shared.store, stop=lambda: True
     )
     with pytest.raises(SearchStopped):
         trained.evaluate(extreme(SPACE, "largest"), silent)
@@ -140,7 +140,7 @@ def test_a_proxy_size_replaces_the_networks_own(images: SearchImages) -> None:
 
 def test_the_worst_class_can_be_what_counts(shared: SharedWeights) -> None:
     worst = SharedWeights(
-        SPACE, shared.images, 48, epochs=4, curriculum=shared.curriculum, store=shared.store, accuracy="worst_recall"
+        SPACE, shared.images, 48, epochs=12, curriculum=shared.curriculum, store=shared.store, accuracy="worst_recall"
     )
     candidate = extreme(SPACE, "smallest")
 
@@ -148,5 +148,5 @@ def test_the_worst_class_can_be_what_counts(shared: SharedWeights) -> None:
 
 
 def test_the_report_says_how_accuracy_was_judged_and_what_it_costs(shared: SharedWeights) -> None:
-    assert "with shared weights, trained once for all networks in 4 epochs" in shared.describe()
+    assert "with shared weights, trained once for all networks in 12 epochs" in shared.describe()
     assert f"batch statistics come from {len(shared.images.parts.train)} of them" in shared.describe()

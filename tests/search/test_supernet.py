@@ -148,7 +148,7 @@ def test_every_option_is_drawn_equally_often() -> None:
 
 
 def test_operators_and_skips_of_the_smallest_network_are_drawn_fairly() -> None:
-    curriculum = Curriculum(warmup=0.0)
+    curriculum = Curriculum("sandwich", warmup=0.0)
     smallest = [curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=12)[1] for step in range(12)]
     named = [PAPER_LIKE.named_values(candidate) for candidate in smallest]
 
@@ -160,7 +160,7 @@ def test_operators_and_skips_of_the_smallest_network_are_drawn_fairly() -> None:
 
 
 def test_one_steady_network_teaches() -> None:
-    curriculum = Curriculum(warmup=0.2)
+    curriculum = Curriculum("sandwich", warmup=0.2)
     teachers = {curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=30)[0] for step in range(30)}
 
     assert teachers == {extreme(PAPER_LIKE, "largest")}
@@ -227,7 +227,7 @@ def test_recalibrated_statistics_are_those_of_the_images() -> None:
 
 def trained(images: SearchImages, store: CheckpointStore, **chosen: object) -> object:
     return train_supernet(
-        SIZED, images, input_size=48, epochs=2, curriculum=Curriculum(warmup=0.2), store=store, **chosen
+        SIZED, images, input_size=48, epochs=2, curriculum=Curriculum("sandwich", warmup=0.2), store=store, **chosen
     )
 
 
