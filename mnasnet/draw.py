@@ -410,7 +410,7 @@ def _warn_missing(character: str) -> None:
         "no font on this machine draws %s characters such as %s (U+%04X), %s stands for them; "
         "install a font that does, for example from the Noto family",
         script,
-        character,
+        character if character.isprintable() else ascii(character),
         ord(character),
         _MISSING,
     )

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import logging
 import re
 import struct
 from dataclasses import replace
@@ -28,7 +27,6 @@ FILES = {"trials.csv", "pareto.csv", "pareto.json", "winner.json", "pareto.png",
 
 @pytest.fixture(scope="module")
 def answer() -> Answer:
-    logging.getLogger("mnasnet").setLevel(logging.ERROR)
     return searched()
 
 

@@ -1,6 +1,5 @@
 """The page of a search in a real browser: hover, click, filter, sort, and no error in the console."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ ROWS = "document.querySelectorAll('#trials tbody tr').length"
 
 @pytest.fixture(scope="module")
 def answer():
-    logging.getLogger("mnasnet").setLevel(logging.ERROR)
     return searched()
 
 

@@ -20,7 +20,7 @@ from mnasnet import Classifier, modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
-from mnasnet.train.listeners import Ended, EpochEnded, Event, Started, Stepped
+from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.trainer import checkpoint_digest
@@ -173,7 +173,7 @@ def test_listeners_hear_the_story_in_order(data: Path, tmp_path: Path) -> None:
 
     kinds = [type(event) for event in ear.events]
     steps = kinds.count(Stepped) // 2
-    assert kinds == [Started, *[*[Stepped] * steps, EpochEnded] * 2, Ended]
+    assert kinds == [Started, *[*[Stepped] * steps, EpochEnded] * 2, Reported, Ended]
 
 
 def test_time_that_runs_out_keeps_the_best_and_can_be_extended(data: Path, tmp_path: Path) -> None:
