@@ -10,8 +10,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(READY)  ## the main job on real images, pictures written to demo/
 	$(PYTHON) tools/demo.py
 
-test: $(READY)  ## all default tests
-	$(PYTHON) -m pytest
+test: $(READY)  ## all default tests, in two processes
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(PYTHON) -m pytest -m slow

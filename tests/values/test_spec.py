@@ -30,7 +30,7 @@ def test_an_architecture_survives_json(name):
     stride=st.sampled_from([1, 2]),
     repeats=st.integers(1, 6),
     expansion=st.integers(2, 9),
-    se_ratio=st.floats(0, 1),
+    se_ratio=st.floats(0, 1, allow_subnormal=False),  # engines loaded by other tests flush those to 0
     skip=st.sampled_from(["none", "identity", "pool"]),
     epsilon=st.floats(1e-9, 0.5),
 )
