@@ -191,10 +191,17 @@ def _usable_size(value: int) -> int:
     return value
 
 
+def _usable_batch(value: int) -> int:
+    if value == 1:  # batch normalisation has nothing to average
+        raise ValueError("out of bounds")
+    return value
+
+
 INPUT_SIZE_RULE = f"0 (the model's own size) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}"
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
 NameWithWeights = Annotated[str, AfterValidator(_name_with_weights)]
+BatchSize = Annotated[int, AfterValidator(_usable_batch)]
 InputSize = Annotated[int, BeforeValidator(_auto_is_zero), AfterValidator(_usable_size)]
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
-from mnasnet.settings.model import BUNDLED_MODELS, MAX_INPUT_SIZE, InputSize, ModelName, Settings, setting
+from mnasnet.settings.model import BUNDLED_MODELS, MAX_INPUT_SIZE, BatchSize, InputSize, ModelName, Settings, setting
 
 
 class TrainSettings(Settings):
@@ -27,7 +27,7 @@ class TrainSettings(Settings):
         path="file",
     )
     epochs: int = setting(15, "How often every image is seen, 1 to 10000.", ge=1, le=10_000)
-    batch_size: int = setting(
+    batch_size: BatchSize = setting(
         0,
         "Images for each step, 2 to 4096; `0` suits the number of images. Where memory does not suffice the work is "
         "divided, the step stays the same.",

@@ -50,6 +50,11 @@ def test_a_file_of_weights_goes_before_a_name() -> None:
     assert settings.arguments()["model"] == "mine.safetensors"
 
 
+def test_a_batch_of_one_is_refused_with_the_rule() -> None:
+    with pytest.raises(SettingsError, match="batch_size must be 0 .* or a whole number from 2 to 4096, got"):
+        TrainSettings.parse({"batch_size": "1"})
+
+
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "val_fraction", "max_bad", "recipe"])
 def test_values_out_of_bounds_name_their_parameter(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
