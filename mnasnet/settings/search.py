@@ -45,18 +45,21 @@ class SearchSettings(Settings):
         "hard",
         "How accuracy is weighed against cost: `hard` keeps to the target; `soft` fixes an exchange and ignores the "
         "target; `absolute` pulls to the target from both sides; `product` has the exponents `alpha` and `beta`.",
+        advanced=True,
     )
     strict: bool = setting(
-        True, "With the `hard` reward spend no training on networks above the target; without it they lose reward only."
+        True,
+        "With the `hard` reward spend no training on networks above the target; without it they lose reward only.",
+        advanced=True,
     )
     accuracy: Literal["top1", "worst_recall"] = setting(
-        "top1", "What counts as accuracy: all images alike, or the recall of the class recognised worst."
+        "top1", "What counts as accuracy: all images alike, or the recall of the class recognised worst.", advanced=True
     )
     cost: Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"] = setting(
-        "latency", "What the target is about. Any but `latency` needs `target_cost`."
+        "latency", "What the target is about. Any but `latency` needs `target_cost`.", advanced=True
     )
     target_cost: float = setting(
-        0.0, "The target of another `cost`, in its own unit: operations, parameters or bytes.", ge=0.0
+        0.0, "The target of another `cost`, in its own unit: operations, parameters or bytes.", ge=0.0, advanced=True
     )
     meter: str = setting(
         "onnxruntime",
@@ -95,6 +98,7 @@ class SearchSettings(Settings):
         "measured",
         "`measured` runs each network on the device; `table` adds up times of its pieces, measured once. Finalists "
         "are always measured.",
+        advanced=True,
     )
     latency_table: str = setting(
         "",
@@ -102,7 +106,9 @@ class SearchSettings(Settings):
         path="file",
         advanced=True,
     )
-    meter_threads: int = setting(1, "Threads that work on one image when latency is measured.", ge=1, le=1024)
+    meter_threads: int = setting(
+        1, "Threads that work on one image when latency is measured.", ge=1, le=1024, advanced=True
+    )
     precision: Literal["fp32", "bf16", "int8"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
     profile: bool = setting(
         True,
@@ -119,7 +125,10 @@ class SearchSettings(Settings):
         0.0, "No network with a larger model file, in MB of float32: flash; `0` is no limit.", ge=0.0, advanced=True
     )
     max_peak_mb: float = setting(
-        0.0, "No network with more live activations at once, in MB of float32: RAM; `0` is no limit.", ge=0.0
+        0.0,
+        "No network with more live activations at once, in MB of float32: RAM; `0` is no limit.",
+        ge=0.0,
+        advanced=True,
     )
     objectives: str = setting(
         "",
@@ -161,13 +170,14 @@ class SearchSettings(Settings):
         le=1000,
         advanced=True,
     )
-    proxy_epochs: int = setting(5, "Epochs of the short training.", ge=1, le=1000)
+    proxy_epochs: int = setting(5, "Epochs of the short training.", ge=1, le=1000, advanced=True)
     proxy_share: float = setting(
         0.0,
         "Share of the training images that the short training sees; `0` fits it to the minutes, so that enough "
         "networks are tried.",
         ge=0.0,
         le=1.0,
+        advanced=True,
     )
     proxy_input_size: InputSize = setting(
         0,
@@ -186,6 +196,7 @@ class SearchSettings(Settings):
         "How many of the best networks are trained longer to choose the winner; `0` or `1` takes the best trial.",
         ge=0,
         le=100,
+        advanced=True,
     )
     finalist_epochs: int = setting(
         0,
@@ -199,6 +210,7 @@ class SearchSettings(Settings):
         "Epochs of the winner's full training; `0` fits them to the minutes, else ten times `proxy_epochs`.",
         ge=0,
         le=10_000,
+        advanced=True,
     )
     references: bool = setting(
         False,
@@ -222,9 +234,13 @@ class SearchSettings(Settings):
     grouping: Literal["images", "frames"] = setting(
         "images", "`frames` keeps the frames of one video together when splitting.", advanced=True
     )
-    flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
+    flip: bool = setting(
+        True, "Mirror training images at random; turn it off where left and right differ, as in text.", advanced=True
+    )
     seed: int = setting(0, "The same seed, data and costs give the same search.", ge=0, le=2**31 - 1, advanced=True)
-    workers: int = setting(1, "Processes of this machine that judge networks at the same time.", ge=1, le=1024)
+    workers: int = setting(
+        1, "Processes of this machine that judge networks at the same time.", ge=1, le=1024, advanced=True
+    )
     ray: str = setting(
         "",
         "Address of a Ray cluster that judges networks, `auto` for the one of this machine; `workers` is then how many "
@@ -240,7 +256,7 @@ class SearchSettings(Settings):
         advanced=True,
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "Where networks are trained; `auto` takes an NVIDIA GPU where one answers."
+        "auto", "Where networks are trained; `auto` takes an NVIDIA GPU where one answers.", advanced=True
     )
     train_threads: int = setting(
         0, "Processor threads of a training; `0` takes all cores.", ge=0, le=1024, advanced=True

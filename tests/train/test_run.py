@@ -359,6 +359,9 @@ from tiny import tiny_training
 from mnasnet.train.listeners import EpochEnded
 from mnasnet.train.run import train
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without
+
+
 class Finger:
     "Presses Ctrl-C after the first epoch."
     def hear(self, event):
