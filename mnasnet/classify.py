@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -88,6 +88,7 @@ class Classifier:
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
         self._session = open_session(model, threads=self._threads, **self._options)
         self._bulk_session: Session | None = None
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="prepare") if self._threads > 1 else None
 
     @classmethod
     def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
@@ -124,14 +125,14 @@ class Classifier:
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        prepared = [self.prepare(image) for image in images]
+        prepared = [self.prepare(image, helper=self._helper) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
-    def prepare(self, image: Image) -> NDArray[np.uint8]:
-        """The square RGB image, S x S x 3, that the network sees."""
+    def prepare(self, image: Image, *, helper: Executor | None = None) -> NDArray[np.uint8]:
+        """The square RGB image, S x S x 3, that the network sees; a ``helper`` makes part of it at the same time."""
         if isinstance(image, (str, Path)):
-            return prepare(read_image(Path(image), min_side=self.preprocess.resize), self.preprocess)
-        return prepare(to_rgb(image), self.preprocess)
+            image = read_image(Path(image), min_side=self.preprocess.resize)
+        return prepare(to_rgb(image), self.preprocess, helper=helper)
 
     def classify_files(self, paths: Iterable[Path], top_k: int = 5, batch_size: int = 16) -> Iterator[FileResult]:
         """Classify any number of files, in order, with flat memory; a bad file gives its reason and no more.

@@ -1,5 +1,7 @@
 """The preprocessing recipe and the pixels it gives."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,15 @@ def test_round_trip_through_json_values():
 def test_impossible_recipes_name_rule_and_value(fields, message):
     with pytest.raises(SpecError, match=message):
         Preprocess(**fields)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (37, 1000), (1000, 37), (64, 64), (2, 3)])
+def test_a_helper_changes_no_pixel(height, width, interpolation):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    recipe = Preprocess(input_size=65, resize=74, interpolation=interpolation)
+
+    with ThreadPoolExecutor(1) as helper:
+        helped = prepare(image, recipe, helper=helper)
+
+    np.testing.assert_array_equal(helped, prepare(image, recipe))
