@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ from PIL import Image
 import mnasnet
 from mnasnet.modelfile import save
 from mnasnet.settings import InferSettings, markdown_old_names, markdown_table
-from mnasnet.testing import random_model
+from mnasnet.testing import coloured_image, random_model
 
 pytestmark = pytest.mark.ikomia
 
@@ -45,6 +46,28 @@ def run_python(code: str) -> str:
 
 
 # ------------------------------------------------------------------ README, metadata, requirements
+
+
+def test_the_readmes_blocks_run_one_after_another(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("ikomia.utils.displayIO.display", shown.append)  # a window, which tests do not have
+    save(random_model(class_names=("red", "green", "blue")), tmp_path / "model.safetensors")
+    coloured_image((200, 40, 40), width=64, height=48).save(tmp_path / "image.jpg")
+    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    namespace: dict = {}
+
+    for block in blocks:
+        if '"mnasnet1_0"' in block:  # would be downloaded
+            continue
+        code = block.replace("path/to/your/image.jpg", str(tmp_path / "image.jpg"))
+        code = code.replace("infer_yolo_v11", "standin_detector")
+        exec(code.replace("path/to/your/model.safetensors", str(tmp_path / "model.safetensors")), namespace)
+    namespace["wf"].run_on(path=str(tmp_path / "image.jpg"))
+
+    assert len(blocks) == 5
+    assert len(shown) == 1
+    found = json.loads(namespace["algo"].get_output(4).to_json())
+    assert {one["label"] for one in found["objects"]} <= {"red", "green", "blue"} and found["objects"]
 
 
 def test_the_readmes_parameter_table_is_the_settings_model():
