@@ -62,6 +62,7 @@ def test_the_readmes_blocks_run_one_after_another(tmp_path, monkeypatch):
         code = block.replace("path/to/your/image.jpg", str(tmp_path / "image.jpg"))
         code = code.replace("infer_yolo_v11", "standin_detector")
         exec(code.replace("path/to/your/model.safetensors", str(tmp_path / "model.safetensors")), namespace)
+    namespace["detector"].set_parameters({"boxes": "4,4,20,20"})
     namespace["wf"].run_on(path=str(tmp_path / "image.jpg"))
 
     assert len(blocks) == 5
