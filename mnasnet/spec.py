@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from mnasnet.errors import NewerSchemaError, SpecError
@@ -169,6 +170,7 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     return rounded if rounded >= 0.9 * channels else rounded + divisor
 
 
+@lru_cache(maxsize=65_536)
 def _resolve(block: BlockSpec, in_channels: int, stride: int) -> LayerSpec:
     skip = block.skip
     same_shape = stride == 1 and in_channels == block.channels

@@ -39,8 +39,9 @@ def count(spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_c
 
     Multiply-adds are those of convolutions and the classifier, the convention of the paper's tables.
     """
-    around, sides = _around_layers(spec, input_size, num_classes, in_channels)
-    layers = [layer for block in spec.layers() for layer in block]
+    blocks = spec.layers()
+    around, sides = _around_layers(spec, blocks, input_size, num_classes, in_channels)
+    layers = [layer for block in blocks for layer in block]
     parts = [_total(around), *(_layer_total(layer, side) for layer, side in zip(layers, sides, strict=True))]
     return Counts(
         parameters=sum(part.parameters for part in parts),
@@ -68,22 +69,27 @@ def operations_of(
     spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_channels: int = 3
 ) -> Iterator[Operation]:
     """The steps of one forward pass in order."""
-    (stem, *rest), sides = _around_layers(spec, input_size, num_classes, in_channels)
+    blocks = spec.layers()
+    (stem, *rest), sides = _around_layers(spec, blocks, input_size, num_classes, in_channels)
     yield stem
     side = iter(sides)
-    for b, block in enumerate(spec.layers()):
+    for b, block in enumerate(blocks):
         for i, layer in enumerate(block):
             yield from _layer_operations(f"blocks.{b}.{i}", layer, next(side))
     yield from rest
 
 
 def _around_layers(
-    spec: ArchitectureSpec, input_size: int, num_classes: int, in_channels: int
+    spec: ArchitectureSpec,
+    blocks: tuple[tuple[LayerSpec, ...], ...],
+    input_size: int,
+    num_classes: int,
+    in_channels: int,
 ) -> tuple[list[Operation], list[int]]:
     """The steps before and after the layers, and each layer's input side in pixels."""
     side = _strided(input_size, spec.stem_stride)
     sides = []
-    for block in spec.layers():
+    for block in blocks:
         for layer in block:
             sides.append(side)
             side = _strided(side, layer.stride)
