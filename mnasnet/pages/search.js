@@ -70,7 +70,7 @@ function drawPlot() {
   const longer = by ? data.contenders.filter((c) => c[by] !== null && c.costs[cost] !== null) : [];
   spots = [];
   if (!judged.length && !longer.length && !unjudged.length) return box.replaceChildren(nothing("No network to show."));
-  const lines = [["limit", data.limits], ["target", data.target]].map(([kind, of]) => [kind, of[data.costs[cost].name]]).filter(([, at]) => at !== undefined);
+  const lines = [["limit", data.limits], ["target", data.target]].map(([kind, of]) => [kind, of[data.costs[cost].name]]).filter(([, at], place, all) => at !== undefined && (place || at !== all[1][1]));
   const xs = [...judged, ...longer].map((one) => one.costs[cost] * scale).concat(lines.map(([, at]) => at * scale));
   // networks far above a limit would squeeze those that matter into a corner
   const reach = 1.3 * xs.reduce((a, b) => Math.max(a, b), -Infinity), tooFar = judged.length ? unjudged.filter((t) => t.costs[cost] * scale > reach) : [];
@@ -93,7 +93,7 @@ function drawPlot() {
   if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1 }, "above a limit, not trained:" + (tooFar.length ? ` (${tooFar.length} more further right)` : "")));
   for (const [kind, at] of lines) {
     svg.append(element("line", { class: kind, x1: x(at * scale), x2: x(at * scale), y1: 12, y2: bottom }));
-    svg.append(element("text", { x: x(at * scale) + 5, y: kind === "limit" ? 24 : 38 }, kind));
+    svg.append(element("text", { x: x(at * scale) + 5, y: bottom - foot - (kind === "limit" ? 20 : 6) }, kind));
   }
   const best = judged.filter((trial) => front.has(trial.number)).sort((a, b) => a.costs[cost] - b.costs[cost]).map((t) => placed.get(t));
   svg.append(element("path", { class: "front", d: best.map((at, i) => (i ? "L" : "M") + at.join(" ")).join("") }));
