@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mnasnet.commands.train import add_output_arguments, add_setting, stop_on_signals
+from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
@@ -26,20 +26,10 @@ ALIASES = {
     "output_folder": ("project",),
 }
 
-_NOT_HERE = ("resume_folder",)  # a command of its own
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options: every setting of the search task."""
-    parser.add_argument(
-        "data", type=Path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
-    )
-    parser.usage = f"{parser.prog} DATA [options]"
-    common = parser.add_argument_group("what most people set")
-    rare = parser.add_argument_group("for the curious")
-    for parameter in SearchSettings.parameters():
-        if parameter.name not in _NOT_HERE:
-            add_setting(rare if parameter.advanced else common, parameter, ALIASES.get(parameter.name, ()))
+    add_task_arguments(parser, SearchSettings, ALIASES)
     parser.add_argument("--dry-run", action="store_true", help="time two networks, tell what the search will take, end")
     add_output_arguments(parser)
 

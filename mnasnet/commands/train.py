@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnasnet.settings import Parameter, TrainSettings
+from mnasnet.settings import Parameter, Settings, TrainSettings
 from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
 from mnasnet.train.run import TrainedRun, Training, resume, train
 from mnasnet.train.trainer import Status
@@ -37,16 +37,23 @@ _NOT_HERE = ("resume_folder",)  # a command of its own
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options: every setting of the training task."""
+    add_task_arguments(parser, TrainSettings, ALIASES)
+    add_output_arguments(parser)
+
+
+def add_task_arguments(
+    parser: argparse.ArgumentParser, kind: type[Settings], aliases: Mapping[str, tuple[str, ...]]
+) -> None:
+    """The data folder and every setting of a task, those that most people set first."""
     parser.add_argument(
         "data", type=Path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
     )
     parser.usage = f"{parser.prog} DATA [options]"
     common = parser.add_argument_group("what most people set")
     rare = parser.add_argument_group("for the curious")
-    for parameter in TrainSettings.parameters():
+    for parameter in kind.parameters():
         if parameter.name not in _NOT_HERE:
-            add_setting(rare if parameter.advanced else common, parameter, ALIASES.get(parameter.name, ()))
-    add_output_arguments(parser)
+            _add_setting(rare if parameter.advanced else common, parameter, aliases.get(parameter.name, ()))
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +61,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the last line on standard output is one JSON object")
 
 
-def add_setting(group: Any, parameter: Parameter, aliases: tuple[str, ...] = ()) -> None:
+def _add_setting(group: Any, parameter: Parameter, aliases: tuple[str, ...] = ()) -> None:
     """One setting as an option, checked later by its model; what is not typed is not in the namespace."""
     names = [parameter.name, *aliases]
     default = "" if parameter.default is None else f" (default {parameter.default})" if parameter.default != "" else ""

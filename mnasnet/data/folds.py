@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 
 from mnasnet.data.folder import Dataset, Sample
-from mnasnet.data.split import Split
+from mnasnet.data.split import Split, seeded_rank
 from mnasnet.errors import DataError
 
 
@@ -29,7 +28,7 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0) -> list[Split]:
     fold_of: dict[Sample, int] = {}
     for members in by_class.values():
         if len(members) > 1:
-            dealt = sorted(members, key=lambda sample: _rank(sample, seed))
+            dealt = sorted(members, key=lambda sample: seeded_rank(sample.path, seed))
             fold_of |= {sample: place % count for place, sample in enumerate(dealt)}
     return [
         Split(
@@ -44,8 +43,3 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0) -> list[Split]:
         )
         for number in range(count)
     ]
-
-
-def _rank(sample: Sample, seed: int) -> bytes:
-    text = f"{seed}/{sample.path}".encode(errors="surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest() + text

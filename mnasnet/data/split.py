@@ -134,6 +134,12 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     return found
 
 
+def seeded_rank(key: str, seed: int) -> bytes:
+    """What to sort by for a random but reproducible order of ``key``; the key at the end settles equal hashes."""
+    text = f"{seed}/{key}".encode(errors="surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest() + text
+
+
 class _Chooser:
     """Chooses validation images class by class; groups that reach over several classes are decided once."""
 
@@ -173,9 +179,7 @@ class _Chooser:
         return samples[-wanted:]
 
     def _rank(self, key: str) -> bytes:
-        """A random but reproducible order; the key at the end settles equal hashes."""
-        text = f"{self._seed}/{key}".encode(errors="surrogatepass")
-        return hashlib.blake2b(text, digest_size=16).digest() + text
+        return seeded_rank(key, self._seed)
 
 
 def _itself(sample: Sample) -> str:

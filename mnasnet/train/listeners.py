@@ -70,9 +70,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The run's results are written to ``folder``; comes before ``Ended``. ``scores`` are by name, classes too."""
+    """The run's results are written; comes before ``Ended``. ``scores`` are by name, those of classes too."""
 
-    folder: Path
     scores: Mapping[str, float]
     files: tuple[Path, ...]
 

@@ -452,7 +452,7 @@ def _go_on(
                 save_best(run.best, weights_of(result.average), {})
             if result.status != "stopped":
                 evaluation = _write_results(training, plan, dataset, parts, run, team, val_images, result)
-                audience.hear(Reported(run.path, _scores_by_name(evaluation), run.results_to_share()))
+                audience.hear(Reported(_scores_by_name(evaluation), run.results_to_share()))
         until_written.release()
         return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
 
