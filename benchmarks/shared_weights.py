@@ -3,7 +3,8 @@
     python benchmarks/shared_weights.py --zip cifar10-train.zip --out runs/shared_weights
 
 The zip holds ``<folder>/<class>/<image>``, 5,000 photos of 32 x 32 pixels in each of 10 classes; 500 of each are the
-test, chosen by the seed of ``tools/train_bundled.py``. A tenth of the others validates, the rest trains. Four parts:
+test, chosen by the seed of ``tools/train_bundled.py``. Of the others a tenth validates
+(``--val-fraction``), the rest trains. Four parts:
 
 * ranking: networks spread over the space are trained alone for a few epochs; Kendall's tau of shared weights,
   parameter count, multiply-adds and synaptic flow against that, with 95 % intervals;
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--zip", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/shared_weights"))
     parser.add_argument("--images", type=int, default=45_000, help="photos to learn from and to validate on, of 45,000")
+    parser.add_argument("--val-fraction", type=float, default=0.1, help="of those, the share that validates")
     parser.add_argument("--rule", choices=("sandwich", "single"), default=Curriculum().rule)
     parser.add_argument("--shared-epochs", type=int, default=50)
     parser.add_argument("--short-epochs", type=int, default=5)
@@ -167,7 +169,7 @@ class Bench:
         dataset = scan(unpacked(options.zip, options.out / f"images{options.images}", options.images))
         images = SearchImages(
             dataset.folder,
-            divide(dataset, val_fraction=0.1),
+            divide(dataset, val_fraction=options.val_fraction),
             PIXELS,
             PIXELS,
             device=options.device,
