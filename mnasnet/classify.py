@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
+from mnasnet.data.threads import Companion, in_threads
 from mnasnet.data.transforms import prepare
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.export.exported import ExportedModel
@@ -28,7 +27,6 @@ _log = logging.getLogger(__name__)
 UNKNOWN = "unknown"
 
 _Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Classifier:
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
         self._session = open_session(model, threads=self._threads, **self._options)
         self._bulk_session: Session | None = None
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="prepare") if self._threads > 1 else None
+        self._helper = Companion("prepare") if self._threads > 1 else None
 
     @classmethod
     def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
@@ -128,7 +126,7 @@ class Classifier:
         prepared = [self.prepare(image, helper=self._helper) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
-    def prepare(self, image: Image, *, helper: Executor | None = None) -> NDArray[np.uint8]:
+    def prepare(self, image: Image, *, helper: Companion | None = None) -> NDArray[np.uint8]:
         """The square RGB image, S x S x 3, that the network sees; a ``helper`` makes part of it at the same time."""
         if isinstance(image, (str, Path)):
             image = read_image(Path(image), min_side=self.preprocess.resize)
@@ -146,7 +144,7 @@ class Classifier:
         def classify(batch: tuple[Path, ...]) -> list[FileResult]:
             return self._classify_batch(batch, top_k, session)
 
-        for results in map_ahead(classify, _batched(paths, batch_size), workers=self._threads):
+        for results in in_threads(classify, _batched(paths, batch_size), threads=self._threads):
             yield from results
 
     def _classify_batch(self, paths: tuple[Path, ...], top_k: int, session: Session) -> list[FileResult]:
@@ -162,15 +160,17 @@ class Classifier:
 
     def _predict_prepared(self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session) -> list[Prediction]:
         batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
-        probabilities = softmax(session.run(batch))  # N x classes
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
-        return [
-            Prediction(
-                tuple(self.class_names[index] for index in row),
-                tuple(float(value) for value in probability[row]),
-            )
-            for row, probability in zip(best, probabilities, strict=True)
-        ]
+        return [self._most_likely(row, top_k) for row in softmax(session.run(batch))]
+
+    def _most_likely(self, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
+        """The best ``top_k`` classes of one image, equal ones in class order; uses ``probabilities`` up."""
+        names, confidences = [], []
+        for _ in range(min(max(1, top_k), len(probabilities))):
+            best = int(probabilities.argmax())  # a few maxima cost less than a sort of 1,000 classes
+            names.append(self.class_names[best])
+            confidences.append(float(probabilities[best]))
+            probabilities[best] = -1
+        return Prediction(tuple(names), tuple(confidences))
 
 
 def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFile | ExportedModel:
@@ -206,25 +206,9 @@ def _reason(error: DataError) -> str:
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities, N x classes, from scores; safe for large scores."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities
-
-
-def map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int) -> Iterator[_Result]:
-    """``map`` over threads that keeps the order and never holds more than a few results."""
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnasnet.classify import Classifier, Prediction, map_ahead
+from mnasnet.classify import Classifier, Prediction
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.testing import random_model, write_image_folder
 
@@ -95,21 +94,6 @@ def test_a_bad_file_in_a_plain_prediction_is_an_error(classifier, tmp_path):
 
     with pytest.raises(DataError, match="empty"):
         classifier.predict([tmp_path / "x.jpg"])
-
-
-def test_work_ahead_is_bounded_and_in_order():
-    started, lock = [], threading.Lock()
-
-    def note(item):
-        with lock:
-            started.append(item)
-        return item
-
-    results = map_ahead(note, iter(range(1000)), workers=2)
-
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert len(started) <= 10
-    results.close()
 
 
 def test_importing_the_package_brings_no_heavy_library():

@@ -5,12 +5,13 @@ Pillow does the resizing, in one step together with the crop, so that no torch i
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mnasnet.data.threads import Companion
 from mnasnet.preprocess import Preprocess
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -18,7 +19,7 @@ _HELPED = 0.45  # of the rows; less than half, since a helper has to be woken fi
 _REACH = 2  # pixels to each side, at the scale of the result, of the widest filter (bicubic)
 
 
-def prepare(image: NDArray[np.uint8], preprocess: Preprocess, *, helper: Executor | None = None) -> NDArray[np.uint8]:
+def prepare(image: NDArray[np.uint8], preprocess: Preprocess, *, helper: Companion | None = None) -> NDArray[np.uint8]:
     """Resize and crop one RGB image, H x W x 3, to ``input_size`` x ``input_size`` x 3.
 
     The upper and the lower part are made apart; a ``helper`` makes the upper one at the same time. The pixels are the
@@ -29,15 +30,14 @@ def prepare(image: NDArray[np.uint8], preprocess: Preprocess, *, helper: Executo
     rows = round(_HELPED * size)
     middle = top + (bottom - top) * rows / size
     square = np.empty((size, size, 3), np.uint8)
-    upper = (square[:rows], image, (left, top, right, middle), _FILTERS[preprocess.interpolation])
-    lower = (square[rows:], image, (left, middle, right, bottom), _FILTERS[preprocess.interpolation])
+    resample = _FILTERS[preprocess.interpolation]
+    upper = partial(_fill, square[:rows], image, (left, top, right, middle), resample)
+    lower = partial(_fill, square[rows:], image, (left, middle, right, bottom), resample)
     if helper is None:
-        _fill(*upper)
-        _fill(*lower)
+        upper()
+        lower()
     else:
-        helped = helper.submit(_fill, *upper)
-        _fill(*lower)
-        helped.result()
+        helper.beside(upper, lower)
     return square
 
 

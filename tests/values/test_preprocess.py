@@ -1,13 +1,12 @@
 """The preprocessing recipe and the pixels it gives."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from mnasnet.data.threads import Companion
 from mnasnet.data.transforms import normalise, prepare
 from mnasnet.errors import SpecError
 from mnasnet.preprocess import Preprocess
@@ -82,7 +81,6 @@ def test_a_helper_changes_no_pixel(height, width, interpolation):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     recipe = Preprocess(input_size=65, resize=74, interpolation=interpolation)
 
-    with ThreadPoolExecutor(1) as helper:
-        helped = prepare(image, recipe, helper=helper)
+    helped = prepare(image, recipe, helper=Companion("test"))
 
     np.testing.assert_array_equal(helped, prepare(image, recipe))
