@@ -3,7 +3,7 @@
 from ikomia import dataprocess
 
 from infer_torchvision_mnasnet.infer_torchvision_mnasnet_process import NAME, InferTorchvisionMnasnetParam
-from mnasnet.plugin.form import SettingsWidget
+from mnasnet.plugin.widget import SettingsWidget
 
 
 class InferTorchvisionMnasnetWidgetFactory(dataprocess.CWidgetFactory):

@@ -2,7 +2,7 @@
 
 from ikomia import dataprocess
 
-from mnasnet.plugin.form import SettingsWidget
+from mnasnet.plugin.widget import SettingsWidget
 from search_mnasnet.search_mnasnet_process import NAME, SearchMnasnetParam
 
 

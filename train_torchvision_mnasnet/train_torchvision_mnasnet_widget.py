@@ -2,7 +2,7 @@
 
 from ikomia import dataprocess
 
-from mnasnet.plugin.form import SettingsWidget
+from mnasnet.plugin.widget import SettingsWidget
 from train_torchvision_mnasnet.train_torchvision_mnasnet_process import NAME, TrainTorchvisionMnasnetParam
 
 

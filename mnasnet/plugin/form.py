@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ikomia import core
-from ikomia.utils import pyqtutils, qtconversion
-from PyQt6.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QWidget,
-)
-
 from mnasnet.errors import SettingsError
-from mnasnet.plugin.params import SettingsParam
+from mnasnet.plugin.qt import QtWidgets
 from mnasnet.settings import Parameter, Settings
 
 MAX_WHOLE_NUMBER = 2**31 - 1
@@ -43,7 +29,7 @@ class SettingsForm:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.layout = QGridLayout()
+        self.layout = QtWidgets.QGridLayout()
         self.layout.setColumnStretch(1, 1)
         parameters = settings.parameters()
         self.fields = {parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters}
@@ -51,7 +37,7 @@ class SettingsForm:
         advanced = [parameter for parameter in parameters if parameter.advanced]
         if advanced:
             self._add_advanced(advanced)
-        self.message = QLabel()
+        self.message = QtWidgets.QLabel()
         self.message.setWordWrap(True)
         self.message.setStyleSheet("color: #d03030")
         self.layout.addWidget(self.message, self.layout.rowCount(), 0, 1, 2)
@@ -59,25 +45,29 @@ class SettingsForm:
     def settings(self) -> Settings:
         """What the form says; raises SettingsError, whose text is then also shown in the form."""
         try:
-            settings = self._settings.changed({name: _value_of(field) for name, field in self.fields.items()})
+            settings = self._settings.changed(self.values())
         except SettingsError as error:
             self.message.setText(str(error))
             raise
         self.message.clear()
         return settings
 
+    def values(self) -> dict[str, Any]:
+        """What each field holds, not yet checked."""
+        return {name: _value_of(field) for name, field in self.fields.items()}
+
     def _add_advanced(self, parameters: list[Parameter]) -> None:
-        switch = QCheckBox("Advanced")
+        switch = QtWidgets.QCheckBox("Advanced")
         self.layout.addWidget(switch, self.layout.rowCount(), 0, 1, 2)
         rows = self._add_rows(parameters)
         for widget in rows:
             widget.setVisible(False)
             switch.toggled.connect(widget.setVisible)
 
-    def _add_rows(self, parameters: list[Parameter]) -> list[QWidget]:
+    def _add_rows(self, parameters: list[Parameter]) -> list[QtWidgets.QWidget]:
         widgets = []
         for parameter in parameters:
-            label, field = QLabel(_label_text(parameter.name)), self.fields[parameter.name]
+            label, field = QtWidgets.QLabel(_label_text(parameter.name)), self.fields[parameter.name]
             row = self.layout.rowCount()
             for column, widget in enumerate((label, field)):
                 widget.setToolTip(parameter.help.replace("`", ""))
@@ -86,26 +76,7 @@ class SettingsForm:
         return widgets
 
 
-class SettingsWidget(core.CWorkflowTaskWidget):  # type: ignore[misc]  # Ikomia ships no types
-    """STUDIO's parameter panel of a task; a wrong value is explained in the panel and not applied."""
-
-    def __init__(self, param: SettingsParam, parent: Any) -> None:
-        core.CWorkflowTaskWidget.__init__(self, parent)
-        self.parameters = param
-        self.form = SettingsForm(param.settings)
-        self.set_layout(qtconversion.PyQtToQt(self.form.layout))
-
-    def on_apply(self) -> None:
-        """Hand the form's values to the task when the user clicks Apply."""
-        try:
-            settings = self.form.settings()
-        except SettingsError:
-            return  # the form shows why
-        self.parameters.replace(settings)
-        self.emit_apply(self.parameters)
-
-
-class _NumberBox(QDoubleSpinBox):  # type: ignore[misc]
+class _NumberBox(QtWidgets.QDoubleSpinBox):  # type: ignore[misc]
     """A spin box that shows 0.05 as 0.05 and not as 0.05000000."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802  # Qt's name
@@ -113,15 +84,29 @@ class _NumberBox(QDoubleSpinBox):  # type: ignore[misc]
         return f"{value:.{DECIMALS}g}"
 
 
-class _BrowseBox(pyqtutils.BrowseFileWidget):  # type: ignore[misc]
-    """A path with a browse button that keeps the path when the dialog is cancelled; Ikomia's own clears it."""
+class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
+    """A path to type, with a button that picks it; cancelling the dialog keeps the path."""
 
-    def on_browse(self) -> None:
-        """Ask for a path."""
-        present = self.qedit_file.text()
-        super().on_browse()
-        if not self.path:
-            self.set_path(present)
+    def __init__(self, path: str, *, folder: bool) -> None:
+        super().__init__()
+        self._folder = folder
+        self.edit = QtWidgets.QLineEdit(path)
+        self.button = QtWidgets.QPushButton("...")
+        self.button.clicked.connect(self._pick)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)  # as high as the other rows
+        layout.addWidget(self.edit)
+        layout.addWidget(self.button)
+
+    def _pick(self) -> None:
+        """Ask for a path, beginning at the present one."""
+        dialog, present = QtWidgets.QFileDialog, self.edit.text()
+        if self._folder:
+            path = dialog.getExistingDirectory(self, "Choose a folder", present)
+        else:
+            path, _ = dialog.getOpenFileName(self, "Choose a file", present)
+        if path:
+            self.edit.setText(path)
 
 
 def _label_text(name: str) -> str:
@@ -131,33 +116,30 @@ def _label_text(name: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _field(parameter: Parameter, value: Any) -> QWidget:
+def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
     """The Qt field that suits a parameter, showing ``value``."""
     if parameter.choices or parameter.suggestions:
-        combo = QComboBox()
+        combo = QtWidgets.QComboBox()
         combo.addItems(parameter.choices or parameter.suggestions)
         combo.setEditable(not parameter.choices)
         combo.setCurrentText(str(value))
         return combo
     if parameter.path:
-        mode = QFileDialog.FileMode.Directory if parameter.path == "folder" else QFileDialog.FileMode.ExistingFile
-        browse = _BrowseBox(path=str(value or ""), mode=mode)
-        browse.layout().setContentsMargins(0, 0, 0, 0)  # as high as the other rows
-        return browse
+        return PathBox(str(value or ""), folder=parameter.path == "folder")
     if parameter.kind is bool:
-        check = QCheckBox()
+        check = QtWidgets.QCheckBox()
         check.setChecked(bool(value))
         return check
     if parameter.optional or parameter.kind is str:
-        return QLineEdit("" if value is None else str(value))
+        return QtWidgets.QLineEdit("" if value is None else str(value))
     return _spin(parameter, value)
 
 
-def _spin(parameter: Parameter, value: Any) -> QWidget:
+def _spin(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
     low = parameter.minimum if parameter.minimum is not None else -MAX_WHOLE_NUMBER
     high = parameter.maximum if parameter.maximum is not None else MAX_WHOLE_NUMBER
     if parameter.kind is int:
-        spin = QSpinBox()
+        spin = QtWidgets.QSpinBox()
         spin.setRange(int(low), int(high))
         if parameter.name.endswith("_size") and parameter.minimum == 0:
             spin.setSpecialValueText("auto")
@@ -170,14 +152,14 @@ def _spin(parameter: Parameter, value: Any) -> QWidget:
     return spin
 
 
-def _value_of(field: QWidget) -> Any:
+def _value_of(field: QtWidgets.QWidget) -> Any:
     """A field's value as the settings model reads it."""
-    if isinstance(field, QComboBox):
+    if isinstance(field, QtWidgets.QComboBox):
         return field.currentText()
-    if isinstance(field, QCheckBox):
+    if isinstance(field, QtWidgets.QCheckBox):
         return field.isChecked()
-    if isinstance(field, (QSpinBox, QDoubleSpinBox)):
+    if isinstance(field, (QtWidgets.QSpinBox, QtWidgets.QDoubleSpinBox)):
         return field.value()
-    if isinstance(field, pyqtutils.BrowseFileWidget):
-        return field.qedit_file.text()  # its path attribute misses text that was pasted and not confirmed
+    if isinstance(field, PathBox):
+        return field.edit.text()
     return field.text()

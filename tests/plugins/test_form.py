@@ -46,7 +46,7 @@ def test_every_parameter_has_a_field_with_its_value(widget):
 def test_apply_hands_the_fields_values_to_the_task(widget, task):
     widget.form.fields["top_k"].setValue(3)
     widget.form.fields["confidence_threshold"].setValue(0.25)
-    widget.form.fields["model_weight_file"].qedit_file.setText("/models/ü.safetensors")
+    widget.form.fields["model_weight_file"].edit.setText("/models/ü.safetensors")
     widget.form.fields["device"].setCurrentText("cpu")
     widget.form.fields["draw_on_image"].setChecked(True)
 
@@ -82,19 +82,6 @@ def test_the_explanation_goes_when_the_value_is_right(widget):
 
     assert widget.form.message.text() == ""
     assert widget.applied == [InferSettings(input_size=96)]
-
-
-def test_cancelling_the_file_dialog_keeps_the_path(widget, monkeypatch):
-    field = widget.form.fields["model_weight_file"]
-    field.qedit_file.setText("/models/mine.safetensors")
-
-    monkeypatch.setattr(type(field), "show_select_file_dlg", lambda self: "")
-    field.qbrowse_btn.click()
-    assert widget.form.settings().model_weight_file == "/models/mine.safetensors"
-
-    monkeypatch.setattr(type(field), "show_select_file_dlg", lambda self: "/models/other.safetensors")
-    field.qbrowse_btn.click()
-    assert widget.form.settings().model_weight_file == "/models/other.safetensors"
 
 
 def test_advanced_parameters_appear_on_demand(widget):

@@ -12,10 +12,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 QtWidgets = pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
 
 from ikomia.dataprocess.registry import ik_registry  # noqa: E402
-from ikomia.utils import pyqtutils  # noqa: E402
 from PyQt6.QtCore import Qt  # noqa: E402
 from PyQt6.QtTest import QTest  # noqa: E402
 
+from mnasnet.plugin.form import PathBox  # noqa: E402
 from mnasnet.settings import InferSettings, SearchSettings, TrainSettings  # noqa: E402
 
 pytestmark = pytest.mark.ikomia
@@ -74,7 +74,7 @@ def fill(field, value):
     elif isinstance(field, QtWidgets.QComboBox) and not field.isEditable():
         QTest.keyClicks(field, str(value))
     else:
-        line = field.qedit_file if isinstance(field, pyqtutils.BrowseFileWidget) else field
+        line = field.edit if isinstance(field, PathBox) else field
         line = line.lineEdit() if hasattr(line, "lineEdit") else line
         line.selectAll()
         QTest.keyClicks(line, f"{value}")
