@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mnasnet.errors import SettingsError
@@ -21,6 +22,7 @@ SHORT_FORMS = {  # words of parameter names that are not written as they sound
     "tensorboard": "TensorBoard",
     "url": "URL",
 }
+WRONG = "color: #e04545"  # readable on light and on dark
 DECIMALS = 8  # Ikomia's own spin box rounds a learning rate of 1e-5 to zero
 
 
@@ -33,13 +35,14 @@ class SettingsForm:
         self.layout.setColumnStretch(1, 1)
         parameters = settings.parameters()
         self.fields = {parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters}
+        self._labels: dict[str, QtWidgets.QLabel] = {}
         self._add_rows([parameter for parameter in parameters if not parameter.advanced])
         advanced = [parameter for parameter in parameters if parameter.advanced]
         if advanced:
             self._add_advanced(advanced)
         self.message = QtWidgets.QLabel()
         self.message.setWordWrap(True)
-        self.message.setStyleSheet("color: #d03030")
+        self.message.setStyleSheet(WRONG)
         self.layout.addWidget(self.message, self.layout.rowCount(), 0, 1, 2)
 
     def settings(self) -> Settings:
@@ -47,10 +50,17 @@ class SettingsForm:
         try:
             settings = self._settings.changed(self.values())
         except SettingsError as error:
-            self.message.setText(str(error))
+            self._mark(str(error))
             raise
-        self.message.clear()
+        self._mark("")
         return settings
+
+    def _mark(self, reason: str) -> None:
+        """Show the reason, and colour the label of each field that it names."""
+        self.message.setText(reason)
+        named = set(re.findall(r"\w+", reason))
+        for name, label in self._labels.items():
+            label.setStyleSheet(WRONG if name in named else "")
 
     def values(self) -> dict[str, Any]:
         """What each field holds, not yet checked."""
@@ -68,6 +78,7 @@ class SettingsForm:
         widgets = []
         for parameter in parameters:
             label, field = QtWidgets.QLabel(_label_text(parameter.name)), self.fields[parameter.name]
+            self._labels[parameter.name] = label
             row = self.layout.rowCount()
             for column, widget in enumerate((label, field)):
                 widget.setToolTip(parameter.help.replace("`", ""))
@@ -92,6 +103,7 @@ class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
         self._folder = folder
         self.edit = QtWidgets.QLineEdit(path)
         self.button = QtWidgets.QPushButton("...")
+        self.button.setMaximumWidth(3 * self.button.sizeHint().height() // 2)  # the room belongs to the path
         self.button.clicked.connect(self._pick)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)  # as high as the other rows

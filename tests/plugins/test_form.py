@@ -70,6 +70,7 @@ def test_a_wrong_value_is_explained_in_the_form_and_not_applied(widget, task):
 
     assert widget.applied == []
     assert "input_size must be 0 (the model's own size)" in widget.form.message.text()
+    assert colour_of_label(widget, "input_size") != colour_of_label(widget, "top_k")
     assert task.get_param_object().settings == InferSettings()
 
 
@@ -81,7 +82,17 @@ def test_the_explanation_goes_when_the_value_is_right(widget):
     widget.on_apply()
 
     assert widget.form.message.text() == ""
+    assert colour_of_label(widget, "input_size") == colour_of_label(widget, "top_k")
     assert widget.applied == [InferSettings(input_size=96)]
+
+
+def colour_of_label(widget, name):
+    """The colour that the label left of a field is drawn in."""
+    layout = widget.form.layout
+    row = layout.getItemPosition(layout.indexOf(widget.form.fields[name]))[0]
+    label = layout.itemAtPosition(row, 0).widget()
+    label.ensurePolished()
+    return label.palette().color(label.foregroundRole()).name()
 
 
 def test_advanced_parameters_appear_on_demand(widget):
