@@ -38,7 +38,8 @@ class ModelFile:
     """A trained network with its class names and preprocessing.
 
     ``weights`` are float32 arrays under the names of :mod:`mnasnet.network.build`, batch statistics included.
-    ``metrics``, ``training`` and each of ``latencies`` hold plain JSON values.
+    ``metrics``, ``training`` and each of ``latencies`` hold plain JSON values. ``int8_ranges`` are the smallest and
+    largest number of each activation, by its name, where quantization-aware training learned them.
     """
 
     architecture: ArchitectureSpec
@@ -49,6 +50,7 @@ class ModelFile:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     latencies: tuple[Mapping[str, Any], ...] = ()
+    int8_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -101,6 +103,9 @@ def header_of(model: ModelFile) -> dict[str, Any]:
         "metrics": dict(model.metrics),
         "training": dict(model.training),
         "latencies": [dict(latency) for latency in model.latencies],
+        **(
+            {"int8_ranges": {name: list(ends) for name, ends in model.int8_ranges.items()}} if model.int8_ranges else {}
+        ),
     }
 
 
@@ -129,6 +134,7 @@ def load(path: Path) -> ModelFile:
             metrics=header["metrics"],
             training=header["training"],
             latencies=tuple(header["latencies"]),
+            int8_ranges=_ranges(header.get("int8_ranges", {})),
             name=header["name"],
         )
     except NewerSchemaError as error:
@@ -153,6 +159,16 @@ def _require_fit(
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise WeightsError(f"{path} is damaged: {wrong[0]}{more}; copy or download the file again")
+
+
+def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    try:
+        ranges = {str(name): (float(low), float(high)) for name, (low, high) in values.items()}
+    except ValueError as error:
+        raise TypeError(f"int8_ranges are pairs of numbers: {error}") from error
+    if not all(-np.inf < low <= 0 <= high < np.inf for low, high in ranges.values()):
+        raise TypeError("int8_ranges must be finite and hold zero")
+    return ranges
 
 
 def _is_finite(values: NDArray[np.float32]) -> bool:

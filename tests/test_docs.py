@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_links_of_the_repository_become_links_of_the_site(source, place, link, s
 def test_the_page_of_the_model_file_names_every_field():
     told = re.findall(r"^\| `(\w+)` \|", read("docs/model_file.md"), re.MULTILINE)
 
-    assert told == list(modelfile.header_of(random_model()))
+    assert told == list(modelfile.header_of(replace(random_model(), int8_ranges={"stem": (0.0, 1.0)})))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
-from mnasnet.export.exporter import EXPORTERS
+from mnasnet.export.exporter import EXPORTERS, require_int8
 from mnasnet.zoo import open_model
 
 
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         model = replace(model, preprocess=model.preprocess.at(arguments.input_size))
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
     formats = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    if arguments.int8:
+        require_int8(formats)
     images = arguments.images or ([arguments.data] if arguments.data else [])
     done = export_model(model, arguments.out, formats, images=images, **graph)
     if arguments.int8:

@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     for title, values in (("metrics", model.metrics), ("training", model.training)):
         for index, (key, value) in enumerate(values.items()):
             print(f"{title if index == 0 else '':13}{key}: {value}")
+    if model.int8_ranges:
+        print(f"int8         {len(model.int8_ranges)} ranges of activations, learned by quantization-aware training")
     for card in model.latencies:
         print(f"latency      {_sentence(card)}")
     print(f"weights      {model.fingerprint}")

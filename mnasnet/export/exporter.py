@@ -58,9 +58,15 @@ def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Export
 
     Raises ExportError for an unknown format or too few images and RuntimeMissingError with the install line.
     """
-    if name not in INT8_EXPORTERS:
-        raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")
+    require_int8([name])
     return _opened(*INT8_EXPORTERS[name], images)
+
+
+def require_int8(formats: Iterable[str]) -> None:
+    """Raise ExportError unless each of ``formats`` can be written in 8 bits."""
+    for name in formats:
+        if name not in INT8_EXPORTERS:
+            raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")
 
 
 def _opened(module: str, class_name: str, *arguments: Any) -> Exporter:

@@ -19,7 +19,8 @@ from mnasnet.modelfile import ModelFile
 class Int8LitertExporter:
     """Writes one ``.tflite`` with 8-bit weights (per channel) and activations.
 
-    ``images`` are prepared pixels, S x S x 3, like those that the model will see: their activations set the ranges.
+    ``images`` are prepared pixels, S x S x 3, like those that the model will see: their activations set the ranges,
+    except those that quantization-aware training has learned.
     """
 
     suffix = ".int8.tflite"
@@ -30,7 +31,7 @@ class Int8LitertExporter:
 
     def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
         """Write ``model`` to ``path``."""
-        ranges = activation_ranges(model, self._images, pixels=pixels)
+        ranges = {**activation_ranges(model, self._images, pixels=pixels), **model.int8_ranges}
         note = {INT8_KEY: f"{len(self._images)} images"}
         write_atomic(path, to_litert(model, pixels=pixels, softmax=softmax, ranges=ranges, metadata=note))
         return (path,)

@@ -52,10 +52,10 @@ def to_onnx(model: ModelFile, *, pixels: bool = False, softmax: bool = False) ->
     graph = _Graph(model.weights, model.architecture.bn_epsilon)
     value = _input(graph, model) if pixels else "images"
     value = _features(graph, model.architecture, value, stem_scale=_pixel_scale(model) if pixels else None)
-    value = graph.node("GlobalAveragePool", [value])
-    value = graph.node("Flatten", [value], axis=1)
+    value = graph.node("GlobalAveragePool", [value], output="pooled")
+    value = graph.node("Flatten", [value], output="flat", axis=1)
     weight, bias = (graph.constant(f"classifier.{part}", model.weights[f"classifier.{part}"]) for part in _LINEAR)
-    last = graph.node("Gemm", [value, weight, bias], output=None if softmax else "logits", transB=1)
+    last = graph.node("Gemm", [value, weight, bias], output="scores" if softmax else "logits", transB=1)
     if softmax:
         graph.node("Softmax", [last], output="probabilities", axis=1)
     return graph.model(model, pixels=pixels, output="probabilities" if softmax else "logits")
@@ -66,10 +66,10 @@ _LINEAR = ("weight", "bias")
 
 def _input(graph: _Graph, model: ModelFile) -> str:
     """uint8 N x H x W x 3 to centred float N x 3 x H x W; the division is merged into the stem."""
-    planes = graph.node("Transpose", ["images"], perm=[0, 3, 1, 2])
-    planes = graph.node("Cast", [planes], to=1)  # 1 is float32
+    planes = graph.node("Transpose", ["images"], output="planes", perm=[0, 3, 1, 2])
+    planes = graph.node("Cast", [planes], output="float_planes", to=1)  # 1 is float32
     mean = np.asarray(model.preprocess.mean, np.float32).reshape(1, 3, 1, 1) * 255
-    return graph.node("Sub", [planes, graph.constant("pixel_mean", mean)])
+    return graph.node("Sub", [planes, graph.constant("pixel_mean", mean)], output="centred")
 
 
 def _pixel_scale(model: ModelFile) -> Array:
@@ -93,23 +93,25 @@ def _layer(graph: _Graph, name: str, layer: LayerSpec, value: str) -> str:
             out = graph.conv_bn(f"{name}.expand", out)
         out = graph.conv_bn(f"{name}.depthwise", out, layer.stride, groups=layer.hidden_channels)
     if layer.se_channels:
-        gate = graph.node("GlobalAveragePool", [out])
-        gate = graph.node("Relu", [graph.conv(f"{name}.se.reduce", gate)])
-        gate = graph.node("Sigmoid", [graph.conv(f"{name}.se.restore", gate)])
-        out = graph.node("Mul", [out, gate])
+        gate = graph.node("GlobalAveragePool", [out], output=f"{name}.se.pooled")
+        gate = graph.conv(f"{name}.se.reduce", gate, output=f"{name}.se.reduce.conv")
+        gate = graph.node("Relu", [gate], output=f"{name}.se.reduce")
+        gate = graph.conv(f"{name}.se.restore", gate, output=f"{name}.se.restore")
+        out = graph.node("Mul", [out, graph.node("Sigmoid", [gate], output=f"{name}.se.gate")], output=f"{name}.se")
     if layer.operator != "conv":
         out = graph.conv_bn(f"{name}.project", out, linear=True)
     if layer.skip == "identity":
-        return graph.node("Add", [out, value])
+        return graph.node("Add", [out, value], output=f"{name}.sum")
     if layer.skip == "pool":
-        return graph.node("Add", [out, _pooled_skip(graph, layer, value)])
+        return graph.node("Add", [out, _pooled_skip(graph, f"{name}.skip", layer, value)], output=f"{name}.sum")
     return out
 
 
-def _pooled_skip(graph: _Graph, layer: LayerSpec, value: str) -> str:
+def _pooled_skip(graph: _Graph, name: str, layer: LayerSpec, value: str) -> str:
     pooled = graph.node(
         "AveragePool",
         [value],
+        output=name,
         kernel_shape=[3, 3],
         strides=[layer.stride, layer.stride],
         pads=[1, 1, 1, 1],
@@ -119,11 +121,14 @@ def _pooled_skip(graph: _Graph, layer: LayerSpec, value: str) -> str:
     if not lacking:
         return pooled
     pads = graph.constant(f"channel_pads_{lacking}", np.array([0, 0, 0, 0, 0, lacking, 0, 0], np.int64))
-    return graph.node("Pad", [pooled, pads])
+    return graph.node("Pad", [pooled, pads], output=f"{name}.wide")
 
 
 class _Graph:
-    """Collects nodes and constants; every method returns the name of the value it made."""
+    """Collects nodes and constants; every method returns the name of the value it made.
+
+    Values are called as the part of the network that makes them, as in LiteRT files.
+    """
 
     def __init__(self, weights: Weights, bn_epsilon: float) -> None:
         self._weights = weights
@@ -131,10 +136,9 @@ class _Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
-    def node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
+    def node(self, operator: str, inputs: Sequence[str], *, output: str, **attributes: Any) -> str:
         from onnx import helper
 
-        output = output or f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -146,10 +150,10 @@ class _Graph:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def conv(self, name: str, value: str) -> str:
+    def conv(self, name: str, value: str, output: str) -> str:
         """A 1 x 1 convolution with bias."""
         weight, bias = (self.constant(f"{name}.{part}", self._weights[f"{name}.{part}"]) for part in _LINEAR)
-        return self.node("Conv", [value, weight, bias], kernel_shape=[1, 1])
+        return self.node("Conv", [value, weight, bias], output=output, kernel_shape=[1, 1])
 
     def conv_bn(
         self,
@@ -169,12 +173,13 @@ class _Graph:
         out = self.node(
             "Conv",
             [value, self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)],
+            output=name if linear else f"{name}.conv",
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
             pads=[kernel // 2] * 4,
             group=groups,
         )
-        return out if linear else self.node("Relu", [out])
+        return out if linear else self.node("Relu", [out], output=name)
 
     def model(self, model: ModelFile, *, pixels: bool, output: str) -> onnx.ModelProto:
         from onnx import TensorProto, helper

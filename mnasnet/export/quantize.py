@@ -35,7 +35,8 @@ Images = Sequence[NDArray[np.uint8]]
 class Int8OnnxExporter:
     """Writes one ``.onnx`` with 8-bit weights (per channel) and activations.
 
-    ``images`` are prepared pixels, S x S x 3, like those that the model will see: their activations set the ranges.
+    ``images`` are prepared pixels, S x S x 3, like those that the model will see: their activations set the ranges,
+    except those that quantization-aware training has learned.
     """
 
     suffix = ".int8.onnx"
@@ -78,7 +79,7 @@ def enough(images: Iterable[NDArray[np.uint8]]) -> Images:
 def calibrated_onnx(
     model: ModelFile, images: Images, *, pixels: bool, softmax: bool, operators: Sequence[str] = QUANTISED
 ) -> onnx.ModelProto:
-    """The graph with ``operators`` in 8 bits, the range of each value taken from ``images``."""
+    """The graph with ``operators`` in 8 bits, the range of each value taken from the model or else from ``images``."""
     require("onnxruntime")
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -96,9 +97,26 @@ def calibrated_onnx(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"TensorQuantOverrides": _learned(model, graph)},
         )
         small = onnx.load(made)
     return _with_metadata(small, graph, f"{len(images)} images")
+
+
+def _learned(model: ModelFile, graph: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """The ranges that quantization-aware training left in ``model``, as ONNX Runtime takes them."""
+    ranges = dict(model.int8_ranges)
+    for node in graph.graph.node:  # what is only laid out anew, or ends the graph, has the range of what it was
+        if node.op_type in ("Flatten", "Pad") and node.input[0] in ranges:
+            ranges[node.output[0]] = ranges[node.input[0]]
+    if "scores" in ranges:
+        ranges["logits"] = ranges["scores"]
+    made = {output for node in graph.graph.node for output in node.output}
+    return {
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in ranges.items()
+        if name in made
+    }
 
 
 def _with_metadata(small: onnx.ModelProto, graph: onnx.ModelProto, note: str) -> onnx.ModelProto:

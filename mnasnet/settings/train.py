@@ -45,6 +45,11 @@ class TrainSettings(Settings):
     )
     use_pretrained: bool = setting(True, "Start from trained weights; without it only the architecture is taken over.")
     feature_extract: bool = setting(False, "Train the classifier only and leave the trained features as they are.")
+    quantization_aware: bool = setting(
+        False,
+        "Train a model of the same classes on so that it keeps its accuracy in 8 bits; then export it with int8.",
+        advanced=True,
+    )
     output_folder: str = setting(
         "", "Where run folders are made; empty is a folder of Ikomia's data, or `runs/train` elsewhere.", path="folder"
     )

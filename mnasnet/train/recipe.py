@@ -113,6 +113,7 @@ def recipe_for(
     epochs: int,
     pretrained: bool,
     feature_extract: bool = False,
+    quantization_aware: bool = False,
     **chosen: Any,
 ) -> Recipe:
     """The recipe called ``name`` for a dataset of ``images``; ``auto`` is the modern one.
@@ -128,6 +129,10 @@ def recipe_for(
         if name == "mnasnet"
         else modern_recipe(images, epochs, batch_size, pretrained=pretrained)
     )
+    if quantization_aware:
+        # a trained model is only to get used to rounding: a low rate, images as they are (arXiv 1806.08342, section 4)
+        gentle: dict[str, Any] = {"augment": "light", "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "frozen_epochs": 0}
+        made = replace(made, name=f"{made.name}, 8 bits", learning_rate=made.learning_rate / 10, **gentle)
     if feature_extract:
         chosen["frozen_epochs"] = epochs
     try:

@@ -31,6 +31,7 @@ from mnasnet.files import write_atomic
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
+from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.weights import LoadedWeights, load_weights
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.presets import PRESETS, architecture
@@ -67,6 +68,7 @@ _log = logging.getLogger(__name__)
 
 FROM_SCRATCH = "mnasnet_a1_x0.5"
 MISTAKES_SHOWN = 18
+OBSERVED_BATCHES = 100  # of quantization-aware training; ranges stay as they are after them
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
 
@@ -88,6 +90,7 @@ class Training:
     model: str = "auto"
     pretrained: bool = True
     feature_extract: bool = False
+    quantization_aware: bool = False
     epochs: int = 15
     input_size: int = 0
     recipe: RecipeName = "auto"
@@ -275,6 +278,8 @@ def require_validation(parts: Split) -> None:
 
 def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
     base = _start_model(training)
+    if training.quantization_aware:
+        _require_trained_on(parts.class_names, base)
     spec = base.architecture if base else _architecture(training.model)
     short_side = typical_short_side(dataset.folder, parts.train)
     like = base.preprocess if base else Preprocess()
@@ -285,6 +290,7 @@ def _plan(training: Training, parts: Split, dataset: Dataset) -> _Plan:
         epochs=training.epochs,
         pretrained=base is not None,
         feature_extract=training.feature_extract,
+        quantization_aware=training.quantization_aware,
         batch_size=min(training.batch_size or batch_size_for(len(parts.train)), max(2, len(parts.train))),
         learning_rate=training.learning_rate or None,
         momentum=training.momentum,
@@ -325,6 +331,15 @@ def _start_model(training: Training) -> ModelFile | None:
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
+
+
+def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None) -> None:
+    """Raise SettingsError unless quantization-aware training has a model to go on with."""
+    if base is None or base.class_names != class_names:
+        raise SettingsError(
+            "quantization_aware gets a trained model used to 8 bits, it trains none; train on these classes first and "
+            "give the model file as model_weight_file"
+        )
 
 
 def _without_names(loaded: LoadedWeights) -> ModelFile:
@@ -480,6 +495,13 @@ def _nobody() -> Any:
 
 def _start_network(training: Training, plan: _Plan, run: RunFolder) -> MnasNet:
     """The network before its first step; where a checkpoint exists its weights come from there instead."""
+    network = _float_network(training, plan, run)
+    if not training.quantization_aware:
+        return network
+    return quantized(network, plan.preprocess, observed_batches=OBSERVED_BATCHES)
+
+
+def _float_network(training: Training, plan: _Plan, run: RunFolder) -> MnasNet:
     classes, dropout, momentum = len(plan.class_names), plan.recipe.dropout, plan.recipe.bn_momentum
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
@@ -577,6 +599,7 @@ def _saver(run: RunFolder, training: Training, plan: _Plan, parts: Split) -> Cal
 
     def save(path: Path, weights: Weights, row: Mapping[str, Any]) -> None:
         metrics = {key: row[key] for key in ("epoch", "val_accuracy", "val_loss") if key in row}
+        weights, ranges = without_ranges(plan.architecture, weights)
         model = ModelFile(
             architecture=plan.architecture,
             weights=weights,
@@ -584,6 +607,7 @@ def _saver(run: RunFolder, training: Training, plan: _Plan, parts: Split) -> Cal
             preprocess=plan.preprocess,
             metrics=metrics,
             training=about,
+            int8_ranges=ranges,
             name=run.path.name,
         )
         try:

@@ -202,7 +202,9 @@ def test_int8_that_costs_too_much_is_refused_with_the_classes(name, photos, tmp_
 
     monkeypatch.setattr(deploy, "evaluate_samples", judged)
 
-    message = r"from 100.0% to 33.3% on 6 images, by more than max_drop 5.0%; .*: green 100.0, blue 100.0; allow"
+    message = (
+        r"from 100.0% to 33.3% on 6 images, by more than max_drop 5.0%; .*: green 100.0, blue 100.0; train .* allow"
+    )
     with pytest.raises(ExportError, match=message):
         export_int8(model, tmp_path / "out", photos, [name], max_drop=0.05)
 
@@ -215,6 +217,17 @@ def test_int8_needs_labelled_images(tmp_path, model, capsys):
     assert main(["export", str(tmp_path / "m.safetensors"), "--int8"]) == 2
 
     assert "give their folder with --data" in capsys.readouterr().err
+
+
+def test_int8_for_a_format_that_has_none_is_refused_before_anything_is_written(photos, tmp_path, capsys):
+    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
+    out = tmp_path / "out"
+    wanted = ["--to", "onnx,executorch", "--int8", "--data", str(photos), "--out", str(out)]
+
+    assert main(["export", str(tmp_path / "m.safetensors"), *wanted]) == 2
+
+    assert "int8 is written for onnx, openvino, litert, got 'executorch'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_few_calibration_images_are_refused(tmp_path):

@@ -1,0 +1,191 @@
+"""Quantization-aware training: a network that rounds while it learns, and files that keep what it learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from test_run import Ear
+from tiny import tiny_training
+
+from mnasnet import modelfile
+from mnasnet.cli import main
+from mnasnet.deploy.export import export_int8
+from mnasnet.errors import SettingsError, WeightsError
+from mnasnet.export.exported import read_exported
+from mnasnet.modelfile import ModelFile, network_of
+from mnasnet.network.layers import merge_batch_norms
+from mnasnet.network.quantized import observed_values, quantized
+from mnasnet.testing import TINY, random_model, write_image_folder
+from mnasnet.train.run import TrainedRun, resume, train
+from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.trainer import checkpoint_digest
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("photos"), per_class=10)
+
+
+@pytest.fixture(scope="module")
+def start(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tiny_training(photos, tmp_path_factory.mktemp("start"))).model
+
+
+def aware(data: Path, parent: Path, start: Path, **chosen: Any) -> TrainedRun:
+    return train(tiny_training(data, parent, model=str(start), pretrained=True, quantization_aware=True, **chosen))
+
+
+@pytest.fixture(scope="module")
+def done(photos: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    return aware(photos, tmp_path_factory.mktemp("aware"), start)
+
+
+def seen_once(model: ModelFile) -> tuple[torch.nn.Module, torch.Tensor]:
+    network = quantized(network_of(model, dropout=0.0), model.preprocess, observed_batches=1)
+    x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-2, 2.2)
+    network.train()(x)
+    return network.eval(), x
+
+
+def test_rounding_changes_scores_a_little_and_weights_keep_their_names() -> None:
+    model = random_model()
+    network, x = seen_once(model)
+
+    with torch.no_grad():
+        rounded, exact = network(x), network_of(model).eval()(x)
+
+    assert 0 < float((rounded - exact).abs().max()) < 0.25 * float(exact.abs().max())
+    assert set(network_of(model).state_dict()) <= set(network.state_dict())
+
+
+def test_merged_normalisations_give_the_same_scores() -> None:
+    network, x = seen_once(random_model())
+
+    with torch.no_grad():
+        before = network(x)
+        merge_batch_norms(network)
+        after = network(x)
+
+    # float32 may round a weight to the next of 256 numbers
+    torch.testing.assert_close(after, before, rtol=0.05, atol=0.05)
+
+
+def test_every_weight_learns_through_the_rounding() -> None:
+    network, x = seen_once(random_model())
+
+    network(x).square().sum().backward()
+
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+def test_ranges_stay_once_they_are_observed() -> None:
+    network, x = seen_once(random_model())
+    before = network.int8_ranges.clone()
+
+    network.train()(3 * x)
+
+    assert torch.equal(network.int8_ranges, before) and int(network.int8_batches_seen) == 1
+
+
+def test_the_model_file_keeps_a_range_for_every_activation(done: TrainedRun, capsys: pytest.CaptureFixture) -> None:
+    model = modelfile.load(done.model)
+
+    assert list(model.int8_ranges) == list(observed_values(TINY))
+    assert all(low <= 0 < high for low, high in model.int8_ranges.values())
+    assert main(["info", str(done.model)]) == 0
+    assert f"{len(model.int8_ranges)} ranges of activations" in capsys.readouterr().out
+
+
+def test_a_plain_training_leaves_no_ranges(start: Path) -> None:
+    assert modelfile.load(start).int8_ranges == {}
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"stem": [0, "x"]}, {"stem": [1, 2]}, {"stem": [0]}, {"stem": 1}, {"stem": [0, float("inf")]}]
+)
+def test_damaged_ranges_are_refused(ranges: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.safetensors"
+    real = modelfile.header_of
+    monkeypatch.setattr(modelfile, "header_of", lambda model: {**real(model), "int8_ranges": ranges})
+    modelfile.save(random_model(), path)
+
+    with pytest.raises(WeightsError, match="header of .* is damaged"):
+        modelfile.load(path)
+
+
+def test_exported_files_compute_with_the_learned_ranges(done: TrainedRun, photos: Path, tmp_path: Path) -> None:
+    model = modelfile.load(done.model)
+    model = replace(model, int8_ranges={**model.int8_ranges, "pooled": (0.0, 25.5), "scores": (-12.75, 12.75)})
+
+    (made,) = export_int8(model, tmp_path, photos, ["onnx"], max_drop=0.99)
+
+    graph = onnx.load(made.files[0]).graph
+    numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+    scales = {node.input[0]: float(numbers[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert scales["pooled"] == scales["flat"] == pytest.approx(0.1)
+    assert scales["logits_QuantizeLinear_Input"] == pytest.approx(0.1)
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    done: TrainedRun, photos: Path, start: Path, tmp_path: Path
+) -> None:
+    ear = Ear(stop_after=5)
+    training = tiny_training(photos, tmp_path, model=str(start), pretrained=True, quantization_aware=True)
+    stopped = train(training, listeners=[ear], stop=ear.wants_to_stop)
+    assert stopped.status == "stopped"
+
+    resumed = resume(stopped.folder)
+
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(done.folder).store)
+    assert modelfile.load(resumed.model).int8_ranges == modelfile.load(done.model).int8_ranges
+
+
+def test_it_asks_for_a_model_of_the_same_classes(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    modelfile.save(random_model(class_names=("cat", "dog", "ship")), other)
+
+    for chosen in ({"model": str(other), "pretrained": True}, {}):
+        with pytest.raises(SettingsError, match="train on these classes first"):
+            train(tiny_training(photos, tmp_path, quantization_aware=True, **chosen))
+
+
+def test_it_brings_back_most_of_what_8_bits_cost(tmp_path: Path) -> None:
+    digits = tmp_path / "digits"
+    images, labels = load_digits(return_X_y=True)
+    for number, (image, label) in enumerate(zip(images[:700], labels[:700], strict=True)):
+        folder = digits / ("train" if number < 450 else "val") / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image.reshape(8, 8) * 15.9).astype(np.uint8)).resize((32, 32)).save(folder / f"{number}.png")
+    float_run = train(tiny_training(digits, tmp_path / "float", epochs=14, learning_rate=0.01, batch_size=16))
+    uneven = tmp_path / "uneven.safetensors"
+    modelfile.save(with_uneven_channels(modelfile.load(float_run.model)), uneven)
+    (plain,) = export_int8(modelfile.load(uneven), tmp_path, digits, ["litert"], max_drop=0.99)
+    lost = plain.before.accuracy - plain.after.accuracy
+    assert lost > 0.05
+
+    learned = aware(digits, tmp_path / "aware", uneven, epochs=5, batch_size=16)
+
+    for name in ("onnx", "litert"):
+        (made,) = export_int8(modelfile.load(learned.model), tmp_path, digits, [name], max_drop=0.99)
+        assert plain.before.accuracy - made.after.accuracy < lost / 2
+        assert read_exported(made.files[0]).header["metrics"]["int8_accuracy"] == made.after.accuracy
+
+
+def with_uneven_channels(model: ModelFile, factor: float = 100.0, channels: int = 4) -> ModelFile:
+    """The same function in float32 with a few channels a hundred times as large as others: one range suits no one."""
+    weights = {name: value.copy() for name, value in model.weights.items()}
+    for layer in (
+        name.removesuffix(".expand.bn.weight") for name in model.weights if name.endswith(".expand.bn.weight")
+    ):
+        weights[f"{layer}.expand.bn.weight"][:channels] *= factor
+        weights[f"{layer}.expand.bn.bias"][:channels] *= factor
+        weights[f"{layer}.depthwise.conv.weight"][:channels] /= factor
+    return replace(model, weights=weights)
