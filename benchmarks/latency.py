@@ -156,7 +156,7 @@ def benchmark_app(program: str, model: ModelFile, folder: Path) -> tuple[float, 
     path = folder / "model.xml"
     OpenvinoExporter().export(model, path, pixels=True, softmax=False)
     command = [program, "-m", str(path), "-hint", "none", "-api", "sync", "-niter", "60", "-nthreads", "1"]
-    command += ["-nstreams", "1", "-infer_precision", "f32", "-shape", "[1,224,224,3]"]
+    command += ["-nstreams", "1", "-infer_precision", "f32", "-data_shape", "[1,224,224,3]"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = [re.search(rf"{key}:\s+([\d.]+) ms", shown) for key in ("Median", "Min")]
     median, fastest = (float(match[1]) for match in found if match)
