@@ -1,7 +1,8 @@
 """The training loop: :func:`fit` reads from top to bottom; everything it remembers is in one checkpoint.
 
 A step's randomness is derived from (seed, epoch, step), so a training that was killed goes on to the same bits as
-one that was not, on the same machine with the same number of threads.
+one that was not, on the same machine with the same number of threads. On a CPU the threads learn from parts of a
+batch; how many parts there are is decided at the start and kept.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons, WholeNetwor
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
 from mnasnet.train.optim import WeightAverage, optimizer_for, set_learning_rate
 from mnasnet.train.recipe import Recipe
+from mnasnet.train.replicas import Replicas, replicas_for
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ def fit(
     steps = len(_batches_of(train, recipe, seed, 0, balance, team))
     time_limit_s = max_minutes * 60 or math.inf
 
-    with _own_randomness(team.device):
+    with _own_randomness(team.device), contextlib.closing(run):
         while run.epoch < epochs and not run.out_of_patience(patience):
             run.thaw(frozen=run.epoch < recipe.frozen_epochs)
             batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
@@ -226,6 +228,7 @@ class _Run(Generic[_Network]):
     seconds: float = 0.0  # of the epochs that are over
     epoch_seconds: float = 0.0
     micro_batch: int = 0
+    replicas: int = 1
     history: list[Row] = field(default_factory=list)
     best: Row | None = None
     shown: tuple[float, float] = (0.0, 0.0)  # loss and accuracy as listeners last heard them
@@ -236,13 +239,26 @@ class _Run(Generic[_Network]):
         self.average: _Network = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer = optimizer_for(self.network, self.recipe)
         self.micro_batch = self.recipe.batch_size
+        if self._divides:
+            self.replicas = replicas_for(self.recipe.batch_size, torch.get_num_threads())
         self.totals = self._no_totals()
         self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
         self._parallel: nn.Module | None = None
+        self._learners: Replicas | None = None
         self._was_frozen = False
         self._precision = _precision_of(self.team.device)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._precision is torch.float16)
+
+    def close(self) -> None:
+        """End the threads that learn."""
+        if self._learners is not None:
+            self._learners.close()
+
+    @property
+    def _divides(self) -> bool:
+        """Whether threads learn from parts of a batch; a GPU or the processes of a team divide the work otherwise."""
+        return self.team.size == 1 and self.team.device == "cpu"
 
     # -- learning ------------------------------------------------------------------------------------------------
 
@@ -253,7 +269,9 @@ class _Run(Generic[_Network]):
             learns = not frozen or name in ("classifier", "dropout")
             module.requires_grad_(learns).train(learns)
         if self._parallel is None or self._was_frozen != frozen:
+            self.close()
             self._parallel = self.team.parallel(self.network)
+            self._learners = Replicas(self._parallel, self.replicas if self._divides else 1)
         self._was_frozen = frozen
 
     def set_batch_norm_momentum(self, step: int) -> None:
@@ -290,30 +308,46 @@ class _Run(Generic[_Network]):
         self, teach: Callable[..., Iterator[Lesson]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
         """Backward passes over parts of at most ``micro_batch`` images; the sum of losses and of right answers."""
-        assert self._parallel is not None
+        assert self._parallel is not None and self._learners is not None
         self.optimizer.zero_grad(set_to_none=True)
+        backward = partial(self._backward, teach, batch_size)
         loss_sum = torch.zeros((), dtype=torch.float64, device=x.device)
-        right = torch.zeros((), dtype=torch.int64, device=x.device)
+        right_sum = torch.zeros((), dtype=torch.int64, device=x.device)
         parts = max(1, -(-len(x) // self.micro_batch))
-        for part, rows in enumerate(torch.arange(len(x)).tensor_split(parts)):
-            chosen = slice(int(rows[0]), int(rows[-1]) + 1)
+        batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
+        for part, batch in enumerate(batches):
             is_last = part == parts - 1
             with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
-                for number, lesson in enumerate(teach(self._forward, x[chosen], targets[chosen])):
-                    # gradients are averaged over the team, so each process counts for its share of the batch
-                    share = lesson.weight * self.team.size / batch_size
-                    self._scaler.scale(lesson.loss * share).backward()  # type: ignore[no-untyped-call]
-                    if number == 0:
-                        loss_sum += lesson.loss.detach()
-                        right += (lesson.logits.detach().argmax(1) == labels[chosen]).sum()
+                for loss, right in self._learners.learn(backward, *batch):
+                    loss_sum += loss
+                    right_sum += right
         self.team.average_buffers(self.network)
-        return loss_sum, right
+        return loss_sum, right_sum
 
-    def _forward(self, *inputs: Any) -> Tensor:
+    def _backward(
+        self,
+        teach: Callable[..., Iterator[Lesson]],
+        batch_size: int,
+        network: nn.Module,
+        x: Tensor,
+        targets: Tensor,
+        labels: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Backward passes of ``network`` over some images of a batch; the first one's sum of losses, right answers."""
+        heard: tuple[Tensor, Tensor] | None = None
+        for lesson in teach(partial(self._forward, network), x, targets):
+            # gradients are averaged over the team, so each process counts for its share of the batch
+            share = lesson.weight * self.team.size / batch_size
+            self._scaler.scale(lesson.loss * share).backward()  # type: ignore[no-untyped-call]
+            if heard is None:
+                heard = lesson.loss.detach(), (lesson.logits.detach().argmax(1) == labels).sum()
+        assert heard is not None
+        return heard
+
+    def _forward(self, network: nn.Module, *inputs: Any) -> Tensor:
         """The network's scores as float32, computed in the device's precision."""
-        assert self._parallel is not None
         with torch.autocast(self.team.device.split(":")[0], self._precision, enabled=self._precision is not None):
-            logits: Tensor = self._parallel(*inputs)
+            logits: Tensor = network(*inputs)
         return logits.float()
 
     def _use_less_memory(self, error: BaseException) -> None:
@@ -448,6 +482,7 @@ class _Run(Generic[_Network]):
             "seconds": self.seconds,
             "epoch_seconds": self.epoch_seconds,
             "micro_batch": self.micro_batch,
+            "replicas": self.replicas,
             "totals": [*self.totals.values.tolist(), self.totals.images],
             "history": self.history,
             "best": self.best,
@@ -478,6 +513,7 @@ class _Run(Generic[_Network]):
         self.epoch, self.step = values["epoch"], values["step"]
         self.seconds, self.epoch_seconds = values["seconds"], values["epoch_seconds"]
         self.micro_batch = values["micro_batch"]
+        self.replicas = values.get("replicas", 1)  # runs of older releases learned from whole batches
         loss, right, self.totals.images = values["totals"]
         self.totals.values.copy_(torch.tensor([loss, right], dtype=torch.float64))
         self.history, self.best = list(values["history"]), values["best"]
