@@ -14,6 +14,7 @@ from tiny import tiny_training
 
 from mnasnet import modelfile
 from mnasnet.testing import write_image_folder
+from mnasnet.train.replicas import SMALLEST_PART
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.trainer import TIME_COLUMNS, checkpoint_digest
@@ -29,7 +30,8 @@ def work(data: Path, parent: Path) -> None:
         resume(folder)
     else:
         chosen = {"augment": "trivial", "mixup": 0.3, "cutmix": 0.3, "dropout": 0.3}
-        train(tiny_training(data, parent, epochs=6, patience=4, **chosen))
+        in_parts = {"threads": 2, "batch_size": 2 * SMALLEST_PART}  # of each batch but an epoch's last, which is small
+        train(tiny_training(data, parent, epochs=6, patience=4, **chosen, **in_parts))
 
 
 def start(data: Path, parent: Path) -> multiprocessing.process.BaseProcess:
@@ -76,7 +78,7 @@ def traces(run: RunFolder) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=20)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.testing import TINY
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.recipe import Recipe
-from mnasnet.train.trainer import FitResult, fit
+from mnasnet.train.trainer import FitResult, fit, in_own_thread
 
 LABELS = np.arange(32) % 3
 NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
@@ -53,6 +53,16 @@ def test_the_batch_is_halved_until_it_fits_and_the_user_is_told(caplog: pytest.L
     assert result.status == "done"
     assert all(f"{n} images at a time" in text for n, text in zip((8, 4), caplog.messages, strict=True))
     assert "16 a step as before" in caplog.text
+
+
+def test_parts_of_a_batch_that_do_not_fit_are_divided_further(caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe("r", "sgd", 0.1, 32, dropout=0.0, frozen_epochs=3)
+
+    whole = in_own_thread(lambda: train_on(10**9, recipe), threads=1)
+    divided = in_own_thread(lambda: train_on(10, recipe), threads=2)  # parts of 16 images
+
+    assert [text.split(" images at a time")[0].split()[-1] for text in caplog.messages] == ["16", "8"]
+    assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)
 
 
 def test_a_device_too_small_for_two_images_is_an_error_with_the_next_step() -> None:
