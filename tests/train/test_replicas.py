@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from pathlib import Path
 from threading import Event
 
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 
 from mnasnet.modelfile import network_of
 from mnasnet.network.build import MnasNet
+from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
+from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore, from_bytes
@@ -65,6 +69,26 @@ def test_parts_have_the_gradient_of_the_whole_batch() -> None:
     assert learned_from(divided, 2) == [19, 18]
 
     # sums in another order: float32 rounds at 6e-8 of the largest
+    for one, other in zip(gradients(whole), gradients(divided), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-6 * max(1.0, float(one.abs().max())))
+
+
+def test_shared_weights_learn_in_parts_too() -> None:
+    torch.manual_seed(0)
+    searched = SearchSpace((BlockChoices(operator=("separable", "inverted3"), channels=(8, 16), layers=(0, 1)),))
+    whole = Supernet(searched, 3).eval()
+    divided = copy.deepcopy(whole)
+    architecture = searched.random(random.Random(0)).architecture
+
+    def learn(network: nn.Module, x: Tensor, labels: Tensor) -> None:
+        (F.cross_entropy(network(x, architecture), labels, reduction="sum") / COUNT).backward()
+
+    learn(whole, *BATCH)
+    learners = Replicas(divided, 2)
+    learners.learn(learn, *BATCH)
+    learners.close()
+
+    assert 0 < len(gradients(whole)) < len(list(whole.parameters()))  # operators that were not chosen learn nothing
     for one, other in zip(gradients(whole), gradients(divided), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-6 * max(1.0, float(one.abs().max())))
 
