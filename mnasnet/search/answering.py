@@ -56,7 +56,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
         contenders=contenders,
         kendall_tau=rank_agreement(finalists),
-        accuracy_name="top-1 accuracy" if asked.accuracy == "top1" else "worst-class recall",
+        accuracy_name=_accuracy_name(search),
         val_images=len(search.parts.val),
         status=status,
         reason=reason,
@@ -64,6 +64,11 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[text for text in (_about_reward(search), _about_table(search), _about_ranking(search), note) if text],
     )
+
+
+def _accuracy_name(search: OpenSearch) -> str:
+    name = "top-1 accuracy" if search.searching.accuracy == "top1" else "worst-class recall"
+    return f"expected {name}" if search.shared else name
 
 
 def _is_measured(name: str, asked: Searching) -> bool:

@@ -95,6 +95,15 @@ def evaluate(logits: NDArray[np.float32], labels: NDArray[np.int64], class_names
     )
 
 
+def true_class_probabilities(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The probability that scores, N x classes, give to each image's true class.
+
+    The mean is the expected accuracy of answers drawn with these probabilities.
+    """
+    result: NDArray[np.float64] = np.exp(np.take_along_axis(log_softmax(logits), labels[:, None], 1)[:, 0])
+    return result
+
+
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log-probabilities, N x classes."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -86,7 +85,7 @@ def test_a_network_is_judged_in_seconds_and_always_alike(shared: SharedWeights) 
     assert seconds < 5  # 18 images: it takes a tenth of a second
 
 
-def test_the_accuracy_is_that_of_the_cut_out_network_on_validation_images(
+def test_the_score_is_the_probability_that_the_cut_out_network_gives_to_the_right_class(
     shared: SharedWeights, images: SearchImages
 ) -> None:
     candidate = extreme(SPACE, "smallest")
@@ -95,12 +94,13 @@ def test_the_accuracy_is_that_of_the_cut_out_network_on_validation_images(
 
     scores = predict_logits(shared.cut_out(candidate), val, images.preprocess(32))
 
-    assert shared.evaluate(candidate, silent) == pytest.approx(float(np.mean(scores.argmax(1) == val.labels)))
+    probabilities = torch.from_numpy(scores).softmax(1)[torch.arange(len(val.labels)), torch.from_numpy(val.labels)]
+    assert shared.evaluate(candidate, silent) == pytest.approx(float(probabilities.mean()))
     assert not set(images.parts.val) & set(images.parts.train)
 
 
 def test_weights_learn(shared: SharedWeights) -> None:
-    assert shared.evaluate(extreme(SPACE, "largest"), silent) > 0.6  # three colours: chance is a third
+    assert shared.evaluate(extreme(SPACE, "largest"), silent) > 0.5  # three colours: chance is a third
 
 
 def test_another_process_takes_trained_weights_from_the_store(shared: SharedWeights) -> None:
@@ -144,7 +144,19 @@ def test_the_worst_class_can_be_what_counts(shared: SharedWeights) -> None:
     )
     candidate = extreme(SPACE, "smallest")
 
-    assert worst.evaluate(candidate, silent) <= shared.evaluate(candidate, silent)
+    assert 0 < worst.evaluate(candidate, silent) < shared.evaluate(candidate, silent)
+
+
+def test_networks_of_equal_accuracy_are_told_apart(shared: SharedWeights, images: SearchImages) -> None:
+    pair = [extreme(SPACE, "largest"), extreme(SPACE, "smallest")]
+    right = []
+    for candidate in pair:
+        val = images.val(shared.size_of(candidate))
+        scores = predict_logits(shared.cut_out(candidate), val, images.preprocess(shared.size_of(candidate)))
+        right.append(int((scores.argmax(1) == val.labels).sum()))
+
+    assert right[0] == right[1] == len(images.parts.val)
+    assert shared.evaluate(pair[0], silent) != shared.evaluate(pair[1], silent)
 
 
 def test_the_report_says_how_accuracy_was_judged_and_what_it_costs(shared: SharedWeights) -> None:

@@ -104,6 +104,7 @@ def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
     assert trained.val_accuracy is not None and trained.epochs == 1
     assert run.answer.winner is not None
     assert trained.proxy_accuracy == run.answer.winner.accuracy
+    assert run.answer.accuracy_name == "expected top-1 accuracy"
 
 
 def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tuple[SearchedRun, Ears]) -> None:

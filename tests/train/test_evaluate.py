@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mnasnet.train.evaluate import evaluate, most_wrong, wilson_interval
+from mnasnet.train.evaluate import evaluate, most_wrong, true_class_probabilities, wilson_interval
 
 NAMES = ("cat", "dog", "ship")
 
@@ -80,3 +80,9 @@ def test_the_surest_mistakes_come_first() -> None:
     labels = np.array([1, 1, 1, 2])
 
     assert most_wrong(logits, labels, 2).tolist() == [1, 0]
+
+
+def test_true_class_probabilities_are_the_softmax_at_the_labels() -> None:
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]], np.float32))
+
+    assert true_class_probabilities(logits, np.array([0, 2])) == pytest.approx([0.7, 0.1])
