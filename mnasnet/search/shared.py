@@ -105,8 +105,9 @@ class SharedWeights:
         where = "" if self.accuracy == "top1" else ", in the class where it is lowest,"
         return (
             f"mean probability given to the right class{where} on {len(self.images.parts.val)} validation images "
-            f"with shared weights, trained once for all networks in {self.epochs} epochs on {self.images.share:.0%} of {len(train)} training images; "
-            f"each network's batch statistics come from {min(self.calibration_images, len(train))} of them"
+            f"with shared weights, trained once for all networks in {self.epochs} epochs on {self.images.share:.0%} of "
+            f"{len(train)} training images; each network's batch statistics come from "
+            f"{min(self.calibration_images, len(train))} of them"
         )
 
     def _ready(self, supernet: Supernet, candidate: Candidate) -> MnasNet:
