@@ -79,10 +79,11 @@ class SeededPerTrial(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], seed: int = 0) -> None:
         self._make = make
         self._seed = seed
+        self._unseeded = make(seed)  # the space needs no seed, and one sampler reads each trial once only
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """That of Optuna's sampler."""
-        return self._for(trial).infer_relative_search_space(study, trial)
+        return self._unseeded.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
