@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mnasnet.errors import SpecError
+from mnasnet.errors import NewerSchemaError, SpecError
 from mnasnet.presets import MNASNET_A1, MNASNET_SMALL
 from mnasnet.spec import SCHEMA, ArchitectureSpec, BlockSpec, round_channels
 
@@ -588,7 +588,7 @@ def _parse(values: object, default_name: str = "") -> SearchSpace:
         raise SpecError(f"unknown field {_listed(unknown)}; a space has {', '.join(_FILE_FIELDS)}")
     schema = values.get("schema", SCHEMA)
     if not _is_whole(schema) or schema > SCHEMA:
-        raise SpecError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
+        raise NewerSchemaError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
     arguments = {key: values[key] for key in _SPACE_FIELDS if key in values}
     start = _start(values)
     if start is not None:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import docs_site
 import draw_docs
-import error_examples
+import error_catalogue
 import error_messages
 import make_docs
 
@@ -39,13 +39,51 @@ def test_page_made_from_the_code_is_current(name, made):
 def test_every_family_of_errors_has_an_example():
     families = {kind for kind in vars(errors).values() if inspect.isclass(kind)} - {errors.MnasNetError}
 
-    assert {example.family for example in error_examples.EXAMPLES} == families
+    assert {entry.family for entry in error_catalogue.ENTRIES if entry.mistake} == families
 
 
-def test_the_site_lists_every_message_that_is_made_where_it_is_raised():
-    listed = error_messages.messages_page()
+def test_every_error_in_the_source_has_an_entry_with_meaning_and_fix():
+    raised = error_messages.raised()
 
-    assert "| kernel must be odd to keep the image centred, got … | spec.py |" in listed
+    assert len(raised) > 350
+    assert [error for error in raised if error_catalogue.entry_of(error) is None] == [], "tools/error_catalogue.py"
+    assert [entry.title for entry in error_catalogue.ENTRIES if not (entry.meaning and entry.fix)] == []
+
+
+def test_no_entry_waits_for_an_error_that_is_gone():
+    waiting = {(entry.title, message) for entry in error_catalogue.ENTRIES for message in entry.messages}
+
+    for error in error_messages.raised():
+        entry = error_catalogue.entry_of(error)
+        waiting -= {(entry.title, message) for message in entry.messages if re.search(message, error.sign)}
+    assert waiting == set()
+
+
+SOURCES = {
+    "words with gaps": ('raise SpecError(f"kernel {n} is " "even")', "SpecError", "kernel … is even", "found"),
+    "returned": ('return LatencyError("ended")', "LatencyError", "ended", "found"),
+    "by its module": ('raise errors.DataError("empty")', "DataError", "empty", "found"),
+    "of a class of its own": ('raise OwnError("mine")', "DataError", "mine", "found"),
+    "made elsewhere": ("raise DataError(reason)", "DataError", "…", "found"),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_an_error_is_found_however_it_is_raised(case):
+    line, family, words, function = SOURCES[case]
+    source = f"class OwnError(DataError): ...\ndef {function}(n, reason):\n    {line}\n"
+
+    found = error_messages.raised_in({"place.py": source})
+
+    assert found == [error_messages.Raised(family, words, f"place.py:{function}")]
+    assert error_catalogue.entry_of(error_messages.Raised(family, "quite new", "place.py:found")) is None
+
+
+def test_the_site_lists_every_message_with_the_entry_that_explains_it():
+    listed = error_catalogue.messages_page()
+
+    assert "| kernel must be odd to keep the image centred, got … | [A block or network" in listed
+    assert set(re.findall(r"\]\(#([^)]+)\)", listed)) <= anchors(read("docs/errors.md"))
     assert listed.count("\n| ") > 300
 
 

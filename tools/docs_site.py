@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from error_messages import messages_page
+from error_catalogue import messages_page
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet/blob/main"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from draw_docs import drawings
-from error_examples import error_page
+from error_catalogue import error_page
 
 from mnasnet.cli import COMMANDS
 from mnasnet.settings import InferSettings, SearchSettings, TrainSettings, markdown_old_names, markdown_table

@@ -1,0 +1,954 @@
+"""The page of errors: what each error of ours means and what mends it, by situation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import error_examples as mistakes
+from error_messages import GAP, Raised, raised
+
+import mnasnet.errors as errors
+from mnasnet.errors import MnasNetError
+
+_HEAD = """# Errors
+
+Every error of this package is one sentence: the rule, what was received, the next step. The command line prints it
+after `error:` and ends with exit code 2; an Ikomia task shows it in its log and fails; in Python it is an exception
+of the family named here, all of them children of `mnasnet.errors.MnasNetError`. The messages on this page were
+raised by the code when the page was made; the site that `make docs` makes ends with a list of every message.
+
+Something else, with a stack of lines of code above it, is a fault of ours:
+[please tell us](../CONTRIBUTING.md#report-a-fault).
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A situation: its errors share ``meaning`` and ``fix``.
+
+    An error belongs here when its ``family`` is the entry's, or one of ``also``, and one of ``messages``, regular
+    expressions, is found in its fixed words; where a message has none, in the place that raises it (file:function).
+    ``mistake`` is a call that raises one of them.
+    """
+
+    family: type[MnasNetError]
+    title: str
+    meaning: str
+    fix: str
+    messages: tuple[str, ...] = ()
+    mistake: Callable[[], object] | None = None
+    also: tuple[type[MnasNetError], ...] = ()
+
+    def holds(self, error: Raised) -> bool:
+        """Whether ``error`` belongs to this entry."""
+        if error.family not in {kind.__name__ for kind in (self.family, *self.also)}:
+            return False
+        return any(re.search(message, error.sign) for message in self.messages)
+
+
+def entry_of(error: Raised) -> Entry | None:
+    """The first entry that ``error`` belongs to."""
+    return next((entry for entry in ENTRIES if entry.holds(error)), None)
+
+
+def error_page() -> str:
+    """The page: a table of families, then every family's situations."""
+    families = [kind for kind in vars(errors).values() if inspect.isclass(kind) and kind is not MnasNetError]
+    lines = [_HEAD, "| Error | Means | Is also a |", "| --- | --- | --- |"]
+    for kind in families:
+        lines.append(f"| [`{kind.__name__}`](#{kind.__name__.lower()}) | {_meaning(kind)} | `{_also(kind)}` |")
+    with mistakes.empty_folder():
+        for kind in families:
+            lines += ["", f"## {kind.__name__}", "", _meaning(kind)]
+            for entry in (entry for entry in ENTRIES if entry.family is kind):
+                lines += ["", f"### {entry.title}", "", entry.meaning]
+                if entry.mistake:
+                    lines += ["", "```text", mistakes.message_of(entry.mistake, kind), "```"]
+                lines += ["", f"**Fix:** {entry.fix}"]
+    return "\n".join(lines) + "\n"
+
+
+def messages_page() -> str:
+    """A section of Markdown: every message, with the entry that tells its meaning and fix."""
+    rows = set()
+    for error in raised():
+        entry = entry_of(error)
+        if entry and error.has_words:
+            rows.add(f"| {_cell(error.words)} | [{entry.title}](#{anchor(entry.title)}) |")
+    head = ["## Every message", "", f"{GAP} stands for a value: a path, a number, a list of what is valid.", ""]
+    return "\n".join([*head, "| Message | Meaning and fix |", "| --- | --- |", *sorted(rows)]) + "\n"
+
+
+def anchor(title: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _meaning(kind: type[MnasNetError]) -> str:
+    return (kind.__doc__ or "").strip()
+
+
+def _also(kind: type[MnasNetError]) -> str:
+    """The nearest other class that an ``except`` may name."""
+    return next(base.__name__ for base in kind.__mro__[1:] if base is not MnasNetError)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+ENTRIES = (
+    Entry(
+        errors.SpecError,
+        "A block or network that cannot be built",
+        "A number of a block, or of the network around the blocks, breaks a rule.",
+        "Change the value that the sentence names. [The paper's space](how_the_search_works.md#the-space) has blocks "
+        "that work.",
+        (
+            "^kernel must be odd",
+            "^stride must be",
+            "^stem_stride must be",
+            "^se_ratio must lie",
+            "^skip must be one of",
+            "^operator must be one of",
+            "^an inverted block needs expansion",
+            "^only inverted blocks expand",
+            "^an architecture needs at least one block",
+            "^bn_epsilon must lie",
+            "^width must lie",
+            "^num_classes and in_channels must be",
+            "^… must be a whole number >= 1",
+        ),
+        mistakes.even_kernel,
+    ),
+    Entry(
+        errors.SpecError,
+        "A network under a name that does not exist",
+        "The name is none of the published networks; the sentence has the nearest.",
+        "`python -m mnasnet models` lists all names.",
+        ("^no network is called",),
+    ),
+    Entry(
+        errors.SpecError,
+        "A text that is no architecture or recipe",
+        "JSON of an architecture or of a preprocessing lacks a field, or has one too many.",
+        "Take the JSON that this package wrote, or correct the field that is named.",
+        ("^not an architecture", "^not a preprocessing recipe"),
+    ),
+    Entry(
+        errors.SpecError,
+        "A preprocessing that cannot be done",
+        "A size, crop, interpolation, mean or standard deviation of the image pipeline is out of bounds.",
+        "Change the value that the sentence names. `input_size` and `resize` are pixels; an image is scaled to "
+        "`resize`, then cut to `input_size`.",
+        (
+            "must be a whole number of pixels",
+            "^input_size must be >=",
+            "^resize must be",
+            "^crop must be one of",
+            "^interpolation must be one of",
+            "^mean and std need",
+        ),
+    ),
+    Entry(
+        errors.SpecError,
+        "A search space under a name that does not exist",
+        "The name is no built-in space, and no file has it.",
+        "`python -m mnasnet spaces` lists the built-in ones.",
+        ("^no search space is called",),
+        mistakes.unknown_space,
+    ),
+    Entry(
+        errors.SpecError,
+        "A search space file that cannot be read",
+        "The file is missing, may not be read, or is neither YAML nor JSON.",
+        "Check the path and the file's rights; an editor that knows YAML shows the line at fault.",
+        ("^the space file … cannot be read", "^the space file … is neither"),
+    ),
+    Entry(
+        errors.SpecError,
+        "A search space file with a slip of the pen",
+        "A field is misspelt, missing, or holds what it cannot.",
+        "Correct the file; [a space of your own](search.md#a-space-of-your-own) has an example.",
+        (
+            "^space file …",
+            "^a search space is a mapping",
+            "^unknown field …; a space has",
+            "must be text, got",
+            "^a space has either",
+            "^a search space needs 'blocks'",
+            "^block …: …",
+            "must be a mapping such as",
+            "has the unknown field",
+            "an option is a number or a word",
+            "an option must be a finite number",
+        ),
+        mistakes.misspelt_space_file,
+    ),
+    Entry(
+        errors.SpecError,
+        "Options that do not make a choice",
+        "A choice needs two or more different options, each of them valid by itself.",
+        "Give another option, or write the single value outside of `vary`.",
+        (
+            "^choice … needs two or more",
+            "^a block needs at least one option",
+            "^the options of … must differ",
+            "^a choice of expansion needs",
+            "must be whole numbers >= 1",
+            "^layers are whole numbers",
+            "^filters must lie",
+            "^a search space needs at least one block",
+            "^input_sizes must be",
+            "^widths must lie",
+            "^channel_multiple must be",
+        ),
+    ),
+    Entry(
+        errors.SpecError,
+        "A network outside the search space",
+        "Choices were given that the space does not have, or a network that it does not contain.",
+        "Take a network of this space, or a space that contains this network.",
+        (
+            "^… must be one of …, got …",
+            "do not fit: missing",
+            "has … choices, got",
+            "does not hold this network",
+        ),
+    ),
+    Entry(
+        errors.NewerSchemaError,
+        "A file of a newer release",
+        "The file was written by a release that knows more than the one installed here.",
+        "Update this package. Files of older releases always load.",
+        ("is newer than", "newer than …; update", "this version reads up to", "^modelfile.py:load$", "newer release"),
+        mistakes.future_architecture,
+        also=(errors.DataError, errors.WeightsError, errors.LatencyError, errors.TrainingError),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A parameter that does not exist",
+        "A parameter has a name that the task never had, or the same one twice, under its old and its new name.",
+        "[All parameters](parameters.md) with their old names. Give each one once.",
+        ("^settings/model.py:_current_names$", "was given twice"),
+        mistakes.misspelt_parameter,
+    ),
+    Entry(
+        errors.SettingsError,
+        "A parameter of an earlier release with a value that says nothing today",
+        "`dataset` and `cuda` are understood with their old values only.",
+        "Set the parameter that the sentence names instead.",
+        ("^dataset must be ImageNet or Custom", "^cuda must be True or False"),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A network for which nobody has published weights",
+        "Without a file of weights, only a network with published weights can classify.",
+        "Take one of the names listed, or train it: `python -m mnasnet train DATA --model mnasnet_a1`.",
+        mistake=mistakes.network_without_weights,
+    ),
+    Entry(
+        errors.SettingsError,
+        "A GPU that is not there",
+        "`device` is `cuda`, and torch finds no GPU that it can use.",
+        "Set `device` to `auto` or `cpu`; or install the torch that fits your GPU's driver, see "
+        "[pytorch.org](https://pytorch.org/get-started/locally/).",
+        ("torch sees no GPU",),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A runtime that cannot do what was asked",
+        "Not every runtime runs on a GPU, computes in every precision or opens every file.",
+        "Set `runtime` to `auto`, or to the one that the sentence names.",
+        (
+            "^device cuda runs through runtime torch",
+            "^exported files run on the CPU",
+            "has no bf16 on the CPU",
+            "runs through …, got runtime",
+            "does not compute in int8",
+            "^an agent runs …, got",
+        ),
+    ),
+    Entry(
+        errors.SettingsError,
+        "Images that the network cannot take",
+        "The network has another number of input channels than photos have, or another input size.",
+        "Leave `input_size` at 0, and choose a network for three channels. In Python, `mnasnet.network` builds "
+        "networks for any number of channels.",
+        ("^images have 3 channels", "^input_size must be", "^an exported file has one input size"),
+    ),
+    Entry(
+        errors.SettingsError,
+        "Two settings that do not go together",
+        "Each is valid; the two ask for opposite things, or one needs the other.",
+        "Change one of the two; the sentence says which value fits.",
+        (
+            "^feature_extract needs",
+            "^quantization_aware gets",
+            "^--only leaves out",
+            "^--max-minutes is for trainings",
+            "^a search has either",
+            "cannot look for a Pareto set",
+            "cannot look for trade-offs",
+            "^cost energy is counted",
+            "^cost … needs target_cost",
+            "^check_ranking compares",
+            "^the reward's cost must be one of the meters",
+            "has no meter",
+            "times one image at once",
+        ),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A search without an end",
+        "Neither minutes nor a number of trials was given.",
+        "Set `minutes`, `trials` or both.",
+        ("^a search needs an end", "^extend needs trials or minutes"),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A meter that lacks its file or address",
+        "`table` reads a file of block times; `remote` asks an agent.",
+        "Make the table with `python -m mnasnet profile`, or start the agent: [measure your own device](devices.md).",
+        ("^the meter '(table|remote)' needs",),
+    ),
+    Entry(
+        errors.SettingsError,
+        "Energy that this machine does not count",
+        "Joules are read from the processor's own counter (RAPL), which not every machine has and not every user "
+        "may read.",
+        "Let the administrator give the right to read it, or set `cost` to `latency`.",
+        ("^cost energy needs",),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A token that would travel unprotected",
+        "Beyond the own machine, an agent is spoken to over TLS or an SSH tunnel only.",
+        "[Measure your own device](devices.md#a-raspberry-pi-a-jetson-a-server) shows the tunnel and the certificate.",
+        ("^http is for this machine only",),
+        mistakes.agent_in_the_open,
+    ),
+    Entry(
+        errors.SettingsError,
+        "An agent without what protects it",
+        "An agent that others can reach needs a token, a certificate with its key, and the names that clients use.",
+        "The command is in [measure your own device](devices.md#a-raspberry-pi-a-jetson-a-server).",
+        (
+            "^beyond this machine an agent needs",
+            "^TLS needs a certificate",
+            "is every address of this device",
+            "^cannot use the certificate",
+        ),
+    ),
+    Entry(
+        errors.SettingsError,
+        "An address that an agent cannot have",
+        "The URL or host is misspelt, belongs to another machine, or another program listens there already.",
+        "Write the URL as `https://NAME:8765`; give `--port` another number where it is taken.",
+        ("^an agent's URL", "^host must be an address", "^cannot listen on"),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A token or certificate file that cannot be used",
+        "The file is missing, may not be read, or holds something else.",
+        "Make the token with `openssl rand -hex 32 > token.txt`; take `cert.pem` from the agent's device.",
+        (
+            "^cannot read the certificate",
+            "^cannot read the token file",
+            "^a token is",
+            "^a token needs",
+        ),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A search algorithm under a name that does not exist",
+        "The name is none of those listed.",
+        "Take one that is listed; [`guided`](how_the_search_works.md#what-guided-does) is the default.",
+        ("^no search algorithm is called", "^algorithm must be one of"),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A file that is no training recipe",
+        "The recipe has a field that does not exist, or a value of the wrong type.",
+        "Correct the field that is named, or set `recipe` to one of the names in [parameters](parameters.md#train).",
+        ("^not a training recipe",),
+    ),
+    Entry(
+        errors.SettingsError,
+        "Values out of bounds",
+        "A value breaks its rule. All wrong values are named at once; nothing was changed or started.",
+        "Each rule is in the sentence, with what was received. [All parameters](parameters.md).",
+        (
+            "^settings/model.py:_validated$",
+            r"\bmust (not )?(be|lie|exceed)\b",  # a rule and the value received: the same fix for every one
+            "^a (meter|count) is one of",
+            "^objectives must be some of",
+            "^a network needs more than 0 cores",
+        ),
+        mistakes.wrong_values,
+    ),
+    Entry(
+        errors.DataError,
+        "A dataset folder that is not there",
+        "The path leads nowhere, or no folder was connected to the task.",
+        "Correct the path. In an Ikomia workflow: `wf.set_directory_input(folder=...)`.",
+        ("^the dataset must be an existing folder", "^there is no folder to train on", "^there is no file or folder"),
+        mistakes.missing_dataset,
+    ),
+    Entry(
+        errors.DataError,
+        "An archive or a file instead of a folder",
+        "A dataset is a folder with one folder for each class.",
+        "Unpack the archive and give the folder inside. Nothing is ever unpacked or written for you inside your data.",
+        ("is an archive; unpack", "is a file; give the folder"),
+        mistakes.archive,
+    ),
+    Entry(
+        errors.DataError,
+        "A folder that may not be read",
+        "The system refuses: rights, a disk that is gone, a network drive that is away.",
+        "The system's reason is in the sentence; your file manager or `ls` would meet the same.",
+        ("^cannot read the folder",),
+    ),
+    Entry(
+        errors.DataError,
+        "Folders that are not one for each class",
+        "The images lie beside the class folders, or the parts `train` and `val` are not where they are looked for.",
+        "[Look before you start](train.md#1-look-before-you-start) shows what is understood.",
+        ("must lie in one folder", "needs a train folder beside it", "^a dataset needs one folder per class"),
+    ),
+    Entry(
+        errors.DataError,
+        "A folder with a single class or without images",
+        "A classifier chooses between classes; it needs two or more, with images in each.",
+        "One folder for each class; `python -m mnasnet check FOLDER` says what else would spoil a training.",
+        ("^needs >= 2 classes", "^no images in", "has 0 images in", "^data/check.py:check$"),
+        mistakes.single_class,
+    ),
+    Entry(
+        errors.DataError,
+        "A class or part without a single readable image",
+        "Files are there, but none of them can be used to train, to validate or to compare an export on.",
+        "`python -m mnasnet check FOLDER` names every such file with its reason; replace them, or add images.",
+        (
+            "has no readable training image",
+            "^no validation image can be read",
+            "^no image is left for validation",
+            "^none of the … images can be read",
+            "^no readable image in",
+        ),
+    ),
+    Entry(
+        errors.DataError,
+        "Too many images that cannot be read",
+        "A training leaves out unreadable images, up to a share of `max_bad`; here there are more.",
+        "Replace them or remove them. Raise `max_bad` only if you can do without them.",
+        ("^data/cache.py:fill$", "^max_bad must lie"),
+    ),
+    Entry(
+        errors.DataError,
+        "A file that is no image or video",
+        "The file is missing, empty, cut short, damaged, too large, or something else under an image's name.",
+        "Copy or download it again. Other images of a folder go on; `classify` names such files.",
+        (
+            "^data/images.py:read_image$",
+            "^data/cache.py:_decode$",
+            "^data/video.py:",
+            "there is no such file",
+            "empty file",
+        ),
+        mistakes.no_image,
+    ),
+    Entry(
+        errors.DataError,
+        "An array that is no image",
+        "In Python, an image is height x width x 3 of uint8; grey, alpha and 16 bits are converted for you.",
+        "Pass the array as it was read, not as a batch and not scaled by yourself.",
+        ("^data/images.py:to_rgb$", "^drawing needs an RGB image", "^each box needs one label", "^side must be 2"),
+    ),
+    Entry(
+        errors.DataError,
+        "A workflow that hands over no photo",
+        "The task got nothing to classify, or the chart of a training instead of a photo.",
+        "Connect an image or a video to the task's first input; the sentence has the lines for a chart.",
+        ("^there is no image to classify", "is a chart of the task before"),
+    ),
+    Entry(
+        errors.DataError,
+        "A dataset that changed since the run began",
+        "A run keeps which images it trains on and which it is judged on; some are gone, or classes differ.",
+        "Bring the folder back to what it was, or start a new run.",
+        ("are not those of", "are missing in"),
+    ),
+    Entry(
+        errors.DataError,
+        "A split that cannot be read or made",
+        "The file `split.json` is damaged, or the share or number of parts asked for does not exist.",
+        "Start a new run, or change the value that is named; `val_fraction` 0.2 and five folds are usual.",
+        ("^cannot read the split", "is not a split that", "^val_fraction must lie", "^folds must be"),
+    ),
+    Entry(
+        errors.DataError,
+        "A folder that the model does not fit",
+        "The folder has classes that the model never learned, or lacks the part to be judged on.",
+        "Rename the folders to the model's names, or choose a part that is there.",
+        ("has no … images, only", "^the model does not know"),
+    ),
+    Entry(
+        errors.DataError,
+        "A video that cannot be written",
+        "OpenCV cannot write there, or not in this size.",
+        "Give another folder, one you may write to.",
+        ("cannot be written there",),
+    ),
+    Entry(
+        errors.WeightsError,
+        "A weights file that is not there or may not be read",
+        "The path leads nowhere, to a folder, or to a file that the system keeps closed.",
+        "Check the path and the file's rights.",
+        ("^there is no file", "^cannot read …: …", "is a folder; …"),
+    ),
+    Entry(
+        errors.WeightsError,
+        "A file that holds no weights",
+        "A link led to a web page or a Git LFS pointer; or the file is empty, a whole program, or something else.",
+        "Download the file itself. From PyTorch, save `model.state_dict()`.",
+        (
+            "^network/weights.py:_kind_of$",
+            "is empty; copy",
+            "holds no tensors",
+            "is a TorchScript program",
+            "not a state dict",
+        ),
+        mistakes.web_page,
+    ),
+    Entry(
+        errors.WeightsError,
+        "A PyTorch file that holds more than numbers",
+        "Loading it could run anything, so it is never done here.",
+        "If you trust where the file comes from, the command makes a safe file of it. "
+        "[Security](../SECURITY.md) has the rules.",
+        ("^network/weights.py:_read_pickled$", "is a pickle, which torch before"),
+        mistakes.code_in_a_pickle,
+    ),
+    Entry(
+        errors.WeightsError,
+        "A file that was cut short or damaged",
+        "The file's end or header is missing, or its parts do not agree.",
+        "Copy it again, or export again. Ours are written whole or not at all.",
+        (
+            "is not a whole safetensors file",
+            "is damaged",
+            "has … outputs but … class names; export",
+        ),
+        mistakes.half_a_model_file,
+    ),
+    Entry(
+        errors.WeightsError,
+        "Weights that cannot be computed with",
+        "The file has the same weight twice, quantised or sparse ones, or numbers that are none (NaN, infinity).",
+        "Save one plain float32 `state_dict`; where the training diverged, give an earlier checkpoint.",
+        ("with and without a prefix", "is quantised or sparse", "holds NaN or infinity"),
+    ),
+    Entry(
+        errors.WeightsError,
+        "Weights of another network",
+        "The tensors belong to no MnasNet, or to another one than you asked for.",
+        "Ask for `auto`, which takes the network of the file; or give the file of the network you want.",
+        (
+            "holds no MnasNet",
+            "^network/weights.py:adopt$",
+            "is …, you asked",
+            "is …, but …; copy",
+            "^weights do not fit their architecture",
+            "has no names for",
+        ),
+    ),
+    Entry(
+        errors.WeightsError,
+        "Weights without class names",
+        "The weights tell how many classes there are, not what they are called.",
+        "Put `classes.txt` beside the file, or set `class_file`. A [model file](model_file.md) of this package has "
+        "the names inside.",
+        ("classes but no names; put",),
+        mistakes.no_class_names,
+    ),
+    Entry(
+        errors.WeightsError,
+        "A class file that cannot be used",
+        "It is missing, not UTF-8, empty, or has a name twice.",
+        "One name a line, saved as UTF-8, in the order of the training.",
+        ("^class file …", "^cannot read class file"),
+    ),
+    Entry(
+        errors.WeightsError,
+        "Class names that do not fit the weights",
+        "Their number or order differs from the model's, so images would get wrong names.",
+        "Give the class file that belongs to these weights, or leave `class_file` empty to use the names inside.",
+        (
+            "give the class file that belongs",
+            "weights have … classes, class file",
+            "in another order",
+            "^a model needs one class name",
+        ),
+    ),
+    Entry(
+        errors.WeightsError,
+        "A model under a name that does not exist",
+        "The name is no published network, no bundled model and no file.",
+        "`python -m mnasnet models` lists the names. Networks without published weights have to be trained.",
+        ("^no model and no file is called", "has no published weights"),
+    ),
+    Entry(
+        errors.WeightsError,
+        "An installation without its bundled model",
+        "The file of the bundled model is missing from the installed package.",
+        "Install the package again: `pip install --force-reinstall --no-deps mnasnet`.",
+        ("lacks its bundled model",),
+    ),
+    Entry(
+        errors.WeightsError,
+        "An exported file where it cannot serve",
+        "Exports are for running. They need our class names inside, and nothing can be trained or exported from them.",
+        "Give the model file that it was exported from, or export it with `python -m mnasnet export`.",
+        (
+            "^an exported file ends in",
+            "keeps weights in other files",
+            "carries no class names and preprocessing",
+            "is an exported file: ",
+            "is not a model file of this package",
+        ),
+    ),
+    Entry(
+        errors.DownloadError,
+        "Published weights that cannot be fetched",
+        "The server is away, the network is, the disk is full, or what came is not the file (SHA-256).",
+        "The sentence names the file and its place, so another machine can bring it. The bundled model and your own "
+        "files need no network.",
+        ("^network/download.py:",),
+        mistakes.nothing_to_download,
+    ),
+    Entry(
+        errors.RuntimeMissingError,
+        "An optional package or program that is not installed",
+        "Engines, clusters and databases are extras, so that a small installation stays small.",
+        "Run the command. `onnxruntime` and `torch` are always there; `openvino` and `litert` are extras.",
+        ("is not installed",),
+        mistakes.missing_runtime,
+    ),
+    Entry(
+        errors.RuntimeMissingError,
+        "A plugin and a package of different versions",
+        "The plugin was updated and the package was not, or the running Ikomia still has the older one loaded.",
+        "Run the command if the sentence has one, and restart Ikomia.",
+        ("is still loaded; restart Ikomia", "needs mnasnet … or newer"),
+    ),
+    Entry(
+        errors.ExportError,
+        "A format that is not written",
+        "The name is none of the formats, or the format has no 8-bit version.",
+        "Take one that is listed. ONNX is read by most other tools.",
+        ("^a model can be exported to", "^int8 is written for"),
+        mistakes.unknown_format,
+    ),
+    Entry(
+        errors.ExportError,
+        "8 bits without images to set their ranges",
+        "The ranges of the activations are measured on images, and the result is judged on labelled ones.",
+        "Give `--data` a folder with more images.",
+        ("^int8 needs", "^int8 is calibrated and judged"),
+        mistakes.too_few_to_calibrate,
+    ),
+    Entry(
+        errors.ExportError,
+        "8 bits that cost too much accuracy",
+        "The 8-bit network names more images wrongly than `--max-drop` allows; no file was written.",
+        "Train the model on with `--quantization-aware` ([in 8 bits](devices.md#in-8-bits)), allow more, or stay "
+        "with float32.",
+        ("^deploy/export.py:export_int8$", "^max_drop is a share"),
+    ),
+    Entry(
+        errors.ExportError,
+        "A network that does not take RGB images",
+        "Exports take photos and are compared on photos, so they need three input channels.",
+        "`mnasnet.export.onnx.to_onnx` writes any network; compare its answers on data of your own.",
+        ("3 input channels", "RGB images"),
+    ),
+    Entry(
+        errors.ExportError,
+        "An export whose answers differ",
+        "The exported network answers otherwise than the original by more than rounding; no file was kept.",
+        "Try another format or runtime version, and [tell us](../CONTRIBUTING.md#report-a-fault).",
+        ("is not the same network",),
+    ),
+    Entry(
+        errors.ExportError,
+        "An export that cannot be written",
+        "The disk is full or the folder is closed to you.",
+        "Free space, or give another folder.",
+        ("^cannot write to",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A device that does not answer",
+        "Nobody listens at the agent's address, or the answer took too long.",
+        "Start `python -m mnasnet agent` there, or give `--agent-wait-minutes`. In a search such a trial is "
+        "`unmeasured`, never fast.",
+        ("^the agent at … is away", "^the agent at … gave no answer"),
+        mistakes.agent_away,
+    ),
+    Entry(
+        errors.LatencyError,
+        "An agent that refuses",
+        "The token is wrong, the file is too large, or its network holds what an agent does not run; the reason "
+        "follows the word refused.",
+        "Mend what the reason names; the agent's log has the same line. It is not tried again by itself.",
+        ("^the agent at … refused",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A certificate that is not trusted",
+        "The agent shows another certificate than the one given, or one for another name.",
+        "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL: [devices](devices.md).",
+        ("^the certificate of … is not trusted",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A file that an agent does not run",
+        "An agent opens ONNX and LiteRT files with plain operators of image networks, for one image input, and "
+        "nothing else.",
+        "Send a file that `python -m mnasnet export` wrote; ask for as many images at once as it was made for.",
+        (
+            "neither ONNX nor LiteRT",
+            "an agent (does not run|opens no|runs|has)",
+            "which an agent does not run",
+            "^a graph has 1 to",
+            "^the LiteRT file is damaged",
+            "runs … files, this one is",
+            "^an image network takes",
+            "^the graph takes",
+            "^the input may have",
+        ),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A network that cannot be sent",
+        "The device's runtime takes files of one format, and this network or file is not in it.",
+        "Give a model file, from which the right format is made, or export it in the format that is named.",
+        ("cannot be sent as", "runs … files, … is", "^a phone runs LiteRT files"),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A phone that is not ready",
+        "No phone is connected, several are, or the phone does not trust this computer.",
+        "[An Android phone](devices.md#an-android-phone) has the steps; `adb devices` must say `device`.",
+        ("^no phone is connected", "phones are connected; name one", "^the phone "),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A phone without its measuring program",
+        "`benchmark_model` is not on the phone, is built for another processor, or failed.",
+        "Get the build for the phone's processor and give it as `--adb-tool`: "
+        "[an Android phone](devices.md#an-android-phone).",
+        ("^latency/adb.py:_tool_version$", "^benchmark_model gave no times", "^there is no file … to put", "^`adb …`"),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A runtime that fails on a network",
+        "The engine cannot open or run this network, ended, hung, or gave scores that are no numbers.",
+        "Try another runtime. In a search the trial is `unmeasured`, and the search goes on.",
+        (
+            "^… cannot run …",
+            "failed to open",
+            "failed while it was timed",
+            "gave scores that are no numbers",
+            "^latency/isolated.py:",
+            "^cannot start a process to measure in",
+            "did not answer within",
+            "ended its process",
+            "^cannot run …: …",
+        ),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A network that this meter cannot price",
+        "Its latency or energy cannot be had for this network at this input size.",
+        "The cause stands at the sentence's end. In a search the trial is `unmeasured`.",
+        ("cannot be (priced|measured) at",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "An energy counter that stands still",
+        "The processor counted no joules during the measurement, as in most virtual machines.",
+        "Set `cost` to `latency`, which energy follows on one device.",
+        ("^the energy counter did not move",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "A file that is no table of latencies",
+        "The file is missing, damaged, or something else.",
+        "`python -m mnasnet profile small --out pi.json` makes one.",
+        ("^cannot read the latency table", "is not a latency table"),
+        mistakes.no_table,
+    ),
+    Entry(
+        errors.LatencyError,
+        "A table without a block of this network",
+        "A table knows the blocks of the space that it was profiled for.",
+        "Profile the space, or the network, that has the block.",
+        ("lacks the piece",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "Numbers that are no latencies",
+        "A latency is above 0, of one run or more; a comparison needs as many predictions as measurements.",
+        "Correct the values; in a program of your own, keep the order of networks and latencies.",
+        (
+            "^a latency must be",
+            "^a measured latency needs",
+            "^not a latency",
+            "^not an agreement",
+            "^agreement needs three",
+            "^a table is learned from",
+        ),
+    ),
+    Entry(
+        errors.TrainingError,
+        "A folder that is not a run's",
+        "The folder has no `args.yaml`, or one that cannot be used.",
+        "`resume` takes the folder that `train` named at its end. A run without its settings has to start anew.",
+        ("is not the folder of a run", "holds no settings of a run", "is not complete", "^cannot read …: …"),
+        mistakes.no_run,
+    ),
+    Entry(
+        errors.TrainingError,
+        "A run folder that is in use or cannot be made",
+        "Another process trains there, the folder is closed to you, or the name has been used too often.",
+        "Wait for the other process, or set `output_folder` and `name` to something else.",
+        ("is in use by another process", "^cannot make a run folder", "holds 100,000 runs"),
+    ),
+    Entry(
+        errors.TrainingError,
+        "A disk that is full",
+        "There is no room for checkpoints or the model file. What was written before is whole.",
+        "Make room, then `python -m mnasnet resume RUN`; or set `output_folder` to another disk.",
+        ("MB of disk", "^cannot write the model file", "^train/checkpoint.py:save$"),
+    ),
+    Entry(
+        errors.TrainingError,
+        "Checkpoints that a disk or a copy has damaged",
+        "Two are kept, and the older one is taken where the newer is damaged; neither is whole.",
+        "Train again. A `weights/best.safetensors` that is there is whole and can be used.",
+        ("^no whole checkpoint", "^not a whole checkpoint", "^its checksum is wrong"),
+        mistakes.damaged_checkpoints,
+    ),
+    Entry(
+        errors.TrainingError,
+        "A checkpoint of another training",
+        "`resume` goes on with the settings of the run; one of them differs.",
+        "Resume with what it was, or start a new run.",
+        ("^the checkpoint belongs to another training",),
+    ),
+    Entry(
+        errors.TrainingError,
+        "Memory that does not suffice",
+        "A step with this many images of this size does not fit into the memory.",
+        "Set a smaller `batch_size` or `input_size`, then resume.",
+        ("^memory does not suffice",),
+    ),
+    Entry(
+        errors.TrainingError,
+        "A loss or weights that are no number",
+        "The training diverged; nothing after that step was kept.",
+        "Set a lower `learning_rate`; the sentence names one.",
+        ("^the loss is not a number", "^the weights are not numbers"),
+    ),
+    Entry(
+        errors.TrainingError,
+        "Processes of one training that disagree",
+        "Each host trains on its part of the same folder; here the folders differ.",
+        "Give every host the same folder.",
+        ("^the processes of this training differ",),
+    ),
+    Entry(
+        errors.SearchError,
+        "A folder that is not a search's",
+        "The folder was made by a training, or its files are incomplete.",
+        "`extend`, `promote` and `report` take folders of searches. A damaged one has to be searched anew.",
+        (
+            "is not the folder of a search",
+            "is not complete",
+            "is missing, the search's prices",
+            "is damaged",
+            "^search/folder.py:new_search_folder$",
+        ),
+        mistakes.no_search,
+    ),
+    Entry(
+        errors.SearchError,
+        "No network meets the limit",
+        "Every network that was tried is above a limit, or failed; the nearest one is named.",
+        "All trials are kept. `python -m mnasnet report RUN` shows what is possible; raise the target or take a space "
+        "with smaller networks, such as `tiny`.",
+        ("^no network met the limits", "^search/study.py:winner$", "all trials are kept"),
+        mistakes.out_of_reach,
+    ),
+    Entry(
+        errors.SearchError,
+        "A search that was stopped before its first trial",
+        "It was stopped while it measured and prepared; nothing is left behind.",
+        "Start it again.",
+        ("^stopped before the first trial",),
+    ),
+    Entry(
+        errors.SearchError,
+        "A trial or ranking that does not exist",
+        "The trial did not finish or has no such number; a ranking needs several networks and shared weights.",
+        "`python -m mnasnet report RUN` lists the trials.",
+        (
+            "^trial must be a finished trial",
+            "there are no shared weights to check",
+            "ranking needs … or more",
+            "different networks were wanted",
+        ),
+    ),
+    Entry(
+        errors.SearchError,
+        "A storage that cannot be reached",
+        "The URL is misspelt, the database does not exist, or it does not let you in.",
+        "Give a path, or `postgresql://user@host/database`; the database's own answer is in the sentence.",
+        ("^storage must be", "^no database is called", "does not let us in"),
+    ),
+    Entry(
+        errors.SearchError,
+        "A study that was made with other settings",
+        "The storage has a study of this name with another space, reward or limit, or options that are none of ours.",
+        "Go on with the same settings, or choose another name.",
+        ("was made with another", "^an option must be a number or a word"),
+    ),
+    Entry(
+        errors.SearchError,
+        "A search without a budget",
+        "In Python, `Budget` needs a number of evaluations, minutes or both.",
+        "Give one of the two.",
+        ("^a search needs a budget",),
+    ),
+    Entry(
+        errors.SearchError,
+        "Worker processes that end",
+        "They could not prepare their work, or the system ended them, most often for memory.",
+        'Take fewer workers. In a program of your own, start the search below `if __name__ == "__main__":`.',
+        ("^a worker process could not prepare", "worker processes ended one after the other"),
+    ),
+    Entry(
+        errors.SearchError,
+        "A Ray cluster that cannot be used",
+        "No cluster answers at the address, it went away, or its machines lack what the work needs.",
+        "[More than one machine](search.md#more-than-one-process-more-than-one-machine) has the commands; `resume` "
+        "goes on with what is done.",
+        ("Ray cluster", "^a task of the cluster could not"),
+    ),
+)
