@@ -141,7 +141,13 @@ def beside_own_tools() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for _ in range(3):
                 ours = SessionMeter(runtime).measure_model(model)
-                turns.append((ours.median_ms, ours.undisturbed_ms, *measure(program, model, Path(folder))))
+                try:
+                    turns.append((ours.median_ms, ours.undisturbed_ms, *measure(program, model, Path(folder))))
+                except subprocess.CalledProcessError as error:
+                    print(f"  {runtime:9} {tool} failed: {error.stderr[-300:]}")
+                    break
+        if not turns:
+            continue
         median, undisturbed, its_median, its_fastest = (
             statistics.median(column) for column in zip(*turns, strict=True)
         )
@@ -168,7 +174,7 @@ def litert_benchmark(program: str, model: ModelFile, folder: Path) -> tuple[floa
     path, result = folder / "model.tflite", folder / "result.json"
     path.write_bytes(to_litert(model, pixels=True))
     command = [program, "--model", str(path), "--num_runs", "60", "--warmup_runs", "5", "--num_threads", "1"]
-    subprocess.run([*command, "--result_json", str(result)], capture_output=True, check=True)
+    subprocess.run([*command, "--result_json", str(result)], capture_output=True, text=True, check=True)
     latency = json.loads(result.read_text())["latency"]
     return latency["median_ms"], latency["min_ms"]
 

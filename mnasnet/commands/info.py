@@ -1,4 +1,4 @@
-"""``info``: what a model file holds."""
+"""``info``: what a model file or an exported file holds."""
 
 from __future__ import annotations
 
@@ -9,42 +9,51 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.errors import LatencyError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
-from mnasnet.zoo import open_model
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.zoo import open_runnable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("model", help="a model or weights file, or a name that `models` lists")
+    parser.add_argument("model", help="a model, weights or exported file, or a name that `models` lists")
     parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--json", action="store_true", help="the whole header as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print network, classes, preprocessing, metrics, training and latencies."""
-    model = open_model(arguments.model, class_file=arguments.class_file)
-    size = model.preprocess.input_size
-    counts = count(model.architecture, size, len(model.class_names), model.in_channels)
+    model = open_runnable(arguments.model, class_file=arguments.class_file)
+    if isinstance(model, ExportedModel):
+        header, identity = dict(model.header), {"format": model.format, "precision": model.precision}
+    else:
+        header, identity = header_of(model), {"fingerprint": model.fingerprint}
     if arguments.json:
-        print(json.dumps({**header_of(model), "fingerprint": model.fingerprint}, ensure_ascii=False))
+        print(json.dumps({**header, **identity}, ensure_ascii=False))
         return 0
-    names = ", ".join(model.class_names[:12]) + (", ..." if len(model.class_names) > 12 else "")
-    recipe = model.preprocess
-    print(f"network      {model.architecture.name or model.name} ({model.architecture.fingerprint})")
+    spec = ArchitectureSpec.from_dict(header["architecture"])
+    recipe, names = model.preprocess, model.class_names
+    size = recipe.input_size
+    counts = count(spec, size, len(names), model.in_channels)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    print(f"network      {spec.name or model.name} ({spec.fingerprint})")
     print(
         f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px"
     )
-    print(f"classes      {len(model.class_names)}: {names}")
+    print(f"classes      {len(names)}: {shown}")
     print(f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}")
-    for title, values in (("metrics", model.metrics), ("training", model.training)):
-        for index, (key, value) in enumerate(values.items()):
+    for title in ("metrics", "training"):
+        for index, (key, value) in enumerate(header[title].items()):
             print(f"{title if index == 0 else '':13}{key}: {value}")
-    if model.int8_ranges:
-        print(f"int8         {len(model.int8_ranges)} ranges of activations, learned by quantization-aware training")
-    for card in model.latencies:
+    if "int8_ranges" in header:
+        print(
+            f"int8         {len(header['int8_ranges'])} ranges of activations, learned by quantization-aware training"
+        )
+    for card in header["latencies"]:
         print(f"latency      {_sentence(card)}")
-    print(f"weights      {model.fingerprint}")
+    print(f"{'file' if 'format' in identity else 'weights':13}{' '.join(identity.values())}")
     return 0
 
 

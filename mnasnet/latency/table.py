@@ -173,7 +173,7 @@ def profile(
     distinct = {piece.key: piece for piece in pieces}
     wholes = [(architecture, input_size) for architecture in checks]
     probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
-    timed = _timed(list(dict.fromkeys((*probes, *wholes))), meter, attempts, progress)
+    timed = _timed(list(dict.fromkeys(_in_turns(list(probes), wholes))), meter, attempts, progress)
 
     def piece_ms(piece: Piece) -> float:
         base_ms = timed[piece.base].undisturbed_ms if piece.base else 0.0
@@ -186,6 +186,12 @@ def profile(
     )
     measured_ms = [timed[whole].undisturbed_ms for whole in wholes]
     return table.calibrated(checks, measured_ms, input_size) if checks else table
+
+
+def _in_turns(probes: Sequence[Probe], wholes: Sequence[Probe]) -> list[Probe]:
+    """Whole networks spread evenly among the probes, so that a machine that slows down tells on both."""
+    places = [(place / len(group), group[place]) for group in (probes, wholes) for place in range(len(group))]
+    return [network for _, network in sorted(places, key=lambda one: one[0])]
 
 
 def _timed(

@@ -219,6 +219,18 @@ def test_int8_needs_labelled_images(tmp_path, model, capsys):
     assert "give their folder with --data" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_info_tells_what_an_exported_file_holds_and_what_8_bits_cost(name, photos, tmp_path, capsys):
+    model = random_model(class_names=("red", "green", "blue"))
+    (done,) = export_int8(model, tmp_path, photos, [name], max_drop=0.99)
+
+    assert main(["info", str(done.files[0])]) == 0
+
+    shown = capsys.readouterr().out
+    assert f"file         {name} int8" in shown and "3: red, green, blue" in shown
+    assert f"float32_accuracy: {done.before.accuracy}" in shown and f"int8_accuracy: {done.after.accuracy}" in shown
+
+
 def test_int8_for_a_format_that_has_none_is_refused_before_anything_is_written(photos, tmp_path, capsys):
     modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
     out = tmp_path / "out"
