@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print network, classes, preprocessing, metrics, training and latencies."""
     model = open_runnable(arguments.model, class_file=arguments.class_file)
+    identity: dict[str, str]
     if isinstance(model, ExportedModel):
         header, identity = dict(model.header), {"format": model.format, "precision": model.precision}
     else:
