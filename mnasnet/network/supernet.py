@@ -6,7 +6,7 @@ kernel. Operators have weights of their own; those of bottlenecks of different e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -41,7 +41,7 @@ class Supernet(nn.Module):
         self.num_classes = num_classes
         self.in_channels = in_channels
         stems = [space.stem_at(width) for width in space.widths]
-        largest = largest_layers(space)
+        smallest, largest = shared_layers(space, min), shared_layers(space, max)
         self.stem = ConvBN(in_channels, max(stems), 3, space.stem_stride)
         self.blocks = nn.ModuleList(_shared_block(largest, b) for b in range(len(space.blocks)))
         last = max(spec.out_channels for (b, _, _), spec in largest.items() if b == len(space.blocks) - 1)
@@ -49,6 +49,7 @@ class Supernet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(space.head_channels, num_classes)
         initialise(self)
+        _start_as_one(self, smallest)
         self._skeletons: dict[object, nn.Module] = {}
 
     def forward(self, x: Tensor, architecture: ArchitectureSpec) -> Tensor:
@@ -106,9 +107,12 @@ def part(whole: Tensor, shape: Sequence[int]) -> Tensor:
     return whole
 
 
-def largest_layers(space: SearchSpace) -> dict[LayerPlace, LayerSpec]:
-    """For each place and operator the layer that holds all layers which candidates can have there."""
-    largest: dict[LayerPlace, LayerSpec] = {}
+def shared_layers(space: SearchSpace, of: Callable[[int, int], int]) -> dict[LayerPlace, LayerSpec]:
+    """For each place and operator the layer whose sizes are the ``of``, min or max, of all that candidates have there.
+
+    Its skip is "none" unless all have the same.
+    """
+    found: dict[LayerPlace, LayerSpec] = {}
     for width in space.widths:
         inputs = {space.stem_at(width)}
         for b in range(len(space.blocks)):
@@ -119,15 +123,48 @@ def largest_layers(space: SearchSpace) -> dict[LayerPlace, LayerSpec]:
                     (layers,) = ArchitectureSpec((design,), stem_channels=in_channels).layers()
                     for i, spec in enumerate(layers):
                         place = (b, i, spec.operator)
-                        largest[place] = _larger(largest.get(place, spec), spec)
+                        found[place] = _joined(found.get(place, spec), spec, of)
             inputs = outputs
-    return largest
+    return found
 
 
-def _larger(one: LayerSpec, other: LayerSpec) -> LayerSpec:
-    """The smallest layer that holds both."""
+def _joined(one: LayerSpec, other: LayerSpec, of: Callable[[int, int], int]) -> LayerSpec:
     sizes = ("in_channels", "out_channels", "kernel", "expansion", "se_channels")
-    return replace(one, skip="none", **{name: max(getattr(one, name), getattr(other, name)) for name in sizes})
+    skip = one.skip if one.skip == other.skip else "none"
+    return replace(one, skip=skip, **{name: of(getattr(one, name), getattr(other, name)) for name in sizes})
+
+
+@torch.no_grad()
+def _start_as_one(supernet: Supernet, smallest: Mapping[LayerPlace, LayerSpec]) -> None:
+    """Let all networks that have the same operators and skips be one function before anything is learned.
+
+    With plain random weights networks of different kernels, widths or gates have unrelated outputs: what one learns
+    is noise to the others, and none learns. So what lies beyond ``smallest`` counts for nothing at first: weights of
+    further inputs and of the rim of kernels are 0, gates are even, and layers that can be left out add nothing
+    (for the last see arXiv 2003.11142, section 3). All of these get gradients from the first step on.
+    """
+    for (b, i, operator), spec in smallest.items():
+        layer = supernet.blocks.get_submodule(f"{b}.{i}.{operator}")
+        with torch.device("meta"):
+            sizes = {name: value.shape for name, value in _layer(spec).state_dict().items()}
+        for name, weight in layer.named_parameters():
+            if name == "se.restore.weight":
+                weight.zero_()
+            elif name in sizes and weight.ndim == 4:
+                _keep(weight, sizes[name][1:])
+        if i > 0 and spec.skip != "none" and operator != "conv":  # a convolution's ReLU would never wake up again
+            layer.get_parameter("project.bn.weight").zero_()
+    last = len(supernet.blocks) - 1
+    fewest = min(spec.out_channels for (b, _, _), spec in smallest.items() if b == last)
+    _keep(supernet.head.get_parameter("conv.weight"), (fewest, 1, 1))
+
+
+def _keep(weight: Tensor, sizes: Sequence[int]) -> None:
+    """Make all of a convolution's weights 0 but those for the first inputs and the middle of the kernel."""
+    kept = part(weight, (weight.shape[0], *sizes))
+    values = kept.clone()
+    weight.zero_()
+    kept.copy_(values)
 
 
 def _shared_block(largest: dict[LayerPlace, LayerSpec], b: int) -> nn.ModuleList:
@@ -135,11 +172,11 @@ def _shared_block(largest: dict[LayerPlace, LayerSpec], b: int) -> nn.ModuleList
     depth = 1 + max(i for block, i, _ in largest if block == b)
     return nn.ModuleList(
         nn.ModuleDict(
-            {
-                operator: Layer(spec, bn_momentum=0.1, bn_epsilon=1e-5)
-                for (block, layer, operator), spec in largest.items()
-                if (block, layer) == (b, i)
-            }
+            {operator: _layer(spec) for (block, layer, operator), spec in largest.items() if (block, layer) == (b, i)}
         )
         for i in range(depth)
     )
+
+
+def _layer(spec: LayerSpec) -> Layer:
+    return Layer(spec, bn_momentum=0.1, bn_epsilon=1e-5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,16 +19,22 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, extreme
 from mnasnet.search.images import SearchImages
 from mnasnet.space import Candidate, SearchSpace
-from mnasnet.train.batches import Images
+from mnasnet.train.batches import DecodedSquares, Images
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.lessons import Lesson, predict_logits
 from mnasnet.train.listeners import Listener
-from mnasnet.train.recipe import Recipe, recipe_for
+from mnasnet.train.recipe import Recipe, batch_size_for, modern_recipe
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult, fit
 
 CALIBRATION_IMAGES = 512
 CALIBRATION_BATCH = 64
+WATCHED_IMAGES = 500  # that the largest network is judged on after each epoch, for people to watch: 2 points of noise
+
+# Every step trains one or a few of a space's networks, so shared weights need many steps before anything else: with
+# 31 an epoch, batches of 128 of 4,000 photos, they had hardly learned after 45 epochs.
+ENOUGH_STEPS = 10_000
+SMALLEST_BATCH = 32
 
 
 def train_supernet(
@@ -53,7 +60,7 @@ def train_supernet(
     """
     largest_px = proxy_input_size or max(space.input_sizes, default=input_size)
     preprocess = images.preprocess(largest_px)
-    train, val = images.train(), images.val(largest_px)
+    train, val = images.train(), _some(images.val(largest_px), WATCHED_IMAGES)
     recipe = supernet_recipe(images=len(train.labels), epochs=epochs, flip=flip)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,8 +91,39 @@ def train_supernet(
 
 
 def supernet_recipe(*, images: int, epochs: int, flip: bool = True) -> Recipe:
-    """The recipe of a training of shared weights: the one that a single network would get for so many epochs."""
-    return recipe_for("auto", images=images, epochs=epochs, pretrained=False, flip=flip)
+    """The recipe of a training of shared weights: small batches until the steps suffice, little augmentation.
+
+    Each network sees a small part of the steps, so none comes to know the images by heart; AdamW, because it gives
+    parts that learn seldom steps as large as those of the others.
+    """
+    batch_size = batch_size_for(images)
+    while batch_size > SMALLEST_BATCH and epochs * images < ENOUGH_STEPS * batch_size:
+        batch_size //= 2
+    recipe = modern_recipe(images, epochs, batch_size, pretrained=False)
+    return replace(
+        recipe,
+        name="shared weights",
+        optimizer="adamw",
+        learning_rate=3e-3 * math.sqrt(batch_size / 64),
+        weight_decay=0.05,
+        warmup_epochs=min(2.0, epochs / 6),
+        augment="light",
+        mixup=0.0,
+        cutmix=0.0,
+        erasing=0.0,
+        flip=flip,
+    )
+
+
+def _some(images: DecodedSquares, count: int) -> DecodedSquares:
+    """At most ``count`` of the images, spread evenly."""
+    chosen = _spread(len(images.labels), count)
+    return replace(images, numbers=images.numbers[chosen], labels=images.labels[chosen])
+
+
+def _spread(total: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` of ``total`` indices, spread evenly."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -156,8 +194,7 @@ def recalibrate(
         module.reset_running_stats()
         module.momentum = None  # the plain mean over all batches
         module.train()
-    total = len(images.labels)
-    chosen = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+    chosen = _spread(len(images.labels), count)
     batches = max(1, round(len(chosen) / CALIBRATION_BATCH))
     for first in range(batches):
         batch = chosen[first::batches]  # images lie in order of their classes, and each batch needs all of them

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mnasnet.data.folder import scan
 from mnasnet.data.transforms import normalise
@@ -19,7 +20,7 @@ from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, drawn, extreme, mixes_operators
 from mnasnet.search.images import SearchImages, divide
-from mnasnet.search.supernet import recalibrate, train_supernet
+from mnasnet.search.supernet import recalibrate, supernet_recipe, train_supernet
 from mnasnet.space import SPACES, BlockChoices, SearchSpace, space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
@@ -56,11 +57,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> SearchImages:
 
 
 def ready_supernet(searched: SearchSpace, seed: int = 0) -> Supernet:
-    """Random weights whose batch statistics are random too, so that each of them matters."""
+    """Random weights and batch statistics everywhere, so that each of them matters."""
     torch.manual_seed(seed)
     supernet = Supernet(searched, 5)
     with torch.no_grad():
         for module in supernet.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 2)
@@ -135,6 +138,64 @@ def test_only_the_parts_of_a_network_get_gradients() -> None:
         name.split(".")[3] for name, p in supernet.named_parameters() if "blocks.1.0" in name and p.grad is not None
     }
     assert learned == {operator}
+
+
+SIZES_ONLY = SearchSpace(
+    (
+        BlockChoices(operator=("separable",), channels=(16,), skip=("none",)),
+        *(
+            BlockChoices(
+                operator=("inverted3", "inverted6"),
+                kernel=(3, 5),
+                se_ratio=(0.0, 0.25),
+                channels=(channels,),
+                filters=(0.75, 1.0, 1.25),
+                repeats=(2,),
+                layers=(-1, 0, 1),
+                stride=(2,),
+            )
+            for channels in (32, 64)
+        ),
+    ),
+    stem_channels=16,
+    head_channels=64,
+    widths=(0.5, 1.0),
+)
+
+
+@torch.no_grad()
+def test_networks_that_differ_in_size_alone_start_as_one() -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(SIZES_ONLY, 5, dropout=0.0)
+    x, rng = torch.randn(8, 3, 32, 32), random.Random(0)
+    picked = [extreme(SIZES_ONLY, "largest"), *(SIZES_ONLY.random(rng) for _ in range(4))]
+
+    first, *others = [supernet(x, candidate.architecture) for candidate in picked]
+
+    assert first.std(0).min() > 0.01  # images are told apart
+    for other in others:
+        assert torch.allclose(first, other, atol=1e-4)
+
+
+def test_what_counts_for_nothing_at_first_learns_soon() -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(SIZES_ONLY, 5, dropout=0.0)
+    optimizer = torch.optim.SGD(supernet.parameters(), 0.1)
+    x, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 5
+    weights = [value for value in supernet.parameters() if value.ndim == 4]
+    at_first = [value == 0 for value in weights]
+
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(supernet(x, extreme(SIZES_ONLY, "largest").architecture), labels).backward()
+        optimizer.step()
+
+    with torch.no_grad():
+        learned = [value[zero] != 0 for value, zero in zip(weights, at_first, strict=True)]
+        outputs = [supernet(x, extreme(SIZES_ONLY, which).architecture) for which in ("largest", "smallest")]
+    assert sum(len(one) for one in learned) > 10_000
+    assert torch.cat(learned).float().mean() > 0.5  # the rim of a kernel sees padding alone where maps are tiny
+    assert not torch.allclose(*outputs, atol=0.01)
 
 
 def test_every_option_is_drawn_equally_often() -> None:
@@ -254,6 +315,20 @@ def test_training_reports_steps_and_learns(images: SearchImages, tmp_path: Path)
 
     assert any(isinstance(event, Stepped) for event in Ears.heard)
     assert result.history[-1]["val_accuracy"] > 0.6  # three colours: chance is a third
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(400, 16), (4000, 32), (15_000, 64), (45_000, 128)])
+def test_few_images_are_learned_in_small_batches_so_that_there_are_enough_steps(images: int, batch_size: int) -> None:
+    assert supernet_recipe(images=images, epochs=50).batch_size == batch_size
+
+
+def test_an_epoch_is_watched_on_some_images_only(images: SearchImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnasnet.search.supernet.WATCHED_IMAGES", 1)
+
+    result = train_supernet(PAPER_LIKE, images, input_size=32, epochs=1)
+
+    assert len(images.parts.val) > 3  # of three colours, of which weights that hardly learned name one
+    assert result.history[-1]["val_accuracy"] in (0.0, 1.0)
 
 
 def test_a_checkpoint_of_another_space_is_refused(images: SearchImages, tmp_path: Path) -> None:
