@@ -4,8 +4,10 @@
 
 The zip holds ``<folder>/<class>/<image>``, 5,000 photos of 32 x 32 pixels in each of 10 classes; 500 of each are the
 test, chosen by the seed of ``tools/train_bundled.py``. Of the others a tenth validates
-(``--val-fraction``), the rest trains. Four parts:
+(``--val-fraction``), the rest trains. Five parts:
 
+* repeat: the order of networks by shared weights on one half of the validation photos against that on the other, by
+  the share of right answers and by the mean probability of the right class: an order that does not repeat is noise;
 * ranking: networks spread over the space are trained alone for a few epochs; Kendall's tau of shared weights,
   parameter count, multiply-adds and synaptic flow against that, with 95 % intervals;
 * budgets: for each of several latency budgets (ONNX Runtime, one thread) a search with shared weights, and the found
@@ -33,9 +35,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.files import write_atomic
+from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.remembered import RememberingMeter, quietest
 from mnasnet.latency.table import TableMeter
@@ -47,7 +51,7 @@ from mnasnet.search.device import LatencyCost, profiled
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import SearchProblem
-from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking
+from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, spread
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage
@@ -55,6 +59,7 @@ from mnasnet.search.study import Budget, create_study, search, winner
 from mnasnet.space import around_a1_space
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.evaluate import true_class_probabilities
 from mnasnet.train.lessons import predict_logits
 from mnasnet.train.listeners import EpochEnded, Event
 from mnasnet.train.recipe import recipe_for
@@ -84,7 +89,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200, help="networks judged for each budget")
     parser.add_argument("--budgets", type=float, nargs="*", help="milliseconds; five quantiles of the space's else")
     parser.add_argument("--seeds", type=int, default=1, help="full trainings of each network")
-    parser.add_argument("--parts", nargs="*", default=["ranking", "budgets", "result"])
+    parser.add_argument("--parts", nargs="*", default=["repeat", "ranking", "budgets", "result"])
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
@@ -92,6 +97,8 @@ def main() -> None:
     report = [f"{machine_description(options.device, options.threads)}, {datetime.date.today().isoformat()}", ""]
     report += bench.data_lines()
     bench.shared.train([Lines("supernet")])
+    if "repeat" in options.parts:
+        report += ["", *bench.repeat_lines(options.candidates)]
     ranking = bench.ranking(options.candidates) if "ranking" in options.parts else None
     if ranking is not None:
         report += ["", ranking.table(), ranking.sentence()]
@@ -198,6 +205,25 @@ class Bench:
             f"{SPACE.size:.1e} networks; supernet {self.shared.epochs} epochs ({self.shared.curriculum.rule}), "
             f"short training {self.short.epochs}"
         ]
+
+    def repeat_lines(self, candidates: int) -> list[str]:
+        """How far the order by shared weights is the same on both halves of the validation photos."""
+        val, preprocess = self.images.val(PIXELS), self.images.preprocess(PIXELS)
+        first = np.arange(len(val.labels)) % 2 == 0  # photos lie in order of their classes
+        marks: dict[str, list[NDArray[np.float64]]] = {"right answers": [], "probability of the right class": []}
+        for candidate in spread(SPACE, candidates, input_size=PIXELS):
+            logits = predict_logits(self.shared.cut_out(candidate), val, preprocess)
+            assert logits is not None
+            marks["right answers"].append((logits.argmax(1) == val.labels).astype(np.float64))
+            marks["probability of the right class"].append(true_class_probabilities(logits, val.labels))
+        steps = f"{sum(row['seconds'] for row in self.shared.history):.0f} s of training"
+        lines = [f"{candidates} networks after {steps}: {'mean':>8}{'least':>8}{'most':>8}{'tau of halves':>15}"]
+        for name, images in marks.items():
+            by_network = np.stack(images)  # networks x photos
+            scores = by_network.mean(1)
+            tau = kendall_tau(by_network[:, first].mean(1), by_network[:, ~first].mean(1))
+            lines.append(f"{name:32}{scores.mean():8.1%}{scores.min():8.1%}{scores.max():8.1%}{tau:15.2f}")
+        return lines
 
     def ranking(self, candidates: int) -> Ranking:
         def tell(network: RankedNetwork) -> None:

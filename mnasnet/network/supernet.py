@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,9 +130,9 @@ def shared_layers(space: SearchSpace, of: Callable[[int, int], int]) -> dict[Lay
 
 
 def _joined(one: LayerSpec, other: LayerSpec, of: Callable[[int, int], int]) -> LayerSpec:
-    sizes = ("in_channels", "out_channels", "kernel", "expansion", "se_channels")
-    skip = one.skip if one.skip == other.skip else "none"
-    return replace(one, skip=skip, **{name: of(getattr(one, name), getattr(other, name)) for name in sizes})
+    names = ("in_channels", "out_channels", "kernel", "expansion", "se_channels")
+    sizes: dict[str, Any] = {name: of(getattr(one, name), getattr(other, name)) for name in names}
+    return replace(one, skip=one.skip if one.skip == other.skip else "none", **sizes)
 
 
 @torch.no_grad()

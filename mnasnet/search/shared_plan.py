@@ -8,7 +8,7 @@ from mnasnet.search.curriculum import Curriculum, extreme, mixes_operators
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.plan import Plan, Speeds, timetable
 from mnasnet.search.searching import Searching
-from mnasnet.search.supernet import CALIBRATION_IMAGES
+from mnasnet.search.supernet import CALIBRATION_IMAGES, SMALLEST_BATCH, WATCHED_IMAGES
 from mnasnet.space import SearchSpace
 
 SHARE = 0.7  # of the time for searching that the training of shared weights takes; the rest judges
@@ -37,19 +37,22 @@ def curriculum_of(searching: Searching) -> Curriculum:
 def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curriculum, speeds: Speeds) -> SharedTimes:
     """Time the largest and the smallest network on noise and foresee an epoch and a trial.
 
-    ``speeds`` are those of small and large networks among random ones, whose mean stands for all others.
+    ``speeds`` are those of small and large networks among random ones, whose mean stands for all others. Shared
+    weights learn in small batches, where an image takes longer; so they are timed, at the risk of foreseeing too much.
     """
     parts = training.images.parts
+    few = min(len(parts.train), 16 * SMALLEST_BATCH)  # so many images get the smallest batches
     largest_s, smallest_s = (
-        training.seconds_per_image(candidate, training.size_of(candidate), images=len(parts.train))
+        training.seconds_per_image(candidate, training.size_of(candidate), images=few)
         for candidate in (extreme(space, "largest"), extreme(space, "smallest"))
     )
-    middling_s = (speeds.small_s + speeds.large_s) / 2
-    judged = len(parts.val) + min(CALIBRATION_IMAGES, len(parts.train))
-    step_s = curriculum.seconds_per_image(largest=largest_s, smallest=smallest_s, middling=middling_s)
+    calibration = min(CALIBRATION_IMAGES, len(parts.train))
+    watched = calibration + min(WATCHED_IMAGES, len(parts.val))
+    step_s = curriculum.seconds_per_image(largest=largest_s, smallest=smallest_s, middling=(smallest_s + largest_s) / 2)
+    judging_s = VALIDATION_COST * (speeds.small_s + speeds.large_s) / 2
     return SharedTimes(
-        epoch_s=step_s * len(parts.train) + VALIDATION_COST * largest_s * judged,
-        trial_s=OVERHEAD_S + VALIDATION_COST * middling_s * judged,
+        epoch_s=step_s * len(parts.train) + VALIDATION_COST * largest_s * watched,
+        trial_s=OVERHEAD_S + judging_s * (calibration + len(parts.val)),
     )
 
 
