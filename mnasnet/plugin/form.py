@@ -155,6 +155,7 @@ def _spin(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
         spin.setRange(int(low), int(high))
         if parameter.name.endswith("_size") and parameter.minimum == 0:
             spin.setSpecialValueText("auto")
+            spin.setSingleStep(8 if parameter.name == "batch_size" else 32)  # one click from auto is a size that works
     else:
         spin = _NumberBox()
         spin.setDecimals(DECIMALS)
