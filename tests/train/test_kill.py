@@ -78,7 +78,7 @@ def traces(run: RunFolder) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=20)
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=40)
 
 
 @pytest.fixture(scope="module")

@@ -31,11 +31,11 @@ class SmallDevice(MnasNet):
         return super().forward(x)
 
 
-def train_on(room: int, recipe: Recipe) -> FitResult:
+def train_on(room: int, recipe: Recipe, images: StoredImages = IMAGES) -> FitResult:
     torch.manual_seed(0)
     network = SmallDevice(TINY, 3, dropout=0.0)
     network.room = room
-    return fit(network, IMAGES, FEW, recipe, Preprocess(32, 32), epochs=3)
+    return fit(network, images, FEW, recipe, Preprocess(32, 32), epochs=3)
 
 
 def test_a_divided_batch_takes_the_very_step_of_the_whole_batch() -> None:
@@ -56,12 +56,13 @@ def test_the_batch_is_halved_until_it_fits_and_the_user_is_told(caplog: pytest.L
 
 
 def test_parts_of_a_batch_that_do_not_fit_are_divided_further(caplog: pytest.LogCaptureFixture) -> None:
-    recipe = Recipe("r", "sgd", 0.1, 32, dropout=0.0, frozen_epochs=3)
+    recipe = Recipe("r", "sgd", 0.1, 64, dropout=0.0, frozen_epochs=3)
+    twice = StoredImages(np.concatenate([NOISE, NOISE]), np.concatenate([LABELS, LABELS]))
 
-    whole = in_own_thread(lambda: train_on(10**9, recipe), threads=1)
-    divided = in_own_thread(lambda: train_on(10, recipe), threads=2)  # parts of 16 images
+    whole = in_own_thread(lambda: train_on(10**9, recipe, twice), threads=1)
+    divided = in_own_thread(lambda: train_on(10, recipe, twice), threads=2)  # parts of 32 images
 
-    assert [text.split(" images at a time")[0].split()[-1] for text in caplog.messages] == ["16", "8"]
+    assert [text.split(" images at a time")[0].split()[-1] for text in caplog.messages] == ["32", "16", "8"]
     assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)
 
 

@@ -30,7 +30,8 @@ from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.trainer import FitResult, checkpoint_digest, fit, in_own_thread
 
-COUNT = 2 * SMALLEST_PART + 5  # parts of 19 and 18 images
+COUNT = 2 * SMALLEST_PART + 5
+FIRST, SECOND = SMALLEST_PART + 3, SMALLEST_PART + 2  # images of the two parts
 LABELS = np.arange(COUNT) % 3
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
 IMAGES = StoredImages(PIXELS, LABELS)
@@ -66,7 +67,7 @@ def test_parts_have_the_gradient_of_the_whole_batch() -> None:
     whole, divided = network_with(norms_learn=False), network_with(norms_learn=False)
 
     assert learned_from(whole, 1) == [COUNT]
-    assert learned_from(divided, 2) == [19, 18]
+    assert learned_from(divided, 2) == [FIRST, SECOND]
 
     # sums in another order: float32 rounds at 6e-8 of the largest
     for one, other in zip(gradients(whole), gradients(divided), strict=True):
@@ -129,7 +130,7 @@ def test_the_outcome_does_not_depend_on_which_thread_is_first() -> None:
         learners.close()
         return [*gradients(network), *network.buffers()]
 
-    one, other = learned_in_turn(19), learned_in_turn(18)
+    one, other = learned_in_turn(FIRST), learned_in_turn(SECOND)
 
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -147,7 +148,7 @@ def test_parts_draw_dropout_of_their_own_at_the_asked_rate() -> None:
     assert not torch.equal(*kept)
     for mask in kept:
         assert torch.equal(mask.unique(), torch.tensor([0, 1 / 0.75]))
-        # 16,000 draws: the share of zeros has a standard deviation of 0.0034
+        # 32,000 draws: the share of zeros has a standard deviation of 0.0024
         assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
 
 
@@ -155,7 +156,7 @@ def test_an_error_in_one_part_is_raised_when_all_are_at_rest() -> None:
     ended: list[int] = []
 
     def fail(replica: nn.Module, x: Tensor, labels: Tensor) -> None:
-        if len(x) == 19:
+        if len(x) == FIRST:
             raise MemoryError("of the first part")
         backward(replica, x, labels)
         ended.append(len(x))
@@ -164,7 +165,7 @@ def test_an_error_in_one_part_is_raised_when_all_are_at_rest() -> None:
     with pytest.raises(MemoryError, match="of the first part"):
         learners.learn(fail, *BATCH)
 
-    assert ended == [18]
+    assert ended == [SECOND]
     learners.close()
 
 
@@ -179,7 +180,7 @@ def test_learning_threads_leave_the_number_of_torch_threads_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "threads", "replicas"), [(128, 2, 2), (128, 64, 8), (32, 4, 2), (31, 4, 1), (2, 4, 1), (64, 1, 1)]
+    ("batch_size", "threads", "replicas"), [(128, 2, 2), (128, 64, 4), (64, 4, 2), (63, 4, 1), (2, 4, 1), (64, 1, 1)]
 )
 def test_no_part_is_too_small_for_batch_statistics(batch_size: int, threads: int, replicas: int) -> None:
     assert replicas_for(batch_size, threads) == replicas
@@ -232,7 +233,7 @@ def test_a_resumed_training_keeps_its_parts_on_another_number_of_threads(tmp_pat
 
 
 def test_a_run_in_parts_goes_on_to_the_bits_of_one_that_was_not_stopped(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=20)
+    data = write_image_folder(tmp_path / "data", per_class=40)
     chosen = {"threads": 2, "batch_size": 2 * SMALLEST_PART, "dropout": 0.3, "mixup": 0.3}
     stop = StopAfter(3)
 
