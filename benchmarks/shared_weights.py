@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=45_000, help="photos to learn from and to validate on, of 45,000")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of those, the share that validates")
     parser.add_argument("--rule", choices=("sandwich", "single"), default=Curriculum().rule)
+    parser.add_argument("--warmup", type=float, default=Curriculum().warmup, help="of the steps, by the largest alone")
     parser.add_argument("--shared-epochs", type=int, default=50)
     parser.add_argument("--short-epochs", type=int, default=5)
     parser.add_argument("--full-epochs", type=int, default=30)
@@ -183,8 +184,8 @@ class Bench:
             threads=options.threads,
         )
         rule: Rule = options.rule
-        curriculum = Curriculum(rule)
-        name = f"supernet_{rule}_{options.images}_{options.shared_epochs}"
+        curriculum = Curriculum(rule, warmup=options.warmup)
+        name = f"supernet_{rule}_{options.warmup:g}_{options.images}_{options.shared_epochs}"
         shared = SharedWeights(
             SPACE,
             images,
@@ -202,8 +203,8 @@ class Bench:
         parts = self.images.parts
         return [
             f"{len(parts.train)} photos train, {len(parts.val)} validate, {len(parts.test)} test; space of "
-            f"{SPACE.size:.1e} networks; supernet {self.shared.epochs} epochs ({self.shared.curriculum.rule}), "
-            f"short training {self.short.epochs}"
+            f"{SPACE.size:.1e} networks; supernet {self.shared.epochs} epochs ({self.shared.curriculum.rule}, "
+            f"warm-up {self.shared.curriculum.warmup:.0%}), short training {self.short.epochs}"
         ]
 
     def repeat_lines(self, candidates: int) -> list[str]:
@@ -359,7 +360,8 @@ class Bench:
 
     def _settings(self) -> str:
         """What files of a run are called by, so that another run does not take them for its own."""
-        return f"{self.shared.curriculum.rule}_{len(self.images.parts.train)}_{self.shared.epochs}_{self.short.epochs}"
+        rule, warmup = self.shared.curriculum.rule, self.shared.curriculum.warmup
+        return f"{rule}_{warmup:g}_{len(self.images.parts.train)}_{self.shared.epochs}_{self.short.epochs}"
 
 
 def unpacked(archive: Path, folder: Path, images: int) -> Path:

@@ -48,14 +48,13 @@ class Curriculum:
     of size: the largest network has bottlenecks with identity skips, so that all others learn from one steady
     teacher, the smallest draws them fairly.
 
-    For the first ``warmup`` share of all steps only the largest network learns; all start as one function and this
-    parts them, so there is none unless asked for. With ``shrinking`` smaller options are offered one kind after the
-    other: see :data:`SIZES`.
+    For the first ``warmup`` share of all steps only the largest network learns: the others start from what it finds.
+    With ``shrinking`` smaller options are offered one kind after the other: see :data:`SIZES`.
     """
 
     rule: Rule = "single"
     between: int = 1
-    warmup: float = 0.0
+    warmup: float = 0.2
     shrinking: bool = False
 
     def __post_init__(self) -> None:
