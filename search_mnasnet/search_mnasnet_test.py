@@ -23,6 +23,7 @@ def test(t, data_dict):
                 "proxy_epochs": "1",
                 "finalists": "0",
                 "final_epochs": "1",
+                "references": "False",
                 "output_folder": folder,
             }
         )

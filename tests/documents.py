@@ -17,9 +17,9 @@ ROOT = Path(__file__).parent.parent
 #: the texts promise an hour; the same search with the smallest budget
 HOUR = {
     "--minutes 60": "--minutes 0 --trials 2 --space tiny --input-size 32 --proxy-epochs 1 --finalists 1 "
-    "--final-epochs 1 --evaluator short --profile false",
+    "--final-epochs 1 --references false --evaluator short --profile false",
     '"minutes": 60': '"minutes": 0, "trials": 2, "space": "tiny", "input_size": 32, "proxy_epochs": 1, '
-    '"finalists": 1, "final_epochs": 1, "evaluator": "short", "profile": False',
+    '"finalists": 1, "final_epochs": 1, "references": False, "evaluator": "short", "profile": False',
 }
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#]*)(#[^)\s]+)?\)")

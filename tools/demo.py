@@ -25,6 +25,7 @@ SHORT_SEARCH = {
     "finalists": 2,
     "finalist_epochs": 4,
     "final_epochs": 15,
+    "references": False,  # the demo is for minutes
     "profile": False,
     "flip": False,  # a mirrored digit is another sign
 }

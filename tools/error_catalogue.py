@@ -238,6 +238,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SettingsError,
+        "Minutes in which no search fits",
+        "Measuring, ten networks and the training of a winner need longer; the sentence has the sum.",
+        "Give more `minutes`, or one of the smaller values that the sentence names.",
+        ("^search/timetable.py:",),
+    ),
+    Entry(
+        errors.SettingsError,
         "A parameter of an earlier release with a value that says nothing today",
         "`dataset` and `cuda` are understood with their old values only.",
         "Set the parameter that the sentence names instead.",

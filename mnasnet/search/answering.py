@@ -62,7 +62,17 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         reason=reason,
         minutes=max(seconds, spent_s) / 60,
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        notes=[text for text in (_about_reward(search), _about_table(search), _about_ranking(search), note) if text],
+        notes=[
+            text
+            for text in (
+                _about_reward(search),
+                _about_table(search),
+                _about_ranking(search),
+                _about_references(search, contenders, status),
+                note,
+            )
+            if text
+        ],
     )
 
 
@@ -132,6 +142,20 @@ def _about_table(search: OpenSearch) -> str:
 def _about_ranking(search: OpenSearch) -> str:
     ranking = ranking_of(search)
     return "" if ranking is None else f"shared weights: {ranking.sentence()}"
+
+
+def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:
+    """What the winner was not compared with, and the command that adds it."""
+    compared = {one.name.partition(" x")[0] for one in contenders if one.kind == "reference"}
+    missing = [name for name in REFERENCES if name not in compared]
+    if status != "done" or not missing:
+        return ""
+    why = "the minutes did not hold their training" if search.searching.references else "references is off"
+    folder = "/".join(search.folder.path.absolute().parts[-3:])
+    return (
+        f"not compared with {', '.join(missing)}: {why}; "
+        f"`python -m mnasnet promote {folder} --references` trains them as the winner was"
+    )
 
 
 @dataclass(frozen=True, eq=False)

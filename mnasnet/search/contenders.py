@@ -7,9 +7,11 @@ like any other, and its model file is one like any other.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import logging
 import shutil
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,12 +90,14 @@ def train_longer(
     input_size: int,
     epochs: int,
     with_test: bool,
+    most_minutes: float = 0.0,
     listeners: Sequence[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> ModelFile:
     """Train a network to its end, or go on where it was left, then measure it on the device.
 
-    Without ``with_test`` the test images are not looked at. Raises SearchStopped when asked to stop, and what
+    Without ``with_test`` the test images are not looked at. A training that takes unexpectedly long ends after
+    ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when asked to stop, and what
     trainings raise.
     """
     if place.finished() is None:
@@ -104,6 +108,7 @@ def train_longer(
             else:
                 shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
                 training = _training(search, place, architecture, input_size, epochs, report=with_test)
+                training = replace(training, max_minutes=most_minutes)
                 ended = train(training, parts=parts, listeners=listeners, stop=stop)
         if ended.status == "stopped":
             raise SearchStopped
@@ -173,7 +178,7 @@ def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = N
         name=place.name,
         kind=place.kind,
         trial=place.trial,
-        epochs=int(model.training["epochs"]),
+        epochs=len(_rows(place)) or int(model.training["epochs"]),
         proxy_accuracy=proxy_accuracy,
         val_accuracy=accuracy_of(search.searching, model.metrics),
         val_images=int(model.metrics["images"]),
@@ -185,6 +190,20 @@ def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = N
         multiply_adds=int(costs["multiply_adds"]),
         model=place.run.best.relative_to(search.folder.path).as_posix(),
     )
+
+
+def epoch_seconds(place: Place) -> float | None:
+    """The seconds of an epoch of a longer training, the slowest half of them; None before its first epoch."""
+    seconds = sorted(float(row["seconds"]) for row in _rows(place))
+    return statistics.mean(seconds[len(seconds) // 2 :]) if seconds else None
+
+
+def _rows(place: Place) -> list[dict[str, str]]:
+    """The epochs of a longer training so far."""
+    try:
+        return list(csv.DictReader(place.run.results.read_text(encoding="utf-8").splitlines()))
+    except FileNotFoundError:
+        return []
 
 
 def accuracy_of(searching: Searching, metrics: Mapping[str, Any], prefix: str = "") -> float | None:

@@ -7,6 +7,7 @@ the evaluator.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,14 +76,28 @@ def search_with_crew(
     *,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
+    alone: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
     """Search until the budget is spent, and say what ended it; trials that were left running are taken up first.
 
-    When stopped it returns at once: networks in work stay running trials, to be judged again on resume.
+    Unless ``alone`` other processes work on the study too, as for :func:`mnasnet.search.study.search`. When stopped it
+    returns at once: networks in work stay running trials, to be judged again on resume.
     """
-    steps = Search(study, problem, clock=clock)
-    left = steps.left_running()
+    with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
+        return _search(crew, steps, budget, on_trial, should_stop, alone, clock)
+
+
+def _search(
+    crew: Crew,
+    steps: Search,
+    budget: Budget,
+    on_trial: Callable[[TrialRecord], object],
+    should_stop: Callable[[], bool],
+    alone: bool,
+    clock: Callable[[], float],
+) -> Ending:
+    left = steps.left_running() if alone else []
     desk = _Desk(crew, steps)
     started, idle = clock(), 0
     while not should_stop():

@@ -93,6 +93,11 @@ class SearchFolder:
         write_atomic(self.state, json.dumps(values, indent=1).encode())
 
     @property
+    def prepared_s(self) -> float:
+        """The seconds that were gone before the first trial, or before an extension of the search."""
+        return float(self.read_state().get("prepared_s", 0.0))
+
+    @property
     def as_run(self) -> RunFolder:
         """The same folder for what trainings share with it, such as its lock."""
         return RunFolder(self.path)

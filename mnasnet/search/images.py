@@ -108,6 +108,13 @@ class SearchImages:
             self._val[input_size] = images
         return self._val[input_size]
 
+    def read(self, samples: Sequence[Sample]) -> None:
+        """Read and decode images as for a training, and keep none of them."""
+        side = stored_side(self.largest_px, self.short_side)
+        form = replace(self.preprocess(self.largest_px), input_size=side, resize=side)
+        cache = DecodedImages.prepared([self.folder / one.path for one in samples], form, 10**9, threads=self.threads)
+        cache.fill(self.filling, max_bad=1.0)
+
     def _decoded(self, samples: Sequence[Sample], form: Preprocess, budget_bytes: int) -> DecodedSquares:
         paths = [self.folder / sample.path for sample in samples]
         cache = DecodedImages.prepared(paths, form, budget_bytes, threads=self.threads)

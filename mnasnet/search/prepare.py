@@ -8,6 +8,7 @@ import logging
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +25,11 @@ from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
 from mnasnet.search.images import divide
-from mnasnet.search.plan import Plan, Timetable, chosen_share, timed, timetable, typical_candidates, with_speeds
+from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.problem_of import OpenSearch, Stop, assemble
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
+from mnasnet.search.timetable import Timetable, require_time, timetable
 from mnasnet.space import SearchSpace
 from mnasnet.train.run import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes, write_yaml
@@ -68,10 +70,13 @@ class Forecast:
         stages = [f"shared weights {_minutes(times.supernet_s)}"] if times.supernet_s else []
         stages.append(f"search {_minutes(times.search_s)}")
         if times.finalists_s:
-            stages.append(f"finalists {_minutes(times.finalists_s)} ({times.finalist_epochs} epochs each)")
+            epochs = f"{times.finalists} for {times.finalist_epochs} epochs"
+            stages.append(f"finalists {_minutes(times.finalists_s)} ({epochs})")
         stages.append(f"full training {_minutes(times.final_s)} ({times.final_epochs} epochs)")
-        if times.references_s:
-            stages.append(f"references {_minutes(times.references_s)}")
+        if times.compared:
+            stages.append(f"published networks {_minutes(times.references_s)}")
+        if times.ranking_s:
+            stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
         return "\n".join(
             [
                 f"space     {self.networks:,} networks",
@@ -82,15 +87,19 @@ class Forecast:
                 f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
                 f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
                 f"trials    about {self.trials}",
-                f"time      {', '.join(stages)}; together {_minutes(times.total_s)}",
+                f"time      {', '.join(stages)}; together {_minutes(times.total_s)} from now on",
             ]
         )
 
 
 def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
-    """Time a small and a large network and foresee the whole search; nothing is left behind."""
+    """Time a small and a large network and foresee the whole search; nothing is left behind.
+
+    Raises SettingsError, as the search itself would, when the minutes are too few.
+    """
+    table_s = min(TABLE_S, _table_limit_s(searching)) if searching.needs_latency and searching.profile else 0.0
     with tempfile.TemporaryDirectory(prefix="mnasnet-search-") as folder:
-        search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop)
+        search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop, spent_s=table_s)
         try:
             return forecast_of(search)
         finally:
@@ -99,7 +108,7 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
 
 def forecast_of(search: OpenSearch) -> Forecast:
     """What a prepared search will take."""
-    times = timetable(search.searching, search.plan)
+    times = timetable(search.searching, search.plan, spent_s=search.folder.prepared_s)
     trials = round(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
     asked = search.searching
     trials = min(trials, asked.trials or trials)
@@ -123,9 +132,19 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
 
 
 def prepared(
-    searching: Searching, folder: SearchFolder, *, tell: Telling = lambda text: None, stop: Stop = lambda: False
+    searching: Searching,
+    folder: SearchFolder,
+    *,
+    tell: Telling = lambda text: None,
+    stop: Stop = lambda: False,
+    spent_s: float = 0.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> OpenSearch:
-    """Decide everything and write it into ``folder``."""
+    """Decide everything and write it into ``folder``; ``spent_s`` seconds of the minutes are gone already.
+
+    Raises SettingsError when the minutes are too few for these images on this machine.
+    """
+    began = clock() - spent_s
     space = searching.open_space()
     dataset = scan(searching.data)
     parts = divide(
@@ -152,8 +171,12 @@ def prepared(
     tell("timing a small and a large network")
     speeds = timed(search.training, small, large)
     plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
+    plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
     times = shared_times(search.training, space, curriculum_of(searching), speeds)
-    plan = with_shared(plan, searching, space, times, images=len(parts.train))
+    plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=clock() - began)
+    spent_s = round(clock() - began, 1)
+    require_time(searching, plan, spent_s=spent_s)
+    folder.write_state(prepared_s=spent_s, seconds=spent_s)
     write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
     search.close()
     return assemble(folder, searching, plan, dataset, parts, stop=stop)
@@ -189,7 +212,6 @@ def _bring_table(searching: Searching, folder: SearchFolder) -> None:
 def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTable | None:
     """Measure the device's table and say how far it can be trusted."""
     searching = search.searching
-    most_s = max(TABLE_S, TABLE_SHARE * 60 * searching.minutes)
 
     def watch(done: int, total: int) -> None:
         if stop():
@@ -201,7 +223,7 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
         search.problem.space,
         search.device_meter,
         search.plan.input_size,
-        most_seconds=float("inf") if searching.latency == "table" else most_s,
+        most_seconds=float("inf") if searching.latency == "table" else _table_limit_s(searching),
         made_on=datetime.date.today().isoformat(),
         seed=searching.seed,
         progress=watch,
@@ -211,6 +233,11 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
         error = table.error.sentence if table.error else "error unknown, too few networks were measured whole"
         tell(f"table of the device: {len(table.piece_ms)} pieces, {error}")
     return table
+
+
+def _table_limit_s(searching: Searching) -> float:
+    """How long the table may take where it only speeds up the search."""
+    return TABLE_SHARE * 60 * searching.minutes or TABLE_S
 
 
 def _minutes(seconds: float) -> str:

@@ -17,6 +17,7 @@ from mnasnet.search.problem_of import Stop, opened, read_arguments
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.searching import Searching
 from mnasnet.search.study import records, winner
+from mnasnet.search.timetable import require_time
 from mnasnet.search.watch import was_judged
 from mnasnet.search.work import Work, stopping
 from mnasnet.train.run_folder import only_user, write_yaml
@@ -78,19 +79,23 @@ def extend_search(
     if warning:
         _log.warning("%s; extending it is not likely to pay", warning)
     searching, plan = read_arguments(folder)
-    state = folder.read_state()
+    state, spent_s = folder.read_state(), float(folder.read_state().get("seconds", 0.0))
     judged = sum(was_judged(record) for record in found)
-    spent_minutes = sum(record.seconds for record in found) / searching.workers / 60
     longer = replace(
         searching,
         trials=judged + trials if trials else 0,
-        minutes=(searching.minutes or spent_minutes) + minutes if minutes else 0.0,
+        minutes=spent_s / 60 + minutes if minutes else 0.0,
         # trainings of the first part stay comparable, and need not be repeated
         finalist_epochs=int((state.get("finalists") or {}).get("epochs", searching.finalist_epochs)),
         final_epochs=int((state.get("final") or {}).get("epochs", searching.final_epochs)),
     )
+    trained = replace(plan, shared_epochs=0)  # shared weights are
+    require_time(replace(longer, minutes=minutes), trained, least_trials=1)
+    prepared_s = spent_s - plan.supernet_s
     write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": plan.to_dict()})
-    folder.write_state(finalists=None, final=None, references=None, search_over=False, status="running")
+    folder.write_state(
+        finalists=None, final=None, references=None, search_over=False, status="running", prepared_s=prepared_s
+    )
     return _with(folder, SearchAudience(listeners), stop)
 
 

@@ -38,9 +38,9 @@ class Searching:
     ``space`` is a built-in space's name or a file; ``meter`` a name of :data:`mnasnet.latency.meter.METERS`, which
     measures on ``meter_threads`` threads. ``proxy_share`` is the share of the training images that a short training
     sees for ``proxy_epochs`` at ``proxy_input_size`` pixels; shared weights get ``shared_epochs``, and
-    ``check_ranking`` networks are trained alone to see how far they can be trusted. ``minutes`` are for everything but
-    that, finalists and final training included. The fields are those of :class:`mnasnet.settings.SearchSettings`,
-    explained there.
+    ``check_ranking`` networks are trained alone to see how far they can be trusted. ``minutes`` are for all of
+    that, finalists and final training included; ``references`` are trained where they hold those too. The fields are
+    those of :class:`mnasnet.settings.SearchSettings`, explained there.
     """
 
     data: Path
@@ -89,7 +89,7 @@ class Searching:
     finalists: int = 3
     finalist_epochs: int = 0
     final_epochs: int = 0
-    references: bool = False
+    references: bool = True
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     grouping: Grouping = "images"

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from mnasnet.search.curriculum import Curriculum, extreme, mixes_operators
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
-from mnasnet.search.plan import Plan, Speeds, timetable
+from mnasnet.search.plan import Plan, Speeds
 from mnasnet.search.searching import Searching
 from mnasnet.search.supernet import CALIBRATION_IMAGES, SMALLEST_BATCH, WATCHED_IMAGES
+from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 
 SHARE = 0.7  # of the time for searching that the training of shared weights takes; the rest judges
@@ -56,15 +57,20 @@ def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curric
     )
 
 
-def with_shared(plan: Plan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int) -> Plan:
+def with_shared(
+    plan: Plan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int, spent_s: float = 0.0
+) -> Plan:
     """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
 
     ``auto`` takes shared weights from 1,000 training images on, where there is time for twenty epochs of them and the
-    space does not mix operators, which they learn too slowly.
+    space does not mix operators, which they learn too slowly. ``spent_s`` seconds of the minutes are gone already.
     """
+    plan = replace(plan, shared_trial_s=round(times.trial_s, 3), shared_epoch_s=round(times.epoch_s, 3))
     fitting = DEFAULT_EPOCHS
     if searching.minutes:
-        fitting = int(SHARE * timetable(searching, plan).search_limit_s / max(times.epoch_s, 1e-9))
+        judging = replace(plan, evaluator="shared") if searching.evaluator == "shared" else plan
+        limit_s = timetable(searching, judging, spent_s=spent_s).search_limit_s
+        fitting = int(SHARE * limit_s / max(times.epoch_s, 1e-9))
     has_time = (searching.shared_epochs or fitting) >= FEWEST_EPOCHS
     pays = images >= FEWEST_IMAGES and has_time and not mixes_operators(space)
     is_shared = searching.evaluator == "shared" or (
@@ -75,6 +81,4 @@ def with_shared(plan: Plan, searching: Searching, space: SearchSpace, times: Sha
         evaluator="shared" if is_shared else "short",
         proxy_share=(searching.proxy_share or 1.0) if is_shared else plan.proxy_share,
         shared_epochs=searching.shared_epochs or max(1, min(MOST_EPOCHS, fitting)),
-        shared_epoch_s=round(times.epoch_s, 3),
-        shared_trial_s=round(times.trial_s, 3),
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import JournalStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -17,17 +24,70 @@ from mnasnet.errors import RuntimeMissingError, SearchError
 # A process killed while it writes leaves its lock behind; a write takes milliseconds, so a lock of this age is dead.
 LOCK_GRACE_S = 5
 
+HEARTBEAT_S = 60  # how often a process that shares a study says that it still works on its trials
+GRACE_BEATS = 2  # without so many it is dead, and its networks are judged once more by others
+RETRIES = 1
 
-def open_storage(location: str | Path) -> optuna.storages.BaseStorage:
+_BEAT = "heartbeat"  # the system attribute of a trial that counts in a journal
+
+Retry = Callable[[optuna.Study, FrozenTrial], None]
+
+
+def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> optuna.storages.BaseStorage:
     """The storage at ``location``: a database URL such as postgresql://..., or the path of a journal file.
 
-    Raises RuntimeMissingError without the database's driver, and SearchError when it does not let us in.
+    Processes that share a study must agree on ``heartbeat_s``. Raises RuntimeMissingError without the database's
+    driver, and SearchError when it does not let us in.
     """
     if "://" in str(location):
-        return _open_database(str(location))
+        return _open_database(str(location), heartbeat_s)
     path = Path(location)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(_JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S)))
+    return _Journal(_JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S)), heartbeat_s)
+
+
+class _Journal(JournalStorage, BaseHeartbeat):
+    """A journal whose trials show whether somebody works on them, which Optuna has for databases alone.
+
+    A beat is any change of a number; how long it has not changed is told by each reader's own clock, so that clocks of
+    several machines need not agree.
+    """
+
+    def __init__(self, file: JournalFileBackend, heartbeat_s: int) -> None:
+        super().__init__(file)
+        self._heartbeat_s = heartbeat_s
+        self._beats: dict[int, tuple[float | None, float]] = {}  # the last of each running trial, and since when
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Say that the trial is being worked on."""
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else gave it up
+            self.set_trial_system_attr(trial_id, _BEAT, time.time())
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds between two beats."""
+        return self._heartbeat_s
+
+    def get_heartbeat_stale_trial_callback(self) -> Retry:
+        """What becomes of a trial that nobody works on."""
+        return _retry()
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        now, before = time.monotonic(), self._beats
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        self._beats = {}
+        for trial in running:
+            beat = trial.system_attrs.get(_BEAT)
+            same = trial._trial_id in before and before[trial._trial_id][0] == beat
+            self._beats[trial._trial_id] = before[trial._trial_id] if same else (beat, now)
+        grace_s = GRACE_BEATS * self._heartbeat_s
+        return [trial_id for trial_id, (_, since) in self._beats.items() if now - since > grace_s]
+
+
+def _retry() -> Retry:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        retry: Retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+    return retry
 
 
 class _JournalFile(JournalFileBackend):
@@ -56,7 +116,7 @@ class _JournalFile(JournalFileBackend):
             self._file_lock.release()
 
 
-def _open_database(location: str) -> optuna.storages.BaseStorage:
+def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStorage:
     try:
         url = make_url(location)
     except (ArgumentError, ValueError):
@@ -67,7 +127,14 @@ def _open_database(location: str) -> optuna.storages.BaseStorage:
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     try:
-        return optuna.storages.RDBStorage(url.render_as_string(hide_password=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return optuna.storages.RDBStorage(
+                url.render_as_string(hide_password=False),
+                heartbeat_interval=heartbeat_s,
+                grace_period=GRACE_BEATS * heartbeat_s,
+                heartbeat_stale_trial_callback=_retry(),
+            )
     except ImportError:
         raise RuntimeMissingError(
             f"the driver for {shown} is not installed; run: pip install 'mnasnet[postgresql]'"

@@ -6,12 +6,17 @@ from there, so a killed search goes on and several processes can work on one stu
 
 from __future__ import annotations
 
+import contextlib
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
@@ -120,15 +125,24 @@ def create_study(
 class Search:
     """The steps of a search, one trial at a time; a loop, a pool or a cluster calls them.
 
-    Not shared between threads: each worker process has its own, all on one study.
+    Not shared between threads: each process that works on the study has its own. Unless ``alone`` they show each other
+    that they are alive: trials of one that died are marked as failed and their networks proposed once more. Close it
+    to stop showing that.
     """
 
     def __init__(
-        self, study: optuna.Study, problem: SearchProblem, *, clock: Callable[[], float] = time.monotonic
+        self,
+        study: optuna.Study,
+        problem: SearchProblem,
+        *,
+        alone: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study = study
         self.problem = problem
+        self._alone = alone
         self._clock = clock
+        self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work
         self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
         self._read: set[int] = set()
         self._evaluations = 0
@@ -145,7 +159,10 @@ class Search:
         repeats another, cannot be measured or lies above a limit.
         """
         started = self._clock()
-        trial = trial or self.study.ask()
+        trial = trial or _ask(self.study, alone=self._alone)
+        if not self._alone:
+            self._beats[trial.number] = get_heartbeat_thread(trial._trial_id, self.study._storage)
+            self._beats[trial.number].start()
         space = self.problem.space
         values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
         candidate = space.candidate([_option(value) for value in values])
@@ -220,6 +237,12 @@ class Search:
             proposal.trial, proposal.candidate, "pruned", proposal.started, costs=proposal.costs, reason=reason
         )
 
+    def close(self) -> None:
+        """Stop showing that trials are being worked on; those that are not settled are others' after a while."""
+        for beat in self._beats.values():
+            beat.join()
+        self._beats.clear()
+
     def left_running(self) -> list[optuna.Trial]:
         """The trials that a killed process left behind, to be taken up with :meth:`propose`.
 
@@ -281,11 +304,16 @@ class Search:
             "seconds": round(self._clock() - started, 3),
         }
         outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
-        trial.set_user_attr(OUTCOME, outcome)  # before tell: a finished trial cannot be changed
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
         yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
         told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
-        frozen = self.study.tell(trial, list(values) if values else None, state=told)
+        if trial.number in self._beats:
+            self._beats.pop(trial.number).join()
+        try:
+            trial.set_user_attr(OUTCOME, outcome)  # before tell: a finished trial cannot be changed
+            frozen = self.study.tell(trial, list(values) if values else None, state=told, skip_if_finished=True)
+        except UpdateFinishedTrialError:  # another process took this one for dead, and judges the network again
+            frozen = self.study._storage.get_trial(trial._trial_id)
         self._remember(frozen)
         return record_of(frozen)
 
@@ -317,9 +345,21 @@ def search(
     """Search in this process until the budget is spent, and say what ended it.
 
     ``alone`` says that no other process works on the study: then the trials that a killed process left
-    running are taken up first, and the search goes on exactly as if it had not been killed.
+    running are taken up first, and the search goes on exactly as if it had not been killed. Otherwise every process
+    on the study must say so, and trials of one that died are judged again by the others after a while.
     """
-    steps = Search(study, problem, clock=clock)
+    with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
+        return _search(steps, budget, on_trial, should_stop, alone, clock)
+
+
+def _search(
+    steps: Search,
+    budget: Budget,
+    on_trial: Callable[[TrialRecord], object],
+    should_stop: Callable[[], bool],
+    alone: bool,
+    clock: Callable[[], float],
+) -> Ending:
     waiting = steps.left_running() if alone else []
     started, idle = clock(), 0
     while True:
@@ -337,6 +377,16 @@ def search(
         on_trial(record)
 
 
+def _ask(study: optuna.Study, *, alone: bool) -> optuna.Trial:
+    """The next trial; among others those of processes that died are marked as failed first, to be tried once more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with Study.optimize")
+        if not alone:
+            fail_stale_trials(study)
+        return study.ask()
+
+
 def hopeless_after(step: int) -> str:
     """The reason of a trial that the pruner ended."""
     return f"hopeless after step {step}"
@@ -351,8 +401,9 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     """The trial of a study as a record."""
     outcome = outcome_of(trial)
     state: State = outcome.get("state", "running") if trial.state.is_finished() else "running"
-    if trial.state == TrialState.FAIL and state == "running":
-        state = "failed"  # ended from outside, for example by Optuna's heartbeat
+    reason = outcome.get("reason", "")
+    if trial.state == TrialState.FAIL and state in ("running", "done", "infeasible"):
+        state, reason = "failed", "the process that worked on it has ended"
     return TrialRecord(
         number=trial.number,
         state=state,
@@ -361,7 +412,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         costs=outcome.get("costs", {}),
         accuracy=outcome.get("accuracy"),
         values=tuple(trial.values or ()),
-        reason=outcome.get("reason", ""),
+        reason=reason,
         seconds=outcome.get("seconds", 0.0),
         duplicate_of=outcome.get("duplicate_of"),
     )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 from mnasnet.search.contenders import best_trials, trial_reward
-from mnasnet.search.plan import Timetable
 from mnasnet.search.problem_of import OpenSearch, Stop
 from mnasnet.search.study import TrialRecord
 
@@ -15,24 +14,29 @@ RECENT_TRIALS = 10  # whose time tells how long the next ones take
 
 
 class Watch:
-    """Hears of every trial: tells it on, knows the time spent, and notices when nothing works."""
+    """Hears of every trial: tells it on, knows the time spent, and notices when nothing works.
+
+    ``limit_s`` seconds are left for trials, ``later_s`` are foreseen for what comes after them.
+    """
 
     def __init__(
         self,
         here: OpenSearch,
-        times: Timetable,
         before: Sequence[TrialRecord],
         *,
+        limit_s: float,
+        later_s: float,
         tell: Callable[..., None],
         stop: Stop,
     ) -> None:
-        self._here, self._times, self._tell, self._stop = here, times, tell, stop
+        self._here, self._tell, self._stop = here, tell, stop
+        self._limit_s, self._later_s = limit_s, later_s
         asked = here.searching
         self._trials, self._workers = asked.trials, asked.workers
         judged = [record for record in before if was_judged(record)]
         self._judged = len(judged)
         self._seconds = [record.seconds for record in judged]
-        self.spent_s = sum(record.seconds for record in before) / self._workers
+        self._before_s = self._spent_s = sum(record.seconds for record in before) / self._workers
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
         self._failures = 0
@@ -48,7 +52,7 @@ class Watch:
 
     def hear(self, record: TrialRecord) -> None:
         """Take notice of a trial that is settled."""
-        self.spent_s += record.seconds / self._workers
+        self._spent_s += record.seconds / self._workers
         if was_judged(record):
             self._judged += 1
             self._seconds.append(record.seconds)
@@ -60,17 +64,15 @@ class Watch:
             if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
                 self._best = record
         left_s = self._left_s()
-        share = self.spent_s / max(self.spent_s + left_s, 1e-9)
-        later_s = self._times.total_s - self._times.search_s
-        text = _line_of(record)
-        self._tell(share, text, left_s + later_s, record=record, best=self._best)
+        share = self._spent_s / max(self._spent_s + left_s, 1e-9)
+        self._tell(share, _line_of(record), left_s + self._later_s, record=record, best=self._best)
 
     def _left_s(self) -> float:
         """The seconds that searching will still take."""
         latest = self._seconds[-RECENT_TRIALS:]
         mean_s = sum(latest) / len(latest) if latest else self._here.plan.trial_s
         by_trials_s = (self._trials - self._judged) * mean_s / self._workers if self._trials else math.inf
-        return max(0.0, min(by_trials_s, self._times.search_limit_s - self.spent_s))
+        return max(0.0, min(by_trials_s, self._limit_s - (self._spent_s - self._before_s)))
 
 
 def was_judged(record: TrialRecord) -> bool:

@@ -22,6 +22,7 @@ from mnasnet.search.contenders import (
     accuracy_of,
     best_trials,
     counted,
+    epoch_seconds,
     finalist_place,
     reference_place,
     reward_of,
@@ -30,7 +31,7 @@ from mnasnet.search.contenders import (
 )
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.plan import Timetable, as_fast_as_it_was, timetable
+from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.problem_of import OpenSearch, Stop, open_evaluator
 from mnasnet.search.progress import Progress, SearchAudience, Stage
@@ -40,7 +41,17 @@ from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.searching import LATENCY
 from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, winner
-from mnasnet.search.watch import Watch
+from mnasnet.search.timetable import (
+    ANSWER_S,
+    LEAST_TRIALS,
+    SCALING_S,
+    SETTING_UP_S,
+    Timetable,
+    after_trials,
+    timetable,
+    training_s,
+)
+from mnasnet.search.watch import Watch, was_judged
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
@@ -52,6 +63,9 @@ MOST_IDLE_MEASURED = 300  # proposals without an evaluation, where each costs a 
 MOST_IDLE_COUNTED = 1000
 IDLE_PER_COMBINATION = 4  # in a small space most have been met by then
 
+KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
+LATE = 0.05  # of the minutes that a training may end late, or the epoch that began before
+
 
 @dataclass(eq=False)
 class Work:
@@ -61,18 +75,37 @@ class Work:
     audience: SearchAudience
     stop: Stop
     clock: Callable[[], float] = time.monotonic
-    started: float = field(init=False)
     times: Timetable = field(init=False)
     share: float = field(default=0.0, init=False)
+    _began: float = field(init=False)  # as if it had been in one sitting
+    _kept: float = field(init=False)
+    _setup_s: float = field(default=0.0, init=False)  # of the longer trainings so far, the most besides the epochs
 
     def __post_init__(self) -> None:
-        self.started = self.clock()
-        self.times = timetable(self.here.searching, self.here.plan)
+        self._kept = self.clock()
+        self._began = self._kept - self._spent_before()
+        self.times = timetable(self.here.searching, self.here.plan, spent_s=self.folder.prepared_s)
 
     @property
     def folder(self) -> SearchFolder:
         """Where everything lies."""
         return self.here.folder
+
+    @property
+    def spent_s(self) -> float:
+        """The seconds of all sittings so far."""
+        return self.clock() - self._began
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the minutes for everything but the check of the ranking and the answer."""
+        minutes = self.here.searching.minutes
+        return 60 * minutes - self.spent_s - self.times.ranking_s - ANSWER_S if minutes else float("inf")
+
+    def _spent_before(self) -> float:
+        """What earlier sittings took; one that was killed is known by its trials, and from time to time by itself."""
+        trials_s = sum(record.seconds for record in records(self.here.study())) / self.here.searching.workers
+        return max(float(self.folder.read_state().get("seconds", 0.0)), trials_s)
 
     @property
     def _first_stage(self) -> Stage:
@@ -85,7 +118,7 @@ class Work:
             reason = self.search()
             model = self.choose_and_train()
             if self.here.searching.references:
-                self.train_references(model, self.final_epochs())
+                self.train_references(model, self.final_epochs(), most_s=self.left_s)
             if self.here.searching.check_ranking:
                 self.check_ranking()
         except SearchStopped:
@@ -105,8 +138,17 @@ class Work:
             self.tell(self._first_stage, 0.0, line)
         self._look_at_images()
         self._train_shared_weights()
-        watch = Watch(here, self.times, records(study), tell=partial(self.tell, "searching"), stop=self.stop)
-        ending = self._run(study, watch)
+        found = records(study)
+        limit_s = self._limit_s(found)
+        watch = Watch(
+            here,
+            found,
+            limit_s=limit_s,
+            later_s=self.times.after_search_s,
+            tell=partial(self.tell, "searching"),
+            stop=self.stop,
+        )
+        ending = self._run(study, watch, limit_s)
         if ending == "stopped" and not watch.hopeless:
             raise SearchStopped
         found = records(study)
@@ -161,22 +203,28 @@ class Work:
         def told(network: RankedNetwork) -> None:
             nonlocal judged
             judged += 1
-            left_s = (wanted - judged) * self.here.plan.short_trial_s
+            left_s = (wanted - judged) / wanted * self.times.ranking_s
             text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
-            self.tell("ranking", 1.0, text, left_s)
+            self.tell("ranking", judged / wanted, text, left_s)
 
         ranking = check_ranking_of(self.here, on_network=told)
         self.tell("ranking", 1.0, ranking.sentence(), 0.0)
 
-    def _run(self, study: optuna.Study, watch: Watch) -> Ending:
+    def _limit_s(self, found: Sequence[TrialRecord]) -> float:
+        """The seconds for trials: what later stages leave, but always enough for some trials."""
+        later_s = self.times.after_search_s - self.times.ranking_s  # which left_s leaves out already
+        lacking = LEAST_TRIALS - sum(was_judged(record) for record in found)
+        least_s = lacking * self.here.plan.trial_s / self.here.searching.workers
+        return max(self.left_s - later_s, least_s, 0.0)
+
+    def _run(self, study: optuna.Study, watch: Watch, limit_s: float) -> Ending:
         asked = self.here.searching
-        left_s = self.times.search_limit_s - watch.spent_s
-        if left_s <= 0:
+        if not limit_s:
             return "time"
         most_idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
         idle = min(most_idle, IDLE_PER_COMBINATION * self.here.problem.space.size)
         budget = Budget(
-            evaluations=asked.trials or None, minutes=left_s / 60 if left_s < float("inf") else None, max_idle=idle
+            evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
         )
         hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
         make_evaluator = partial(open_evaluator, self.folder.path)
@@ -220,21 +268,38 @@ class Work:
         """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
         here = self.here
         found = {record.number: record for record in records(here.study())}
-        self.times = timetable(here.searching, as_fast_as_it_was(here.plan, list(found.values())))
         chosen = self._winner_of_finalists(found)
-        state = self.folder.read_state()
-        if not state.get("final"):
+        if not self.folder.read_state().get("final"):
+            self._plan_the_rest([chosen], finalists=0)
             self.folder.write_state(final={"trial": chosen.number, "epochs": self.times.final_epochs})
-        model = self.train_fully(chosen, self.final_epochs())
+        model = self.train_fully(chosen, self.final_epochs(), most_s=self.left_s)
         modelfile.save(replace(model, name=self.folder.path.name), self.folder.model)
         return model
+
+    def _plan_the_rest(self, networks: Sequence[TrialRecord], *, finalists: int) -> None:
+        """Fit finalists and epochs to the time that is left, by what is known of these networks' speed by now."""
+        asked, plan = replace(self.here.searching, finalists=finalists), self.here.plan
+        if asked.minutes:
+            plan = replace(plan, read_s=max(plan.read_s, self._setup_s - SETTING_UP_S))
+            epoch_s = max(self._epoch_s(network) for network in networks)
+            rest = after_trials(asked, plan, self.left_s, epoch_s)
+            self.times = replace(rest, search_s=self.times.search_s, ranking_s=self.times.ranking_s)
+
+    def _epoch_s(self, trial: TrialRecord) -> float:
+        """The seconds of an epoch of a full training: as the finalist took, else by its trial."""
+        longer = epoch_seconds(finalist_place(self.here, trial.number))
+        if longer is not None:
+            return longer
+        size = self.here.problem.space.candidate(trial.params).input_size or self.here.plan.input_size
+        return epoch_s_of(trial, self.here.searching, self.here.plan, self.here.parts, size)
 
     def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
         asked, state = self.here.searching, self.folder.read_state()
         if not state.get("finalists"):
             best = best_trials(list(found.values()), asked, max(1, asked.finalists))
-            epochs = self.times.finalist_epochs
-            self.folder.write_state(finalists={"trials": [one.number for one in best], "epochs": epochs})
+            self._plan_the_rest(best, finalists=asked.finalists)
+            numbers = [one.number for one in best[: max(1, self.times.finalists)]]
+            self.folder.write_state(finalists={"trials": numbers, "epochs": self.times.finalist_epochs})
             state = self.folder.read_state()
         numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
         if len(numbers) < 2:
@@ -242,18 +307,30 @@ class Work:
         rewards: dict[int, float] = {}
         for index, number in enumerate(numbers):
             place = finalist_place(self.here, number)
-            model = self._train("finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs)
+            most_s = (self.left_s - self.times.final_s / 2) / (len(numbers) - index)
+            model = self._train(
+                "finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs, most_s=most_s
+            )
             costs = self._costs_of(model)
             rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
         return found[max(numbers, key=lambda number: (rewards[number], -number))]
 
-    def train_fully(self, record: TrialRecord, epochs: int) -> ModelFile:
+    def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""
-        return self._train("training", 0.0, 1.0, winner_place(self.here, record.number), record, epochs, final=True)
+        place = winner_place(self.here, record.number)
+        return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
 
-    def train_references(self, model: ModelFile, epochs: int) -> None:
-        """Train the published networks, scaled to the cost of ``model``, as it was trained."""
+    def train_references(self, model: ModelFile, epochs: int, *, most_s: float = float("inf")) -> None:
+        """Train the published networks, scaled to the cost of ``model``, as it was trained.
+
+        Those that ``most_s`` seconds do not hold are left out, which the answer tells.
+        """
+        plan, until_s = self.here.plan, self.spent_s + most_s
+        epoch_s = epoch_seconds(winner_place(self.here, self.folder.read_state()["final"]["trial"]))
+        needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
         state = self.folder.read_state()
+        if not state.get("references") and most_s < needed_s + SCALING_S * len(REFERENCES):
+            return
         if not state.get("references"):
             self.tell("references", 0.0, "scaling the published networks to the winner's cost")
             size = model.preprocess.input_size
@@ -268,6 +345,8 @@ class Work:
         widths = state["references"]
         for index, (name, width) in enumerate(widths.items()):
             place = reference_place(self.here, name, width)
+            if self.spent_s + needed_s > until_s and place.finished() is None:
+                continue
             spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
             self._train_spec(
                 "references",
@@ -294,11 +373,12 @@ class Work:
         epochs: int,
         *,
         final: bool = False,
+        most_s: float = float("inf"),
     ) -> ModelFile:
         candidate = self.here.problem.space.candidate(record.params)
         spec = candidate.architecture.named(f"{self.folder.path.name}_trial{record.number}")
         size = candidate.input_size or self.here.plan.input_size
-        return self._train_spec(stage, before, part, place, spec, size, epochs, final=final)
+        return self._train_spec(stage, before, part, place, spec, size, epochs, final=final, most_s=most_s)
 
     def _train_spec(
         self,
@@ -311,23 +391,29 @@ class Work:
         epochs: int,
         *,
         final: bool,
+        most_s: float = float("inf"),
     ) -> ModelFile:
+        late_s = LATE * 60 * self.here.searching.minutes
         self.tell(stage, before, f"{place.name}: {epochs} epochs")
 
         def heard(epoch: int, accuracy: float) -> None:
             share = before + part * epoch / epochs
             self.tell(stage, share, f"{place.name}: epoch {epoch} of {epochs}, validation accuracy {accuracy:.1%}")
 
-        return train_longer(
+        began = self.clock()
+        model = train_longer(
             self.here,
             place,
             spec,
             input_size=input_size,
             epochs=epochs,
             with_test=final,
+            most_minutes=max(0.01, most_s + late_s) / 60 if most_s < float("inf") else 0.0,
             listeners=[_Epochs(heard)],
             stop=self.stop,
         )
+        self._setup_s = max(self._setup_s, self.clock() - began - epochs * (epoch_seconds(place) or 0.0))
+        return model
 
     def _costs_of(self, model: ModelFile) -> dict[str, float]:
         size, name = model.preprocess.input_size, self.here.searching.reward_cost
@@ -346,22 +432,18 @@ class Work:
 
     def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
         """Pass on where the search stands; ``share`` is of the stage."""
-        sizes = {
-            "supernet": self.times.supernet_s,
-            "searching": self.times.search_s,
-            "finalists": self.times.finalists_s,
-            "training": self.times.final_s,
-            "references": self.times.references_s,
-        }
+        if self.clock() - self._kept > KEPT_EVERY_S:
+            self._kept = self.clock()
+            self.folder.write_state(seconds=round(self.spent_s, 1))
         total = max(self.times.total_s, 1e-9)
-        done = self.times.share_before(stage) + share * sizes.get(stage, 0.0) / total
+        done = self.times.share_before(stage) + share * self.times.seconds().get(stage, 0.0) / total
         left = eta_s if eta_s is not None else (1 - done) * total
         self.share = max(self.share, min(1.0, done))  # an estimate that grew must not turn a bar back
         self.audience.hear(Progress(stage, self.share, text, left, **more))
 
     def answered(self, status: SearchStatus, reason: str) -> SearchedRun:
         """Write the state and the answer's files."""
-        seconds = float(self.folder.read_state().get("seconds", 0.0)) + self.clock() - self.started
+        seconds = self.spent_s
         self.folder.write_state(status=status, reason=reason, seconds=round(seconds, 1))
         answer = answer_of(self.here, status, reason, seconds, note=levelled_off(records(self.here.study())))
         write_answer(answer, self.folder.path)

@@ -17,8 +17,8 @@ class SearchSettings(Settings):
     )
     minutes: float = setting(
         60.0,
-        "Time for everything: search, finalists and the winner's full training; `0` is no limit, then `trials` must "
-        "say how many.",
+        "Time for everything, from the first measurement to the report: epochs and finalists follow from it, and too "
+        "little is refused; `0` is no limit, then `trials` must say how many.",
         ge=0.0,
     )
     trials: int = setting(
@@ -112,8 +112,8 @@ class SearchSettings(Settings):
     precision: Literal["fp32", "bf16", "int8"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
     profile: bool = setting(
         True,
-        "Measure a table of the device first, in a minute at most, so that networks too slow are not even built; only "
-        "`guided` and `evolution` look at it.",
+        "Measure a table of the device first, in a tenth of the minutes at most, so that networks too slow are not "
+        "even built; only `guided` and `evolution` look at it.",
         advanced=True,
     )
     max_latency_ms: float = setting(0.0, "No network above this latency; `0` is no limit.", ge=0.0, advanced=True)
@@ -165,7 +165,7 @@ class SearchSettings(Settings):
     check_ranking: int = setting(
         0,
         "Train so many networks alone after the search, to see how far the order by shared weights can be trusted; "
-        "24 tell something. It takes time beyond the minutes.",
+        "24 tell something.",
         ge=0,
         le=1000,
         advanced=True,
@@ -213,9 +213,9 @@ class SearchSettings(Settings):
         advanced=True,
     )
     references: bool = setting(
-        False,
-        "Also train MnasNet-A1, B1, small and MobileNetV2, scaled to the winner's cost, under the same recipe; it "
-        "takes a part of the minutes.",
+        True,
+        "Also train MnasNet-A1, B1, small and MobileNetV2, scaled to the winner's cost, under the same recipe, where "
+        "the minutes hold that; else the report says how to add them.",
     )
     val_fraction: float = setting(
         0.2,
@@ -251,8 +251,8 @@ class SearchSettings(Settings):
     ray_gpus: float = setting(0.0, "GPUs of the cluster for each network, also a part of one.", ge=0.0, advanced=True)
     storage: str = setting(
         "",
-        "Where trials are kept: empty is a file in the run folder; `postgresql://user@host/name` lets several machines "
-        "work on one search.",
+        "Where trials are kept: empty is a file in the run folder, `postgresql://user@host/name` a database that other "
+        "programs can read meanwhile.",
         advanced=True,
     )
     device: Literal["auto", "cpu", "cuda"] = setting(

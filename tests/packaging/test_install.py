@@ -43,7 +43,7 @@ RUN = {
     SEARCH: WORKFLOW
     + TASK
     + "task.set_parameters(dict(space='tiny', trials=1, minutes=0, target_latency_ms=1000, input_size=32, "
-    "proxy_epochs=1, finalists=0, final_epochs=1, profile=False, train_threads=1))\n" + ON_FOLDER,
+    "proxy_epochs=1, finalists=0, final_epochs=1, references=False, profile=False, train_threads=1))\n" + ON_FOLDER,
 }
 
 

@@ -31,7 +31,7 @@ FOLDER = ROOT / NAME
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 SHORT = (
     '{"space": "tiny", "trials": 2, "minutes": 0, "target_latency_ms": 1000, "input_size": 32, "proxy_epochs": 1, '
-    '"finalists": 0, "final_epochs": 1, "profile": False}'
+    '"finalists": 0, "final_epochs": 1, "references": False, "profile": False}'
 )
 
 

@@ -40,6 +40,7 @@ def words(data: Path, parent: Path, *more: str) -> list[str]:
         "--proxy-share=1",
         "--finalists=0",
         "--final-epochs=1",
+        "--references=false",
         "--train-threads=1",
         f"project={parent / 'runs'}",
         "--name=run",

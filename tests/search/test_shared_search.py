@@ -10,11 +10,12 @@ import pytest
 
 from mnasnet.errors import SettingsError
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.plan import Plan, timetable
+from mnasnet.search.plan import Plan
 from mnasnet.search.prepare import Forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
+from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace, paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.trainer import checkpoint_digest
@@ -60,6 +61,7 @@ def asked(data: Path, folder: Path, **chosen: object) -> Searching:
         finalists=1,
         proxy_epochs=1,
         final_epochs=1,
+        references=False,
         train_threads=1,
         check_ranking=3,
     )

@@ -42,6 +42,7 @@ def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:
         finalists=0,
         finalist_epochs=1,
         final_epochs=1,
+        references=False,
         train_threads=1,
         output_folder=parent / "runs",
         name="tiny",

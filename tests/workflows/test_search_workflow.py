@@ -37,6 +37,7 @@ SMALL = {
     "finalists": 2,
     "finalist_epochs": 1,
     "final_epochs": 2,
+    "references": False,
     "profile": False,
 }
 

@@ -91,6 +91,7 @@ def test_search_then_infer(tmp_path):
             "proxy_epochs": 1,
             "finalists": 0,
             "final_epochs": 1,
+            "references": False,
             "profile": False,
         }
     )

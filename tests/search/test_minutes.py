@@ -1,0 +1,169 @@
+"""The minutes are a promise: whatever the images, machine and wishes, what is planned fits, and the search ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_shared_search import PLAN
+from tiny_search import tiny_searching
+
+from mnasnet.errors import SettingsError
+from mnasnet.search.folder import KIND, open_search_folder
+from mnasnet.search.prepare import begin, forecast
+from mnasnet.search.problem_of import read_arguments
+from mnasnet.search.references import REFERENCES
+from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
+from mnasnet.search.timetable import after_trials, require_time, timetable
+from mnasnet.testing import write_image_folder
+from mnasnet.train.run_folder import write_yaml
+
+BUSY_S = 8.0  # what first imports and pictures may take on a machine with other work
+PHOTOS = replace(PLAN, small_s=20.0, large_s=30.0, epoch_s=90.0, read_s=60.0)  # some 45,000, two cores
+
+plans = st.builds(
+    lambda small, slower, epoch, read: replace(PLAN, small_s=small, large_s=small * slower, epoch_s=epoch, read_s=read),
+    st.floats(0.5, 300),
+    st.floats(1, 4),
+    st.floats(0.05, 600),
+    st.floats(0, 300),
+)
+wishes = st.builds(
+    lambda minutes, proxy, finalists, fixed, references, workers: Searching(
+        data=Path(),
+        minutes=minutes,
+        proxy_epochs=proxy,
+        finalists=finalists,
+        final_epochs=fixed,
+        references=references,
+        workers=workers,
+    ),
+    st.floats(0.5, 1000),
+    st.integers(1, 20),
+    st.integers(0, 6),
+    st.sampled_from([0, 0, 0, 30]),
+    st.booleans(),
+    st.integers(1, 4),
+)
+
+
+@given(wishes, plans, st.floats(0, 60))
+def test_what_is_not_refused_is_planned_within_the_minutes(searching: Searching, plan: object, spent_s: float) -> None:
+    try:
+        require_time(searching, plan, spent_s=spent_s)
+    except SettingsError:
+        return
+
+    times = timetable(searching, plan, spent_s=spent_s)
+
+    assert spent_s + times.search_limit_s + times.after_search_s <= 60 * searching.minutes
+    assert times.search_limit_s >= 10 * plan.trial_s / searching.workers - 1e-6
+    assert times.final_epochs >= (searching.final_epochs or 2 * searching.proxy_epochs)
+
+
+@given(wishes, plans, st.floats(1, 20_000), st.floats(0.05, 900))
+def test_after_the_trials_epochs_follow_the_time_that_is_left(
+    searching: Searching, plan: object, left_s: float, epoch_s: float
+) -> None:
+    times = after_trials(searching, plan, left_s, epoch_s)
+
+    if not searching.final_epochs and times.final_epochs > 1:
+        assert times.after_search_s <= left_s
+    assert times.final_epochs >= 1
+
+
+def test_what_does_not_fit_is_left_out_the_comparison_first() -> None:
+    searching = Searching(data=Path(), minutes=60, finalists=3)
+
+    answers = [timetable(replace(searching, minutes=minutes), PHOTOS) for minutes in (40, 60, 120, 600)]
+
+    assert [times.finalists for times in answers] == [2, 3, 3, 3]
+    assert [times.compared for times in answers] == [False, False, False, True]
+    assert all(times.total_s <= 60 * minutes for times, minutes in zip(answers, (40, 60, 120, 600), strict=True))
+
+
+def test_too_few_minutes_are_refused_with_what_is_needed() -> None:
+    searching = Searching(data=Path(), minutes=15)
+
+    with pytest.raises(SettingsError, match=r"minutes must be at least 2\d.*10 networks 250 s, 10 epochs"):
+        require_time(searching, PHOTOS, spent_s=30.0)
+
+    require_time(replace(searching, minutes=25), PHOTOS, spent_s=30.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=20)
+
+
+def minutes_only(data: Path, parent: Path, **chosen: object) -> Searching:
+    """Everything but the minutes is left to the search."""
+    asked = {"trials": 0, "finalists": 3, "finalist_epochs": 0, "final_epochs": 0, "proxy_share": 0.0}
+    return tiny_searching(data, parent, **{**asked, **chosen})
+
+
+def epochs_of(searched: SearchedRun, kind: str) -> set[int]:
+    return {one.epochs for one in searched.answer.contenders if one.kind == kind}
+
+
+def test_too_few_minutes_leave_nothing_and_the_forecast_says_the_same(data: Path, tmp_path: Path) -> None:
+    searching = minutes_only(data, tmp_path, minutes=0.05)
+
+    for start in (run_search, forecast):
+        with pytest.raises(SettingsError, match=r"minutes must be at least 0\.[1-9].* got 0\.05"):
+            start(searching)
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.slow
+class TestClock:
+    """Real searches; a tenth more is the promise, and on a busy machine the last pictures may take long."""
+
+    def test_a_search_ends_with_its_minutes_and_fills_them(self, data: Path, tmp_path: Path) -> None:
+        began = time.monotonic()
+
+        searched = run_search(minutes_only(data, tmp_path, minutes=1.5, references=True))
+
+        assert 60 < time.monotonic() - began < 1.1 * 90 + BUSY_S
+        assert searched.status == "done"
+        assert searched.answer.minutes == pytest.approx((time.monotonic() - began) / 60, abs=BUSY_S / 60)
+        assert len(epochs_of(searched, "finalist")) == 1
+        compared = {one.name.partition(" x")[0] for one in searched.answer.contenders if one.kind == "reference"}
+        missing = set(REFERENCES) - compared
+        notes = " ".join(searched.answer.notes)
+        assert all(name in notes for name in missing) and ("promote" in notes) == bool(missing)
+
+    def test_a_machine_that_turns_out_slower_costs_epochs_not_minutes(self, data: Path, tmp_path: Path) -> None:
+        folder = begin(minutes_only(data, tmp_path, minutes=1.0), tell=lambda text: None, stop=lambda: False)
+        searching, plan = read_arguments(folder)
+        hopeful = replace(plan, epoch_s=plan.epoch_s / 20, small_s=plan.small_s / 5, large_s=plan.large_s / 5)
+        write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": hopeful.to_dict()})
+
+        searched = resume_search(folder.path)
+
+        assert searched.status == "done"
+        assert 60 * searched.answer.minutes < 1.1 * 60 + BUSY_S
+        assert min(epochs_of(searched, "promoted")) >= 1
+
+    def test_an_extension_by_minutes_ends_with_them(self, data: Path, tmp_path: Path) -> None:
+        first = run_search(tiny_searching(data, tmp_path, finalists=2))
+        began = time.monotonic()
+
+        longer = extend_search(first.folder, minutes=0.75)
+
+        assert 20 < time.monotonic() - began < 1.1 * 45 + BUSY_S
+        assert len(longer.answer.records) > len(first.answer.records)
+
+    def test_an_extension_that_cannot_keep_its_minutes_is_refused(self, data: Path, tmp_path: Path) -> None:
+        first = run_search(tiny_searching(data, tmp_path))
+        before = json.loads(open_search_folder(first.folder).state.read_bytes())
+
+        with pytest.raises(SettingsError, match="minutes must be at least"):
+            extend_search(first.folder, minutes=0.01)
+
+        assert json.loads(open_search_folder(first.folder).state.read_bytes()) == before
