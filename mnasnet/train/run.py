@@ -68,7 +68,7 @@ _log = logging.getLogger(__name__)
 
 FROM_SCRATCH = "mnasnet_a1_x0.5"
 MISTAKES_SHOWN = 18
-OBSERVED_BATCHES = 100  # of quantization-aware training; ranges stay as they are after them
+OBSERVED_BATCHES = 100  # at most, of quantization-aware training; ranges stay as they are after them
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
 
@@ -419,7 +419,7 @@ def _go_on(
 ) -> TrainedRun:
     """Train from the run's checkpoint, or from the start, to the end, and write what the run leaves."""
     with only_user(run) if team.writes else _nobody():
-        network = _start_network(training, plan, run)
+        network = _start_network(training, plan, run, images=len(parts.train))
         if team.writes:
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
         try:
@@ -493,12 +493,13 @@ def _nobody() -> Any:
     return contextlib.nullcontext()
 
 
-def _start_network(training: Training, plan: _Plan, run: RunFolder) -> MnasNet:
+def _start_network(training: Training, plan: _Plan, run: RunFolder, *, images: int) -> MnasNet:
     """The network before its first step; where a checkpoint exists its weights come from there instead."""
     network = _float_network(training, plan, run)
     if not training.quantization_aware:
         return network
-    return quantized(network, plan.preprocess, observed_batches=OBSERVED_BATCHES)
+    half = training.epochs * images // plan.recipe.batch_size // 2  # the other half learns with ranges that stay
+    return quantized(network, plan.preprocess, observed_batches=max(1, min(OBSERVED_BATCHES, half)))
 
 
 def _float_network(training: Training, plan: _Plan, run: RunFolder) -> MnasNet:
