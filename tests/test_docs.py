@@ -22,7 +22,7 @@ from mnasnet.testing import random_model
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 TEXTS = [*PAGES, *docs_site.ELSEWHERE.values()]
-#: pages whose commands need a board or a phone are proved by tests/latency
+#: commands for a board or a phone run in tests/latency/test_devices_page.py and test_adb.py
 RUN_PAGES = [page for page in PAGES if page not in ("docs/devices.md", "docs/photos10.md", "docs/figures.md")]
 
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from documents import commands, make_workplace, read, run_command
 from pretend_phone import PretendPhone
 
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
@@ -187,3 +188,12 @@ def test_a_latency_names_the_phone_and_the_build_of_its_tool(phone, tool):
     assert (latency.device, latency.runtime, latency.n) == ("Nobody Pretend 1, PC", "litert", 50)
     assert latency.runtime_version.startswith("benchmark_model ") and "p90 is the 95th percentile" in latency.note
     assert [path.name for path in (phone.folder / "tmp").iterdir()] == ["benchmark_model"]  # the model is gone again
+
+
+@needs_adb
+def test_the_command_of_the_page_about_devices_measures_on_the_phone(phone, tool, tmp_path):
+    (command,) = [line for line in commands(read("docs/devices.md")) if "--meter adb" in line]
+    make_workplace(tmp_path)
+    shutil.copy(tool, tmp_path)
+
+    run_command(f"{command} --only", tmp_path)
