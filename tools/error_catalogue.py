@@ -240,8 +240,8 @@ ENTRIES = (
         errors.SettingsError,
         "Minutes in which no search fits",
         "Measuring, ten networks and the training of a winner need longer; the sentence has the sum.",
-        "Give more `minutes`, or one of the smaller values that the sentence names.",
-        ("^search/timetable.py:",),
+        "Give more `minutes`, or less work by the settings that the sentence names.",
+        ("^minutes must be at least",),
     ),
     Entry(
         errors.SettingsError,
