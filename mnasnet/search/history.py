@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,9 +40,13 @@ class History:
         A new start happens when the study is another one or a trial of an earlier time turned up.
         """
         finished = study.get_trials(deepcopy=False, states=FINISHED)
-        new = sorted((trial for trial in finished if trial._trial_id not in self._known), key=_completion)
-        same = len(self.trials) + len(new) == len(finished) and not (
-            new and self.trials and _completion(new[0]) < _completion(self.trials[-1])
+        lacking = len(finished) - len(self.trials)
+        unknown = (trial for trial in reversed(finished) if trial._trial_id not in self._known)  # the latest are last
+        new = sorted(itertools.islice(unknown, max(0, lacking)), key=_completion)
+        same = (
+            len(new) == lacking
+            and (not self.trials or finished[0]._trial_id in self._known)
+            and not (new and self.trials and _completion(new[0]) < _completion(self.trials[-1]))
         )
         if not same:
             new = self.trials = sorted(finished, key=_completion)

@@ -145,6 +145,7 @@ class Search:
         self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work
         self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
         self._read: set[int] = set()
+        self._has_read = False
         self._evaluations = 0
 
     def evaluations(self) -> int:
@@ -318,6 +319,9 @@ class Search:
         return record_of(frozen)
 
     def _read_finished(self) -> None:
+        if self._alone and self._has_read:
+            return  # whatever has finished since was settled here
+        self._has_read = True
         for trial in self.study.get_trials(deepcopy=False, states=tuple(set(_OPTUNA_STATES.values()))):
             if trial.number not in self._read:
                 self._remember(trial)
