@@ -52,7 +52,9 @@ def draw(name: str, target: Path, *, unfolded: bool = False) -> None:
             if box.text() == "Advanced":
                 box.setChecked(True)
     (area,) = window.findChildren(QScrollArea)
-    window.resize(WIDTH_PX, area.widget().sizeHint().height() + window.sizeHint().height() - area.sizeHint().height())
+    window.resize(
+        WIDTH_PX, area.widget().sizeHint().height() + window.sizeHint().height() - area.sizeHint().height() + 2
+    )
     window.grab().save(str(target))
     del form
     print(target)
