@@ -325,10 +325,10 @@ class Work:
 
         Those that ``most_s`` seconds do not hold are left out, which the answer tells.
         """
-        plan, until_s = self.here.plan, self.spent_s + most_s
-        epoch_s = epoch_seconds(winner_place(self.here, self.folder.read_state()["final"]["trial"]))
+        plan, until_s, state = self.here.plan, self.spent_s + most_s, self.folder.read_state()
+        final = state.get("final")
+        epoch_s = epoch_seconds(winner_place(self.here, final["trial"])) if final else None
         needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
-        state = self.folder.read_state()
         if not state.get("references") and most_s < needed_s + SCALING_S * len(REFERENCES):
             return
         if not state.get("references"):

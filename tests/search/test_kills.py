@@ -1,22 +1,30 @@
-"""A search killed by SIGKILL at random moments goes on to exactly the trials of the uninterrupted one."""
+"""A search killed by SIGKILL at random moments goes on to exactly the answer of the uninterrupted one."""
 
 import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import optuna
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from test_search_run import told_of
+from tiny_search import tiny_searching
 
 from mnasnet.reward import Reward
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
+from mnasnet.search.progress import Progress
+from mnasnet.search.run import Searching, report_search, resume_search, run_search
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, records, search
 from mnasnet.space import Candidate, space
 
 WORKER = """
 import sys
+sys.path.insert(0, "tests/search")
 from tests.search.test_kills import go_on
 go_on(sys.argv[1], int(sys.argv[2]))
 """
@@ -67,3 +75,74 @@ def test_a_killed_search_ends_like_the_uninterrupted_one(kills, evaluations, tmp
     resumed = create_study(problem_of(), algorithm="guided", seed=11, storage=open_storage(path))
     assert [(r.params, r.values) for r in records(resumed)] == [(r.params, r.values) for r in records(whole)]
     assert {record.state for record in records(resumed)} == {"done"}
+
+
+SITTING = """
+import sys
+sys.path.insert(0, "tests/search")
+from tests.search.test_kills import sit
+sit(sys.argv[1], sys.argv[2])
+"""
+
+
+class Aloud:
+    """Says each trial and each epoch on standard output, where the one who kills listens."""
+
+    def hear(self, progress: Progress) -> None:
+        print(progress.stage, progress.text, sep=": ", flush=True)
+
+
+def whole_search(data: Path, parent: Path) -> Searching:
+    """Eight trials of two epochs, three finalists of three, six epochs of the winner: 23 steps, each said."""
+    return tiny_searching(data, parent, trials=8, finalists=3, finalist_epochs=3, final_epochs=6)
+
+
+STEPS = 23
+
+
+def sit(data: str, parent: str) -> None:
+    """Begin the search, or go on with it."""
+    run = Path(parent) / "runs" / "tiny"
+    if (run / "args.yaml").exists():
+        resume_search(run, listeners=[Aloud()])
+    else:
+        run_search(whole_search(Path(data), Path(parent)), listeners=[Aloud()])
+
+
+def write_digits(folder: Path, count: int = 400) -> Path:
+    digits = load_digits()
+    for number, (ink, digit) in enumerate(zip(digits.images[:count], digits.target[:count], strict=True)):
+        path = folder / str(digit) / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((255 - 15.9 * ink).astype("uint8")).resize((32, 32)).convert("RGB").save(path)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_whole_search_with_real_trainings_killed_thirty_times_ends_like_the_uninterrupted_one(tmp_path, pytestconfig):
+    data, parent = write_digits(tmp_path / "digits"), tmp_path / "killed"
+    command = [sys.executable, "-c", SITTING, str(data), str(parent)]
+    rng, steps, killed_in = random.Random(0), set(), []
+    for kill in range(30):
+        # so many steps more that the search is nearly over, and not quite, at the last kill
+        wanted = len(steps) + (rng.random() < (STEPS - 2 - len(steps)) / (30 - kill))
+        process = subprocess.Popen(command, cwd=pytestconfig.rootpath, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            stage, _, text = line.partition(": ")
+            if text.startswith("trial") and (stage == "searching" or "epoch " in text):
+                steps.add(line.partition(", validation")[0].partition(", accuracy")[0])
+            if stage != "preparing" and len(steps) >= wanted:
+                break
+        time.sleep(rng.uniform(0.0, 0.4))  # the random moment of the kill, not a wait for something
+        assert process.poll() is None, "the search was over before its last kill"
+        process.kill()
+        process.wait()
+        killed_in.append(stage)
+
+    subprocess.run(command, cwd=pytestconfig.rootpath, check=True, stdout=subprocess.DEVNULL)
+
+    assert {"searching", "finalists", "training"} <= set(killed_in)
+    killed, whole = report_search(parent / "runs" / "tiny"), run_search(whole_search(data, tmp_path / "whole"))
+    assert told_of(killed) == told_of(whole)
+    assert killed.model.read_bytes() == whole.model.read_bytes()

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -193,40 +188,20 @@ class TestGoingOn:
             finished.answer.winner.number,
         }
 
+    @pytest.mark.slow
+    def test_a_search_that_was_not_compared_says_so_and_how_and_is_compared_later(self, finished, copied):
+        (note,) = [note for note in finished.answer.notes if note.startswith("not compared with")]
+        assert "MnasNet-A1, MnasNet-B1, MnasNet-small, MobileNetV2: references is off" in note
+        assert "`python -m mnasnet promote" in note and "--references`" in note
+
+        promoted = promote(copied, references=True)
+
+        assert sum(one.kind == "reference" for one in promoted.answer.contenders) == 4
+        assert not [note for note in promoted.answer.notes if note.startswith("not compared with")]
+
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
-
-    @pytest.mark.slow
-    @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
-    def test_killed_at_any_moment_it_goes_on_to_the_same_answer(self, data, tmp_path):
-        """MNASNET_KILLS says how often it is killed."""
-        whole = run_search(tiny_searching(data, tmp_path / "whole", finalists=3, trials=8))
-        script = (
-            "import sys; from pathlib import Path; sys.path.insert(0, 'tests/search')\n"
-            "from tiny_search import tiny_searching; from mnasnet.search.run import resume_search, run_search\n"
-            "data, parent = Path(sys.argv[1]), Path(sys.argv[2])\n"
-            "run = parent / 'runs' / 'tiny'\n"
-            "if (run / 'args.yaml').exists(): resume_search(run)\n"
-            "else: run_search(tiny_searching(data, parent, finalists=3, trials=8))\n"
-        )
-        parent, kills = tmp_path / "killed", int(os.environ.get("MNASNET_KILLS", "6"))
-        rng, done = random.Random(0), 0
-        command = [sys.executable, "-c", script, str(data), str(parent)]
-        while True:
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-            while done < kills and not (parent / "runs" / "tiny" / "args.yaml").exists() and process.poll() is None:
-                time.sleep(0.05)
-            try:
-                assert process.wait(rng.uniform(0.5, 8) if done < kills else 600) == 0
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                done += 1
-
-        assert done == kills or process.returncode == 0
-        assert told_of(report_search(parent / "runs" / "tiny")) == told_of(whole)
 
 
 class TestTruth:
