@@ -17,9 +17,11 @@ from mnasnet.search.problem import SearchProblem
 from mnasnet.search.searching import Searching
 from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate, SearchSpace
+from mnasnet.train.recipe import batch_size_for
 
 WANTED_TRIALS = 40  # below, no algorithm is better than chance; the share of the images is chosen for so many
 FEWEST_IMAGES = 40  # of a class in a short training, where the share is ours: of fewer a network learns too little
+SHARES = 100  # shares of the training images that are considered
 DRAWS = 200  # random networks among which the cheapest and the dearest are timed
 READ_IMAGES = 100  # whose reading is timed
 LOOKING = 2  # times the reading of images that looking for faulty ones takes, reading included
@@ -103,47 +105,79 @@ def typical_candidates(
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """Seconds of one training image in a short training, of a small and a large network, and in a full training."""
+    """Seconds of one training image in a short training, of a small and a large network, and in a full training.
+
+    They are those of batches as for all training images, of which there are ``images``. With fewer images batches are
+    smaller, and a step takes ``step_s`` however few images are in it.
+    """
 
     small_s: float
     large_s: float
     full_s: float
+    images: int
+    step_s: float = 0.0
+
+    def more_s(self, images: float) -> float:
+        """How much longer one image takes in a training on so many."""
+        return self.step_s * (1 / batch_size_for(round(images)) - 1 / batch_size_for(self.images))
 
 
 def timed(evaluator: ShortTraining, small: Candidate, large: Candidate) -> Speeds:
-    """Train both networks for a few steps on noise."""
-    images = len(evaluator.images.parts.train)
-    seconds = [
-        evaluator.seconds_per_image(candidate, evaluator.size_of(candidate), images=images)
-        for candidate in (small, large)
-    ]
+    """Train both networks for a few steps on noise, with the batches of all training images and of the fewest."""
+    parts = evaluator.images.parts
+    images, few = len(parts.train), min(len(parts.train), FEWEST_IMAGES * len(parts.class_names))
+
+    def middling(count: int) -> tuple[float, float, float]:
+        seconds = [
+            evaluator.seconds_per_image(candidate, evaluator.size_of(candidate), images=count)
+            for candidate in (small, large)
+        ]
+        return seconds[0], seconds[1], sum(seconds) / 2
+
+    small_s, large_s, middling_s = middling(images)
     full_px = large.input_size or evaluator.input_size
     scale = (full_px / evaluator.size_of(large)) ** 2  # time goes with the number of pixels
-    return Speeds(seconds[0], seconds[1], scale * (seconds[0] + seconds[1]) / 2)
+    batches = batch_size_for(few), batch_size_for(images)
+    step_s = 0.0
+    if batches[0] < batches[1]:
+        step_s = max(0.0, middling(few)[2] - middling_s) / (1 / batches[0] - 1 / batches[1])
+    return Speeds(small_s, large_s, scale * middling_s, images, step_s)
 
 
 def chosen_share(searching: Searching, parts: Split, speeds: Speeds) -> float:
-    """The share of the training images of a short training: the user's, else what lets enough networks be tried."""
+    """The share of the training images of a short training: the user's, else what lets enough networks be tried.
+
+    Of shares that take equally long the largest is taken: with few images a training takes hardly less time.
+    """
     if searching.proxy_share:
         return searching.proxy_share
     if not searching.minutes:
         return 1.0
     wanted = searching.trials or WANTED_TRIALS
-    per_trial_s = 60 * searching.minutes * 0.6 * searching.workers / wanted - OVERHEAD_S
-    per_image_s = (speeds.small_s + speeds.large_s) / 2
-    images = per_trial_s / searching.proxy_epochs / per_image_s - VALIDATION_COST * len(parts.val)
+    per_trial_s = 60 * searching.minutes * 0.6 * searching.workers / wanted
     fewest = min(1.0, FEWEST_IMAGES * len(parts.class_names) / len(parts.train))
-    return round(min(1.0, max(fewest, images / len(parts.train))), 3)
+    shares = [max(fewest, step / SHARES) for step in range(SHARES, 0, -1)]
+    seconds = [sum(_trial_s(searching, parts, speeds, share)) / 2 for share in shares]
+    fitting = next((share for share, each_s in zip(shares, seconds, strict=True) if each_s <= per_trial_s), None)
+    return round(fitting or shares[seconds.index(min(seconds))], 3)
+
+
+def _trial_s(searching: Searching, parts: Split, speeds: Speeds, share: float) -> tuple[float, float]:
+    """The seconds of a short training of a small and a large network."""
+    train, val = share * len(parts.train), VALIDATION_COST * len(parts.val)
+    more_s = speeds.more_s(train)
+    small, large = (each_s * (train + val) + more_s * train for each_s in (speeds.small_s, speeds.large_s))
+    return OVERHEAD_S + searching.proxy_epochs * small, OVERHEAD_S + searching.proxy_epochs * large
 
 
 def with_speeds(plan: Plan, searching: Searching, parts: Split, speeds: Speeds) -> Plan:
     """``plan`` with the seconds of trials and epochs that follow from the speeds."""
-    train, val = plan.proxy_share * len(parts.train), VALIDATION_COST * len(parts.val)
+    small_s, large_s = _trial_s(searching, parts, speeds, plan.proxy_share)
     return replace(
         plan,
-        small_s=round(OVERHEAD_S + searching.proxy_epochs * speeds.small_s * (train + val), 2),
-        large_s=round(OVERHEAD_S + searching.proxy_epochs * speeds.large_s * (train + val), 2),
-        epoch_s=round(speeds.full_s * (len(parts.train) + val), 3),
+        small_s=round(small_s, 2),
+        large_s=round(large_s, 2),
+        epoch_s=round(speeds.full_s * (len(parts.train) + VALIDATION_COST * len(parts.val)), 3),
     )
 
 
@@ -156,11 +190,8 @@ def seconds_to_read(images: SearchImages) -> float:
     return LOOKING * (time.perf_counter() - began) * len(samples) / len(chosen)
 
 
-def epoch_s_of(trial: TrialRecord, searching: Searching, plan: Plan, parts: Split, input_size: int) -> float:
-    """The seconds of an epoch of a trial's network on all images, by how long its short training took."""
-    if plan.evaluator == "shared" or trial.seconds <= OVERHEAD_S:
+def epoch_s_of(trial: TrialRecord, plan: Plan) -> float:
+    """The seconds of an epoch of a trial's network on all images: its short training against a middling one's."""
+    if plan.evaluator == "shared" or min(trial.seconds, plan.short_trial_s) <= OVERHEAD_S:
         return plan.epoch_s
-    val = VALIDATION_COST * len(parts.val)
-    images = searching.proxy_epochs * (plan.proxy_share * len(parts.train) + val)
-    scale = (input_size / (searching.proxy_input_size or input_size)) ** 2
-    return scale * (trial.seconds - OVERHEAD_S) / images * (len(parts.train) + val)
+    return plan.epoch_s * (trial.seconds - OVERHEAD_S) / (plan.short_trial_s - OVERHEAD_S)

@@ -44,6 +44,7 @@ from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, w
 from mnasnet.search.timetable import (
     ANSWER_S,
     LEAST_TRIALS,
+    MARGIN,
     SCALING_S,
     SETTING_UP_S,
     Timetable,
@@ -215,7 +216,8 @@ class Work:
         later_s = self.times.after_search_s - self.times.ranking_s  # which left_s leaves out already
         lacking = LEAST_TRIALS - sum(was_judged(record) for record in found)
         least_s = lacking * self.here.plan.trial_s / self.here.searching.workers
-        return max(self.left_s - later_s, least_s, 0.0)
+        unfinished_s = self.here.plan.trial_s / 2  # what the last trial is likely to take too long
+        return max(self.left_s - later_s / MARGIN - unfinished_s, least_s, 0.0)
 
     def _run(self, study: optuna.Study, watch: Watch, limit_s: float) -> Ending:
         asked = self.here.searching
@@ -290,8 +292,7 @@ class Work:
         longer = epoch_seconds(finalist_place(self.here, trial.number))
         if longer is not None:
             return longer
-        size = self.here.problem.space.candidate(trial.params).input_size or self.here.plan.input_size
-        return epoch_s_of(trial, self.here.searching, self.here.plan, self.here.parts, size)
+        return epoch_s_of(trial, self.here.plan)
 
     def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
         asked, state = self.here.searching, self.folder.read_state()
