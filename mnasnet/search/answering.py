@@ -154,7 +154,7 @@ def _about_references(search: OpenSearch, contenders: Sequence[Contender], statu
     folder = "/".join(search.folder.path.absolute().parts[-3:])
     return (
         f"not compared with {', '.join(missing)}: {why}; "
-        f"`python -m mnasnet promote {folder} --references` trains them as the winner was"
+        f"python -m mnasnet promote {folder} --references trains them as the winner was"
     )
 
 

@@ -192,7 +192,7 @@ class TestGoingOn:
     def test_a_search_that_was_not_compared_says_so_and_how_and_is_compared_later(self, finished, copied):
         (note,) = [note for note in finished.answer.notes if note.startswith("not compared with")]
         assert "MnasNet-A1, MnasNet-B1, MnasNet-small, MobileNetV2: references is off" in note
-        assert "`python -m mnasnet promote" in note and "--references`" in note
+        assert "python -m mnasnet promote" in note and "--references" in note
 
         promoted = promote(copied, references=True)
 
