@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -180,8 +180,9 @@ class Search:
         except LatencyError as error:
             return self._settle(trial, candidate, "unmeasured", started, reason=str(error))
         excess = self.problem.excess(costs)
-        for name, value in excess.items():
-            trial.set_constraint(name, value)
+        with _told_again():
+            for name, value in excess.items():
+                trial.set_constraint(name, value)
         if any(value > 0.0 for value in excess.values()):
             over = ", ".join(f"{name} {costs[name]:.6g} > {self.problem.limits[name]:.6g}" for name in excess)
             return self._settle(trial, candidate, "infeasible", started, costs=costs, excess=excess, reason=over)
@@ -200,7 +201,8 @@ class Search:
         """Note the accuracy so far and ask the study's pruner whether to give the network up."""
         if self.problem.objectives:
             return False  # Optuna prunes by one value only
-        proposal.trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
+        with _told_again():
+            proposal.trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
         return proposal.trial.should_prune()
 
     def settle_by(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
@@ -266,8 +268,9 @@ class Search:
     def _repeat(self, trial: optuna.Trial, candidate: Candidate, twin: FrozenTrial, started: float) -> TrialRecord:
         """Settle ``trial`` like the earlier trial of the same network, without measuring or judging again."""
         told = outcome_of(twin)
-        for name, value in told.get("excess", {}).items():
-            trial.set_constraint(name, value)
+        with _told_again():
+            for name, value in told.get("excess", {}).items():
+                trial.set_constraint(name, value)
         return self._settle(
             trial,
             candidate,
@@ -389,6 +392,14 @@ def _ask(study: optuna.Study, *, alone: bool) -> optuna.Trial:
         if not alone:
             fail_stale_trials(study)
         return study.ask()
+
+
+@contextlib.contextmanager
+def _told_again() -> Iterator[None]:
+    """A trial that a killed process left tells what is known already; Optuna would warn of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The (constraint|reported) value is ignored because")
+        yield
 
 
 def hopeless_after(step: int) -> str:

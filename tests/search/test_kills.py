@@ -93,11 +93,11 @@ class Aloud:
 
 
 def whole_search(data: Path, parent: Path) -> Searching:
-    """Eight trials of two epochs, three finalists of three, six epochs of the winner: 23 steps, each said."""
-    return tiny_searching(data, parent, trials=8, finalists=3, finalist_epochs=3, final_epochs=6)
+    """Eight trials of two epochs, three finalists of three, twelve epochs of the winner: 29 steps, each said."""
+    return tiny_searching(data, parent, trials=8, finalists=3, finalist_epochs=3, final_epochs=12)
 
 
-STEPS = 23
+STEPS = 29
 
 
 def sit(data: str, parent: str) -> None:
@@ -107,6 +107,14 @@ def sit(data: str, parent: str) -> None:
         resume_search(run, listeners=[Aloud()])
     else:
         run_search(whole_search(Path(data), Path(parent)), listeners=[Aloud()])
+
+
+def step_of(line: str) -> set[str]:
+    """The trial or the epoch that a line tells the end of, if any; the same when it is told again."""
+    stage, _, text = line.partition(": ")
+    if text.startswith("trial") and (stage == "searching" or "epoch " in text):
+        return {line.partition(", validation")[0].partition(", accuracy")[0]}
+    return set()
 
 
 def write_digits(folder: Path, count: int = 400) -> Path:
@@ -124,19 +132,20 @@ def test_a_whole_search_with_real_trainings_killed_thirty_times_ends_like_the_un
     command = [sys.executable, "-c", SITTING, str(data), str(parent)]
     rng, steps, killed_in = random.Random(0), set(), []
     for kill in range(30):
-        # so many steps more that the search is nearly over, and not quite, at the last kill
-        wanted = len(steps) + (rng.random() < (STEPS - 2 - len(steps)) / (30 - kill))
+        # so many steps more that the winner is being trained, and not nearly over, at the last kill
+        wanted = len(steps) + (rng.random() < (STEPS - 8 - len(steps)) / (30 - kill))
         process = subprocess.Popen(command, cwd=pytestconfig.rootpath, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
-            stage, _, text = line.partition(": ")
-            if text.startswith("trial") and (stage == "searching" or "epoch " in text):
-                steps.add(line.partition(", validation")[0].partition(", accuracy")[0])
+            stage = line.partition(": ")[0]
+            steps.update(step_of(line))
             if stage != "preparing" and len(steps) >= wanted:
                 break
         time.sleep(rng.uniform(0.0, 0.4))  # the random moment of the kill, not a wait for something
         assert process.poll() is None, "the search was over before its last kill"
         process.kill()
+        for line in process.stdout:  # said while we waited
+            steps.update(step_of(line))
         process.wait()
         killed_in.append(stage)
 
