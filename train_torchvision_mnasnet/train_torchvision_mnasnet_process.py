@@ -100,7 +100,8 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
 
     def _train(self, settings, bar):
         """A new run, or the one that was stopped, when nothing has changed since."""
-        from mnasnet.train.run import Training, train  # torch starts here, not with Ikomia
+        from mnasnet.train.plan import Training  # torch starts here, not with Ikomia
+        from mnasnet.train.run import train
 
         data = input_folder(self)
         training = Training(

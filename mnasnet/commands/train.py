@@ -16,7 +16,8 @@ from typing import Any
 
 from mnasnet.settings import Parameter, Settings, TrainSettings
 from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
-from mnasnet.train.run import TrainedRun, Training, resume, train
+from mnasnet.train.plan import Training
+from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.trainer import Status
 
 _log = logging.getLogger(__name__)

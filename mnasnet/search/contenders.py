@@ -35,7 +35,8 @@ from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import Listener
-from mnasnet.train.run import Training, resume, train
+from mnasnet.train.plan import Training
+from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 
 FEWEST_FOR_TAU = 3  # two networks are in the right order half the time by chance
@@ -124,7 +125,7 @@ def train_longer(
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without the lines in which a training describes the images, which the search has described already."""
-    log = logging.getLogger("mnasnet.train.run")
+    log = logging.getLogger("mnasnet.train")
     before = log.level
     log.setLevel(logging.WARNING)
     try:

@@ -15,7 +15,7 @@ from mnasnet.data.split import Grouping, Split, split
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
-from mnasnet.train.run import preprocess_for, require_validation, stored_side
+from mnasnet.train.plan import preprocess_for, require_validation, stored_side
 
 Filling = Callable[[int, int], None]
 """Hears of the images decoded so far and of all; may raise to stop."""

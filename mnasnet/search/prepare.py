@@ -31,7 +31,7 @@ from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.timetable import Timetable, require_time, timetable
 from mnasnet.space import SearchSpace
-from mnasnet.train.run import preprocess_for, typical_short_side
+from mnasnet.train.plan import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes, write_yaml
 
 _log = logging.getLogger(__name__)

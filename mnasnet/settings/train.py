@@ -166,7 +166,7 @@ class TrainSettings(Settings):
         return values
 
     def arguments(self) -> dict[str, Any]:
-        """What :class:`mnasnet.train.run.Training` takes, except data and output folder."""
+        """What :class:`mnasnet.train.plan.Training` takes, except data and output folder."""
         values = self.model_dump()
         for name in ("model_name", "model_weight_file", "use_pretrained", "output_folder", "resume_folder", "tracking"):
             values.pop(name)

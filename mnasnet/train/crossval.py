@@ -15,7 +15,8 @@ from mnasnet.data.folds import folds
 from mnasnet.files import write_atomic
 from mnasnet.train.evaluate import wilson_interval
 from mnasnet.train.listeners import Listener
-from mnasnet.train.run import Stop, TrainedRun, Training, train
+from mnasnet.train.plan import Training
+from mnasnet.train.run import Stop, TrainedRun, train
 from mnasnet.train.run_folder import new_run_folder
 
 

@@ -18,7 +18,8 @@ import ctypes, sys
 import ikomia.utils
 from dataclasses import replace
 from pathlib import Path
-from mnasnet.train.run import Training, train
+from mnasnet.train.plan import Training
+from mnasnet.train.run import train
 
 libgomp = next(line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line)
 assert ctypes.CDLL(libgomp).omp_get_dynamic() == 1, "this Ikomia does not have the fault: the test proves nothing"

@@ -9,7 +9,7 @@ import pytest
 
 from mnasnet.errors import SettingsError
 from mnasnet.settings import TrainSettings
-from mnasnet.train.run import Training
+from mnasnet.train.plan import Training
 
 
 def test_every_default_of_the_settings_is_that_of_a_training() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.testing import TINY
-from mnasnet.train.run import Training
+from mnasnet.train.plan import Training
 
 
 def tiny_training(data: Path, parent: Path, **chosen: Any) -> Training:

@@ -1,0 +1,101 @@
+"""The images of a run: looked at once, read, and kept decoded as far as memory allows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mnasnet.data.cache import DecodedImages
+from mnasnet.data.check import check
+from mnasnet.data.folder import Dataset, Sample
+from mnasnet.data.report import as_text, write_report
+from mnasnet.data.split import Split
+from mnasnet.data.unreadable import listed
+from mnasnet.errors import DataError
+from mnasnet.preprocess import Preprocess
+from mnasnet.train.batches import DecodedSquares
+from mnasnet.train.plan import Plan, Training
+from mnasnet.train.run_folder import (
+    RunFolder,
+)
+from mnasnet.train.team import Team
+
+_log = logging.getLogger(__name__)
+
+
+class ReadingStopped(Exception):  # noqa: N818  # not an error
+    """The user stopped before training began."""
+
+
+def read_images(
+    training: Training, plan: Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Callable[[], bool]
+) -> tuple[DecodedSquares, DecodedSquares]:
+    """Training and validation images, decoded as far as memory allows, without those that cannot be read.
+
+    The first time every image is looked at, and what would spoil the training is said and written down.
+    """
+    budget = training.cache_mb * 1_000_000
+    square = replace(plan.preprocess, input_size=plan.stored_px, resize=plan.stored_px)
+    val = decoded(dataset.folder, parts.val, plan.preprocess, budget // 4, plan.threads)
+    train = decoded(dataset.folder, parts.train, square, budget - val.memory_bytes, plan.threads)
+
+    def progress(done: int, total: int) -> None:
+        if stop():
+            raise ReadingStopped
+
+    if team.writes and not run.dataset_report.exists():
+        _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
+        found = check(
+            dataset,
+            parts,
+            max_bad=training.max_bad,
+            decoded={"train": train, "val": val},
+            threads=plan.threads,
+            progress=progress,
+        )
+        write_report(found, run.path)
+        _log.info("%s", as_text(found))
+    unreadable = unreadable_paths(run, team)
+    for cache, what in ((val, "validation"), (train, "training")):
+        cache.fill(progress, max_bad=1.0)
+        _log.info("%s: %s", what, cache.description)
+        if cache.unreadable:
+            many = len(cache.unreadable) > 1
+            text = f"{len(cache.unreadable)} unreadable {what} image{'s are' if many else ' is'} left out"
+            _log.warning("%s: %s", text, listed(cache.unreadable))
+    train_squares = squares(train, parts, parts.train, unreadable)
+    val_squares = squares(val, parts, parts.val, unreadable)
+    if not len(val_squares.labels):
+        raise DataError(f"no validation image can be read: {listed(val.unreadable)}; replace them")
+    missing = sorted(set(range(len(plan.class_names))) - set(train_squares.labels.tolist()))
+    if missing:
+        raise DataError(f"class {plan.class_names[missing[0]]!r} has no readable training image; add or replace images")
+    return train_squares, val_squares
+
+
+def decoded(
+    folder: Path, samples: Sequence[Sample], preprocess: Preprocess, budget_bytes: int, threads: int
+) -> DecodedImages:
+    """Where images prepared by ``preprocess`` are kept once they are read."""
+    paths = [folder / sample.path for sample in samples]
+    return DecodedImages.prepared(paths, preprocess, max(0, budget_bytes), threads=threads)
+
+
+def unreadable_paths(run: RunFolder, team: Team) -> frozenset[str]:
+    """The paths that could not be read when the run began; a resumed run leaves out the same."""
+    data = team.share_bytes(run.dataset_report.read_bytes() if team.writes else None) or b"{}"
+    files = json.loads(data)["unreadable"].values()
+    return frozenset(file["path"] for group in files for file in group)
+
+
+def squares(
+    cache: DecodedImages, parts: Split, samples: Sequence[Sample], unreadable: frozenset[str]
+) -> DecodedSquares:
+    """The images and their labels, without ``unreadable`` ones."""
+    numbers = np.array([number for number in cache.readable if samples[number].path not in unreadable], dtype=np.int64)
+    return DecodedSquares(cache, numbers, np.asarray(parts.labels(samples), dtype=np.int64)[numbers])
