@@ -28,9 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     model = open_runnable(arguments.model, class_file=arguments.class_file)
     identity: dict[str, str]
     if isinstance(model, ExportedModel):
-        header, identity = dict(model.header), {"format": model.format, "precision": model.precision}
+        title, header = "file", dict(model.header)
+        identity = {"format": model.format, "precision": model.precision}
     else:
-        header, identity = header_of(model), {"fingerprint": model.fingerprint}
+        title, header, identity = "weights", header_of(model), {"fingerprint": model.fingerprint}
     if arguments.json:
         print(json.dumps({**header, **identity}, ensure_ascii=False))
         return 0
@@ -45,16 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(f"classes      {len(names)}: {shown}")
     print(f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}")
-    for title in ("metrics", "training"):
-        for index, (key, value) in enumerate(header[title].items()):
-            print(f"{title if index == 0 else '':13}{key}: {value}")
+    for part in ("metrics", "training"):
+        for index, (key, value) in enumerate(header[part].items()):
+            print(f"{part if index == 0 else '':13}{key}: {value}")
     if "int8_ranges" in header:
         print(
             f"int8         {len(header['int8_ranges'])} ranges of activations, learned by quantization-aware training"
         )
     for card in header["latencies"]:
         print(f"latency      {_sentence(card)}")
-    print(f"{'file' if 'format' in identity else 'weights':13}{' '.join(identity.values())}")
+    print(f"{title:13}{' '.join(identity.values())}")
     return 0
 
 

@@ -85,39 +85,27 @@ def search_with_crew(
     returns at once: networks in work stay running trials, to be judged again on resume.
     """
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
-        return _search(crew, steps, budget, on_trial, should_stop, alone, clock)
-
-
-def _search(
-    crew: Crew,
-    steps: Search,
-    budget: Budget,
-    on_trial: Callable[[TrialRecord], object],
-    should_stop: Callable[[], bool],
-    alone: bool,
-    clock: Callable[[], float],
-) -> Ending:
-    left = steps.left_running() if alone else []
-    desk = _Desk(crew, steps)
-    started, idle = clock(), 0
-    while not should_stop():
-        out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
-        wanted = budget.evaluations is None or steps.evaluations() + len(desk.in_work) < budget.evaluations
-        goes_on = wanted and not out_of_time and idle < budget.max_idle
-        if goes_on and crew.has_room() and not desk.lost:
-            proposal = steps.propose(left.pop(0) if left else None)
-            if isinstance(proposal, Proposal):
-                idle = 0
-                desk.give(proposal)
+        left = steps.left_running()
+        desk = _Desk(crew, steps)
+        started, idle = clock(), 0
+        while not should_stop():
+            out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
+            wanted = budget.evaluations is None or steps.evaluations() + len(desk.in_work) < budget.evaluations
+            goes_on = wanted and not out_of_time and idle < budget.max_idle
+            if goes_on and crew.has_room() and not desk.lost:
+                proposal = steps.propose(left.pop(0) if left else None)
+                if isinstance(proposal, Proposal):
+                    idle = 0
+                    desk.give(proposal)
+                else:
+                    idle += 1
+                    on_trial(proposal)
+            elif goes_on or desk.in_work:
+                for record in desk.settled(POLL_S):
+                    on_trial(record)
             else:
-                idle += 1
-                on_trial(proposal)
-        elif goes_on or desk.in_work:
-            for record in desk.settled(POLL_S):
-                on_trial(record)
-        else:
-            return "budget" if not wanted else "time" if out_of_time else "exhausted"
-    return "stopped"
+                return "budget" if not wanted else "time" if out_of_time else "exhausted"
+        return "stopped"
 
 
 class _Desk:

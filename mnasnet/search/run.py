@@ -79,7 +79,8 @@ def extend_search(
     if warning:
         _log.warning("%s; extending it is not likely to pay", warning)
     searching, plan = read_arguments(folder)
-    state, spent_s = folder.read_state(), float(folder.read_state().get("seconds", 0.0))
+    state = folder.read_state()
+    spent_s = float(state.get("seconds", 0.0))
     judged = sum(was_judged(record) for record in found)
     longer = replace(
         searching,

@@ -249,9 +249,10 @@ class Search:
     def left_running(self) -> list[optuna.Trial]:
         """The trials that a killed process left behind, to be taken up with :meth:`propose`.
 
-        Only for a caller who knows that no other process works on the study: a running trial of a living
-        worker looks the same.
+        None unless alone: a running trial of a living process looks the same.
         """
+        if not self._alone:
+            return []
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(running, key=lambda t: t.number)]
 
@@ -356,32 +357,21 @@ def search(
     on the study must say so, and trials of one that died are judged again by the others after a while.
     """
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
-        return _search(steps, budget, on_trial, should_stop, alone, clock)
-
-
-def _search(
-    steps: Search,
-    budget: Budget,
-    on_trial: Callable[[TrialRecord], object],
-    should_stop: Callable[[], bool],
-    alone: bool,
-    clock: Callable[[], float],
-) -> Ending:
-    waiting = steps.left_running() if alone else []
-    started, idle = clock(), 0
-    while True:
-        if should_stop():
-            return "stopped"
-        if budget.evaluations is not None and steps.evaluations() >= budget.evaluations:
-            return "budget"
-        if budget.minutes is not None and clock() - started >= 60.0 * budget.minutes:
-            return "time"
-        if idle >= budget.max_idle:
-            return "exhausted"
-        proposal = steps.propose(waiting.pop(0) if waiting else None)
-        record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
-        idle = 0 if isinstance(proposal, Proposal) else idle + 1
-        on_trial(record)
+        waiting = steps.left_running()
+        started, idle = clock(), 0
+        while True:
+            if should_stop():
+                return "stopped"
+            if budget.evaluations is not None and steps.evaluations() >= budget.evaluations:
+                return "budget"
+            if budget.minutes is not None and clock() - started >= 60.0 * budget.minutes:
+                return "time"
+            if idle >= budget.max_idle:
+                return "exhausted"
+            proposal = steps.propose(waiting.pop(0) if waiting else None)
+            record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
+            idle = 0 if isinstance(proposal, Proposal) else idle + 1
+            on_trial(record)
 
 
 def _ask(study: optuna.Study, *, alone: bool) -> optuna.Trial:

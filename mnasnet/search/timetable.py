@@ -33,21 +33,21 @@ ANSWER_S = 6.0  # tables, pictures, page
 class Timetable:
     """The seconds foreseen for each stage, and the finalists and epochs that fit into them.
 
-    ``search_s`` is what the trials are likely to take, ``search_limit_s`` what they may. ``compared`` says whether the
-    published networks are trained too.
+    ``search_s`` is what the trials are likely to take, ``search_limit_s`` what they may; nothing where only what comes
+    after them is planned. ``compared`` says whether the published networks are trained too.
     """
 
-    supernet_s: float
-    search_s: float
-    search_limit_s: float
-    finalists_s: float
-    final_s: float
-    references_s: float
-    ranking_s: float
     finalists: int
     finalist_epochs: int
     final_epochs: int
     compared: bool
+    supernet_s: float
+    finalists_s: float
+    final_s: float
+    references_s: float
+    search_s: float = 0.0
+    search_limit_s: float = 0.0
+    ranking_s: float = 0.0
 
     @property
     def after_search_s(self) -> float:
@@ -78,23 +78,6 @@ class Timetable:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Later:
-    """What comes after the trials, in one way to divide it."""
-
-    finalists: int
-    finalist_epochs: int
-    final_epochs: int
-    compared: bool
-    finalists_s: float
-    final_s: float
-    references_s: float
-
-    @property
-    def total_s(self) -> float:
-        return self.finalists_s + self.final_s + self.references_s
-
-
 def timetable(searching: Searching, plan: Plan, *, spent_s: float = 0.0) -> Timetable:
     """How the time is spent, ``spent_s`` of it being gone already.
 
@@ -105,21 +88,21 @@ def timetable(searching: Searching, plan: Plan, *, spent_s: float = 0.0) -> Time
     by_trials_s = searching.trials * plan.trial_s / searching.workers if searching.trials else math.inf
     if not searching.minutes:
         later = _in_full(searching, plan)
-        return _of(later, plan, search_s=by_trials_s, limit_s=math.inf, ranking_s=ranking_s)
+        return replace(later, search_s=by_trials_s, search_limit_s=math.inf, ranking_s=ranking_s)
     left_s = 60 * searching.minutes - spent_s - ranking_s - ANSWER_S - plan.supernet_s
     for finalists, compared in _courses(searching):
         most_s = left_s - min(LEAST_TRIALS * plan.trial_s / searching.workers, by_trials_s)
         if compared:
             most_s = min(most_s, LATER_SHARE * left_s)
-        least_s = _least(searching, plan, finalists, compared).total_s
+        least_s = _least(searching, plan, finalists, compared).after_search_s
         if least_s <= most_s:
             room_s = min(most_s, max(least_s, LATER_SHARE * left_s))
             later = _divided(searching, plan, room_s, finalists, compared)
-            limit_s = left_s - later.total_s  # what the later stages do not need is searched with
-            return _of(later, plan, search_s=min(limit_s, by_trials_s), limit_s=limit_s, ranking_s=ranking_s)
+            limit_s = left_s - later.after_search_s  # what the later stages do not need is searched with
+            return replace(later, search_s=min(limit_s, by_trials_s), search_limit_s=limit_s, ranking_s=ranking_s)
     later = _least(searching, plan, 0, False)
-    limit_s = max(0.0, left_s - later.total_s)
-    return _of(later, plan, search_s=min(limit_s, by_trials_s), limit_s=limit_s, ranking_s=ranking_s)
+    limit_s = max(0.0, left_s - later.after_search_s)
+    return replace(later, search_s=min(limit_s, by_trials_s), search_limit_s=limit_s, ranking_s=ranking_s)
 
 
 def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, least_trials: int = LEAST_TRIALS) -> None:
@@ -129,7 +112,7 @@ def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, leas
     trials = min(least_trials, searching.trials or least_trials)
     least, ranking_s = _least(searching, plan, 0, False), _ranking_s(searching, plan)
     search_s = trials * plan.trial_s / searching.workers
-    needed_s = spent_s + plan.supernet_s + search_s + least.total_s + ranking_s + ANSWER_S
+    needed_s = spent_s + plan.supernet_s + search_s + least.after_search_s + ranking_s + ANSWER_S
     if needed_s <= 60 * searching.minutes:
         return
     stages = [f"preparing {spent_s:.0f} s"] if spent_s else []
@@ -154,10 +137,10 @@ def after_trials(searching: Searching, plan: Plan, left_s: float, epoch_s: float
     plan = replace(plan, epoch_s=epoch_s)
     room_s = MARGIN * left_s
     for finalists, compared in _courses(searching):
-        if _least(searching, plan, finalists, compared).total_s <= room_s:
-            return _of(_divided(searching, plan, room_s, finalists, compared), plan)
+        if _least(searching, plan, finalists, compared).after_search_s <= room_s:
+            return _divided(searching, plan, room_s, finalists, compared)
     fitting = max(1, math.floor((room_s - _setup_s(plan)) / max(plan.epoch_s, 1e-9)))
-    return _of(_later(searching, plan, 0, 1, searching.final_epochs or fitting, False), plan)
+    return _later(searching, plan, 0, 1, searching.final_epochs or fitting, False)
 
 
 def training_s(plan: Plan, epochs: int) -> float:
@@ -183,7 +166,7 @@ def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:
     yield 0, False
 
 
-def _in_full(searching: Searching, plan: Plan) -> _Later:
+def _in_full(searching: Searching, plan: Plan) -> Timetable:
     finalists, compared = next(_courses(searching))
     return _later(
         searching,
@@ -195,7 +178,7 @@ def _in_full(searching: Searching, plan: Plan) -> _Later:
     )
 
 
-def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> _Later:
+def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> Timetable:
     least_full = LONGER if compared else LEAST_FULL  # a comparison of what has hardly begun to learn tells nothing
     return _later(
         searching,
@@ -207,7 +190,7 @@ def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> 
     )
 
 
-def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, compared: bool) -> _Later:
+def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, compared: bool) -> Timetable:
     """``room_s``, which holds the least, divided between finalists and full trainings."""
     least = _least(searching, plan, finalists, compared)
     finalist_epochs, final_epochs = least.finalist_epochs, least.final_epochs
@@ -229,30 +212,15 @@ def _fitting(plan: Plan, seconds: float) -> int:
 
 def _later(
     searching: Searching, plan: Plan, finalists: int, finalist_epochs: int, final_epochs: int, compared: bool
-) -> _Later:
+) -> Timetable:
     final_s = training_s(plan, final_epochs)
-    return _Later(
-        finalists,
-        finalist_epochs,
-        final_epochs,
-        compared,
+    return Timetable(
+        finalists=finalists,
+        finalist_epochs=finalist_epochs,
+        final_epochs=final_epochs,
+        compared=compared,
+        supernet_s=plan.supernet_s,
         finalists_s=finalists * training_s(plan, finalist_epochs),
         final_s=final_s,
         references_s=len(REFERENCES) * (final_s + SCALING_S) if compared else 0.0,
-    )
-
-
-def _of(later: _Later, plan: Plan, *, search_s: float = 0.0, limit_s: float = 0.0, ranking_s: float = 0.0) -> Timetable:
-    return Timetable(
-        supernet_s=plan.supernet_s,
-        search_s=search_s,
-        search_limit_s=limit_s,
-        finalists_s=later.finalists_s,
-        final_s=later.final_s,
-        references_s=later.references_s,
-        ranking_s=ranking_s,
-        finalists=later.finalists,
-        finalist_epochs=later.finalist_epochs,
-        final_epochs=later.final_epochs,
-        compared=later.compared,
     )
