@@ -325,7 +325,7 @@ class Bench:
             train, val, preprocess = self.images.train(), self.images.val(PIXELS), self.images.preprocess(PIXELS)
             recipe = recipe_for("auto", images=len(train.labels), epochs=epochs, pretrained=False)
             torch.manual_seed(seed)
-            network = build(spec, self.images.num_classes, dropout=recipe.dropout)
+            network = build(spec, self.images.num_classes, dropout=recipe.dropout, identity_start=recipe.identity_start)
             team = Team(device=self.images.device)
 
             def work() -> float:

@@ -154,7 +154,12 @@ class ShortTraining:
         recipe = self.recipe(len(self.images.parts.train))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(candidate.architecture, self.images.num_classes, dropout=recipe.dropout)
+            return build(
+                candidate.architecture,
+                self.images.num_classes,
+                dropout=recipe.dropout,
+                identity_start=recipe.identity_start,
+            )
 
 
 def seed_of(candidate: Candidate, seed: int) -> int:

@@ -222,10 +222,17 @@ def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: in
 
 
 def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
-    classes, dropout, momentum = len(plan.class_names), plan.recipe.dropout, plan.recipe.bn_momentum
+    recipe, classes = plan.recipe, len(plan.class_names)
+    dropout, momentum = recipe.dropout, recipe.bn_momentum
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        network = build(plan.architecture, classes, dropout=dropout, bn_momentum=momentum)
+        network = build(
+            plan.architecture,
+            classes,
+            dropout=dropout,
+            bn_momentum=momentum,
+            identity_start=recipe.identity_start,
+        )
     has_checkpoint = run.store.last.exists() or run.store.before_last.exists()
     base = None if has_checkpoint else start_model(training)
     if base is None:

@@ -90,6 +90,26 @@ def test_every_operator_with_every_option_trains_a_step(operator, kernel, se_rat
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("skip", ["identity", "pool"])
+def test_an_identity_start_makes_layers_their_skips_and_still_teaches_all_that_lies_before(skip):
+    block = BlockSpec("inverted", 8, repeats=2, expansion=3, se_ratio=0.25, skip=skip)
+    network = build(ArchitectureSpec((block,), stem_channels=8, head_channels=16), 2, identity_start=True)
+    layer = network.blocks[0][1].eval()
+    x = torch.rand(1, 8, 6, 6)
+
+    assert torch.equal(layer(x), x if skip == "identity" else torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)(x))
+
+    network.train()(torch.rand(4, 3, 33, 33)).square().sum().backward()
+    assert layer.project.bn.weight.grad.abs().min() > 0
+
+
+def test_an_identity_start_leaves_layers_alone_that_have_no_skip_or_end_in_a_relu():
+    blocks = (BlockSpec("separable", 8, skip="none"), BlockSpec("conv", 8, repeats=2, skip="identity"))
+    network = build(ArchitectureSpec(blocks, stem_channels=8, head_channels=16), 2, identity_start=True)
+
+    assert all(value.min() == 1 for name, value in network.named_parameters() if name.endswith("bn.weight"))
+
+
 @pytest.mark.parametrize("in_channels", [1, 3])
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_shapes_known_from_the_spec_are_those_of_the_network_in_its_order(name, in_channels):

@@ -67,6 +67,13 @@ def test_a_pretrained_start_first_trains_the_new_classifier_alone() -> None:
     assert recipe_for(images=600, epochs=15, pretrained=False).frozen_epochs == 0
 
 
+@pytest.mark.parametrize("images", [600, 45_000])
+def test_fresh_networks_start_as_their_skips_but_in_the_papers_recipe(images: int) -> None:
+    assert recipe_for(images=images, epochs=10, pretrained=False).identity_start
+    assert not recipe_for("mnasnet", images=images, epochs=10, pretrained=False).identity_start
+    assert not recipe_for(images=images, epochs=10, pretrained=True).identity_start
+
+
 def test_what_the_user_chose_wins() -> None:
     recipe = recipe_for("mnasnet", images=600, epochs=5, pretrained=False, learning_rate=0.5, dropout=0.0)
 
