@@ -33,7 +33,7 @@ from mnasnet.latency.table import learn, profile
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.presets import architecture
-from mnasnet.space import SPACES, space
+from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 
 REPEATS = 20

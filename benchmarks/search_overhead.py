@@ -35,7 +35,8 @@ from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, TrialRecord, create_study, pareto_set, records, search, winner
 from mnasnet.search.workers import search_with_workers
-from mnasnet.space import Candidate, space
+from mnasnet.space import Candidate
+from mnasnet.spaces import space
 
 MARKS = (100, 500, 1000, 2000, 5000, 10000)
 WINDOW = 50  # trials before each mark whose median is given

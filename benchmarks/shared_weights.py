@@ -56,7 +56,7 @@ from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, search, winner
-from mnasnet.space import around_a1_space
+from mnasnet.spaces import around_a1_space
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities

@@ -2,7 +2,7 @@
 
 A space is a network with holes: every field of :class:`BlockChoices` is a tuple of options, and a tuple of
 one option is not a choice. The paper's factorized hierarchical space, its published variants and a user's
-YAML file are the same kind of thing, a :class:`SearchSpace`.
+YAML file are the same kind of thing, a :class:`SearchSpace`: see :mod:`mnasnet.spaces` and :mod:`mnasnet.space_file`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from mnasnet.errors import NewerSchemaError, SpecError
-from mnasnet.presets import MNASNET_A1, MNASNET_SMALL
+from mnasnet.errors import SpecError
 from mnasnet.spec import SCHEMA, ArchitectureSpec, BlockSpec, round_channels
 
 Option = str | int | float
@@ -44,7 +42,7 @@ class Choice:
         try:
             return self.options.index(option)
         except ValueError:
-            raise SpecError(f"{self.name} must be one of {_listed(self.options)}, got {option!r}") from None
+            raise SpecError(f"{self.name} must be one of {listed(self.options)}, got {option!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +82,29 @@ class BlockChoices:
         if len(self.expansion) > 1 and "inverted" not in self.operator:
             raise SpecError("a choice of expansion needs the operator 'inverted'; inverted3 and inverted6 fix it")
         for name in ("channels", "repeats", "expansion"):
-            if any(not _is_whole(option) or option < 1 for option in getattr(self, name)):
+            if any(not is_whole(option) or option < 1 for option in getattr(self, name)):
                 raise SpecError(f"{name} must be whole numbers >= 1, got {list(getattr(self, name))}")
-        if any(not _is_whole(option) for option in self.layers):
+        if any(not is_whole(option) for option in self.layers):
             raise SpecError(f"layers are whole numbers added to repeats, got {list(self.layers)}")
-        if any(not _is_number(option) or not 0 < option <= 10 for option in self.filters):
+        if any(not is_number(option) or not 0 < option <= 10 for option in self.filters):
             raise SpecError(f"filters must lie between 0 and 10, they multiply channels, got {list(self.filters)}")
         for values in itertools.product(*(getattr(self, name) for name in ("kernel", "se_ratio", "skip", "stride"))):
             BlockSpec("conv", 8, kernel=values[0], se_ratio=values[1], skip=values[2], stride=values[3])
+
+    @classmethod
+    def fixed(cls, block: BlockSpec) -> BlockChoices:
+        """``block`` with nothing left to choose."""
+        named = {3: "inverted3", 6: "inverted6"}.get(block.expansion, "inverted")
+        return cls(
+            operator=(named if block.operator == "inverted" else block.operator,),
+            expansion=(block.expansion if named == "inverted" else 1,),
+            kernel=(block.kernel,),
+            se_ratio=(block.se_ratio,),
+            skip=(block.skip,),
+            channels=(block.channels,),
+            repeats=(block.repeats,),
+            stride=(block.stride,),
+        )
 
 
 BLOCK_FIELDS = tuple(item.name for item in fields(BlockChoices))
@@ -140,11 +153,11 @@ class SearchSpace:
         if not self.blocks:
             raise SpecError("a search space needs at least one block, got none")
         for size in self.input_sizes:
-            if not _is_whole(size) or size < MIN_INPUT_SIZE:
+            if not is_whole(size) or size < MIN_INPUT_SIZE:
                 raise SpecError(f"input_sizes must be whole numbers of pixels >= {MIN_INPUT_SIZE}, got {size!r}")
-        if not self.widths or any(not _is_number(width) or not 0 < width <= 10 for width in self.widths):
+        if not self.widths or any(not is_number(width) or not 0 < width <= 10 for width in self.widths):
             raise SpecError(f"widths must lie between 0 and 10, got {list(self.widths)}")
-        if not _is_whole(self.channel_multiple) or self.channel_multiple < 1:
+        if not is_whole(self.channel_multiple) or self.channel_multiple < 1:
             raise SpecError(f"channel_multiple must be a whole number >= 1, got {self.channel_multiple!r}")
         choices, layout = _lay_out(self)
         object.__setattr__(self, "choices", choices)
@@ -200,8 +213,8 @@ class SearchSpace:
             unknown, missing = [n for n in values if n not in names], [n for n in names if n not in values]
             if unknown or missing:
                 raise SpecError(
-                    f"the choices of space {self.name!r} do not fit: missing {_listed(missing) or 'none'}, "
-                    f"unknown {_listed(unknown) or 'none'}"
+                    f"the choices of space {self.name!r} do not fit: missing {listed(missing) or 'none'}, "
+                    f"unknown {listed(unknown) or 'none'}"
                 )
             values = [values[name] for name in names]
         if len(values) != len(names):
@@ -268,14 +281,9 @@ class SearchSpace:
         return self.stem_channels if width == 1.0 else round_channels(self.stem_channels * width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as :meth:`from_dict` and space files have them."""
+        """Plain values, as space files have them; :func:`mnasnet.space_file.space_of` is the inverse."""
         values = {key: value for key, value in asdict(self).items() if key not in ("choices", "_layout")}
         return {"schema": SCHEMA, **json.loads(json.dumps(values))}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
-        """A space from plain values; raises SpecError naming the field at fault. See :func:`load_space`."""
-        return _parse(values)
 
     def _blocks_of(self, architecture: ArchitectureSpec, width: float) -> dict[str, Option]:
         frame = self.candidate_at([0] * len(self.choices)).architecture
@@ -298,170 +306,6 @@ class SearchSpace:
             picks |= {f"block{b}.{name}": option for name, option in found.items()}
             channels = target.channels
         return picks
-
-
-def space(name: str) -> SearchSpace:
-    """The built-in space called ``name``; raises SpecError with the list of names."""
-    if name not in SPACES:
-        raise SpecError(f"no search space is called {name!r}; there are {', '.join(SPACES)}, or give a YAML file")
-    return SPACES[name]()
-
-
-def load_space(path: Path) -> SearchSpace:
-    """A space from a YAML or JSON file; raises SpecError naming the file and the field at fault.
-
-    The file has ``blocks``, a list with the fields of :class:`BlockChoices` each as one option or a list of
-    options, or ``start: <preset>`` to take the blocks of a published network; ``vary`` gives options to
-    every block that does not name them itself. The other fields are those of :class:`SearchSpace`.
-    """
-    import yaml  # the only use of it, and not needed for the built-in spaces
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"the space file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"the space file {path} is neither YAML nor JSON: {error}") from error
-    try:
-        return _parse(values, default_name=Path(path).stem)
-    except SpecError as error:
-        raise SpecError(f"space file {path}: {error}") from error
-
-
-# The MobileNetV2 reference of the paper's filters and layers, and its strides (arXiv 1801.04381, table 2).
-_MOBILENET_V2_FILTERS = (16, 24, 32, 64, 96, 160, 320)
-_MOBILENET_V2_LAYERS = (1, 2, 3, 4, 3, 3, 1)
-_STRIDES = (1, 2, 2, 2, 1, 2, 1)
-_FILTERS = (0.75, 1.0, 1.25)
-_LAYERS = (-1, 0, 1)
-_SE = (0.0, 0.25)
-
-
-def paper_space() -> SearchSpace:
-    """The factorized hierarchical space of arXiv 1807.11626, section 4.1.
-
-    Its 432 designs per block are 4 x 2 x 2 x 3 x 3 x 3: the literal list has three operators and makes 324,
-    so the bottleneck's expansions 3 and 6, which the paper's networks use, are two operators.
-    """
-    blocks = tuple(
-        BlockChoices(
-            operator=("conv", "separable", "inverted3", "inverted6"),
-            kernel=(3, 5),
-            se_ratio=_SE,
-            skip=("none", "identity", "pool"),
-            channels=(channels,),
-            filters=_FILTERS,
-            repeats=(repeats,),
-            layers=_LAYERS,
-            stride=(stride,),
-        )
-        for channels, repeats, stride in zip(_MOBILENET_V2_FILTERS, _MOBILENET_V2_LAYERS, _STRIDES, strict=True)
-    )
-    return SearchSpace(blocks, name="paper", source="arXiv 1807.11626, section 4.1, on MobileNetV2")
-
-
-def published_space() -> SearchSpace:
-    """Google's later published variant without the skip choice: 216^5 x 144^2 = 9.7e15 combinations."""
-    return _published("published", _MOBILENET_V2_FILTERS, _MOBILENET_V2_LAYERS)
-
-
-def published_a1_space() -> SearchSpace:
-    """The published variant with MnasNet-A1's filters and layers as reference; A1 is a point of it."""
-    filters = tuple(block.channels for block in MNASNET_A1.blocks)
-    return _published("published_a1", filters, tuple(block.repeats for block in MNASNET_A1.blocks))
-
-
-def around_a1_space() -> SearchSpace:
-    """MnasNet-A1 and its surroundings: the first block is kept, the others vary in all but operator family."""
-    first, *others = (_fixed(block) for block in MNASNET_A1.blocks)
-    blocks = [
-        replace(
-            block,
-            operator=("inverted3", "inverted6"),
-            kernel=(3, 5),
-            se_ratio=_SE,
-            filters=_FILTERS,
-            layers=_LAYERS if block.repeats[0] > 1 else (0, 1),
-        )
-        for block in others
-    ]
-    return SearchSpace((first, *blocks), name="around_a1", source="MnasNet-A1 and its surroundings")
-
-
-def resolution_width_space() -> SearchSpace:
-    """Input size and width multiplier as choices, with kernel and expansion of A1's blocks."""
-    return SearchSpace(
-        _light_blocks(MNASNET_A1),
-        name="resolution_width",
-        source="MnasNet-A1; input sizes and widths of the official scaling table (tensorflow/tpu, mnasnet)",
-        input_sizes=(96, 128, 160, 192, 224),
-        widths=(0.35, 0.5, 0.75, 1.0, 1.4),
-    )
-
-
-def small_space() -> SearchSpace:
-    """For some hours on one machine: kernel and expansion of six blocks, three widths; 12,288 combinations."""
-    return SearchSpace(_light_blocks(MNASNET_A1), name="small", source="MnasNet-A1", widths=(0.35, 0.5, 0.75))
-
-
-def tiny_space() -> SearchSpace:
-    """For minutes: MnasNet-small with the kernel of each block and the depth of three; 512 combinations."""
-    blocks = [_fixed(block) for block in MNASNET_SMALL.blocks]
-    blocks[1:] = [replace(block, kernel=(3, 5)) for block in blocks[1:]]
-    for b in (3, 4, 5):
-        blocks[b] = replace(blocks[b], layers=(-1, 0))
-    return SearchSpace(tuple(blocks), name="tiny", source="mnasnet_small", stem_channels=MNASNET_SMALL.stem_channels)
-
-
-SPACES: dict[str, Callable[[], SearchSpace]] = {
-    "paper": paper_space,
-    "published": published_space,
-    "published_a1": published_a1_space,
-    "around_a1": around_a1_space,
-    "resolution_width": resolution_width_space,
-    "small": small_space,
-    "tiny": tiny_space,
-}
-
-
-def _published(name: str, filters: Sequence[int], repeats: Sequence[int]) -> SearchSpace:
-    blocks = tuple(
-        BlockChoices(
-            operator=("conv", "inverted"),
-            expansion=(1, 3, 6),
-            kernel=(3, 5),
-            se_ratio=_SE,
-            channels=(channels,),
-            filters=_FILTERS,
-            repeats=(count,),
-            layers=(0, -1, 1) if count > 1 else (0, 1),
-            stride=(stride,),
-        )
-        for channels, count, stride in zip(filters, repeats, _STRIDES, strict=True)
-    )
-    source = "google/vertex-ai-nas, nas_architecture/tunable_mnasnet_search_space.py"
-    return SearchSpace(blocks, name=name, source=source, channel_multiple=1)  # its filters are not rounded
-
-
-def _light_blocks(start: ArchitectureSpec) -> tuple[BlockChoices, ...]:
-    """The blocks of ``start`` with kernel and expansion of all but the first left open."""
-    first, *others = (_fixed(block) for block in start.blocks)
-    return (first, *(replace(block, operator=("inverted3", "inverted6"), kernel=(3, 5)) for block in others))
-
-
-def _fixed(block: BlockSpec) -> BlockChoices:
-    """``block`` with nothing left to choose."""
-    named = {3: "inverted3", 6: "inverted6"}.get(block.expansion, "inverted")
-    return BlockChoices(
-        operator=(named if block.operator == "inverted" else block.operator,),
-        expansion=(block.expansion if named == "inverted" else 1,),
-        kernel=(block.kernel,),
-        se_ratio=(block.se_ratio,),
-        skip=(block.skip,),
-        channels=(block.channels,),
-        repeats=(block.repeats,),
-        stride=(block.stride,),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,94 +415,20 @@ def _explain(block: BlockChoices, target: BlockSpec, width: float, channel_multi
     for item in fields(BlockSpec):
         offered = sorted({getattr(design, item.name) for design in designs})
         if getattr(wanted, item.name) not in offered:
-            return f"has {item.name} {getattr(wanted, item.name)}, the space offers {_listed(offered)}"
+            return f"has {item.name} {getattr(wanted, item.name)}, the space offers {listed(offered)}"
     return "is a combination that the space does not offer"
 
 
-_SPACE_FIELDS = ("name", "source", "stem_channels", "stem_stride", "head_channels", "input_sizes", "widths",
-                 "channel_multiple")  # fmt: skip
-_FILE_FIELDS = (*_SPACE_FIELDS, "blocks", "start", "vary", "schema")
-
-
-def _parse(values: object, default_name: str = "") -> SearchSpace:
-    if not isinstance(values, Mapping):
-        raise SpecError(f"a search space is a mapping with 'blocks' or 'start', got {type(values).__name__}")
-    unknown = [str(key) for key in values if key not in _FILE_FIELDS]
-    if unknown:
-        raise SpecError(f"unknown field {_listed(unknown)}; a space has {', '.join(_FILE_FIELDS)}")
-    schema = values.get("schema", SCHEMA)
-    if not _is_whole(schema) or schema > SCHEMA:
-        raise NewerSchemaError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
-    arguments = {key: values[key] for key in _SPACE_FIELDS if key in values}
-    start = _start(values)
-    if start is not None:
-        arguments.setdefault("stem_channels", start.stem_channels)
-        arguments.setdefault("stem_stride", start.stem_stride)
-        arguments.setdefault("head_channels", start.head_channels)
-    for key in ("input_sizes", "widths"):
-        if key in arguments:
-            arguments[key] = _options(key, arguments[key])
-    arguments.setdefault("name", default_name)
-    for key in ("name", "source"):
-        if not isinstance(arguments.get(key, ""), str):
-            raise SpecError(f"{key} must be text, got {arguments[key]!r}")
-    return SearchSpace(_parse_blocks(values, start), **arguments)
-
-
-def _start(values: Mapping[str, Any]) -> ArchitectureSpec | None:
-    from mnasnet.presets import architecture
-
-    if "start" not in values:
-        return None
-    if "blocks" in values:
-        raise SpecError("a space has either 'blocks' or 'start', got both; put changes to all blocks under 'vary'")
-    return architecture(str(values["start"]))
-
-
-def _parse_blocks(values: Mapping[str, Any], start: ArchitectureSpec | None) -> tuple[BlockChoices, ...]:
-    vary = _block_options("vary", values.get("vary", {}))
-    if start is not None:
-        # what the start's blocks are is the default; vary opens it
-        return tuple(_checked(b, asdict(_fixed(block)) | vary) for b, block in enumerate(start.blocks))
-    listed = values.get("blocks")
-    if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
-        raise SpecError("a search space needs 'blocks', a list of blocks, or 'start', the name of a network")
-    return tuple(_checked(b, vary | _block_options(f"block {b}", block)) for b, block in enumerate(listed))
-
-
-def _checked(b: int, options: Mapping[str, tuple[Any, ...]]) -> BlockChoices:
-    try:
-        return BlockChoices(**options)
-    except (SpecError, TypeError) as error:
-        raise SpecError(f"block {b}: {error}") from error
-
-
-def _block_options(where: str, values: object) -> dict[str, tuple[Any, ...]]:
-    if not isinstance(values, Mapping):
-        raise SpecError(f"{where} must be a mapping such as {{kernel: [3, 5]}}, got {values!r}")
-    unknown = [str(key) for key in values if key not in BLOCK_FIELDS]
-    if unknown:
-        raise SpecError(f"{where} has the unknown field {_listed(unknown)}; a block has {', '.join(BLOCK_FIELDS)}")
-    return {key: _options(f"{where}, {key}", value) for key, value in values.items()}
-
-
-def _options(where: str, value: object) -> tuple[Any, ...]:
-    options = tuple(value) if isinstance(value, list | tuple) else (value,)
-    for option in options:
-        if isinstance(option, bool) or not isinstance(option, str | int | float):
-            raise SpecError(f"{where}: an option is a number or a word, got {option!r}")
-        if isinstance(option, float) and not math.isfinite(option):
-            raise SpecError(f"{where}: an option must be a finite number, got {option!r}")
-    return options
-
-
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is a whole number; a bool is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number; a bool is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _listed(values: Sequence[object]) -> str:
+def listed(values: Sequence[object]) -> str:
+    """The values in words."""
     return ", ".join(str(value) for value in values)

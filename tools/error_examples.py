@@ -49,13 +49,13 @@ def even_kernel() -> object:
 
 
 def unknown_space() -> object:
-    from mnasnet.space import space
+    from mnasnet.spaces import space
 
     return space("smal")
 
 
 def misspelt_space_file() -> object:
-    from mnasnet.space import load_space
+    from mnasnet.space_file import load_space
 
     return load_space(_written("mine.yaml", b"start: mnasnet_a1\nvary: {kernal: [3, 5]}\n"))
 
@@ -225,7 +225,7 @@ def out_of_reach() -> object:
 
     from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
     from mnasnet.search.study import Budget, create_study, search, winner
-    from mnasnet.space import space
+    from mnasnet.spaces import space
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem = SearchProblem(

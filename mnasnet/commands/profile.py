@@ -21,7 +21,9 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, profile
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
-from mnasnet.space import SPACES, SearchSpace, load_space, space
+from mnasnet.space import SearchSpace
+from mnasnet.space_file import load_space
+from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec
 
 DRAWS_PER_CHECK = 20  # small spaces repeat themselves; more draws would find no other network

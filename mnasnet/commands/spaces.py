@@ -6,7 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from mnasnet.space import SPACES, SearchSpace, load_space, space
+from mnasnet.space import SearchSpace
+from mnasnet.space_file import load_space
+from mnasnet.spaces import SPACES, space
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,7 @@ from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
+from mnasnet.space_file import space_of
 from mnasnet.train.run_folder import read_yaml
 
 PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
@@ -129,7 +130,7 @@ def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
 
 def read_space(folder: SearchFolder) -> SearchSpace:
     """The space as it was when the search began."""
-    return SearchSpace.from_dict(json.loads(folder.space.read_bytes()))
+    return space_of(json.loads(folder.space.read_bytes()))
 
 
 def assemble(

@@ -17,7 +17,9 @@ from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountName
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
-from mnasnet.space import SPACES, SearchSpace, load_space, space
+from mnasnet.space import SearchSpace
+from mnasnet.space_file import load_space
+from mnasnet.spaces import SPACES, space
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
-from mnasnet.space import SPACES
+from mnasnet.spaces import SPACES
 
 
 class SearchSettings(Settings):

@@ -22,7 +22,7 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.search.device import LatencyCost
-from mnasnet.space import space
+from mnasnet.spaces import space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY
 

@@ -11,7 +11,7 @@ from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, TableMeter, profile
 from mnasnet.search.device import LatencyCost
-from mnasnet.space import space
+from mnasnet.spaces import space
 
 BOARD = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, 1.0, 1.0, 1.0)
 

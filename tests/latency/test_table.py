@@ -16,7 +16,7 @@ from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
-from mnasnet.space import space
+from mnasnet.spaces import space
 from mnasnet.testing import TINY
 
 

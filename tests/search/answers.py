@@ -10,7 +10,8 @@ from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
 from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
-from mnasnet.space import Candidate, space
+from mnasnet.space import Candidate
+from mnasnet.spaces import space
 
 _MULTIPLY_ADDS = CountMeter("multiply_adds", input_size=64, num_classes=10)
 

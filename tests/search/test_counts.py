@@ -7,7 +7,7 @@ import pytest
 from mnasnet.errors import SettingsError
 from mnasnet.network.count import count
 from mnasnet.search.counts import CountMeter
-from mnasnet.space import space
+from mnasnet.spaces import space
 
 
 def test_counts_are_those_of_the_spec():

@@ -10,11 +10,11 @@ from mnasnet.data.folder import scan
 from mnasnet.errors import DataError
 from mnasnet.search.evaluator import SearchStopped, ShortTraining, seed_of
 from mnasnet.search.images import SearchImages, divide, share_of
-from mnasnet.space import SearchSpace
+from mnasnet.space_file import space_of
 from mnasnet.testing import write_image_folder
 
-CANDIDATE = SearchSpace.from_dict(SPACE).candidate_at([0] * 6)
-OTHER = SearchSpace.from_dict(SPACE).candidate_at([1] * 6)
+CANDIDATE = space_of(SPACE).candidate_at([0] * 6)
+OTHER = space_of(SPACE).candidate_at([1] * 6)
 
 
 @pytest.fixture(scope="module")

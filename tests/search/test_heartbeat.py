@@ -13,7 +13,8 @@ import pytest
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
-from mnasnet.space import Candidate, space
+from mnasnet.space import Candidate
+from mnasnet.spaces import space
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
 from tests.search.workers_evaluators import accuracy_of
 

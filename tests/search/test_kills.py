@@ -20,7 +20,8 @@ from mnasnet.search.progress import Progress
 from mnasnet.search.run import Searching, report_search, resume_search, run_search
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, records, search
-from mnasnet.space import Candidate, space
+from mnasnet.space import Candidate
+from mnasnet.spaces import space
 
 WORKER = """
 import sys

@@ -12,7 +12,8 @@ from mnasnet.network.count import count
 from mnasnet.search.problem import FunctionEvaluator
 from mnasnet.search.ranking import RankedNetwork, check_ranking, rank, spread
 from mnasnet.search.zero_cost import synaptic_flow
-from mnasnet.space import Candidate, tiny_space
+from mnasnet.space import Candidate
+from mnasnet.spaces import tiny_space
 from mnasnet.testing import TINY
 
 SPACE = tiny_space()

@@ -14,7 +14,8 @@ from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
 from mnasnet.search.samplers import PARETO, SAMPLERS, SeededPerTrial, make_sampler
 from mnasnet.search.study import Budget, create_study, records, search
-from mnasnet.space import Candidate, space
+from mnasnet.space import Candidate
+from mnasnet.spaces import space
 
 MakeSampler = Callable[[], optuna.samplers.BaseSampler]
 

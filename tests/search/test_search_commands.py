@@ -15,7 +15,7 @@ from tiny_search import SPACE
 
 from mnasnet.cli import main
 from mnasnet.settings import SearchSettings
-from mnasnet.space import SPACES
+from mnasnet.spaces import SPACES
 from mnasnet.testing import write_image_folder
 
 

@@ -16,7 +16,8 @@ from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
 from mnasnet.search.timetable import timetable
-from mnasnet.space import SearchSpace, paper_space, tiny_space
+from mnasnet.space import SearchSpace
+from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.trainer import checkpoint_digest
 

@@ -14,7 +14,8 @@ from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, Sea
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
-from mnasnet.space import BlockChoices, Candidate, SearchSpace, space
+from mnasnet.space import BlockChoices, Candidate, SearchSpace
+from mnasnet.spaces import space
 
 
 class CountingEvaluator:

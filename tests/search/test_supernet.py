@@ -21,7 +21,8 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, drawn, extreme, mixes_operators
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.supernet import recalibrate, supernet_recipe, train_supernet
-from mnasnet.space import SPACES, BlockChoices, SearchSpace, space
+from mnasnet.space import BlockChoices, SearchSpace
+from mnasnet.spaces import SPACES, space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore

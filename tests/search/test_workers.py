@@ -20,7 +20,8 @@ from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
 from mnasnet.search.workers import LocalCrew, search_with_workers
-from mnasnet.space import BlockChoices, SearchSpace, space
+from mnasnet.space import BlockChoices, SearchSpace
+from mnasnet.spaces import space
 from tests.search.workers_evaluators import (
     accuracy_of,
     deadly,

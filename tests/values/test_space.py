@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from mnasnet.errors import SpecError
 from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL
-from mnasnet.space import SPACES, BlockChoices, Choice, SearchSpace, load_space, space
+from mnasnet.space import BlockChoices, Choice, SearchSpace
+from mnasnet.space_file import load_space
+from mnasnet.spaces import SPACES, space
 
 
 def block_design(block: BlockChoices) -> int:

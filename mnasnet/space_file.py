@@ -1,0 +1,111 @@
+"""Search spaces of a user's own: from a short YAML or JSON file, or the same as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mnasnet.errors import NewerSchemaError, SpecError
+from mnasnet.presets import architecture
+from mnasnet.space import BLOCK_FIELDS, BlockChoices, SearchSpace, is_whole, listed
+from mnasnet.spec import SCHEMA, ArchitectureSpec
+
+
+def load_space(path: Path) -> SearchSpace:
+    """A space from a YAML or JSON file; raises SpecError naming the file and the field at fault.
+
+    The file has ``blocks``, a list with the fields of :class:`BlockChoices` each as one option or a list of
+    options, or ``start: <preset>`` to take the blocks of a published network; ``vary`` gives options to
+    every block that does not name them itself. The other fields are those of :class:`SearchSpace`.
+    """
+    import yaml  # the only use of it, and not needed for the built-in spaces
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"the space file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"the space file {path} is neither YAML nor JSON: {error}") from error
+    try:
+        return space_of(values, default_name=Path(path).stem)
+    except SpecError as error:
+        raise SpecError(f"space file {path}: {error}") from error
+
+
+_SPACE_FIELDS = ("name", "source", "stem_channels", "stem_stride", "head_channels", "input_sizes", "widths",
+                 "channel_multiple")  # fmt: skip
+_FILE_FIELDS = (*_SPACE_FIELDS, "blocks", "start", "vary", "schema")
+
+
+def space_of(values: object, default_name: str = "") -> SearchSpace:
+    """A space from the values of a file or of ``to_dict``; raises SpecError naming the field at fault."""
+    if not isinstance(values, Mapping):
+        raise SpecError(f"a search space is a mapping with 'blocks' or 'start', got {type(values).__name__}")
+    unknown = [str(key) for key in values if key not in _FILE_FIELDS]
+    if unknown:
+        raise SpecError(f"unknown field {listed(unknown)}; a space has {', '.join(_FILE_FIELDS)}")
+    schema = values.get("schema", SCHEMA)
+    if not is_whole(schema) or schema > SCHEMA:
+        raise NewerSchemaError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
+    arguments = {key: values[key] for key in _SPACE_FIELDS if key in values}
+    start = _start(values)
+    if start is not None:
+        arguments.setdefault("stem_channels", start.stem_channels)
+        arguments.setdefault("stem_stride", start.stem_stride)
+        arguments.setdefault("head_channels", start.head_channels)
+    for key in ("input_sizes", "widths"):
+        if key in arguments:
+            arguments[key] = _options(key, arguments[key])
+    arguments.setdefault("name", default_name)
+    for key in ("name", "source"):
+        if not isinstance(arguments.get(key, ""), str):
+            raise SpecError(f"{key} must be text, got {arguments[key]!r}")
+    return SearchSpace(_parse_blocks(values, start), **arguments)
+
+
+def _start(values: Mapping[str, Any]) -> ArchitectureSpec | None:
+    if "start" not in values:
+        return None
+    if "blocks" in values:
+        raise SpecError("a space has either 'blocks' or 'start', got both; put changes to all blocks under 'vary'")
+    return architecture(str(values["start"]))
+
+
+def _parse_blocks(values: Mapping[str, Any], start: ArchitectureSpec | None) -> tuple[BlockChoices, ...]:
+    vary = _block_options("vary", values.get("vary", {}))
+    if start is not None:
+        # what the start's blocks are is the default; vary opens it
+        return tuple(_checked(b, asdict(BlockChoices.fixed(block)) | vary) for b, block in enumerate(start.blocks))
+    listed = values.get("blocks")
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
+        raise SpecError("a search space needs 'blocks', a list of blocks, or 'start', the name of a network")
+    return tuple(_checked(b, vary | _block_options(f"block {b}", block)) for b, block in enumerate(listed))
+
+
+def _checked(b: int, options: Mapping[str, tuple[Any, ...]]) -> BlockChoices:
+    try:
+        return BlockChoices(**options)
+    except (SpecError, TypeError) as error:
+        raise SpecError(f"block {b}: {error}") from error
+
+
+def _block_options(where: str, values: object) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(values, Mapping):
+        raise SpecError(f"{where} must be a mapping such as {{kernel: [3, 5]}}, got {values!r}")
+    unknown = [str(key) for key in values if key not in BLOCK_FIELDS]
+    if unknown:
+        raise SpecError(f"{where} has the unknown field {listed(unknown)}; a block has {', '.join(BLOCK_FIELDS)}")
+    return {key: _options(f"{where}, {key}", value) for key, value in values.items()}
+
+
+def _options(where: str, value: object) -> tuple[Any, ...]:
+    options = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for option in options:
+        if isinstance(option, bool) or not isinstance(option, str | int | float):
+            raise SpecError(f"{where}: an option is a number or a word, got {option!r}")
+        if isinstance(option, float) and not math.isfinite(option):
+            raise SpecError(f"{where}: an option must be a finite number, got {option!r}")
+    return options
