@@ -36,9 +36,10 @@ import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,11 @@ def main() -> None:
     parser.add_argument("--val-per-class", type=int, default=500, help="validation images; the most is 500")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--ultralytics-python", type=Path, help="Python of an environment that has ultralytics")
-    parser.add_argument("--out", type=Path, help="JSON file, written anew after every training")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="JSON file, written after every training; one of the same commit and options is gone on with",
+    )
     options = parser.parse_args()
     wanted = options.parts.split(",")
     if unknown := sorted(set(wanted) - set(PARTS)):
@@ -144,7 +149,10 @@ def main() -> None:
 
 
 class Book:
-    """Everything measured so far, printed as it comes and kept in a JSON file."""
+    """Everything measured so far, printed as it comes and kept in a JSON file.
+
+    A file of the same commit and options is gone on with: its accuracies are not measured again. Seeds may be added.
+    """
 
     def __init__(self, path: Path | None, options: argparse.Namespace) -> None:
         self._path = path
@@ -156,8 +164,27 @@ class Book:
             "commit": output_of(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]),
             "options": {key: str(value) for key, value in vars(options).items()},
         }
+        if path is not None and path.exists():
+            before = json.loads(path.read_bytes())
+            if self._question(before) == self._question(self._content):
+                self._content = before | {"options": self._content["options"]}
         for key, value in self._content.items():
-            print(f"{key}: {value}")
+            if key not in PARTS:
+                print(f"{key}: {value}")
+
+    @staticmethod
+    def _question(content: Mapping[str, Any]) -> tuple[object, ...]:
+        options = {key: value for key, value in content["options"].items() if key not in ("seeds", "out", "parts")}
+        return content["machine"], content["commit"], options
+
+    def accuracy(self, name: str, seed: int) -> Result | None:
+        """What a contender reached with a seed, where that is known."""
+        entries: Any = self._content.get("accuracy", [])
+        for entry in entries:
+            if (entry["name"], entry["seed"]) == (name, seed):
+                values = {field.name: entry[field.name] for field in fields(Result)}
+                return Result(**values | {"epochs": tuple(Epoch(**epoch) for epoch in entry["epochs"])})
+        return None
 
     def note(self, part: str, entry: Mapping[str, object]) -> None:
         """Keep one more entry of a part."""
@@ -254,9 +281,11 @@ def accuracy(book: Book, files: Files, work: Path, options: argparse.Namespace) 
     print(f"\naccuracy: {images} training images, {SIZE_PX} px, {options.epochs} epochs, each one's defaults")
     for seed in range(options.seeds):
         for name, train in contenders.items():
-            result = train(Job(data, work, images, options.epochs, options.threads, seed=seed))
+            result = book.accuracy(name, seed)
+            if result is None:
+                result = train(Job(data, work, images, options.epochs, options.threads, seed=seed))
+                book.note("accuracy", {"name": name, "seed": seed, **asdict(result)})
             results[name].append(result)
-            book.note("accuracy", {"name": name, "seed": seed, **asdict(result)})
             print(f"  seed {seed}  {name:36} last epoch {result.epochs[-1].accuracy:.4f}", flush=True)
     print(f"\n{'':38}last epoch                          best epoch")
     for name, found in results.items():
