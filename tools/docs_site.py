@@ -29,6 +29,7 @@ ELSEWHERE = {
 LOGO = "icons/infer_torchvision_mnasnet.png"
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _BADGES = re.compile(r"\A<div.*</p>\s*", re.DOTALL)
+_SIGN = re.compile(r"^(#+ ):\w+: ", re.MULTILINE)  # the HUB's pictures before headings
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -47,7 +48,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = ELSEWHERE.get(place, f"docs/{place}")
     markdown, badges = _BADGES.subn("", markdown)
     if badges:  # a page of the HUB: its head is made for there
-        markdown = f"# {Path(source).parent.name}\n\n{markdown}"
+        markdown = f"# {Path(source).parent.name}\n\n" + _SIGN.sub(r"\1", markdown)
     if place == "errors.md":  # made here, so that no change of a message has to be repeated in docs/
         markdown += f"\n{messages_page()}"
     return with_site_links(markdown, source, place)
