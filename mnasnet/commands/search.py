@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
+from mnasnet.search.answer import PROMOTE
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
@@ -128,14 +131,20 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     networks = recorded(SearchFolder(searched.folder).ranking)
     if len(networks) >= FEWEST_RANKED:
         lines += ["", rank(list(networks.values())).table(), ""]
-    lines += [f"note         {note}" for note in searched.answer.notes]
+    run = quoted(searched.folder.absolute())
+    lines += [f"note         {note.replace(PROMOTE, PROMOTE.replace('RUN', run))}" for note in searched.answer.notes]
     if searched.model.exists():
         lines.append(f"model        {searched.model}")
     lines.append(f"report       {searched.folder / 'report.html'}")
     if searched.status == "stopped":
-        lines.append(f"resume       python -m mnasnet resume {searched.folder}")
+        lines.append(f"resume       python -m mnasnet resume {run}")
     print("\n".join(lines))
     return 0
+
+
+def quoted(path: Path) -> str:
+    """``path`` as one word of a command line, whatever its characters."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 _SENTENCES = {"done": "searched", "stopped": "stopped, everything is kept", "running": "not finished"}

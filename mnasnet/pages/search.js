@@ -14,6 +14,16 @@ function element(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+// The folder of this page as one word of a command line, where the page is opened as a file; moved with it, it is still right.
+const PROMOTE = "python -m mnasnet promote RUN";
+function folder() {
+  if (location.protocol !== "file:" || location.host) return "RUN";
+  const path = decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") || "/";
+  if (/^\/[A-Za-z]:/.test(path)) return `"${path.slice(1)}"`;
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'"'"'`)}'`;
+}
+const located = (text) => text.replaceAll(PROMOTE, () => PROMOTE.replace("RUN", folder));
+for (const note of document.querySelectorAll(".warning")) note.textContent = located(note.textContent);
 const percent = (share) => (share === null ? "–" : (100 * share).toFixed(1) + "%");
 function number(value) {
   const size = Math.abs(value);
@@ -170,7 +180,7 @@ function choose(trial) {
   if (trial.size) facts.push(["input", `${trial.size} px`]);
   facts.push(["time", `${number(trial.seconds)} s`]);
   if (data.reasons[trial.reason]) facts.push(["reason", data.reasons[trial.reason]]);
-  if (trial.accuracy !== null) facts.push(["train it fully", element("code", {}, `python -m mnasnet promote RUN --trial ${trial.number}`)]);
+  if (trial.accuracy !== null) facts.push(["train it fully", element("code", {}, located(`${PROMOTE} --trial ${trial.number}`))]);
   $("facts").replaceChildren(...facts.map(([name, value]) => element("tr", {}, element("td", {}, name), element("td", { class: "left" }, value))));
   $("drawing").replaceChildren(trial.frame ? drawing(trial) : nothing("Its choices were not all made."));
   mark();

@@ -13,6 +13,9 @@ from mnasnet.space import Candidate, SearchSpace
 if TYPE_CHECKING:  # study.py starts Optuna, which values do not need
     from mnasnet.search.study import TrialRecord
 
+#: RUN stands for the search's folder, which may be moved: whoever shows the command says where the folder is then
+PROMOTE = "python -m mnasnet promote RUN"
+
 ContenderKind = Literal["finalist", "promoted", "reference"]
 
 

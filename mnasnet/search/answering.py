@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.answer import PROMOTE, Answer, Contender
 from mnasnet.search.contenders import (
     Place,
     best_trials,
@@ -151,11 +151,7 @@ def _about_references(search: OpenSearch, contenders: Sequence[Contender], statu
     if status != "done" or not missing:
         return ""
     why = "the minutes did not hold their training" if search.searching.references else "references is off"
-    folder = "/".join(search.folder.path.absolute().parts[-3:])
-    return (
-        f"not compared with {', '.join(missing)}: {why}; "
-        f"python -m mnasnet promote {folder} --references trains them as the winner was"
-    )
+    return f"not compared with {', '.join(missing)}: {why}; {PROMOTE} --references trains them as the winner was"
 
 
 @dataclass(frozen=True, eq=False)

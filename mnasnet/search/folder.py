@@ -115,7 +115,7 @@ def open_search_folder(path: Path) -> SearchFolder:
     """An existing search, also found by one of its files; raises SearchError where there is none."""
     if not is_search(path):
         raise SearchError(f"{path} is not the folder of a search; searches are in runs/search")
-    return SearchFolder(open_run_folder(path).path)
+    return SearchFolder(open_run_folder(path).path.resolve())  # networks are named after the folder, "." has no name
 
 
 def is_search(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The page of a search in a real browser: hover, click, filter, sort, and no error in the console."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from answers import searched
 from browser import CHROMIUM, Browser
 
+from mnasnet.search.answer import PROMOTE
 from mnasnet.search.report.files import write_answer
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -120,6 +122,23 @@ def test_fits_the_window_by_day_and_by_night(browser, page, width, dark):
     assert browser.run("document.documentElement.scrollWidth") <= width
     ground = browser.run("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(18, 23, 28)" if dark else "rgb(245, 247, 249)")
+
+
+def test_commands_name_the_folder_in_which_the_page_lies_now(browser, answer, tmp_path):
+    noted = replace(answer, notes=[f"not compared; {PROMOTE} --references adds them"])
+    (tmp_path / "before").mkdir()
+    write_answer(noted, tmp_path / "before")
+    moved = (tmp_path / "before").rename(tmp_path / "Ann's $1 search, ünd 100 %")
+    browser.open(moved / "report.html")
+    browser.run("document.querySelector('#trials tbody tr[data-trial=\"0\"]').click()")
+
+    note = browser.run("document.querySelector('.warning').textContent")
+    fact = browser.run("document.querySelector('#facts code').textContent")
+
+    words = ["python", "-m", "mnasnet", "promote", str(moved)]
+    assert shlex.split(note.partition("; ")[2])[:6] == [*words, "--references"]
+    assert shlex.split(fact) == [*words, "--trial", "0"]
+    assert str(tmp_path) not in (moved / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_search_without_trials_is_a_page_too(browser, answer, tmp_path):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +15,10 @@ from pathlib import Path
 import pytest
 from tiny_search import tiny_searching
 
+import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
+from mnasnet.cli import main
 from mnasnet.errors import DataError, SearchError, SettingsError, SpecError
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
@@ -189,15 +194,30 @@ class TestGoingOn:
         }
 
     @pytest.mark.slow
-    def test_a_search_that_was_not_compared_says_so_and_how_and_is_compared_later(self, finished, copied):
-        (note,) = [note for note in finished.answer.notes if note.startswith("not compared with")]
-        assert "MnasNet-A1, MnasNet-B1, MnasNet-small, MobileNetV2: references is off" in note
-        assert "python -m mnasnet promote" in note and "--references" in note
+    def test_a_search_that_was_not_compared_says_so_and_its_command_compares_it_later(self, copied, tmp_path, capsys):
+        moved = report_search(copied.rename(tmp_path / "Ann's search"))
+        assert main(["report", str(moved.folder)]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "not compared with" in line]
+        assert "MnasNet-A1, MnasNet-B1, MnasNet-small, MobileNetV2: references is off" in line
+        command = line.partition("; ")[2].partition(" trains them")[0]
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        package = str(Path(mnasnet.__file__).parents[1])
+        settings = {"env": {**os.environ, "PATH": path, "PYTHONPATH": package}, "cwd": elsewhere}
 
-        promoted = promote(copied, references=True)
+        subprocess.run(command, shell=True, check=True, **settings)
 
-        assert sum(one.kind == "reference" for one in promoted.answer.contenders) == 4
-        assert not [note for note in promoted.answer.notes if note.startswith("not compared with")]
+        compared = report_search(moved.folder)
+        assert sum(one.kind == "reference" for one in compared.answer.contenders) == 4
+        assert not [note for note in compared.answer.notes if note.startswith("not compared with")]
+
+    def test_a_user_in_the_folder_may_call_it_a_dot(self, finished, copied, monkeypatch):
+        monkeypatch.chdir(copied)
+
+        reported = report_search(Path())
+
+        assert reported.answer.name == "tiny" and reported.folder == copied
 
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
