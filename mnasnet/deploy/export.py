@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +129,12 @@ def export_int8(
     for name, exporter in exporters.items():
         with tempfile.TemporaryDirectory() as made_in:
             target = Path(made_in) / f"{_stem(model)}{exporter.suffix}"
-            files = exporter.export(model, target, pixels=pixels, softmax=softmax)
-            exported = read_exported(files[0])
+            quantised = exporter.quantise(model, pixels=pixels, softmax=softmax)
+            exported = read_exported(quantised.write(target, {})[0])
             after = evaluate_samples(exported, dataset, judging)
             if before.accuracy - after.accuracy > max_drop:
                 raise ExportError(_too_large_a_drop(name, before, after, max_drop))
-            files = exporter.export(_judged(model, before, after), target, pixels=pixels, softmax=softmax)
+            files = quantised.write(target, _what_it_cost(before, after))
             exported = read_exported(files[0])
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
             costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
@@ -142,10 +142,9 @@ def export_int8(
     return done
 
 
-def _judged(model: ModelFile, before: Evaluation, after: Evaluation) -> ModelFile:
-    """``model`` that says in its header what 8 bits cost; ranges, and with them the file's numbers, stay the same."""
-    found = {"float32_accuracy": before.accuracy, "int8_accuracy": after.accuracy, "int8_judged_images": after.images}
-    return replace(model, metrics={**model.metrics, **found})
+def _what_it_cost(before: Evaluation, after: Evaluation) -> dict[str, float]:
+    """The metrics that the header of a file in 8 bits has besides the model's."""
+    return {"float32_accuracy": before.accuracy, "int8_accuracy": after.accuracy, "int8_judged_images": after.images}
 
 
 def _float_twin(model: ModelFile, name: str, folder: Path, pixels: bool, softmax: bool) -> Cost:

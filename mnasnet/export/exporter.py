@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -30,6 +30,28 @@ class Exporter(Protocol):
         ...
 
 
+class Quantised(Protocol):
+    """A network in 8 bits, calibrated and not yet written."""
+
+    def write(self, path: Path, metrics: Mapping[str, float]) -> tuple[Path, ...]:
+        """Write it with ``metrics`` beside the model's own in the header; return the files, the one to open first."""
+        ...
+
+
+class Int8Exporter(Protocol):
+    """One file format in 8 bits, made from calibration images."""
+
+    suffix: str  # of the file that is opened again
+    package: str  # that must be installed
+
+    def quantise(self, model: ModelFile, *, pixels: bool, softmax: bool) -> Quantised:
+        """Run ``model`` on the calibration images, once for however many files are written of the result.
+
+        ``pixels`` and ``softmax`` are those of :class:`Exporter`.
+        """
+        ...
+
+
 #: format -> the class that writes it; the module is imported only when chosen
 EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("mnasnet.export.onnx", "OnnxExporter"),
@@ -38,7 +60,7 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "executorch": ("mnasnet.export.executorch", "ExecutorchExporter"),
 }
 
-#: format -> the class that writes it in 8 bits, made from calibration images
+#: format -> the Int8Exporter of it
 INT8_EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("mnasnet.export.quantize", "Int8OnnxExporter"),
     "openvino": ("mnasnet.export.quantize", "Int8OpenvinoExporter"),
@@ -50,16 +72,16 @@ def open_exporter(name: str) -> Exporter:
     """The exporter of a format; raises ExportError for an unknown one and RuntimeMissingError with the install line."""
     if name not in EXPORTERS:
         raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}")
-    return _opened(*EXPORTERS[name])
+    return cast("Exporter", _opened(*EXPORTERS[name]))
 
 
-def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Exporter:
+def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Int8Exporter:
     """The 8-bit exporter of a format, calibrated on ``images``, S x S x 3 prepared pixels each.
 
     Raises ExportError for an unknown format or too few images and RuntimeMissingError with the install line.
     """
     require_int8([name])
-    return _opened(*INT8_EXPORTERS[name], images)
+    return cast("Int8Exporter", _opened(*INT8_EXPORTERS[name], images))
 
 
 def require_int8(formats: Iterable[str]) -> None:
@@ -69,8 +91,8 @@ def require_int8(formats: Iterable[str]) -> None:
             raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")
 
 
-def _opened(module: str, class_name: str, *arguments: Any) -> Exporter:
-    exporter = cast("Exporter", getattr(importlib.import_module(module), class_name)(*arguments))
+def _opened(module: str, class_name: str, *arguments: Any) -> Any:
+    exporter = getattr(importlib.import_module(module), class_name)(*arguments)
     require(exporter.package)
     return exporter
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,29 @@ class Int8LitertExporter:
     package = PACKAGE
 
     def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
-        self._images = enough(images)
+        self.images = enough(images)
 
-    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
-        """Write ``model`` to ``path``."""
-        ranges = {**activation_ranges(model, self._images, pixels=pixels), **model.int8_ranges}
-        note = {INT8_KEY: f"{len(self._images)} images"}
-        write_atomic(path, to_litert(model, pixels=pixels, softmax=softmax, ranges=ranges, metadata=note))
+    def quantise(self, model: ModelFile, *, pixels: bool, softmax: bool) -> QuantisedLitert:
+        """The ranges that make 8 bits of ``model``."""
+        ranges = {**activation_ranges(model, self.images, pixels=pixels), **model.int8_ranges}
+        return QuantisedLitert(model, ranges, f"{len(self.images)} images", pixels=pixels, softmax=softmax)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedLitert:
+    """``model`` with the range of each of its values; ``note`` tells where they come from."""
+
+    model: ModelFile
+    ranges: Ranges
+    note: str
+    pixels: bool
+    softmax: bool
+
+    def write(self, path: Path, metrics: Mapping[str, float]) -> tuple[Path, ...]:
+        """Write the file with ``metrics`` in its header."""
+        model = replace(self.model, metrics={**self.model.metrics, **metrics})
+        graph = {"pixels": self.pixels, "softmax": self.softmax}
+        write_atomic(path, to_litert(model, ranges=self.ranges, metadata={INT8_KEY: self.note}, **graph))
         return (path,)
 
 

@@ -197,8 +197,13 @@ class _Graph:
         proto = helper.make_model(
             graph, producer_name="mnasnet", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )
-        helper.set_model_props(proto, {HEADER_KEY: json.dumps(header_of(model), ensure_ascii=False)})
+        helper.set_model_props(proto, {HEADER_KEY: header_text(model)})
         return proto
+
+
+def header_text(model: ModelFile) -> str:
+    """The header as the text that graphs carry under HEADER_KEY."""
+    return json.dumps(header_of(model), ensure_ascii=False)
 
 
 def merge_batch_norm(weights: Weights, name: str, epsilon: float) -> tuple[Array, Array]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ from mnasnet.data.transforms import normalise
 from mnasnet.errors import ExportError
 from mnasnet.export.exported import INT8_KEY
 from mnasnet.export.exporter import require
-from mnasnet.export.onnx import to_onnx
+from mnasnet.export.onnx import header_text, to_onnx
 from mnasnet.export.openvino import write_ir
 from mnasnet.files import write_atomic
-from mnasnet.modelfile import ModelFile
+from mnasnet.modelfile import HEADER_KEY, ModelFile
 
 if TYPE_CHECKING:
     import onnx
@@ -43,12 +44,12 @@ class Int8OnnxExporter:
     package = "onnxruntime"
 
     def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
-        self._images = enough(images)
+        self.images = enough(images)
 
-    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
-        """Write ``model`` to ``path``."""
-        write_atomic(path, calibrated_onnx(model, self._images, pixels=pixels, softmax=softmax).SerializeToString())
-        return (path,)
+    def quantise(self, model: ModelFile, *, pixels: bool, softmax: bool) -> QuantisedOnnx:
+        """The graph, to be written as ``.onnx``."""
+        graph = calibrated_onnx(model, self.images, pixels=pixels, softmax=softmax)
+        return QuantisedOnnx(model, graph, _write_onnx)
 
 
 class Int8OpenvinoExporter:
@@ -58,12 +59,34 @@ class Int8OpenvinoExporter:
     package = "openvino"
 
     def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
-        self._images = enough(images)
+        self.images = enough(images)
 
-    def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
-        """Write ``model`` to ``path`` and its ``.bin``; returns both."""
-        graph = calibrated_onnx(model, self._images, pixels=pixels, softmax=softmax, operators=FOR_OPENVINO)
-        return write_ir(graph, path)
+    def quantise(self, model: ModelFile, *, pixels: bool, softmax: bool) -> QuantisedOnnx:
+        """The graph, to be written as ``.xml`` and ``.bin``."""
+        graph = calibrated_onnx(model, self.images, pixels=pixels, softmax=softmax, operators=FOR_OPENVINO)
+        return QuantisedOnnx(model, graph, write_ir)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedOnnx:
+    """``model`` as an ONNX graph in 8 bits, and what makes files of it."""
+
+    model: ModelFile
+    graph: onnx.ModelProto
+    write_graph: Callable[[onnx.ModelProto, Path], tuple[Path, ...]]
+
+    def write(self, path: Path, metrics: Mapping[str, float]) -> tuple[Path, ...]:
+        """Write the graph with ``metrics`` in its header."""
+        header = header_text(replace(self.model, metrics={**self.model.metrics, **metrics}))
+        for item in self.graph.metadata_props:
+            if item.key == HEADER_KEY:
+                item.value = header
+        return self.write_graph(self.graph, path)
+
+
+def _write_onnx(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
+    write_atomic(path, graph.SerializeToString())
+    return (path,)
 
 
 def enough(images: Iterable[NDArray[np.uint8]]) -> Images:

@@ -18,7 +18,7 @@ from mnasnet.deploy.parity import compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
-from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter
+from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter, open_int8_exporter
 from mnasnet.export.litert import LitertExporter
 from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
@@ -187,6 +187,40 @@ def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp
     exported = read_exported(done.files[0])
     assert exported.precision == "int8" and exported.class_names == model.class_names
     assert " int8 " in Classifier.load(done.files[0]).description
+
+
+class Passes(list):
+    """Calibration images that count how often each is taken."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.taken = [0] * len(self)
+
+    def __iter__(self):
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, place):
+        for one in range(len(self))[place] if isinstance(place, slice) else [place]:
+            self.taken[one] += 1
+        return super().__getitem__(place)
+
+
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_int8_is_calibrated_once_though_its_accuracy_is_written_afterwards(name, photos, tmp_path, monkeypatch):
+    model, passes = random_model(class_names=("red", "green", "blue")), []
+
+    def counted(name, images):
+        exporter = open_int8_exporter(name, images)
+        passes.append(Passes(exporter.images))
+        exporter.images = passes[0]
+        return exporter
+
+    monkeypatch.setattr(deploy, "open_int8_exporter", counted)
+
+    (done,) = export_int8(model, tmp_path, photos, [name], max_drop=0.99)
+
+    assert passes[0].taken == [1] * 12
+    assert read_exported(done.files[0]).header["metrics"]["int8_accuracy"] == done.after.accuracy
 
 
 @pytest.mark.parametrize("name", INT8_EXPORTERS)
