@@ -96,6 +96,11 @@ class Machine:
             check=False,
         )
 
+    def obey(self, line: str) -> None:
+        """Run the command that one line of a plugin's refusal ends with."""
+        command = re.search(r'run this command and restart Ikomia: (".+?" -m pip install -r ".+?")', line)[1]
+        self.succeed(f"import subprocess\nsubprocess.run(r'''{command}''', shell=True, check=True)\n")
+
     def run_plugin(self, name: str) -> str:
         """Python text that runs the plugin on what lies in the home."""
         files = {"photo": "photo.png", "model": "start.safetensors", "data": "colours"}
@@ -134,10 +139,36 @@ def test_the_command_that_a_plugin_without_its_package_names_mends_it(machine, p
     load = f"import ikomia.dataprocess.registry as at\nat.ik_registry.create_algorithm('{name}', public_hub=False)\n"
 
     told = machine.run(load).stderr
-    command = re.search(rf'{name}: the package mnasnet is missing .* Ikomia: (".+?" -m pip install -r ".+?")', told)[1]
-    machine.succeed(f"import subprocess\nsubprocess.run(r'''{command}''', shell=True, check=True)\n")
+    machine.obey(re.search(rf"^.*{name}: the package mnasnet is missing .*$", told, re.MULTILINE)[0])
 
     machine.succeed(load)
+
+
+def test_the_command_that_a_plugin_newer_than_its_package_names_mends_it(machine, packed, tmp_path):
+    machine.install(pack_older(tmp_path) / f"{INFER}.zip")
+    machine.unpack(packed / f"{INFER}.zip")  # its package did not get in, which Ikomia hides
+
+    told = machine.run(START + machine.run_plugin(INFER))
+    assert told.returncode != 0
+    refusal = re.search(rf"^.*{INFER} needs mnasnet 1.* or newer, found 0\.9\.0; .*$", told.stderr, re.MULTILINE)
+    machine.obey(refusal[0])
+
+    machine.succeed(START + machine.run_plugin(INFER))
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_the_entry_for_the_hubs_tests_passes_as_delivered(machine, packed, name):
+    machine.install(packed / f"{name}.zip")
+    data = {
+        "images": {"detection": {"coco": str(machine.home / "photo.png")}},
+        "datasets": {"classification": {"dataset_classification": str(machine.home / "colours")}},
+    }
+
+    machine.succeed(
+        START + f"task = ik_registry.create_algorithm('{name}', public_hub=False)\n"
+        f"from {name}.{name}_test import test\nresults = list(test(task, {data!r}))\n"
+        "assert results and {status for _, status in results} == {'OK'}, results\n"
+    )
 
 
 def test_reloading_one_plugin_leaves_the_others_working(machine, packed):
