@@ -130,6 +130,7 @@ def test_every_page_is_in_the_menu_of_the_site():
         ("README.md", "index.md", "docs/images/classified_cat.png", "images/classified_cat.png"),
         ("docs/train.md", "train.md", "../benchmarks/README.md", "benchmarks.md"),
         ("docs/model_file.md", "model_file.md", "../mnasnet/spec.py", f"{docs_site.SOURCE}/mnasnet/spec.py"),
+        ("search_mnasnet/README.md", "search_mnasnet.md", f"{docs_site.RAW}docs/images/a.png", "images/a.png"),
         ("docs/errors.md", "errors.md", "https://arxiv.org/abs/1807.11626", "https://arxiv.org/abs/1807.11626"),
     ],
 )

@@ -14,6 +14,7 @@ from error_catalogue import messages_page
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet/blob/main"
+RAW = "https://raw.githubusercontent.com/Ikomia-hub/infer_torchvision_mnasnet/main/"  # pictures as the HUB shows them
 #: page of the site -> its text in the repository; the texts in docs/ are pages under their own names
 ELSEWHERE = {
     "index.md": "README.md",
@@ -60,9 +61,12 @@ def with_site_links(markdown: str, source: str, place: str) -> str:
 
     def rewritten(link: re.Match[str]) -> str:
         opening, target, anchor, closing = link.groups(default="")
-        if ":" in target:
+        if target.startswith(RAW):
+            path = target.removeprefix(RAW)
+        elif ":" in target:
             return link.group()
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        else:
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         inside = pages.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else "")
         shown = posixpath.relpath(inside, posixpath.dirname(place) or ".") if inside else f"{SOURCE}/{path}"
         return f"{opening}{shown}{anchor}{closing}"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import zipfile
 from email.parser import Parser
+from io import BytesIO
 from pathlib import Path
 
+import draw_icons
 import pack_plugins
 import pytest
+from PIL import Image
 
 import mnasnet
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGINS = [name for name in pack_plugins.PLUGINS if (ROOT / name).is_dir()]
+HUB = "https://raw.githubusercontent.com/Ikomia-hub"
 WHEEL = f"mnasnet-{mnasnet.__version__}-py3-none-any.whl"
 
 every_plugin = pytest.mark.parametrize("name", PLUGINS)
@@ -79,6 +83,34 @@ def test_the_readme_has_the_hubs_sections_in_order(packed, name):
     sections = re.findall(r"^## :(\w+):", files_in(packed / f"{name}.zip")["README.md"].decode(), flags=re.MULTILINE)
 
     assert sections == ["rocket", "sunny", "pencil", "mag", "fast_forward"]
+
+
+@every_plugin
+def test_the_readme_begins_as_the_hubs_do_with_pictures_that_are_there(packed, name):
+    head, *_ = files_in(packed / f"{name}.zip")["README.md"].decode().partition("## :rocket:")
+    icon, title, licence, picture = (
+        re.search(pattern, head)
+        for pattern in (
+            rf'<img src="{HUB}/{name}/main/(.+?)"',
+            r"<h1 .*>(.+)</h1>",
+            r"badge/License-([\w.]+)--",
+            rf"!\[.+\]\({HUB}/infer_torchvision_mnasnet/main/(.+)\)",
+        )
+    )
+
+    assert icon.start() < title.start() < licence.start() < picture.start()
+    assert (title[1], licence[1]) == (name, "Apache")
+    assert (ROOT / icon[1]).is_file() and (ROOT / picture[1]).is_file()
+
+
+@every_plugin
+def test_the_icon_is_the_one_that_the_script_draws(packed, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(draw_icons, "FOLDER", tmp_path)
+    draw_icons.main()
+
+    with Image.open(BytesIO(files_in(packed / f"{name}.zip")[f"icons/{name}.png"])) as icon:
+        with Image.open(tmp_path / f"{name}.png") as drawn:
+            assert icon.tobytes() == drawn.tobytes(), "run: python tools/draw_icons.py"
 
 
 @every_plugin
