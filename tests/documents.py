@@ -36,7 +36,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """Every command of ours in ``text``, lines that go on joined; int8 may rightly refuse a random model."""
+    """Every command of ours in ``text``, lines that go on joined; int8 needs a trained model: test_devices_page.py."""
     lines = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     typed = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
     return [line for line in typed if line.startswith("python -m mnasnet") and "--int8" not in line]

@@ -12,10 +12,12 @@ import pytest
 from documents import ROOT, blocks, make_workplace, read, run_command
 
 import mnasnet
+from mnasnet import Classifier
+from mnasnet.testing import write_image_folder
 
 PAGE = read("docs/devices.md")
 HERE = {"pi.local": "localhost", "192.168.1.20": "127.0.0.1"}
-INSTALL, TUNNEL, GUARDED, OVER_TLS, *_ = blocks(PAGE, "sh")  # the phone's: test_adb.py
+INSTALL, TUNNEL, GUARDED, OVER_TLS, INT8, ROUNDED, _ = blocks(PAGE, "sh")  # the phone's: test_adb.py
 
 
 def lines_of(block, port="8765"):
@@ -80,3 +82,20 @@ def test_token_and_certificate_made_as_the_page_says_open_the_agent(workplace):
 
     assert (workplace / "token.txt").stat().st_mode & 0o077 == 0  # for the user alone
     assert "Bearer" not in (workplace / "requests.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_models_leave_in_8_bits_as_the_pages_say(tmp_path):
+    write_image_folder(tmp_path / "photos", per_class=12)
+    run_command("python -m mnasnet train photos/ --epochs 4 --name start", tmp_path)  # one that 8 bits do not harm
+    shutil.copy(tmp_path / "runs/train/start/weights/best.safetensors", tmp_path / "my_model.safetensors")
+    (elsewhere,) = [line for line in lines_of("\n".join(blocks(read("docs/model_file.md"), "sh"))) if "--int8" in line]
+
+    for command in (re.sub(r"\s+#.*", "", elsewhere), *ours(INT8), *ours(ROUNDED)):
+        run_command(command, tmp_path)
+
+    photo = next((tmp_path / "photos").rglob("red/*"))
+    for model in ("start", "rounded"):
+        for suffix in ("onnx", "tflite"):
+            classifier = Classifier.load(tmp_path / "exports" / f"{model}.int8.{suffix}")
+            assert [prediction.label for prediction in classifier.predict([photo])] == ["red"]
