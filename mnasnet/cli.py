@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("mnasnet.commands.train", "train a model on a folder of images"),
     "resume": ("mnasnet.commands.resume", "go on with a training or a search that was stopped or killed"),
     "search": ("mnasnet.commands.search", "search the best network for images, a device and a budget"),
+    "join": ("mnasnet.commands.join", "help a running search from another terminal or machine"),
     "extend": ("mnasnet.commands.extend", "search on where a search has ended"),
     "promote": ("mnasnet.commands.promote", "train any trial of a search fully"),
     "report": ("mnasnet.commands.report", "make the answer of a search again, also after a kill"),
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the run
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells when it lists the fonts
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in given if not word.startswith("-")), None)
     parser = _parser(chosen)

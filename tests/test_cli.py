@@ -264,3 +264,18 @@ def test_a_terminal_shows_how_many_images_of_how_many(model, photos):
     os.close(terminal)
     os.close(keeper)
     assert b"/6 [" in shown
+
+
+def test_the_first_chart_of_a_machine_is_no_news(tmp_path):
+    chart = "from mnasnet.cli import main; main(['models']); import matplotlib.font_manager"
+
+    done = subprocess.run(
+        [sys.executable, "-c", chart],
+        env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert list(tmp_path.glob("fontlist*"))
+    assert "fontManager" not in done.stderr
