@@ -884,7 +884,7 @@ ENTRIES = (
         errors.SearchError,
         "A folder that is not a search's",
         "The folder was made by a training, or its files are incomplete.",
-        "`extend`, `promote` and `report` take folders of searches. A damaged one has to be searched anew.",
+        "`join`, `extend`, `promote` and `report` take folders of searches. A damaged one has to be searched anew.",
         (
             "is not the folder of a search",
             "is not complete",
@@ -949,6 +949,18 @@ ENTRIES = (
         "They could not prepare their work, or the system ended them, most often for memory.",
         'Take fewer workers. In a program of your own, start the search below `if __name__ == "__main__":`.',
         ("^a worker process could not prepare", "worker processes ended one after the other"),
+    ),
+    Entry(
+        errors.SearchError,
+        "A search that cannot be joined",
+        "It has not shown its first trial yet, it is over, or this machine would measure other costs.",
+        "Wait for the first trial, `extend` a search that is over, or search with an agent, a table or a counted cost.",
+        (
+            "join when the search shows its first",
+            "judges no more networks",
+            "^energy is counted by the machine that leads",
+            "^the search measures latency on",
+        ),
     ),
     Entry(
         errors.SearchError,

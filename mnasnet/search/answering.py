@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import optuna
+
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import PROMOTE, Answer, Contender
+from mnasnet.search.company import joined_at
 from mnasnet.search.contenders import (
     Place,
     best_trials,
@@ -34,10 +37,10 @@ LEVELLED_OFF = 0.002  # less reward than this gained in the last third of the tr
 def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note: str = "") -> Answer:
     """Everything that the search found so far."""
     asked, problem = search.searching, search.problem
-    found = records(search.study())
+    study = search.study()
+    found = records(study)
     contenders = list(_contenders(search, found))
     finalists = [one for one in contenders if one.kind == "finalist"]
-    spent_s = sum(record.seconds for record in found) / asked.workers  # what a killed process could not write down
     costs = list(problem.objectives) or [asked.reward_cost]
     return Answer(
         name=search.folder.path.name,
@@ -60,7 +63,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         val_images=len(search.parts.val),
         status=status,
         reason=reason,
-        minutes=max(seconds, spent_s) / 60,
+        minutes=max(seconds, trials_s(study, asked.workers)) / 60,  # a killed process could not write it down
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[
             text
@@ -74,6 +77,13 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
             if text
         ],
     )
+
+
+def trials_s(study: optuna.Study, workers: int) -> float:
+    """The seconds that the trials so far took at least; unknown, so 0, where other processes judged some of them."""
+    if joined_at(study) is not None:
+        return 0.0
+    return sum(record.seconds for record in records(study)) / workers
 
 
 def _accuracy_name(search: OpenSearch) -> str:

@@ -16,11 +16,10 @@ from typing import Protocol
 import optuna
 
 from mnasnet.search.problem import Evaluator, SearchProblem
-from mnasnet.search.study import Budget, Ending, Proposal, Search, TrialRecord
+from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search, TrialRecord
 from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate
 
-POLL_S = 0.2  # how often a search that waits looks whether it should stop
 RETRIES = 1  # how often a network whose judge was killed is judged again
 
 MakeEvaluator = Callable[[Callable[[], bool]], Evaluator]
@@ -81,8 +80,8 @@ def search_with_crew(
 ) -> Ending:
     """Search until the budget is spent, and say what ended it; trials that were left running are taken up first.
 
-    Unless ``alone`` other processes work on the study too, as for :func:`mnasnet.search.study.search`. When stopped it
-    returns at once: networks in work stay running trials, to be judged again on resume.
+    ``alone`` means what it means to :func:`mnasnet.search.study.search`. When stopped it returns at once: networks in
+    work stay running trials, to be judged again on resume, or are left to the processes that joined.
     """
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
         left = steps.left_running()
@@ -90,7 +89,9 @@ def search_with_crew(
         started, idle = clock(), 0
         while not should_stop():
             out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
-            wanted = budget.evaluations is None or steps.evaluations() + len(desk.in_work) < budget.evaluations
+            elsewhere = steps.in_work_elsewhere()
+            in_work = len(desk.in_work) + elsewhere
+            wanted = budget.evaluations is None or steps.evaluations() + in_work < budget.evaluations
             goes_on = wanted and not out_of_time and idle < budget.max_idle
             if goes_on and crew.has_room() and not desk.lost:
                 proposal = steps.propose(left.pop(0) if left else None)
@@ -100,7 +101,7 @@ def search_with_crew(
                 else:
                     idle += 1
                     on_trial(proposal)
-            elif goes_on or desk.in_work:
+            elif goes_on or desk.in_work or (elsewhere and not wanted and not out_of_time):
                 for record in desk.settled(POLL_S):
                     on_trial(record)
             else:

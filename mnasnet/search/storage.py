@@ -52,13 +52,14 @@ class _Journal(JournalStorage, BaseHeartbeat):
     """A journal that stays quick with ten thousand trials, and whose trials show whether somebody works on them.
 
     Optuna has the latter for databases alone. A beat is any change of a number; how long it has not changed is told by
-    each reader's own clock, so that clocks of several machines need not agree.
+    each reader's own clock, so that clocks of several machines need not agree. A trial without a beat, asked for by a
+    process that was alone then, is never taken for a dead one's, as in databases.
     """
 
     def __init__(self, file: JournalFileBackend, heartbeat_s: int) -> None:
         super().__init__(file)
         self._heartbeat_s = heartbeat_s
-        self._beats: dict[int, tuple[float | None, float]] = {}  # the last of each running trial, and since when
+        self._beats: dict[int, tuple[float, float]] = {}  # the last of each running trial, and since when
         self._sorted: dict[int, _Trials] = {}  # by study
 
     def get_all_trials(
@@ -93,6 +94,8 @@ class _Journal(JournalStorage, BaseHeartbeat):
         self._beats = {}
         for trial in running:
             beat = trial.system_attrs.get(_BEAT)
+            if beat is None:
+                continue
             same = trial._trial_id in before and before[trial._trial_id][0] == beat
             self._beats[trial._trial_id] = before[trial._trial_id] if same else (beat, now)
         grace_s = GRACE_BEATS * self._heartbeat_s

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
-from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
+from optuna.storages._heartbeat import BaseHeartbeat, BaseHeartbeatThread, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
+from mnasnet.search.company import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.samplers import make_sampler
@@ -38,6 +39,8 @@ _OPTUNA_STATES: dict[State, TrialState] = {
 }
 
 _PROBLEM = "problem"
+
+POLL_S = 0.2  # how often a search that waits looks whether it should stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,9 @@ def create_study(
 class Search:
     """The steps of a search, one trial at a time; a loop, a pool or a cluster calls them.
 
-    Not shared between threads: each process that works on the study has its own. Unless ``alone`` they show each other
-    that they are alive: trials of one that died are marked as failed and their networks proposed once more. Close it
-    to stop showing that.
+    Not shared between threads: each process that works on the study has its own. One of them, that which leads, may be
+    ``alone`` on it until others join. From then on they show each other that they are alive: trials of one that died
+    are marked as failed and their networks proposed once more. Close it to leave trials in work to the others.
     """
 
     def __init__(
@@ -142,7 +145,9 @@ class Search:
         self.problem = problem
         self._alone = alone
         self._clock = clock
-        self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work
+        self._has_company = not alone
+        self._in_work: dict[int, optuna.Trial] = {}
+        self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work, where others must know of them
         self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
         self._read: set[int] = set()
         self._has_read = False
@@ -160,8 +165,10 @@ class Search:
         repeats another, cannot be measured or lies above a limit.
         """
         started = self._clock()
-        trial = trial or _ask(self.study, alone=self._alone)
-        if not self._alone:
+        trial = trial or _ask(self.study, alone=not self._has_company)
+        self._in_work[trial.number] = trial
+        self._has_company = self._has_company or joined_at(self.study) is not None
+        if self._has_company:
             self._beats[trial.number] = get_heartbeat_thread(trial._trial_id, self.study._storage)
             self._beats[trial.number].start()
         space = self.problem.space
@@ -171,7 +178,7 @@ class Search:
         twin = self._first.get(candidate.fingerprint)
         if twin is not None:
             return self._repeat(trial, candidate, twin, started)
-        rival = self._in_work(trial, candidate)
+        rival = self._judged_elsewhere(trial, candidate)
         if rival is not None:
             reason = f"trial {rival} is judging this network"
             return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival)
@@ -241,22 +248,45 @@ class Search:
         )
 
     def close(self) -> None:
-        """Stop showing that trials are being worked on; those that are not settled are others' after a while."""
+        """Leave trials that are not settled to others, where there are any; else they wait to be taken up again."""
         for beat in self._beats.values():
             beat.join()
         self._beats.clear()
+        if self._has_company:
+            for trial in self._in_work.values():
+                self._give_back(trial)
+        self._in_work.clear()
 
     def left_running(self) -> list[optuna.Trial]:
         """The trials that a killed process left behind, to be taken up with :meth:`propose`.
 
-        None unless alone: a running trial of a living process looks the same.
+        Of one that leads only those from before others joined: a later one of a living process looks the same.
         """
         if not self._alone:
             return []
+        joined = joined_at(self.study)
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(running, key=lambda t: t.number)]
+        left = [trial for trial in running if joined is None or trial.number < joined]
+        return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(left, key=lambda t: t.number)]
 
-    def _in_work(self, trial: optuna.Trial, candidate: Candidate) -> int | None:
+    def in_work_elsewhere(self) -> int:
+        """How many networks other processes are judging now; those of processes that died are given up first."""
+        if not self._has_company:
+            return 0
+        _fail_stale(self.study)
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(trial.number not in self._in_work for trial in running)
+
+    def _give_back(self, trial: optuna.Trial) -> None:
+        """Mark the trial as failed; while the search goes on another process judges its network."""
+        storage = self.study._storage
+        with contextlib.suppress(UpdateFinishedTrialError):
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            retry = storage.get_heartbeat_stale_trial_callback() if isinstance(storage, BaseHeartbeat) else None
+            if retry is not None and not is_over(self.study):
+                retry(self.study, storage.get_trial(trial._trial_id))
+
+    def _judged_elsewhere(self, trial: optuna.Trial, candidate: Candidate) -> int | None:
         """The earlier trial of another worker that is judging the same network now, if any."""
         names = [choice.name for choice in self.problem.space.choices]
         for other in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -312,6 +342,7 @@ class Search:
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
         yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
         told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
+        self._in_work.pop(trial.number, None)
         if trial.number in self._beats:
             self._beats.pop(trial.number).join()
         try:
@@ -323,7 +354,7 @@ class Search:
         return record_of(frozen)
 
     def _read_finished(self) -> None:
-        if self._alone and self._has_read:
+        if not self._has_company and self._has_read:
             return  # whatever has finished since was settled here
         self._has_read = True
         for trial in self.study.get_trials(deepcopy=False, states=tuple(set(_OPTUNA_STATES.values()))):
@@ -352,9 +383,10 @@ def search(
 ) -> Ending:
     """Search in this process until the budget is spent, and say what ended it.
 
-    ``alone`` says that no other process works on the study: then the trials that a killed process left
-    running are taken up first, and the search goes on exactly as if it had not been killed. Otherwise every process
-    on the study must say so, and trials of one that died are judged again by the others after a while.
+    ``alone`` says that this process leads: the trials that it left running when it was killed are taken up first, and
+    the search goes on exactly as if it had not been killed. Of several processes at most one may say so, after the
+    others have called :func:`mnasnet.search.company.join`; trials of one that died are judged again by the others
+    after a while. At the end it waits for the networks that others are judging.
     """
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
         waiting = steps.left_running()
@@ -368,6 +400,11 @@ def search(
                 return "time"
             if idle >= budget.max_idle:
                 return "exhausted"
+            if budget.evaluations is not None and (
+                steps.evaluations() + steps.in_work_elsewhere() >= budget.evaluations
+            ):
+                time.sleep(POLL_S)  # those may still turn out to be no evaluations
+                continue
             proposal = steps.propose(waiting.pop(0) if waiting else None)
             record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
             idle = 0 if isinstance(proposal, Proposal) else idle + 1
@@ -375,13 +412,26 @@ def search(
 
 
 def _ask(study: optuna.Study, *, alone: bool) -> optuna.Trial:
-    """The next trial; among others those of processes that died are marked as failed first, to be tried once more."""
+    """The next trial; among others those of processes that died are given up first, to be tried once more."""
+    if not alone:
+        _fail_stale(study)
+    with _no_advice():
+        return study.ask()
+
+
+def _fail_stale(study: optuna.Study) -> None:
+    """Mark the trials of processes that died as failed."""
+    with _no_advice():
+        fail_stale_trials(study)
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Optuna expects heartbeats to be its own loop's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with Study.optimize")
-        if not alone:
-            fail_stale_trials(study)
-        return study.ask()
+        yield
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError
 from mnasnet.modelfile import ModelFile
-from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off
+from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
+from mnasnet.search.company import set_over
 from mnasnet.search.contenders import (
     Place,
     accuracy_of,
@@ -105,8 +106,8 @@ class Work:
 
     def _spent_before(self) -> float:
         """What earlier sittings took; one that was killed is known by its trials, and from time to time by itself."""
-        trials_s = sum(record.seconds for record in records(self.here.study())) / self.here.searching.workers
-        return max(float(self.folder.read_state().get("seconds", 0.0)), trials_s)
+        by_trials_s = trials_s(self.here.study(), self.here.searching.workers)
+        return max(float(self.folder.read_state().get("seconds", 0.0)), by_trials_s)
 
     @property
     def _first_stage(self) -> Stage:
@@ -149,9 +150,11 @@ class Work:
             tell=partial(self.tell, "searching"),
             stop=self.stop,
         )
+        set_over(study, False)
         ending = self._run(study, watch, limit_s)
         if ending == "stopped" and not watch.hopeless:
             raise SearchStopped
+        set_over(study, True)
         found = records(study)
         if not best_trials(found, here.searching, 1):
             self._give_up(found)

@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from mnasnet.search.company import join, set_over
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
@@ -116,3 +117,50 @@ def test_a_process_that_was_only_asleep_finds_its_trial_given_up_and_goes_on(tmp
 
     assert (record.state, record.accuracy) == ("failed", None)
     assert search(study, problem_of(), Budget(evaluations=2), alone=False) == "budget"
+
+
+def test_a_process_that_leads_takes_up_what_it_left_though_others_have_joined_since(tmp_path):
+    study, helping = study_in(str(tmp_path / "journal")), study_in(str(tmp_path / "journal"))
+    Search(study, problem_of()).propose()  # and is killed
+    join(helping)
+    other = Search(helping, problem_of(), alone=False)
+    other.propose()
+
+    again = Search(study_in(str(tmp_path / "journal")), problem_of())
+
+    assert [trial.number for trial in again.left_running()] == [0]
+    assert again.in_work_elsewhere() == 0  # it is alone for all it knows until it proposes
+    again.propose(again.left_running()[0])
+    assert again.in_work_elsewhere() == 1
+    again.close()
+    other.close()
+
+
+def test_a_trial_from_before_others_joined_is_not_taken_for_a_dead_ones(tmp_path):
+    study, helping = study_in(str(tmp_path / "journal")), study_in(str(tmp_path / "journal"))
+    Search(study, problem_of()).propose()  # takes longer than all beats
+    join(helping)
+    other = Search(helping, problem_of(), alone=False)
+
+    until = time.monotonic() + 3 * BEAT_S
+    while time.monotonic() < until:
+        assert other.in_work_elsewhere() == 1
+        time.sleep(BEAT_S / 4)
+
+
+@pytest.mark.parametrize(("over", "left"), [(False, 1), (True, 0)])
+def test_a_helper_that_ends_gives_its_network_back_at_once_while_the_search_goes_on(tmp_path, over, left):
+    helping = study_in(str(tmp_path / "journal"))
+    join(helping)
+    steps = Search(helping, problem_of(), alone=False)
+    proposal = steps.propose()
+    set_over(helping, over)
+
+    steps.close()
+
+    waiting = helping.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+    assert records(helping)[proposal.trial.number].state == "failed"
+    assert len(waiting) == left
+    if waiting:
+        assert steps.propose().candidate == proposal.candidate
+        steps.close()

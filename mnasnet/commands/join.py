@@ -1,0 +1,34 @@
+"""``join``: help a running search from another terminal or machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mnasnet.commands.search import TrialTable
+from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.search.join import join_search
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="the search's folder, such as runs/search/flowers; with its trials in a database also a copy of it",
+    )
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge networks until the search is over; the process that leads it writes the answer."""
+    with stop_on_signals() as stop:
+        joined = join_search(arguments.run, listeners=[TrialTable()], stop=stop.is_set)
+    if arguments.json:
+        print(json.dumps(joined.summary(), ensure_ascii=False))
+        return 0
+    why = "stopped, others go on" if joined.status == "stopped" else "the search's trials are over"
+    print(f"helped with {len(joined.trials)} trials: {why}")
+    return 0

@@ -1,0 +1,114 @@
+"""A process that helps a running search: it judges networks beside the one that leads and writes nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+
+from mnasnet.errors import SearchError
+from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.machine import processor_description
+from mnasnet.search.company import is_over, join
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.folder import SearchFolder, open_search_folder
+from mnasnet.search.problem_of import OpenSearch, Stop, opened, read_arguments
+from mnasnet.search.progress import Progress, SearchAudience, SearchListener
+from mnasnet.search.storage import open_storage
+from mnasnet.search.study import Budget, TrialRecord, records, search
+from mnasnet.search.watch import was_judged
+from mnasnet.search.work import stopping
+
+LOOK_S = 2.0  # how often a helper looks whether the search is over
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a helper did: the numbers of the trials that it settled, and whether the search or the user ended it."""
+
+    run: str
+    status: Literal["over", "stopped"]
+    trials: tuple[int, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> Joined:
+    """Judge networks of the search in ``path`` until its trials are spent or the process that leads it ends them.
+
+    ``path`` is its folder, or a copy of it where the trials are in a database. Raises SearchError when the search has
+    not begun or is over, or when its costs can be measured by the leading process only.
+    """
+    folder = open_search_folder(path)
+    study = _stored(folder)
+    audience, settled = SearchAudience(listeners), list[int]()
+    ends = _Ends(study, stop)
+
+    def hear(record: TrialRecord) -> None:
+        settled.append(record.number)
+        judged = sum(was_judged(one) for one in records(study))
+        share = min(1.0, judged / trials) if trials else 0.0
+        audience.hear(Progress("searching", share, f"trial {record.number}: {record.state}", record=record))
+
+    # stopped within a training: another process judges its network
+    with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
+        trials, minutes = here.searching.trials, here.searching.minutes
+        _require_same_costs(here)
+        join(study)
+        budget = Budget(evaluations=trials or None, minutes=minutes or float("inf"))
+        search(here.study(), here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
+    return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
+
+
+@dataclass(eq=False)
+class _Ends:
+    """Says whether to stop: asked to, or the search is over, for which the storage is looked at now and then."""
+
+    study: optuna.Study
+    stop: Stop
+    _looked: float = field(default=0.0, init=False)
+    _over: bool = field(default=False, init=False)
+
+    def __call__(self) -> bool:
+        if not self._over and time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            self._over = is_over(self.study)
+        return self._over or self.stop()
+
+
+def _stored(folder: SearchFolder) -> optuna.Study:
+    """The study as it is stored, for what needs no problem; raises SearchError where there is nothing to join."""
+    searching, plan = read_arguments(folder)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.load_study(study_name=plan.study, storage=open_storage(searching.storage or folder.study))
+    except KeyError:
+        raise SearchError(f"{folder.path} has no trials yet; join when the search shows its first one") from None
+    if plan.evaluator == "shared" and not study.get_trials(deepcopy=False):
+        raise SearchError(f"{folder.path} still trains the shared weights; join when the search shows its first trial")
+    if is_over(study):
+        raise SearchError(f"{folder.path} judges no more networks; `python -m mnasnet extend` goes on with the search")
+    return study
+
+
+def _require_same_costs(here: OpenSearch) -> None:
+    """Raise SearchError unless this machine's prices are those of the leading one."""
+    asked = here.searching
+    if asked.cost == "energy":
+        raise SearchError("energy is counted by the machine that leads the search alone, so no other process can join")
+    if not asked.needs_latency or asked.latency != "measured" or asked.meter in ("remote", "adb"):
+        return
+    mine = processor_description()
+    for latency in RememberingMeter(here.device_meter, here.folder.latencies).latencies():
+        if latency.device != mine:
+            raise SearchError(
+                f"the search measures latency on {latency.device}, this is {mine}; join from that machine, or search "
+                "with an agent, a table of the device or a counted cost"
+            )

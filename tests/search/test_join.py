@@ -1,0 +1,144 @@
+"""Several processes on one search, as users start them: one leads, others join from other terminals or machines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from tiny_search import tiny_searching
+
+from mnasnet.errors import SearchError
+from mnasnet.search.join import join_search
+from mnasnet.search.prepare import begin
+from mnasnet.search.problem_of import opened
+from mnasnet.search.progress import Progress
+from mnasnet.search.run import run_search
+from mnasnet.testing import write_image_folder
+from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
+
+TRIALS = 24  # of some seconds each, so that processes that begin at the same time meet
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=20)
+
+
+def started(command: str, run: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "mnasnet", command, str(run), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def begun(data: Path, parent: Path, **chosen: object) -> Path:
+    """A search that was stopped after its first trial."""
+    heard: list[Progress] = []
+
+    class Hearing:
+        def hear(self, progress: Progress) -> None:
+            heard.append(progress)
+
+    searching = tiny_searching(data, parent, trials=TRIALS, proxy_epochs=12, pruning=False, **chosen)
+    stopped = run_search(searching, listeners=[Hearing()], stop=lambda: any(one.record for one in heard))
+    assert (stopped.status, len(stopped.answer.records)) == ("stopped", 1)
+    return stopped.folder
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What it printed at its end."""
+    out, told = process.communicate(timeout=280)
+    assert process.returncode == 0, told
+    return out
+
+
+def assert_two_processes_share_the_trials(run: Path, joined_as: Path) -> None:
+    leading, helping = started("resume", run), started("join", joined_as)
+
+    searched, helped = (json.loads(ended(process).splitlines()[-1]) for process in (leading, helping))
+
+    assert helped["status"] == "over" and searched["status"] == "done"
+    assert Path(searched["model"]).is_file()
+    rows = trials_of(run)
+    judged = [row for row in rows if row["state"] == "done" and not row["duplicate_of"]]
+    assert len(judged) in (TRIALS, TRIALS + 1)  # both may take the last one at the same moment
+    assert len({row["fingerprint"] for row in judged}) == len(judged)
+    assert {row["state"] for row in rows} <= {"done", "pruned", "failed"}
+    by_helper = {row["trial"] for row in judged} & {str(number) for number in helped["trials"]}
+    assert 1 <= len(by_helper) < TRIALS - 1
+
+
+def trials_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "trials.csv").open(encoding="utf-8")))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_file(data: Path, tmp_path: Path) -> None:
+    run = begun(data, tmp_path)
+
+    assert_two_processes_share_the_trials(run, run)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_database_and_one_has_a_copy_of_the_folder(
+    data: Path,
+    tmp_path: Path,
+    server: int,  # noqa: F811
+) -> None:
+    run = begun(data, tmp_path, storage=url(server))
+
+    assert_two_processes_share_the_trials(run, Path(shutil.copytree(run, tmp_path / "elsewhere" / "tiny")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
+def test_a_stopped_helper_ends_within_ten_seconds_and_gives_its_network_back(data: Path, tmp_path: Path) -> None:
+    run = begun(data, tmp_path)
+    helping = started("join", run)
+    for line in helping.stderr:
+        if " done " in line:
+            break
+    helping.send_signal(signal.SIGINT)
+
+    out, _ = helping.communicate(timeout=10)
+
+    helped = json.loads(out.splitlines()[-1])
+    assert helped["status"] == "stopped" and len(helped["trials"]) >= 1
+    with opened(run) as here:
+        trials = here.study().get_trials(deepcopy=False)
+    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+    assert [trial for trial in trials if trial.state == TrialState.WAITING]
+
+
+def test_a_search_that_is_over_cannot_be_joined(data: Path, tmp_path: Path) -> None:
+    searched = run_search(tiny_searching(data, tmp_path, trials=1, proxy_epochs=1))
+
+    with pytest.raises(SearchError, match=r"judges no more networks; `python -m mnasnet extend` goes on"):
+        join_search(searched.folder)
+
+
+def test_a_search_without_trials_cannot_be_joined_yet(data: Path, tmp_path: Path) -> None:
+    folder = begin(tiny_searching(data, tmp_path), tell=lambda text: None, stop=lambda: False)
+
+    with pytest.raises(SearchError, match="has no trials yet; join when the search shows its first one"):
+        join_search(folder.path)
+
+
+def test_a_machine_that_would_measure_other_latencies_cannot_join(data: Path, tmp_path: Path) -> None:
+    asked = tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, profile=False, target_cost=0.0)
+    folder = begin(asked, tell=lambda text: None, stop=lambda: False)
+    with opened(folder.path) as here:
+        here.study()
+    row = json.loads(folder.latencies.read_text().split("\n")[1])
+    row["latency"]["device"] = "another board"
+    folder.latencies.write_text(json.dumps(row))
+
+    with pytest.raises(SearchError, match="measures latency on another board, this is .*; join from that machine"):
+        join_search(folder.path)
