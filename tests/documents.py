@@ -22,6 +22,7 @@ HOUR = {
     '"finalists": 1, "final_epochs": 1, "references": False, "evaluator": "short", "profile": False',
 }
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PRINTED = re.compile(r"^```sh\n([^`]*)^```\n(?:(?!#)[^`]*\n)?^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#]*)(#[^)\s]+)?\)")
 
 
@@ -40,6 +41,12 @@ def commands(text: str) -> list[str]:
     lines = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     typed = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
     return [line for line in typed if line.startswith("python -m mnasnet") and "--int8" not in line]
+
+
+def printed(text: str) -> list[tuple[str, list[str]]]:
+    """What ``text`` shows of the output of commands: the first command of a block, and the lines of the next block."""
+    found = [(command.splitlines()[0], lines.splitlines()) for command, lines in _PRINTED.findall(text)]
+    return [(command, [line for line in lines if line not in ("", "...")]) for command, lines in found]
 
 
 def links(text: str) -> list[tuple[str, str]]:
@@ -70,15 +77,16 @@ def run_python(code: str, folder: Path) -> None:
     _run([sys.executable, "-c", code], folder)
 
 
-def run_command(command: str, folder: Path) -> None:
-    """Run a command of ours in ``folder``; a failure shows what it printed."""
-    _run([sys.executable, *shlex.split(command)[1:]], folder)
+def run_command(command: str, folder: Path) -> str:
+    """What a command of ours prints in ``folder``; a failure shows it."""
+    return _run([sys.executable, *shlex.split(command)[1:]], folder)
 
 
-def _run(arguments: list[str], folder: Path) -> None:
+def _run(arguments: list[str], folder: Path) -> str:
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
     assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def _short(code: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documents import ROOT, anchors, blocks, commands, links, make_workplace, read, run_command, run_python
+from documents import ROOT, anchors, blocks, commands, links, make_workplace, printed, read, run_command, run_python
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -17,6 +17,7 @@ import error_catalogue
 import error_messages
 import make_docs
 
+import demo
 from mnasnet import errors, modelfile
 from mnasnet.testing import random_model
 
@@ -167,3 +168,39 @@ def test_python_block_runs(code, workplace):
 @pytest.mark.parametrize("command", told(commands))
 def test_command_runs(command, workplace):
     run_command(command, workplace)
+
+
+def shape(line):
+    """A line without what differs from machine to machine: numbers, and how columns are aligned to them."""
+    return re.sub(r"[-\s]+", " ", re.sub(r"\d[\d.,]*", "0", line)).strip()
+
+
+@pytest.mark.slow
+def test_a_cat_is_classified_as_the_page_shows(tmp_path):
+    (cat, *_) = demo.write_photos(tmp_path)
+    cat.rename(tmp_path / "photo.jpg")
+    ((command, lines),) = printed(read("docs/classify.md"))
+
+    assert shape(lines[0]) in map(shape, run_command(command, tmp_path).splitlines())
+
+
+@pytest.mark.slow
+def test_a_training_prints_what_the_page_shows(tmp_path):
+    demo.write_digits(tmp_path / "photos")
+
+    for command, lines in printed(read("docs/train.md")):
+        output = {shape(line) for line in run_command(command, tmp_path).splitlines()}
+
+        assert len(lines) >= 5
+        assert [line for line in lines if shape(line) not in output] == []
+
+
+@pytest.mark.slow
+def test_a_search_foretells_what_the_page_shows(tmp_path):
+    demo.write_digits(tmp_path / "photos")
+    (command, lines), *_ = printed(read("docs/search.md"))
+
+    output = run_command(command, tmp_path)
+
+    assert command.endswith("--dry-run")
+    assert [line.split()[0] for line in output.splitlines()] == [line.split()[0] for line in lines]
