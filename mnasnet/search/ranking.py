@@ -116,17 +116,23 @@ def check_ranking(
     seed: int = 0,
     record: Path | None = None,
     on_network: Callable[[RankedNetwork], object] = lambda network: None,
-) -> Ranking:
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Ranking | None:
     """Judge ``count`` networks of ``space``, evenly spread over their multiply-adds, by both evaluators and compare.
 
     With ``record``, a file, each network is written there when it is judged, and those that lie there already are
-    not judged again. ``input_size`` in pixels is for spaces that leave it open. Raises SearchError below three
-    networks.
+    not judged again. ``goes_on`` is asked before each network; those for which it says no are left out, and with
+    fewer than three left there is no ranking. ``input_size`` in pixels is for spaces that leave it open. Raises
+    SearchError for a ``count`` below three.
     """
     known = recorded(record)
     networks: list[RankedNetwork] = []
-    for candidate in spread(space, count, input_size=input_size, seed=seed):
+    candidates = spread(space, count, input_size=input_size, seed=seed)
+    random.Random(seed).shuffle(candidates)  # so that the first ones are of every size, should time end it
+    for candidate in candidates:
         network = known.get(candidate.fingerprint)
+        if network is None and not goes_on():
+            continue
         if network is None:
             began = clock()
             foretold = shared.evaluate(candidate, _deaf)
@@ -146,10 +152,11 @@ def check_ranking(
             )
             known[candidate.fingerprint] = network
             if record is not None:
-                write_atomic(record, json.dumps([asdict(one) for one in known.values()], indent=1).encode())
+                rows = [asdict(one) for one in sorted(known.values(), key=_by_cost)]
+                write_atomic(record, json.dumps(rows, indent=1).encode())
         networks.append(network)
         on_network(network)
-    return rank(networks, seed=seed)
+    return rank(sorted(networks, key=_by_cost), seed=seed) if len(networks) >= FEWEST_RANKED else None
 
 
 def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) -> list[Candidate]:
@@ -186,6 +193,10 @@ def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
             shared_is_better=float(np.mean(resampled["shared"] > resampled[name])),
         )
     return Ranking(tuple(networks), scores)
+
+
+def _by_cost(network: RankedNetwork) -> tuple[float, str]:
+    return network.multiply_adds, network.fingerprint
 
 
 def _regret(foretold: NDArray[np.float64], truth: NDArray[np.float64]) -> float:

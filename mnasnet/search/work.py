@@ -201,18 +201,27 @@ class Work:
         shared.train([_Epochs(heard)])
 
     def check_ranking(self) -> None:
-        """Train networks alone to see how far the shared weights can be trusted; raises SearchStopped."""
-        wanted, judged = self.here.searching.check_ranking, 0
+        """Train networks alone, as many as the minutes hold, to see how far the shared weights can be trusted.
+
+        Raises SearchStopped.
+        """
+        wanted, judged, longest_s = self.here.searching.check_ranking, 0, 0.0
+        self.tell("ranking", 0.0, f"training {wanted} networks alone")
+
+        def has_time() -> bool:
+            return longest_s <= self.left_s + self.times.ranking_s
 
         def told(network: RankedNetwork) -> None:
-            nonlocal judged
+            nonlocal judged, longest_s
             judged += 1
+            longest_s = max(longest_s, network.shared_s + network.alone_s)
             left_s = (wanted - judged) / wanted * self.times.ranking_s
             text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
             self.tell("ranking", judged / wanted, text, left_s)
 
-        ranking = check_ranking_of(self.here, on_network=told)
-        self.tell("ranking", 1.0, ranking.sentence(), 0.0)
+        ranking = check_ranking_of(self.here, on_network=told, goes_on=has_time)
+        too_few = f"the minutes held {judged} of {wanted} networks, too few to compare"
+        self.tell("ranking", 1.0, ranking.sentence() if ranking else too_few, 0.0)
 
     def _limit_s(self, found: Sequence[TrialRecord]) -> float:
         """The seconds for trials: what later stages leave, but always enough for some trials."""
@@ -361,6 +370,7 @@ class Work:
                 model.preprocess.input_size,
                 epochs,
                 final=True,
+                most_s=until_s - self.spent_s,
             )
 
     def final_epochs(self) -> int:

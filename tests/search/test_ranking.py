@@ -61,6 +61,23 @@ def test_the_interval_holds_tau_and_the_table_names_every_predictor() -> None:
     assert "Kendall tau" in ranking.sentence()
 
 
+def test_a_check_that_time_ends_leaves_the_rest_out_and_still_knows_every_size(tmp_path: Path) -> None:
+    judge = FunctionEvaluator(lambda candidate: count(candidate.architecture, 32).multiply_adds / 1e9)
+    heard: list[RankedNetwork] = []
+    values = {"shared": judge, "alone": judge, "input_size": 32, "num_classes": 3, "clock": lambda: 0.0}
+    values |= {"record": tmp_path / "ranking.json", "on_network": heard.append}
+
+    none = check_ranking(SPACE, 9, goes_on=lambda: len(heard) < 2, **values)
+    some = check_ranking(SPACE, 9, goes_on=lambda: len(heard) < 2 + 5, **values)
+    everything = check_ranking(SPACE, 9, **values)
+
+    assert none is None
+    sizes = [network.multiply_adds for network in everything.networks]
+    assert sizes == sorted(sizes) and len(sizes) == 9
+    assert len(some.networks) == 5
+    assert min(n.multiply_adds for n in some.networks) < sizes[4] < max(n.multiply_adds for n in some.networks)
+
+
 def test_spread_networks_reach_from_small_to_large() -> None:
     picked = spread(SPACE, 6, input_size=32)
     costs = [count(candidate.architecture, 32).multiply_adds for candidate in picked]
@@ -95,7 +112,7 @@ def test_networks_judged_before_are_not_judged_again(tmp_path: Path) -> None:
         check()
     ranking = check()
 
-    assert [network.alone for network in ranking.networks] == [0.01, 0.02, 0.04, 0.05]
+    assert sorted(network.alone for network in ranking.networks) == [0.01, 0.02, 0.04, 0.05]
     assert len(set(judged)) == 4 and len(judged) == 5
 
 

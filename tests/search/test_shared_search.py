@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mnasnet.errors import SettingsError
-from mnasnet.search.folder import SearchFolder
+from mnasnet.search.folder import KIND, SearchFolder
 from mnasnet.search.plan import Plan
-from mnasnet.search.prepare import Forecast
+from mnasnet.search.prepare import Forecast, begin
+from mnasnet.search.problem_of import read_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
@@ -19,6 +21,7 @@ from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
+from mnasnet.train.run_folder import write_yaml
 from mnasnet.train.trainer import checkpoint_digest
 
 PLAN = Plan(
@@ -186,3 +189,50 @@ def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
 def test_checking_the_ranking_needs_shared_weights() -> None:
     with pytest.raises(SettingsError, match="got 24 with evaluator short"):
         Searching(data=Path(), evaluator="short", check_ranking=24)
+
+
+STOP_S = 10.0
+
+
+@pytest.mark.parametrize(
+    ("last_words", "chosen"),
+    [
+        ("training 3 networks alone", {"proxy_epochs": 5000}),
+        ("scaling the published networks", {"cost": "latency", "target_latency_ms": 50.0, "profile": False}),
+        ("MnasNet-A1", {}),
+    ],
+)
+@pytest.mark.slow
+def test_the_stages_behind_the_winner_stop_within_ten_seconds(
+    data: Path, tmp_path: Path, last_words: str, chosen: dict[str, object]
+) -> None:
+    ears = Ears()
+    asked_at: list[float] = []
+
+    def stop() -> bool:
+        if not asked_at and any(last_words in progress.text for progress in ears.heard):
+            asked_at.append(time.monotonic() + 1.0)  # in the middle of it
+        return bool(asked_at) and time.monotonic() >= asked_at[0]
+
+    wanted = asked(data, tmp_path, references="networks alone" not in last_words, **chosen)
+    stopped = run_search(wanted, listeners=[ears], stop=stop)
+
+    assert stopped.status == "stopped"
+    assert time.monotonic() - asked_at[0] < STOP_S
+    assert ears.heard[-1].stage in ("references", "ranking")
+
+
+@pytest.mark.slow
+def test_the_check_of_the_ranking_ends_with_the_minutes(data: Path, tmp_path: Path) -> None:
+    wanted = asked(data, tmp_path, minutes=1.0, trials=0, check_ranking=12, proxy_epochs=1)
+    folder = begin(wanted, tell=lambda text: None, stop=lambda: False)
+    searching, plan = read_arguments(folder)
+    hopeful = replace(plan, epoch_s=plan.epoch_s / 400)
+    longer = replace(searching, proxy_epochs=400)
+    write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": hopeful.to_dict()})
+
+    searched = resume_search(folder.path)
+
+    assert searched.status == "done"
+    assert 60 * searched.answer.minutes < 1.1 * 60 + 8  # as for searches without the check
+    assert len(json.loads((searched.folder / "ranking.json").read_text())) < 12
