@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 FEWEST_IMAGES = 8
 BATCH = 16
 QUANTISED = ("Conv", "Gemm", "Add", "Mul", "GlobalAveragePool", "AveragePool", "Relu")
-# OpenVINO 2026.4 fails on the scales of an average pool that channels are added to
-FOR_OPENVINO = tuple(operator for operator in QUANTISED if operator != "AveragePool")
+# OpenVINO 2026.4 fails on the scales of an average pool that channels are added to, and is wrong about the sum of two
+# values in 8 bits: on digits that ONNX Runtime reads from the same graph it is no better than chance.
+FOR_OPENVINO = tuple(operator for operator in QUANTISED if operator not in ("AveragePool", "Add"))
 
 Images = Sequence[NDArray[np.uint8]]
 

@@ -20,6 +20,7 @@ from mnasnet.cli import main
 from mnasnet.deploy.export import export_int8
 from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
+from mnasnet.export.exporter import INT8_EXPORTERS
 from mnasnet.modelfile import ModelFile, network_of
 from mnasnet.network.layers import merge_batch_norms
 from mnasnet.network.quantized import observed_values, quantized
@@ -157,23 +158,45 @@ def test_it_asks_for_a_model_of_the_same_classes(photos: Path, tmp_path: Path) -
             train(tiny_training(photos, tmp_path, quantization_aware=True, **chosen))
 
 
-def test_it_brings_back_most_of_what_8_bits_cost(tmp_path: Path) -> None:
-    digits = tmp_path / "digits"
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Handwritten digits, 450 to train and 250 to judge."""
+    digits = tmp_path_factory.mktemp("digits")
     images, labels = load_digits(return_X_y=True)
     for number, (image, label) in enumerate(zip(images[:700], labels[:700], strict=True)):
         folder = digits / ("train" if number < 450 else "val") / str(label)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image.reshape(8, 8) * 15.9).astype(np.uint8)).resize((32, 32)).save(folder / f"{number}.png")
-    float_run = train(tiny_training(digits, tmp_path / "float", epochs=14, learning_rate=0.01, batch_size=16))
+    return digits
+
+
+@pytest.fixture(scope="module")
+def reads_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    parent = tmp_path_factory.mktemp("float")
+    run = train(tiny_training(digits, parent, epochs=14, learning_rate=0.01, batch_size=16))
+    return modelfile.load(run.model)
+
+
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_a_trained_network_keeps_its_accuracy_in_every_format(
+    name: str, reads_digits: ModelFile, digits: Path, tmp_path: Path
+) -> None:
+    (made,) = export_int8(reads_digits, tmp_path, digits, [name], max_drop=0.99)
+
+    assert made.before.accuracy > 0.7
+    assert made.before.accuracy - made.after.accuracy < 0.05  # of 250 images; rounding turns some of the close ones
+
+
+def test_it_brings_back_most_of_what_8_bits_cost(reads_digits: ModelFile, digits: Path, tmp_path: Path) -> None:
     uneven = tmp_path / "uneven.safetensors"
-    modelfile.save(with_uneven_channels(modelfile.load(float_run.model)), uneven)
+    modelfile.save(with_uneven_channels(reads_digits), uneven)
     (plain,) = export_int8(modelfile.load(uneven), tmp_path, digits, ["litert"], max_drop=0.99)
     lost = plain.before.accuracy - plain.after.accuracy
     assert lost > 0.05
 
     learned = aware(digits, tmp_path / "aware", uneven, epochs=5, batch_size=16)
 
-    for name in ("onnx", "litert"):
+    for name in INT8_EXPORTERS:
         (made,) = export_int8(modelfile.load(learned.model), tmp_path, digits, [name], max_drop=0.99)
         assert plain.before.accuracy - made.after.accuracy < lost / 2
         assert read_exported(made.files[0]).header["metrics"]["int8_accuracy"] == made.after.accuracy
