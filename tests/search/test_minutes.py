@@ -22,11 +22,11 @@ from mnasnet.search.prepare import begin, forecast
 from mnasnet.search.problem_of import read_arguments
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
-from mnasnet.search.timetable import after_trials, require_time, timetable
+from mnasnet.search.timetable import ANSWER_S, after_trials, require_time, timetable
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import write_yaml
 
-BUSY_S = 8.0  # what first imports and pictures may take on a machine with other work
+BUSY_S = 2.0  # besides the tenth, for a moment in which other work has the machine
 PHOTOS = replace(PLAN, small_s=20.0, large_s=30.0, epoch_s=90.0, read_s=60.0)  # some 45,000, two cores
 
 plans = st.builds(
@@ -125,16 +125,17 @@ def test_too_few_minutes_leave_nothing_and_the_forecast_says_the_same(data: Path
 
 @pytest.mark.slow
 class TestClock:
-    """Real searches; a tenth more is the promise, and on a busy machine the last pictures may take long."""
+    """Real searches; a tenth more is the promise, tables, pictures and page included."""
 
     def test_a_search_ends_with_its_minutes_and_fills_them(self, data: Path, tmp_path: Path) -> None:
         began = time.monotonic()
 
-        searched = run_search(minutes_only(data, tmp_path, minutes=1.5, references=True))
+        # of the tiny space every network is found before the minutes end
+        searched = run_search(minutes_only(data, tmp_path, minutes=1.5, references=True, space="small"))
 
         assert 60 < time.monotonic() - began < 1.1 * 90 + BUSY_S
         assert searched.status == "done"
-        assert searched.answer.minutes == pytest.approx((time.monotonic() - began) / 60, abs=BUSY_S / 60)
+        assert searched.answer.minutes == pytest.approx((time.monotonic() - began) / 60, abs=ANSWER_S / 60)
         assert len(epochs_of(searched, "finalist")) == 1
         compared = {one.name.partition(" x")[0] for one in searched.answer.contenders if one.kind == "reference"}
         missing = set(REFERENCES) - compared
