@@ -14,6 +14,7 @@ import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -224,6 +225,31 @@ def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int
     """The ``count`` finished trials of highest reward, the best first, each network once."""
     done = [record for record in records if record.state == "done" and record.duplicate_of is None]
     return sorted(done, key=lambda record: (-trial_reward(record, searching), record.number))[:count]
+
+
+def finalist_trials(
+    records: Sequence[TrialRecord],
+    searching: Searching,
+    count: int,
+    size: Callable[[TrialRecord], float] | None = None,
+) -> list[TrialRecord]:
+    """The ``count`` trials to train longer: those of highest reward or, with ``size``, by turns those and the largest.
+
+    Shared weights hardly tell large networks apart, and by size alone networks were ordered better than by them
+    (``benchmarks/shared_weights.py``). So after them the largest that keep the target are finalists too, and the
+    longer training decides.
+    """
+    best = best_trials(records, searching, len(records))
+    if size is None:
+        return best[:count]
+    cost, target = searching.reward_cost, searching.target
+    largest = sorted(
+        (record for record in best if record.costs.get(cost, 0.0) <= target),
+        key=lambda record: (-size(record), record.number),
+    )
+    turns = chain.from_iterable(zip_longest(best, largest))
+    chosen = {record.number: record for record in turns if record is not None}
+    return list(chosen.values())[:count]
 
 
 def trial_reward(record: TrialRecord, searching: Searching) -> float:

@@ -16,6 +16,7 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError
 from mnasnet.modelfile import ModelFile
+from mnasnet.network.count import count
 from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.company import set_over
 from mnasnet.search.contenders import (
@@ -25,6 +26,7 @@ from mnasnet.search.contenders import (
     counted,
     epoch_seconds,
     finalist_place,
+    finalist_trials,
     reference_place,
     reward_of,
     train_longer,
@@ -309,7 +311,8 @@ class Work:
     def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
         asked, state = self.here.searching, self.folder.read_state()
         if not state.get("finalists"):
-            best = best_trials(list(found.values()), asked, max(1, asked.finalists))
+            size = self._multiply_adds if self.here.plan.evaluator == "shared" else None
+            best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), size)
             self._plan_the_rest(best, finalists=asked.finalists)
             numbers = [one.number for one in best[: max(1, self.times.finalists)]]
             self.folder.write_state(finalists={"trials": numbers, "epochs": self.times.finalist_epochs})
@@ -327,6 +330,10 @@ class Work:
             costs = self._costs_of(model)
             rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
         return found[max(numbers, key=lambda number: (rewards[number], -number))]
+
+    def _multiply_adds(self, record: TrialRecord) -> float:
+        candidate = self.here.problem.space.candidate(record.params)
+        return float(count(candidate.architecture, candidate.input_size or self.here.plan.input_size).multiply_adds)
 
     def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""

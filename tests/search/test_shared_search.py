@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnasnet.errors import SettingsError
+from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import KIND, SearchFolder
 from mnasnet.search.plan import Plan
 from mnasnet.search.prepare import Forecast, begin
@@ -17,6 +20,7 @@ from mnasnet.search.problem_of import read_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
+from mnasnet.search.study import TrialRecord
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
@@ -139,6 +143,33 @@ def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
     assert [(r.fingerprint, r.accuracy) for r in resumed.answer.records] == [
         (r.fingerprint, r.accuracy) for r in whole.answer.records
     ]
+
+
+def trial(number: int, accuracy: float, multiply_adds: float, **more: Any) -> TrialRecord:
+    costs = {"multiply_adds": multiply_adds}
+    return TrialRecord(number, "done", {}, costs=costs, accuracy=accuracy, values=(accuracy,), **more)
+
+
+def test_after_shared_weights_the_largest_networks_within_the_target_are_finalists_too(tmp_path: Path) -> None:
+    searching = asked(tmp_path, tmp_path, target_cost=50.0)
+    judged = [trial(0, 0.30, 10), trial(1, 0.33, 20), trial(2, 0.32, 30), trial(3, 0.29, 50), trial(4, 0.20, 60)]
+
+    def numbers(count: int, size: Callable[[TrialRecord], float] | None = None) -> list[int]:
+        return [one.number for one in finalist_trials(judged, searching, count, size)]
+
+    assert numbers(3) == [1, 2, 0]
+    assert numbers(1, lambda one: one.costs["multiply_adds"]) == [1]
+    assert numbers(3, lambda one: one.costs["multiply_adds"]) == [1, 3, 2]  # trial 4 is above the target
+    assert numbers(9, lambda one: one.costs["multiply_adds"]) == [1, 3, 2, 0, 4]
+
+
+def test_a_search_with_shared_weights_trains_its_largest_network_as_a_finalist(data: Path, tmp_path: Path) -> None:
+    run = run_search(asked(data, tmp_path, trials=5, finalists=2, finalist_epochs=1, check_ranking=0))
+
+    judged = [one for one in run.answer.records if one.state == "done"]
+    largest = max(judged, key=lambda one: one.costs["multiply_adds"])
+    best = max(judged, key=lambda one: (one.accuracy or 0.0, -one.number))
+    assert {one.trial for one in run.answer.contenders if one.kind == "finalist"} >= {best.number, largest.number}
 
 
 def test_auto_is_shared_from_a_thousand_images_on_where_time_suffices() -> None:
