@@ -144,8 +144,8 @@ class SearchSettings(Settings):
         "auto",
         "Who judges accuracy: `short` trains each network for some epochs, `shared` trains once the weights that all "
         "networks share; `auto` is `shared` from 1,000 training images on, where there is time for it and the space "
-        "does not mix operators. How well the order by shared weights agrees with single trainings is not known yet: "
-        "`check_ranking` measures it.",
+        "does not mix operators. Their order is rough, so the largest networks are trained longer too; "
+        "`check_ranking` measures how rough.",
     )
     shared_epochs: int = setting(
         0,
