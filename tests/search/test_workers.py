@@ -12,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search.crew import search_with_crew
@@ -82,13 +83,20 @@ def test_a_network_that_another_worker_is_judging_is_left_to_it():
     assert "is judging this network" in left[0].reason
 
 
-def test_a_search_that_is_not_alone_leaves_running_trials_to_their_workers():
+def test_a_search_that_is_not_alone_leaves_running_trials_to_their_workers_and_waits_for_the_last():
     study = create_study(problem_of(), algorithm="random", seed=0)
-    study.ask()
+    elsewhere = study.ask()
+    heard = []
 
-    search(study, problem_of(), Budget(evaluations=3), alone=False)
+    def give_up_elsewhere(record):
+        heard.append(record)
+        if len(heard) == 2:  # with the one elsewhere these are the budget
+            threading.Timer(0.5, study.tell, (elsewhere,), {"state": TrialState.FAIL}).start()
 
-    assert [record.state for record in records(study)] == ["running", "done", "done", "done"]
+    search(study, problem_of(), Budget(evaluations=3), alone=False, on_trial=give_up_elsewhere)
+
+    assert [record.state for record in records(study)] == ["failed", "done", "done", "done"]
+    assert [record.number for record in heard] == [1, 2, 3]
 
 
 def study_of(problem: SearchProblem | None = None, algorithm: str = "random", **arguments) -> optuna.Study:
