@@ -16,7 +16,6 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError
 from mnasnet.modelfile import ModelFile
-from mnasnet.network.count import count
 from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.company import set_over
 from mnasnet.search.contenders import (
@@ -333,7 +332,8 @@ class Work:
 
     def _multiply_adds(self, record: TrialRecord) -> float:
         candidate = self.here.problem.space.candidate(record.params)
-        return float(count(candidate.architecture, candidate.input_size or self.here.plan.input_size).multiply_adds)
+        size = candidate.input_size or self.here.plan.input_size
+        return counted(self.here, candidate.architecture, size)["multiply_adds"]
 
     def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""

@@ -206,8 +206,8 @@ def modern_recipe(images: int, epochs: int, batch_size: int, *, pretrained: bool
             name="modern (short)",
             identity_start=True,
             optimizer="adamw",
-            learning_rate=6e-3
-            * math.sqrt(batch_size / 64),  # on photos, twice as much ended alike, half as much behind
+            # on photos twice as much ended alike, half as much behind
+            learning_rate=6e-3 * math.sqrt(batch_size / 64),
             weight_decay=0.05,
             warmup_epochs=min(2.0, epochs / 6),
             **common,
