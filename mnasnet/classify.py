@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
-from mnasnet.data.threads import Companion, in_threads
+from mnasnet.data.threads import in_threads
 from mnasnet.data.transforms import prepare
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.export.exported import ExportedModel
@@ -86,7 +86,6 @@ class Classifier:
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
         self._session = open_session(model, threads=self._threads, **self._options)
         self._bulk_session: Session | None = None
-        self._helper = Companion("prepare") if self._threads > 1 else None
 
     @classmethod
     def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
@@ -123,14 +122,14 @@ class Classifier:
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        prepared = [self.prepare(image, helper=self._helper) for image in images]
+        prepared = [self.prepare(image) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
-    def prepare(self, image: Image, *, helper: Companion | None = None) -> NDArray[np.uint8]:
-        """The square RGB image, S x S x 3, that the network sees; a ``helper`` makes part of it at the same time."""
+    def prepare(self, image: Image) -> NDArray[np.uint8]:
+        """The square RGB image, S x S x 3, that the network sees."""
         if isinstance(image, (str, Path)):
             image = read_image(Path(image), min_side=self.preprocess.resize)
-        return prepare(to_rgb(image), self.preprocess, helper=helper)
+        return prepare(to_rgb(image), self.preprocess)
 
     def classify_files(self, paths: Iterable[Path], top_k: int = 5, batch_size: int = 16) -> Iterator[FileResult]:
         """Classify any number of files, in order, with flat memory; a bad file gives its reason and no more.

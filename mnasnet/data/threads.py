@@ -1,4 +1,4 @@
-"""Work in threads: a function over many items, in order and few held at a time; one job beside one's own."""
+"""Work in threads: a function over many items, in order and few held at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, TypeVar
-from weakref import finalize
+from typing import TypeVar
 
 from mnasnet.machine import usable_cores
 
@@ -35,42 +32,3 @@ def in_threads(
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-class Companion:
-    """A waiting thread that takes over one half of a job of about a millisecond.
-
-    An executor would do; a queue hands the work over in less time, which at this length counts. The thread ends with
-    the companion.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        Thread(target=_work, args=(self._jobs,), name=name, daemon=True).start()
-        finalize(self, self._jobs.put, None)
-
-    def beside(self, theirs: Callable[[], Any], ours: Callable[[], Any]) -> None:
-        """Call ``theirs`` in the companion's thread and ``ours`` in this one; raises what either of them raises."""
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._jobs.put((theirs, done))
-        try:
-            ours()
-        finally:
-            error = done.get()
-        if error is not None:
-            raise error
-
-
-_Job = tuple[Callable[[], Any], "SimpleQueue[BaseException | None]"]
-
-
-def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
-        function, done = job
-        try:
-            function()
-        except BaseException as error:
-            done.put(error)
-        else:
-            done.put(None)
-        del job, function, done  # nothing of a finished job is kept while waiting for the next

@@ -1,60 +1,23 @@
 """Preprocessing as pixels: the one code path of inference, validation and export.
 
-Pillow does the resizing, in one step together with the crop, so that no torch is needed to classify an image.
+Resizing and cropping are one step, and no torch is needed to classify an image.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from mnasnet.data.threads import Companion
+from mnasnet.data.resample import resampler
 from mnasnet.preprocess import Preprocess
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_HELPED = 0.45  # of the rows; less than half, since a helper has to be woken first
-_REACH = 2  # pixels to each side, at the scale of the result, of the widest filter (bicubic)
 
-
-def prepare(image: NDArray[np.uint8], preprocess: Preprocess, *, helper: Companion | None = None) -> NDArray[np.uint8]:
-    """Resize and crop one RGB image, H x W x 3, to ``input_size`` x ``input_size`` x 3.
-
-    The upper and the lower part are made apart; a ``helper`` makes the upper one at the same time. The pixels are the
-    same with and without.
-    """
+def prepare(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resize and crop one RGB image, H x W x 3, to ``input_size`` x ``input_size`` x 3."""
+    height, width = image.shape[:2]
     size = preprocess.input_size
-    left, top, right, bottom = source_box(image.shape[1], image.shape[0], preprocess)
-    rows = round(_HELPED * size)
-    middle = top + (bottom - top) * rows / size
-    square = np.empty((size, size, 3), np.uint8)
-    resample = _FILTERS[preprocess.interpolation]
-    upper = partial(_fill, square[:rows], image, (left, top, right, middle), resample)
-    lower = partial(_fill, square[rows:], image, (left, middle, right, bottom), resample)
-    if helper is None:
-        upper()
-        lower()
-    else:
-        helper.beside(upper, lower)
-    return square
-
-
-def _fill(
-    part: NDArray[np.uint8],
-    image: NDArray[np.uint8],
-    box: tuple[float, float, float, float],
-    resample: Image.Resampling,
-) -> None:
-    """Resize ``box`` (left, top, right, bottom) of ``image`` into ``part``, taking up only the rows that matter."""
-    left, top, right, bottom = box
-    height, width = part.shape[:2]
-    reach = int(_REACH * max(1.0, (bottom - top) / height)) + 2  # rows beyond the box that the filter looks at
-    first = max(0, int(top) - reach)
-    rows = image[first : int(bottom) + reach]
-    resized = Image.fromarray(rows).resize((width, height), resample, box=(left, top - first, right, bottom - first))
-    part[:] = np.asarray(resized)
+    box = source_box(width, height, preprocess)
+    return resampler((height, width), box, (size, size), preprocess.interpolation)(image)
 
 
 def source_box(width: int, height: int, preprocess: Preprocess) -> tuple[float, float, float, float]:

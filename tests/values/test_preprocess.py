@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from mnasnet.data.threads import Companion
-from mnasnet.data.transforms import normalise, prepare
+from mnasnet.data.transforms import normalise, prepare, source_box
 from mnasnet.errors import SpecError
 from mnasnet.preprocess import Preprocess
 
@@ -28,7 +27,7 @@ def test_pixels_equal_torchvisions_resize_and_center_crop(size, interpolation):
     difference = np.abs(ours.astype(int) - theirs.astype(int))
     # both round to whole numbers twice, at different places
     assert difference.max() <= 2
-    assert difference.mean() < 0.15
+    assert difference.mean() < 0.2
 
 
 def test_squash_keeps_the_whole_image():
@@ -76,11 +75,49 @@ def test_impossible_recipes_name_rule_and_value(fields, message):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize(("height", "width"), [(480, 640), (37, 1000), (1000, 37), (64, 64), (2, 3)])
-def test_a_helper_changes_no_pixel(height, width, interpolation):
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (37, 1000), (1000, 37), (64, 64), (2, 3), (2100, 3001)])
+def test_pixels_are_pillows_but_for_rounding(height, width, interpolation):
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (max(2, height // 8), max(2, width // 8), 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
     recipe = Preprocess(input_size=65, resize=74, interpolation=interpolation)
 
-    helped = prepare(image, recipe, helper=Companion("test"))
+    ours = prepare(image, recipe)
 
-    np.testing.assert_array_equal(helped, prepare(image, recipe))
+    box = source_box(width, height, recipe)
+    theirs = Image.fromarray(image).resize((65, 65), Image.Resampling[interpolation.upper()], box=box)
+    difference = np.abs(ours.astype(int) - np.asarray(theirs).astype(int))
+    # Pillow rounds after the rows, we after the columns; bicubic also cuts its overshoot off there
+    assert interpolation == "bicubic" or difference.max() <= 2
+    assert (difference > 2).mean() < 0.05
+    assert difference.mean() < 0.6
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("grey", [0, 1, 127, 254, 255])
+@pytest.mark.parametrize("side", [7, 100, 1999])
+def test_an_even_surface_keeps_its_value(interpolation, grey, side):
+    recipe = Preprocess(input_size=64, resize=70, interpolation=interpolation)
+
+    prepared = prepare(np.full((side, side + 3, 3), grey, np.uint8), recipe)
+
+    assert (prepared == grey).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_pixels_do_not_depend_on_how_the_sums_are_cut(interpolation, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    recipe = Preprocess(input_size=224, resize=256, interpolation=interpolation)
+    prepared = prepare(image, recipe)
+
+    monkeypatch.setattr("mnasnet.data.resample._SMALL", 1_000)
+
+    np.testing.assert_array_equal(prepare(image, recipe), prepared)
+
+
+def test_any_layout_in_memory_gives_the_same_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (97, 131, 3), dtype=np.uint8)
+    recipe = Preprocess(64, 72)
+
+    for layout in (np.asfortranarray(image), np.ascontiguousarray(image[..., ::-1])[..., ::-1]):
+        np.testing.assert_array_equal(prepare(layout, recipe), prepare(image, recipe))
