@@ -39,6 +39,9 @@ class ControllerSettings:
     of the NASNet controller that the paper takes over (arXiv 1707.07012, appendix: 100 units, batches of 20,
     0.95). ``learning_rate``, ``entropy`` (per token) and ``epochs`` were chosen on benchmarks/search_algorithms.py:
     entropy 0.05 collapses before 1,000 networks, 0.5 hardly learns by 2,000. ``max_gradient`` is a common guard.
+
+    Whenever more than ``most_repeated`` of a batch had been judged before, the weight of entropy grows by
+    ``entropy_step``, otherwise it shrinks back towards ``entropy``: a policy that settles goes on to find networks.
     """
 
     hidden: int = 64
@@ -47,6 +50,8 @@ class ControllerSettings:
     epochs: int = 4
     clip: float = 0.2
     entropy: float = 0.15
+    most_repeated: float = 0.5
+    entropy_step: float = 1.05
     baseline_decay: float = 0.95
     max_gradient: float = 1.0
 
@@ -116,6 +121,10 @@ class _Learner:
         self.policy = Policy([len(found.choices) for found in categories.values()], seed, settings)
         self._sign = sign
         self._batch = settings.batch
+        self._settings = settings
+        self._entropy = settings.entropy
+        self._judged: set[tuple[int, ...]] = set()
+        self._repeated = 0  # of those waiting
         self._waiting: list[tuple[tuple[int, ...], float]] = []
         self._worst: float | None = None
 
@@ -126,11 +135,25 @@ class _Learner:
             reward = self._reward(trial)
             if indices is None or reward is None:
                 continue
+            self._repeated += indices in self._judged
+            self._judged.add(indices)
             self._waiting.append((indices, reward))
             if len(self._waiting) == self._batch:
                 tokens: NDArray[np.int64] = np.asarray([indices for indices, _ in self._waiting])
-                self.policy.update(tokens, np.asarray([reward for _, reward in self._waiting]))
+                self.policy.update(tokens, np.asarray([reward for _, reward in self._waiting]), self._next_entropy())
                 self._waiting.clear()
+
+    def _next_entropy(self) -> float:
+        """The weight of entropy for the batch that is full."""
+        settings = self._settings
+        step = (
+            settings.entropy_step
+            if self._repeated > settings.most_repeated * self._batch
+            else 1 / settings.entropy_step
+        )
+        self._entropy = max(settings.entropy, self._entropy * step)
+        self._repeated = 0
+        return self._entropy
 
     def _reward(self, trial: FrozenTrial) -> float | None:
         if trial.state == TrialState.COMPLETE and trial.values:

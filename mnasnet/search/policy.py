@@ -33,7 +33,7 @@ class Policy:
             self._tables = self._network.tables()
         return self._tables.sample(uniform)
 
-    def update(self, tokens: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
+    def update(self, tokens: NDArray[np.int64], rewards: NDArray[np.float64], entropy_weight: float) -> None:
         """One PPO step on a batch of sequences (B x choices) and their rewards (B)."""
         settings = self._settings
         inputs = torch.from_numpy(tokens)
@@ -45,7 +45,7 @@ class Policy:
             ratio = (after - before).exp()  # B x choices: each token is an action, eq. 6 of arXiv 1707.06347
             clipped = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
             gain = torch.minimum(ratio * advantage, clipped * advantage)  # eq. 7
-            loss = -gain.sum(1).mean() - settings.entropy * entropy.sum(1).mean()  # eq. 9 without a value network
+            loss = -gain.sum(1).mean() - entropy_weight * entropy.sum(1).mean()  # eq. 9 without a value network
             self._optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._network.parameters(), settings.max_gradient)

@@ -126,6 +126,23 @@ def test_an_unknown_algorithm_lists_the_known_ones():
         make_sampler("annealing", problem_of())
 
 
+def networks_found(step: float) -> int:
+    """How many networks a controller that settles fast finds of the 100 asked for."""
+    problem = SearchProblem(space("small"), FunctionEvaluator(lambda candidate: 0.5 ** len(set(candidate.values))))
+    study = create_study(problem, algorithm="ppo", seed=0)
+    study.sampler = ControllerSampler(
+        seed=0, settings=ControllerSettings(learning_rate=1e-2, entropy=0.01, entropy_step=step)
+    )
+    search(study, problem, Budget(evaluations=100, max_idle=500))
+    return len({tuple(record.params.values()) for record in records(study) if record.state == "done"})
+
+
+@pytest.mark.slow
+def test_a_controller_that_has_settled_goes_on_to_find_networks():
+    assert networks_found(step=1.0) < 100
+    assert networks_found(step=ControllerSettings().entropy_step) == 100
+
+
 def test_guided_never_proposes_a_network_twice():
     study = create_study(problem_of(), algorithm="guided", seed=0)
 
