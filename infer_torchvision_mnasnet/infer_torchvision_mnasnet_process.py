@@ -126,8 +126,10 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _classifier_for(self, settings):
         """Load again only when something differs that the loaded classifier depends on, the files' content included."""
+        from mnasnet.zoo import files_of
+
         model = connected_path(self, MODEL_INPUT) or settings.model_weight_file
-        files = (_state_of(model), _state_of(settings.class_file))
+        files = tuple(_state_of(path) for path in (*files_of(model), settings.class_file))
         wanted = (settings.model_copy(update=AFTER_LOADING), model, files)
         if wanted != self._loaded_for:
             from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
@@ -172,9 +174,10 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         ]
         self._report(classifier, start, objects=described)
         shown = [prediction.or_unknown(threshold) for prediction in predictions]
-        indices = {name: index for index, name in enumerate((*classifier.class_names, UNKNOWN))}
+        indices = {name: index for index, name in enumerate(classifier.class_names)}
         for found, prediction in zip(objects, shown):
-            self.add_object(found.item, indices[prediction.label], round(prediction.confidence, 3))
+            index = len(classifier.class_names) if prediction.is_unknown else indices[prediction.label]
+            self.add_object(found.item, index, round(prediction.confidence, 3))
         self._results = [shown_pairs(prediction)[0] for prediction in shown]
         if shown:
             confidences = [confidence_text(prediction.confidence) for prediction in shown]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
 from mnasnet.data.threads import in_threads
 from mnasnet.data.transforms import prepare
-from mnasnet.errors import DataError, SettingsError
+from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
@@ -35,11 +35,12 @@ class Prediction:
 
     names: tuple[str, ...]
     confidences: tuple[float, ...]
+    is_unknown: bool = False  # less sure than was asked for
 
     @property
     def label(self) -> str:
-        """The most likely class."""
-        return self.names[0]
+        """The most likely class, or ``unknown``."""
+        return UNKNOWN if self.is_unknown else self.names[0]
 
     @property
     def confidence(self) -> float:
@@ -47,10 +48,8 @@ class Prediction:
         return self.confidences[0]
 
     def or_unknown(self, threshold: float) -> Prediction:
-        """This prediction, its label replaced by ``unknown`` when it is less sure than ``threshold``."""
-        if self.confidence >= threshold:
-            return self
-        return Prediction((UNKNOWN, *self.names[1:]), self.confidences)
+        """This prediction, its label ``unknown`` when it is less sure than ``threshold``; its classes stay."""
+        return self if self.confidence >= threshold else replace(self, is_unknown=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Classifier:
             raise SettingsError(f"images have 3 channels, this network takes {model.in_channels}; use mnasnet.network")
         if input_size is not None:
             if not isinstance(input_size, int) or input_size < MIN_INPUT_SIZE:
-                raise SettingsError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {input_size!r}")
+                raise SettingsError(f"input_size must be a whole number >= {MIN_INPUT_SIZE}, got {input_size!r}")
             model = at_size(model, input_size)
         self.model = model
         self._threads = usable_cores() if threads is None else threads
@@ -159,7 +158,13 @@ class Classifier:
 
     def _predict_prepared(self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session) -> list[Prediction]:
         batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
-        return [self._most_likely(row, top_k) for row in softmax(session.run(batch))]
+        scores = session.run(batch)
+        if not np.isfinite(scores).all():
+            raise WeightsError(
+                f"{self.model.name or 'the network'} gives scores that are no numbers, so its weights are damaged or "
+                "its training diverged; give an earlier file"
+            )
+        return [self._most_likely(row, top_k) for row in softmax(scores)]
 
     def _most_likely(self, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
         """The best ``top_k`` classes of one image, equal ones in class order; uses ``probabilities`` up."""
@@ -187,13 +192,9 @@ def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFi
     smallest, largest = model.training.get("input_sizes", (input_size, input_size))
     usable = min(max(input_size, smallest), largest)
     if usable != input_size:
+        sizes = f"{smallest} px" if smallest == largest else f"{smallest} to {largest} px"
         _log.warning(
-            "%s is made for %d to %d pixels; it works at %d px, not at the input_size %d",
-            model.name,
-            smallest,
-            largest,
-            usable,
-            input_size,
+            "%s is made for %s: it works at %d px, and input_size %d is not used", model.name, sizes, usable, input_size
         )
     return replace(model, preprocess=model.preprocess.at(usable))
 

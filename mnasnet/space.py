@@ -18,12 +18,12 @@ from functools import lru_cache
 from typing import Any
 
 from mnasnet.errors import SpecError
-from mnasnet.spec import SCHEMA, ArchitectureSpec, BlockSpec, round_channels
+from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, round_channels
 
 Option = str | int | float
 
 OPERATORS = ("conv", "separable", "inverted", "inverted3", "inverted6")
-MIN_INPUT_SIZE = 32
+MIN_INPUT_SIZE, MAX_INPUT_SIZE = 32, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,15 @@ class BlockChoices:
         for name in ("channels", "repeats", "expansion"):
             if any(not is_whole(option) or option < 1 for option in getattr(self, name)):
                 raise SpecError(f"{name} must be whole numbers >= 1, got {list(getattr(self, name))}")
+            if any(option > LARGEST[name] for option in getattr(self, name)):
+                raise SpecError(f"{name} must be at most {LARGEST[name]:,}, got {max(getattr(self, name)):.6g}")
         if any(not is_whole(option) for option in self.layers):
             raise SpecError(f"layers are whole numbers added to repeats, got {list(self.layers)}")
+        if max(self.layers) + max(self.repeats) > LARGEST["repeats"]:
+            raise SpecError(
+                f"a block has at most {LARGEST['repeats']} layers, got repeats up to {max(self.repeats):.6g} and "
+                f"layers up to {max(self.layers):.6g}"
+            )
         if any(not is_number(option) or not 0 < option <= 10 for option in self.filters):
             raise SpecError(f"filters must lie between 0 and 10, they multiply channels, got {list(self.filters)}")
         for values in itertools.product(*(getattr(self, name) for name in ("kernel", "se_ratio", "skip", "stride"))):
@@ -153,10 +160,12 @@ class SearchSpace:
         if not self.blocks:
             raise SpecError("a search space needs at least one block, got none")
         for size in self.input_sizes:
-            if not is_whole(size) or size < MIN_INPUT_SIZE:
-                raise SpecError(f"input_sizes must be whole numbers of pixels >= {MIN_INPUT_SIZE}, got {size!r}")
+            if not is_whole(size) or not MIN_INPUT_SIZE <= size <= MAX_INPUT_SIZE:
+                raise SpecError(
+                    f"input_sizes must be whole numbers of pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}, got {size!r}"
+                )
         if not self.widths or any(not is_number(width) or not 0 < width <= 10 for width in self.widths):
-            raise SpecError(f"widths must lie between 0 and 10, got {list(self.widths)}")
+            raise SpecError(f"widths are one or more numbers above 0 and up to 10, got {list(self.widths)}")
         if not is_whole(self.channel_multiple) or self.channel_multiple < 1:
             raise SpecError(f"channel_multiple must be a whole number >= 1, got {self.channel_multiple!r}")
         choices, layout = _lay_out(self)

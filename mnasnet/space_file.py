@@ -29,6 +29,8 @@ def load_space(path: Path) -> SearchSpace:
         raise SpecError(f"the space file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"the space file {path} is neither YAML nor JSON: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"the space file {path} is nested too deep; it needs three levels") from error
     try:
         return space_of(values, default_name=Path(path).stem)
     except SpecError as error:
@@ -48,7 +50,9 @@ def space_of(values: object, default_name: str = "") -> SearchSpace:
     if unknown:
         raise SpecError(f"unknown field {listed(unknown)}; a space has {', '.join(_FILE_FIELDS)}")
     schema = values.get("schema", SCHEMA)
-    if not is_whole(schema) or schema > SCHEMA:
+    if not is_whole(schema) or schema < 1:
+        raise SpecError(f"schema must be a whole number >= 1, got {schema!r}; leave it out")
+    if schema > SCHEMA:
         raise NewerSchemaError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
     arguments = {key: values[key] for key in _SPACE_FIELDS if key in values}
     start = _start(values)

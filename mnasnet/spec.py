@@ -17,6 +17,10 @@ from mnasnet.errors import NewerSchemaError, SpecError
 
 SCHEMA = 1
 
+MOST_CHANNELS = 65_536
+#: field of a block -> its largest value: far above any network that runs, far below what a slip of the keyboard costs
+LARGEST = {"channels": MOST_CHANNELS, "kernel": 31, "repeats": 64, "expansion": 64}
+
 Operator = Literal["conv", "separable", "inverted"]
 Skip = Literal["none", "identity", "pool"]
 
@@ -47,13 +51,13 @@ class BlockSpec:
             raise SpecError(f"operator must be one of {', '.join(get_args(Operator))}, got {self.operator!r}")
         if self.skip not in get_args(Skip):
             raise SpecError(f"skip must be one of {', '.join(get_args(Skip))}, got {self.skip!r}")
-        for name in ("channels", "kernel", "repeats", "expansion"):
-            _require_positive_int(name, getattr(self, name))
+        for name, most in LARGEST.items():
+            _require_positive_int(name, getattr(self, name), most)
         if self.kernel % 2 == 0:
             raise SpecError(f"kernel must be odd to keep the image centred, got {self.kernel}")
         if self.stride not in (1, 2):
             raise SpecError(f"stride must be 1 or 2, got {self.stride!r}")
-        if not 0 <= self.se_ratio <= 1:
+        if not isinstance(self.se_ratio, (int, float)) or not 0 <= self.se_ratio <= 1:
             raise SpecError(f"se_ratio must lie in 0 to 1, got {self.se_ratio!r}")
         if self.operator == "inverted" and self.expansion < 2:
             raise SpecError("an inverted block needs expansion >= 2; with expansion 1 write operator 'separable'")
@@ -188,6 +192,9 @@ def _resolve(block: BlockSpec, in_channels: int, stride: int) -> LayerSpec:
     )
 
 
-def _require_positive_int(name: str, value: object) -> None:
+def _require_positive_int(name: str, value: object, most: int = MOST_CHANNELS) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise SpecError(f"{name} must be a whole number >= 1, got {value!r}")
+    if value > most:
+        shown = f"{value:,}" if value < 10**15 else "a far larger number"
+        raise SpecError(f"{name} must be at most {most:,}, got {shown}")

@@ -103,6 +103,17 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
     )
 
 
+def files_of(source: str | Path) -> tuple[Path, ...]:
+    """The files that decide what a model file or exported file means: itself and what lies beside it by a fixed name.
+
+    None for an empty ``source``. The files need not exist.
+    """
+    if not str(source):
+        return ()
+    path = Path(source).expanduser()
+    return (path, path.with_suffix(".bin"), *(path.with_name(name) for name in CLASS_FILES))
+
+
 def read_class_file(path: Path) -> tuple[str, ...]:
     """One class name a line, UTF-8 with or without mark, any line ends; blank lines do not count.
 
@@ -110,7 +121,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     of its names, crane and maillot, stand for two classes each.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # of the line ends in use, read_text makes this one
     except UnicodeDecodeError as error:
         raise WeightsError(
             f"class file {path} must be UTF-8 text ({error.reason} at byte {error.start}); "
@@ -197,9 +208,16 @@ def _published_model(published: Published, loaded: LoadedWeights) -> ModelFile:
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than file systems know
+        return False
+
+
 def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
-    if path.exists() or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
+    if _exists(path) or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
         return path
     known = ("auto", *BUNDLED, *PUBLISHED)
     near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5) or known

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mnasnet.classify import Classifier, Prediction
-from mnasnet.errors import DataError, SettingsError
+from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.testing import random_model, write_image_folder
 
 
@@ -58,12 +58,27 @@ def test_less_sure_than_the_threshold_is_unknown():
     assert prediction.or_unknown(0.6).label == "cat"
 
 
+def test_a_class_that_is_called_unknown_is_a_class():
+    prediction = Prediction(("unknown", "dog"), (0.6, 0.4))
+
+    assert not prediction.is_unknown
+    assert prediction.or_unknown(0.7).names == ("unknown", "dog")
+
+
+def test_weights_that_give_no_numbers_are_refused():
+    model = random_model()
+    weights = {name: value * 1e30 if name.endswith("weight") else value for name, value in model.weights.items()}
+
+    with pytest.raises(WeightsError, match="gives scores that are no numbers"):
+        Classifier(replace(model, weights=weights)).predict(frames(1))
+
+
 def test_another_input_size_changes_what_the_network_sees():
     assert Classifier(random_model(), input_size=96).prepare(frames(1)[0]).shape == (96, 96, 3)
 
 
 def test_an_input_size_below_32_is_refused():
-    with pytest.raises(SettingsError, match="input_size must be >= 32 pixels, got 16"):
+    with pytest.raises(SettingsError, match="input_size must be a whole number >= 32, got 16"):
         Classifier(random_model(), input_size=16)
 
 
@@ -137,7 +152,7 @@ def test_a_single_image_is_a_batch_of_one(classifier, tmp_path):
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'"),
         ({"precision": "fp16"}, "precision must be one of fp32, bf16, got 'fp16'"),
         ({"threads": 0}, "threads must be a whole number >= 1, got 0"),
-        ({"input_size": "224"}, "input_size must be >= 32 pixels, got '224'"),
+        ({"input_size": "224"}, "input_size must be a whole number >= 32, got '224'"),
     ],
 )
 def test_wrong_options_name_the_valid_ones(option, message):
@@ -151,4 +166,4 @@ def test_a_model_made_for_one_size_is_used_at_it_and_says_so(caplog):
     classifier = Classifier(model, input_size=224)
 
     assert classifier.preprocess.input_size == 64
-    assert "made for 64 to 64 pixels; it works at 64 px, not at the input_size 224" in caplog.text
+    assert "made for 64 px: it works at 64 px, and input_size 224 is not used" in caplog.text

@@ -96,7 +96,44 @@ def test_low_confidence_is_unknown(model, photos, capsys):
     main(["classify", str(photos / "red" / "000.jpg"), "--model", model, "--threshold", "1.0", "--json"])
 
     row = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert row["predictions"][0]["class"] == "unknown"
+    assert row["label"] == "unknown"
+    assert {found["class"] for found in row["predictions"]} == {"cat", "dog", "ship <&>"}
+
+
+def test_the_table_says_unknown_before_the_classes_it_is_unsure_about(model, photos, capsys):
+    main(["classify", str(photos / "red" / "000.jpg"), "--model", model, "--threshold", "1.0"])
+
+    line = capsys.readouterr().out.splitlines()[0]
+    assert ": unknown (" in line and "cat" in line and "dog" in line
+
+
+def test_the_longest_file_name_costs_no_other_file_its_result(model, photos, tmp_path, capsys):
+    (photos / "red" / "000.jpg").rename(photos / "red" / f"{'a' * 250}.jpg")
+
+    outputs = ["--csv", str(tmp_path / "all.csv"), "--annotate", str(tmp_path / "out")]
+    assert main(["classify", str(photos), "z" * 300, "--model", model, *outputs]) == 0
+
+    text = capsys.readouterr().out
+    assert "6 of 7 classified" in text and "there is no such file" in text
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, photos, tmp_path, capsys):
+    assert main(["classify", str(photos), "--model", model, "--csv", str(tmp_path)]) == 2
+
+    captured = capsys.readouterr()
+    assert "--csv takes a file to write" in captured.err and "blue" not in captured.out
+
+
+def test_a_run_that_breaks_off_leaves_the_older_csv_file_as_it_was(model, photos, tmp_path, monkeypatch):
+    table = tmp_path / "all.csv"
+    table.write_text("older")
+    monkeypatch.setattr("mnasnet.commands.outputs.Table.write", lambda self, result: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        main(["classify", str(photos), "--model", model, "--csv", str(table)])
+
+    assert table.read_text() == "older"
 
 
 def test_video_frames_are_classified_and_annotated(model, tmp_path, capsys):

@@ -121,6 +121,7 @@ ENTRIES = (
             "^width must lie",
             "^num_classes and in_channels must be",
             "^… must be a whole number >= 1",
+            "^… must be at most",
         ),
         mistakes.even_kernel,
     ),
@@ -166,7 +167,7 @@ ENTRIES = (
         "A search space file that cannot be read",
         "The file is missing, may not be read, or is neither YAML nor JSON.",
         "Check the path and the file's rights; an editor that knows YAML shows the line at fault.",
-        ("^the space file … cannot be read", "^the space file … is neither"),
+        ("^the space file … cannot be read", "^the space file … is neither", "^the space file … is nested"),
     ),
     Entry(
         errors.SpecError,
@@ -176,6 +177,7 @@ ENTRIES = (
         (
             "^space file …",
             "^a search space is a mapping",
+            "^schema must be",
             "^unknown field …; a space has",
             "must be text, got",
             "^a space has either",
@@ -203,7 +205,8 @@ ENTRIES = (
             "^filters must lie",
             "^a search space needs at least one block",
             "^input_sizes must be",
-            "^widths must lie",
+            "^widths are one or more",
+            "^a block has at most",
             "^channel_multiple must be",
         ),
     ),
@@ -393,6 +396,7 @@ ENTRIES = (
             r"\bmust (not )?(be|lie|exceed)\b",  # a rule and the value received: the same fix for every one
             "^a (meter|count) is one of",
             "^objectives must be some of",
+            "^objectives must name",
             "^a network needs more than 0 cores",
         ),
         mistakes.wrong_values,
@@ -506,6 +510,13 @@ ENTRIES = (
     ),
     Entry(
         errors.DataError,
+        "A folder where a file is to be written",
+        "`--csv` names a folder.",
+        "Name a file, which may lie in that folder.",
+        ("takes a file to write",),
+    ),
+    Entry(
+        errors.DataError,
         "A video that cannot be written",
         "OpenCV cannot write there, or not in this size.",
         "Give another folder, one you may write to.",
@@ -558,7 +569,7 @@ ENTRIES = (
         "Weights that cannot be computed with",
         "The file has the same weight twice, quantised or sparse ones, or numbers that are none (NaN, infinity).",
         "Save one plain float32 `state_dict`; where the training diverged, give an earlier checkpoint.",
-        ("with and without a prefix", "is quantised or sparse", "holds NaN or infinity"),
+        ("with and without a prefix", "is quantised or sparse", "holds NaN or infinity", "scores that are no numbers"),
     ),
     Entry(
         errors.WeightsError,
@@ -835,7 +846,7 @@ ENTRIES = (
         "A run folder that is in use or cannot be made",
         "Another process trains there, the folder is closed to you, or the name has been used too often.",
         "Wait for the other process, or set `output_folder` and `name` to something else.",
-        ("is in use by another process", "^cannot make a run folder", "holds 100,000 runs"),
+        ("is in use by another process", "cannot be written to", "^cannot make a run folder", "holds 100,000 runs"),
     ),
     Entry(
         errors.TrainingError,

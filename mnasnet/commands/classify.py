@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="side of the network's input; default: the model's",
     )
-    parser.add_argument("--top-k", type=whole(1, 1000), default=5, metavar="K", help="classes per image (default 5)")
+    parser.add_argument(
+        "--top-k", type=whole(1, 1000), metavar="K", help="classes per image (default 5, of which 3 are printed)"
+    )
     parser.add_argument("--threshold", type=share, default=0.0, metavar="0..1", help="less sure than this is `unknown`")
     parser.add_argument(
         "--runtime", default="auto", choices=["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"]
@@ -52,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line; the last one is the summary")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per image and class")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write copies, NAME_labelled, with labels drawn")
+
+
+TOP_K, PRINTED = 5, 3  # classes per image where --top-k is left out: in files, and in the table for people
 
 
 @dataclass
@@ -80,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     summary = Summary()
     with ExitStack() as stack:
-        outputs: list[Output] = [JsonLines() if arguments.json else Table()]
+        outputs: list[Output] = [JsonLines() if arguments.json else Table(arguments.top_k or PRINTED)]
         copies = AnnotatedCopies(arguments.annotate) if arguments.annotate else None
         if copies is not None:
             outputs.append(copies)
@@ -101,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _total(paths: Sequence[Path]) -> int | None:
     """How many images there are, for a bar that people see; None with videos, whose frames are not known before."""
-    there = [path for path in paths if path.exists()]
+    there = [path for path in paths if _exists(path)]
     if not sys.stderr.isatty() or any(_videos_of(path) for path in there):
         return None
     return sum(1 for _ in iter_images(there)) + len(paths) - len(there)
@@ -110,18 +115,25 @@ def _total(paths: Sequence[Path]) -> int | None:
 def _results(
     arguments: argparse.Namespace, classifier: Classifier, copies: AnnotatedCopies | None
 ) -> Iterator[FileResult]:
-    there = [path for path in arguments.paths if path.exists()]
+    there = [path for path in arguments.paths if _exists(path)]
     for path in arguments.paths:
         if path not in there:
             yield FileResult(path, error="there is no such file or folder")
     images = iter_images(path for path in there if not _is_video(path))
     wanted = (path for path in images if copies is None or not copies.is_own(path))
-    for result in classifier.classify_files(wanted, arguments.top_k, arguments.batch):
+    for result in classifier.classify_files(wanted, arguments.top_k or TOP_K, arguments.batch):
         yield _judged(result, arguments.threshold)
     for path in there:
         for video in _videos_of(path):
             if copies is None or not copies.is_own(video):
                 yield from _video_results(video, arguments, classifier, copies)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than file systems know
+        return False
 
 
 def _is_video(path: Path) -> bool:
@@ -147,7 +159,7 @@ def _video_results(
             for index, frame in read_frames(path):
                 if index % arguments.every:
                     continue
-                prediction = classifier.predict([frame], arguments.top_k)[0].or_unknown(arguments.threshold)
+                prediction = classifier.predict([frame], arguments.top_k or TOP_K)[0].or_unknown(arguments.threshold)
                 if copies is not None:
                     if writer is None:
                         target = copies.path_for(path, ".mp4")

@@ -17,6 +17,7 @@ from mnasnet.classify import FileResult, Prediction
 from mnasnet.errors import DataError
 
 LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it can never replace an original
+MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
 
 
@@ -36,7 +37,10 @@ class Output(Protocol):
 
 
 class Table:
-    """Lines for people: the path, then the best classes."""
+    """Lines for people: the path, then at ``most`` so many of the best classes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
 
     def write(self, result: FileResult) -> None:
         """Print one line."""
@@ -44,8 +48,9 @@ class Table:
         if result.prediction is None:
             tqdm.write(f"{where}: not classified: {result.error}", file=sys.stdout)
             return
-        best = list(pairs(result.prediction))[:3]
-        tqdm.write(f"{where}: " + ", ".join(f"{name} {confidence:.1%}" for name, confidence in best), file=sys.stdout)
+        best = list(pairs(result.prediction))[: self._most]
+        text = ", ".join(f"{name} {confidence:.1%}" for name, confidence in best)
+        tqdm.write(f"{where}: {f'unknown ({text})' if result.prediction.is_unknown else text}", file=sys.stdout)
 
 
 class JsonLines:
@@ -59,6 +64,7 @@ class JsonLines:
         if result.prediction is None:
             row["error"] = result.error
         else:
+            row["label"] = result.prediction.label
             row["predictions"] = [
                 {"class": name, "confidence": round(confidence, 6)} for name, confidence in pairs(result.prediction)
             ]
@@ -74,8 +80,8 @@ def as_json(row: dict[str, Any]) -> str:
 class CsvFile:
     """A row per image and class, so that any spreadsheet can sort and filter.
 
-    Rows go to ``FILE.part``, which takes the file's name at the end: a run that fails to start leaves an older file
-    as it was.
+    Rows go to ``FILE.part``, which takes the file's name at the end: a run that fails leaves an older file as it was.
+    The column ``label`` is ``unknown`` where the best class is less sure than was asked for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,27 +89,30 @@ class CsvFile:
         self._part = path.with_name(f"{path.name}.part")
 
     def __enter__(self) -> CsvFile:
+        if self._path.is_dir():
+            raise DataError(f"--csv takes a file to write, {self._path} is a folder; name a file in it")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # a file name need not be valid text; it is then written with escapes
         self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self._rows = csv.writer(self._file)
-        self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error"])
+        self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error", "label"])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._part.replace(self._path)
+        if kind is None or not self._path.exists():
+            self._part.replace(self._path)
 
     def write(self, result: FileResult) -> None:
         """Write the rows of one image."""
         frame = result.frame if isinstance(result, FrameResult) else ""
         if result.prediction is None:
-            self._rows.writerow([result.path, frame, "", "", "", result.error])
+            self._rows.writerow([result.path, frame, "", "", "", result.error, ""])
             return
         for rank, (name, confidence) in enumerate(pairs(result.prediction), start=1):
-            self._rows.writerow([result.path, frame, rank, name, f"{confidence:.6f}", ""])
+            self._rows.writerow([result.path, frame, rank, name, f"{confidence:.6f}", "", result.prediction.label])
 
 
 class AnnotatedCopies:
@@ -131,14 +140,18 @@ class AnnotatedCopies:
                 tqdm.write(f"{result.path}: no annotated copy: {error}", file=sys.stderr)
                 return
         target = self.path_for(result.path, ".jpg")
-        Image.fromarray(annotated(image, result.prediction)).save(target, quality=92)
+        try:
+            Image.fromarray(annotated(image, result.prediction)).save(target, quality=92)
+        except OSError as error:
+            tqdm.write(f"{result.path}: no annotated copy: {error.strerror or error}", file=sys.stderr)
 
     def path_for(self, source: Path, suffix: str) -> Path:
         """A name in the folder that this run has not used yet."""
-        number, name = 1, f"{source.stem}{LABELLED}{suffix}"
+        stem = source.stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
+        number, name = 1, f"{stem}{LABELLED}{suffix}"
         while name.lower() in self._used:
             number += 1
-            name = f"{source.stem}_{number}{LABELLED}{suffix}"
+            name = f"{stem}_{number}{LABELLED}{suffix}"
         self._used.add(name.lower())
         return self._folder / name
 
@@ -151,7 +164,8 @@ def annotated(image: Any, prediction: Prediction) -> Any:
     """A copy of ``image`` with the labels drawn."""
     from mnasnet.draw import draw_labels
 
-    return draw_labels(image, list(pairs(prediction)))
+    shown = [(prediction.label, prediction.confidence)] if prediction.is_unknown else list(pairs(prediction))
+    return draw_labels(image, shown)
 
 
 def pairs(prediction: Prediction) -> Iterable[tuple[str, float]]:

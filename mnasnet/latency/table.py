@@ -123,7 +123,9 @@ class LatencyTable:
         except OSError as error:
             raise LatencyError(f"cannot read the latency table {path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LatencyError(f"{path} is not a latency table ({error!r}); profile the device again") from error
+            raise LatencyError(
+                f"{path} is not a latency table ({type(error).__name__}: {error}); profile the device again"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -234,7 +234,10 @@ def _read_pickled(path: Path) -> object:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(_refusal(path, _blocked_globals(path, str(error)))) from error
+        blocked = _blocked_globals(path, str(error))
+        if not blocked:
+            raise WeightsError(f"{path} is damaged or incomplete; copy or download it again") from error
+        raise WeightsError(_refusal(path, blocked)) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
@@ -293,12 +296,23 @@ def _innermost(content: object, origin: str) -> Mapping[str, Any]:
     for _ in range(5):
         if not isinstance(content, Mapping):
             break
-        wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping) and content[key]), None)
+        sizes = {key: _count_tensors(content[key]) for key in WRAPPERS if isinstance(content.get(key), Mapping)}
+        # an average may hold the trained weights alone, without batch statistics, or only its own settings
+        wrapper = next((key for key, size in sizes.items() if size and size == max(sizes.values())), None)
         if wrapper is None:
             return {str(key): value for key, value in content.items() if _is_tensor(value)}
         _log.info("%s: taking the weights under %r", origin, wrapper)
         content = content[wrapper]
     raise WeightsError(f"{origin} holds a {type(content).__name__}, not a state dict; save model.state_dict() into it")
+
+
+def _count_tensors(content: Mapping[Any, Any]) -> int:
+    """How many weights there are, at any depth; the counters of batch normalisation are none."""
+    return sum(
+        _count_tensors(value) if isinstance(value, Mapping) else _is_tensor(value)
+        for name, value in content.items()
+        if not str(name).endswith("num_batches_tracked")
+    )
 
 
 def _is_tensor(value: object) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from ikomia import core
 from numpy.typing import NDArray
 
-from mnasnet.classify import UNKNOWN, Prediction
+from mnasnet.classify import Prediction
 from mnasnet.data.images import to_rgb
 from mnasnet.draw import Box, LabelStyle, colour_of, draw_boxes, draw_labels, percent
 
@@ -23,8 +23,8 @@ CONFIDENCE_DIGITS = 4  # more would be noise
 
 def shown_pairs(prediction: Prediction) -> list[tuple[str, float]]:
     """Each class to show with its confidence, most likely first; nothing but ``unknown`` when that is the label."""
-    if prediction.label == UNKNOWN:
-        return [(UNKNOWN, round(prediction.confidence, CONFIDENCE_DIGITS))]
+    if prediction.is_unknown:
+        return [(prediction.label, round(prediction.confidence, CONFIDENCE_DIGITS))]
     confidences = (round(confidence, CONFIDENCE_DIGITS) for confidence in prediction.confidences)
     return list(zip(prediction.names, confidences, strict=True))
 

@@ -177,6 +177,10 @@ class Searching:
     def objective_names(self) -> tuple[str, ...]:
         """The meters that trade-offs are looked for against; empty for a search by reward."""
         words = [word.strip() for word in self.objectives.split(",") if word.strip()]
+        if self.objectives.strip() and not words:
+            raise SettingsError(
+                f"objectives must name a cost such as latency, got {self.objectives!r}; or leave it empty"
+            )
         for word in words:
             if word not in ("latency", LATENCY, *COUNTS):
                 raise SettingsError(

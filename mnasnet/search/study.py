@@ -191,7 +191,11 @@ class Search:
             for name, value in excess.items():
                 trial.set_constraint(name, value)
         if any(value > 0.0 for value in excess.values()):
-            over = ", ".join(f"{name} {costs[name]:.6g} > {self.problem.limits[name]:.6g}" for name in excess)
+            over = ", ".join(
+                f"{name} {costs[name]:.6g} > {self.problem.limits[name]:.6g}"
+                for name, value in excess.items()
+                if value > 0
+            )
             return self._settle(trial, candidate, "infeasible", started, costs=costs, excess=excess, reason=over)
         return Proposal(trial, candidate, costs, started)
 

@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 from mnasnet.errors import SettingsError
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
+from mnasnet.space import MAX_INPUT_SIZE
 
 BUNDLED_MODELS = ("auto", "photos10")
-MAX_INPUT_SIZE = 2048
+
 
 _Settings = TypeVar("_Settings", bound="Settings")
 
@@ -197,10 +198,22 @@ def _usable_batch(value: int) -> int:
     return value
 
 
+def _tracking(value: str) -> str:
+    text = value.strip()
+    if text in ("", "off", "local", "databricks") or ":" in text or text.startswith(("/", ".", "~")):
+        return text
+    near = difflib.get_close_matches(text.lower(), ("off", "local"), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"a folder here is ./{text}"
+    raise ValueError(
+        f"tracking must be off, local or an MLflow URI such as http://localhost:5000, got {value!r}; {hint}"
+    )
+
+
 INPUT_SIZE_RULE = f"0 (the model's own size) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}"
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
 NameWithWeights = Annotated[str, AfterValidator(_name_with_weights)]
+Tracking = Annotated[str, AfterValidator(_tracking)]
 BatchSize = Annotated[int, AfterValidator(_usable_batch)]
 InputSize = Annotated[int, BeforeValidator(_auto_is_zero), AfterValidator(_usable_size)]
 
@@ -316,11 +329,15 @@ def _rule(
     if kind is str:
         return "text"
     rule = "a whole number" if kind is int else "a number"
-    low = f"{minimum:g}" if minimum is not None else f"above {above:g}" if above is not None else ""
+    low, high, over = (_shown(bound) for bound in (minimum, maximum, above))
     if minimum is not None and maximum is not None:
-        return f"{rule} from {low} to {maximum:g}"
+        return f"{rule} from {low} to {high}"
     if minimum is not None:
         return f"{rule}, {low} or more"
     if above is not None:
-        return f"{rule} {low}" + (f" and up to {maximum:g}" if maximum is not None else "")
-    return rule if maximum is None else f"{rule}, {maximum:g} or less"
+        return f"{rule} above {over}" + (f" and up to {high}" if maximum is not None else "")
+    return rule if maximum is None else f"{rule}, {high} or less"
+
+
+def _shown(bound: float | None) -> str:
+    return "" if bound is None else str(int(bound)) if bound == int(bound) else f"{bound:g}"

@@ -7,7 +7,16 @@ from typing import Any, ClassVar, Literal
 
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
-from mnasnet.settings.model import BUNDLED_MODELS, MAX_INPUT_SIZE, BatchSize, InputSize, ModelName, Settings, setting
+from mnasnet.settings.model import (
+    BUNDLED_MODELS,
+    MAX_INPUT_SIZE,
+    BatchSize,
+    InputSize,
+    ModelName,
+    Settings,
+    Tracking,
+    setting,
+)
 
 
 class TrainSettings(Settings):
@@ -143,7 +152,7 @@ class TrainSettings(Settings):
         2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True
     )
     name: str = setting("", "Name of the run folder; empty is the name of the dataset's folder.", advanced=True)
-    tracking: str = setting(
+    tracking: Tracking = setting(
         "off",
         "Where metrics are logged besides the run folder: `off`, `local` (MLflow files of Ikomia) or an MLflow URI.",
         suggestions=("off", "local"),

@@ -84,8 +84,11 @@ class CheckpointStore:
         return None
 
     def _keep_last(self) -> None:
-        """Give the last file its second name, so that at every moment one whole checkpoint exists."""
-        if not self.last.exists():
+        """Give the last file its second name, so that at every moment one whole checkpoint exists.
+
+        A damaged last file is not worth that name: the one before it may be the only whole one.
+        """
+        if not _is_whole(self.last):
             return
         spare = self.folder / ".checkpoint-1.tmp"
         spare.unlink(missing_ok=True)
@@ -98,7 +101,8 @@ class CheckpointStore:
         spare.replace(self.before_last)
 
     def _failure(self, error: OSError, size: int) -> str:
-        kept = f"the checkpoint before it is whole ({self.last})" if self.last.exists() else "none was written before"
+        whole = next((path for path in (self.last, self.before_last) if _is_whole(path)), None)
+        kept = f"the checkpoint before it is whole ({whole})" if whole else "no whole one was written before"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             free = shutil.disk_usage(self.folder).free / 1e6 if self.folder.exists() else 0.0
             return (
@@ -106,6 +110,14 @@ class CheckpointStore:
                 f"{kept}; make room, then resume"
             )
         return f"cannot write the checkpoint {self.last}: {error.strerror or error}; {kept}"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        from_bytes(path.read_bytes())
+    except (OSError, TrainingError):
+        return False
+    return True
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:

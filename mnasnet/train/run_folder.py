@@ -107,7 +107,11 @@ def only_user(run: RunFolder) -> Iterator[None]:
     except ImportError:  # Windows: one process more is the user's own care
         yield
         return
-    with (run.path / ".lock").open("w") as file:
+    try:
+        lock = (run.path / ".lock").open("w")
+    except OSError as error:
+        raise TrainingError(f"{run.path} cannot be written to ({error.strerror}); give it write access") from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

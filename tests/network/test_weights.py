@@ -165,6 +165,31 @@ def test_averaged_weights_come_before_the_last_ones(half_width, path, key):
     assert_holds(loaded, half_width)
 
 
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda network: {"decay": 0.99, "num_updates": torch.tensor(5)},
+        lambda network: dict(network.named_parameters()),
+        lambda network: {"decay": 0.99, "shadow": dict(network.named_parameters())},
+    ],
+)
+def test_an_average_that_is_no_whole_network_is_passed_over(half_width, path, average):
+    loaded = load_weights(saved({"state_dict": half_width.state_dict(), "ema": average(half_width)}, path))
+
+    assert_holds(loaded, half_width)
+
+
+def test_a_damaged_pickle_is_called_damaged(half_width, path):
+    saved(half_width.state_dict(), path)
+    data = bytearray(path.read_bytes())
+    data[1000:6000] = bytes(5000)
+    path.write_bytes(data)
+
+    with pytest.raises(WeightsError, match="is damaged or incomplete") as caught:
+        load_weights(path)
+    assert "weights_only=False" not in str(caught.value)
+
+
 def test_prefixed_and_bare_weights_together_are_refused(half_width, path):
     state = half_width.state_dict()
     both = {**state, **{f"module.{key}": value for key, value in state.items()}}

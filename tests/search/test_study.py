@@ -93,6 +93,18 @@ class TestSpending:
         assert len(done) == 20
         assert all(record.costs[name] <= limit for record in done for name, limit in limits.items())
 
+    def test_only_the_limits_that_are_exceeded_are_named(self):
+        meters = {name: CountMeter(name, 64, 10) for name in ("parameters", "multiply_adds")}
+        problem = SearchProblem(
+            space("small"), CountingEvaluator(), meters=meters, limits={"parameters": 1.0, "multiply_adds": 1e12}
+        )
+
+        study = create_study(problem, algorithm="random", seed=0)
+        search(study, problem, Budget(evaluations=1, max_idle=3))
+
+        reasons = [record.reason for record in records(study)]
+        assert reasons and all("parameters" in reason and "multiply_adds" not in reason for reason in reasons)
+
     def test_guided_learns_costs_that_nothing_estimates(self):
         study = run(problem_of(CountingEvaluator(), space("small"), limits={"parameters": 1.7e6}), 60, "guided")
 

@@ -67,7 +67,8 @@ from mnasnet.train.checkpoint import Checkpoint, CheckpointStore
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = CheckpointStore(Path(sys.argv[1]))
-store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
+if not store.last.exists():
+    store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     store.save(Checkpoint({"x": torch.zeros(100_000)}, {"epoch": 2}))
@@ -85,3 +86,18 @@ def test_a_write_that_does_not_fit_leaves_the_older_checkpoint_whole_and_says_so
     data = CheckpointStore(tmp_path).load()
     assert data is not None and from_bytes(data).values["epoch"] == 1
     assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_a_damaged_last_checkpoint_does_not_replace_the_whole_one_before_it(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
+    store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 2}))
+    store.last.write_bytes(store.last.read_bytes()[:100])
+
+    printed = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert f"the checkpoint before it is whole ({store.before_last})" in printed
+    data = store.load()
+    assert data is not None and from_bytes(data).values["epoch"] == 1
