@@ -153,7 +153,9 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         prediction = classifier.predict([image], settings.top_k)[0]
         self._report(classifier, start, **as_dict(prediction, settings.confidence_threshold))
         shown = prediction.or_unknown(settings.confidence_threshold)
-        self.set_whole_image_results(list(shown.names), [confidence_text(value) for value in shown.confidences])
+        rows = [(shown.label, shown.confidence)] if shown.is_unknown else []
+        rows += zip(shown.names, shown.confidences)
+        self.set_whole_image_results([name for name, _ in rows], [confidence_text(value) for _, value in rows])
         self._results = shown_pairs(shown)
         drawn_elsewhere = settings.draw_on_image or settings.label_style == "none"
         show_pairs(self.get_output(2), NAME, [] if drawn_elsewhere else self._results, image.shape[0])

@@ -130,11 +130,17 @@ class Classifier:
             image = read_image(Path(image), min_side=self.preprocess.resize)
         return prepare(to_rgb(image), self.preprocess)
 
-    def classify_files(self, paths: Iterable[Path], top_k: int = 5, batch_size: int = 16) -> Iterator[FileResult]:
+    def classify_files(
+        self, paths: Iterable[Path] | Path, top_k: int = 5, batch_size: int = 16
+    ) -> Iterator[FileResult]:
         """Classify any number of files, in order, with flat memory; a bad file gives its reason and no more.
 
-        Each core reads, prepares and classifies batches of its own.
+        Each core reads, prepares and classifies batches of its own. A single path is one file.
         """
+        if batch_size < 1:
+            raise SettingsError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+        if isinstance(paths, (str, Path)):
+            paths = [Path(paths)]
         if self._bulk_session is None:
             self._bulk_session = open_session(self.model, threads=1, **self._options)
         session = self._bulk_session

@@ -136,6 +136,20 @@ def test_a_run_that_breaks_off_leaves_the_older_csv_file_as_it_was(model, photos
     assert table.read_text() == "older"
 
 
+def test_videos_of_a_folder_follow_the_rules_of_its_images(model, photos, tmp_path, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_film(elsewhere / "film.avi", frames=1)
+    (photos / "linked").symlink_to(elsewhere)
+    (photos / "__MACOSX").mkdir()
+    write_film(photos / "__MACOSX" / "film.avi", frames=1)
+
+    assert main(["classify", str(photos), "--model", model]) == 0
+
+    films = [line for line in capsys.readouterr().out.splitlines() if "film.avi" in line]
+    assert len(films) == 1 and "linked" in films[0]
+
+
 def test_video_frames_are_classified_and_annotated(model, tmp_path, capsys):
     film = tmp_path / "film.avi"
     write_film(film)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mnasnet.classify import Classifier, FileResult
 from mnasnet.commands.numbers import share, whole
 from mnasnet.commands.outputs import AnnotatedCopies, CsvFile, FrameResult, JsonLines, Output, Table, annotated, as_json
-from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, iter_images
+from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
 from mnasnet.errors import DataError
 
 MAX_INPUT_SIZE = 2048
@@ -144,8 +144,7 @@ def _videos_of(path: Path) -> list[Path]:
     """The video that ``path`` is, or those in and below the folder that it is."""
     if not path.is_dir():
         return [path] if _is_video(path) else []
-    below = (found for found in path.rglob("*") if _is_video(found))
-    return sorted(found for found in below if not any(part.startswith(".") for part in found.relative_to(path).parts))
+    return list(files_below(path, VIDEO_SUFFIXES))
 
 
 def _video_results(

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -432,13 +432,18 @@ _OTHER_KINDS = (
 def _images_of(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from _walk(path, seen=set())
+            yield from files_below(path, IMAGE_SUFFIXES)
         else:
             yield path
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Images below ``folder``; ``seen`` holds device and number of the folders entered so far."""
+def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """The files below ``folder`` that end in one of ``suffixes``, in the order and with the rules of iter_images."""
+    return _walk(folder, suffixes, seen=set())
+
+
+def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """``seen`` holds device and number of the folders entered so far."""
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -451,8 +456,8 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         return
     for _, name, is_folder in sorted(kept):
         if is_folder:
-            yield from _walk(folder / name, seen)
-        elif _has_image_suffix(name):
+            yield from _walk(folder / name, suffixes, seen)
+        elif Path(name).suffix.lower() in suffixes:
             yield folder / name
 
 
@@ -463,7 +468,3 @@ def _natural(name: str) -> list[str | int]:
 
 def _is_junk(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _JUNK_NAMES
-
-
-def _has_image_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from mnasnet.errors import SettingsError
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
-from mnasnet.space import MAX_INPUT_SIZE
+from mnasnet.space import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 
 BUNDLED_MODELS = ("auto", "photos10")
 

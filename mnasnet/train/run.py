@@ -198,7 +198,9 @@ def _go_on(
         if team.writes:
             save_best(run.last, weights_of(result.average), result.history[-1] if result.history else {})
             if not run.best.exists():
-                save_best(run.best, weights_of(result.average), {})
+                if result.history:
+                    _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
+                save_best(run.best, weights_of(result.average), result.history[-1] if result.history else {})
             if result.status != "stopped":
                 evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result)
                 audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 
 pytest.importorskip("ikomia")
 
@@ -236,6 +238,19 @@ def test_a_model_file_that_was_written_anew_is_loaded_anew(add_infer, image, mod
     assert {name for name, _ in task.get_results()} == {"a", "b"}
 
 
+def test_class_names_beside_the_weights_that_changed_are_read_anew(add_infer, image, tmp_path):
+    save_file(torchvision.models.mnasnet0_5(num_classes=2).state_dict(), tmp_path / "own.safetensors")
+    (tmp_path / "classes.txt").write_text("p\nq\n")
+    workflow = Workflow("renamed")
+    task = add_infer(workflow, model_weight_file=str(tmp_path / "own.safetensors"))
+    workflow.run_on(array=image)
+
+    (tmp_path / "classes.txt").write_text("pp\nqq\n")
+    workflow.run_on(array=image)
+
+    assert {name for name, _ in task.get_results()} == {"pp", "qq"}
+
+
 def test_labels_settings_do_not_load_the_model_again(add_infer, image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     workflow = Workflow("keep")
@@ -352,7 +367,7 @@ def test_below_the_threshold_the_label_is_unknown(add_infer, classifier, image):
     workflow.run_on(array=image)
 
     assert task.get_results() == [("unknown", pytest.approx(best.confidence, abs=1e-4))]
-    assert table_of(task)[0][0] == "unknown"
+    assert [name for name, _ in table_of(task)][:2] == ["unknown", best.label]
     found = json.loads(task.get_output(4).to_json())
     assert found["label"] == "unknown"
     assert found["top_k"][0]["class"] == best.label
