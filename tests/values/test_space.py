@@ -117,7 +117,7 @@ class TestFurtherSpaces:
         assert candidate.input_size in (96, 128, 160, 192, 224)
 
     def test_small_budgets_have_small_spaces(self):
-        assert space("small").size == 12_288
+        assert space("small").size == 98_304
         assert space("tiny").size == 512
 
     def test_an_unknown_name_lists_the_known_ones(self):
