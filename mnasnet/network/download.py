@@ -207,12 +207,21 @@ def _download(weights: Published, url: str, target: Path, progress: Progress) ->
             _log.info("%s has SHA-256 %s", weights.file_name, digest)
             part.replace(target)
             return
+        is_page = _is_web_page(part)
         part.unlink()
+        if is_page:
+            reason = "a web page came in its place, as from a network that asks you to sign in first"
+            break
         reason = f"its SHA-256 begins with {digest[:10]} instead of {weights.sha256_prefix}"
         if not resumed:
             break
         _log.warning("%s: %s; starting over (attempt %d)", weights.file_name, reason, attempt + 1)
     raise DownloadError(_advice(weights, target, reason))
+
+
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _receive(url: str, part: Path, progress: Progress) -> bool:
@@ -224,7 +233,7 @@ def _receive(url: str, part: Path, progress: Progress) -> bool:
         continues = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if continues else 0
         length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        total = have + int(length) if length and length.isdecimal() else None
         with part.open("ab" if continues else "wb") as file:
             progress(have, total)
             while chunk := answer.read(_CHUNK_BYTES):

@@ -67,7 +67,9 @@ class Handler(BaseHTTPRequestHandler):
                 return
         body = server.content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if fault == "page":
+            body = b"\n<!DOCTYPE html><title>Sign in</title>"
+        self.send_header("Content-Length", "abc" if fault == "length" else str(len(body)))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
         self.end_headers()
@@ -105,6 +107,20 @@ def bring(server, **options):
 
 def leftovers(cache):
     return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_a_page_to_sign_in_is_called_a_web_page(server, cache):
+    server.faults = ["page"]
+
+    with pytest.raises(DownloadError, match="a web page came in its place"):
+        bring(server)
+    assert leftovers(cache) == []
+
+
+def test_a_length_that_is_no_number_is_passed_over(server, cache):
+    server.faults = ["length"]
+
+    assert bring(server).read_bytes() == server.content
 
 
 def test_the_names_offered_for_inference_are_the_published_ones():
