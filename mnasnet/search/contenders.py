@@ -231,17 +231,15 @@ def finalist_trials(
     records: Sequence[TrialRecord],
     searching: Searching,
     count: int,
-    size: Callable[[TrialRecord], float] | None = None,
+    size: Callable[[TrialRecord], float],
 ) -> list[TrialRecord]:
-    """The ``count`` trials to train longer: those of highest reward or, with ``size``, by turns those and the largest.
+    """The ``count`` trials to train longer: by turns those of highest reward and the largest that keep the target.
 
-    Shared weights hardly tell large networks apart, and by size alone networks were ordered better than by them
-    (``benchmarks/shared_weights.py``). So after them the largest that keep the target are finalists too, and the
-    longer training decides.
+    Neither way of judging tells good networks apart well: by size alone networks were ordered better than by shared
+    weights (``benchmarks/shared_weights.py``), and a short training ends before large networks have caught up. So
+    the longer training decides between both kinds.
     """
     best = best_trials(records, searching, len(records))
-    if size is None:
-        return best[:count]
     cost, target = searching.reward_cost, searching.target
     largest = sorted(
         (record for record in best if record.costs.get(cost, 0.0) <= target),

@@ -310,8 +310,7 @@ class Work:
     def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
         asked, state = self.here.searching, self.folder.read_state()
         if not state.get("finalists"):
-            size = self._multiply_adds if self.here.plan.evaluator == "shared" else None
-            best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), size)
+            best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), self._multiply_adds)
             self._plan_the_rest(best, finalists=asked.finalists)
             numbers = [one.number for one in best[: max(1, self.times.finalists)]]
             self.folder.write_state(finalists={"trials": numbers, "epochs": self.times.finalist_epochs})

@@ -194,7 +194,8 @@ class SearchSettings(Settings):
     )
     finalists: int = setting(
         3,
-        "How many of the best networks are trained longer to choose the winner; `0` or `1` takes the best trial.",
+        "How many networks are trained longer to choose the winner: by turns the best and the largest within the "
+        "target; `0` or `1` takes the best trial.",
         ge=0,
         le=100,
         advanced=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,17 +149,16 @@ def trial(number: int, accuracy: float, multiply_adds: float, **more: Any) -> Tr
     return TrialRecord(number, "done", {}, costs=costs, accuracy=accuracy, values=(accuracy,), **more)
 
 
-def test_after_shared_weights_the_largest_networks_within_the_target_are_finalists_too(tmp_path: Path) -> None:
+def test_the_largest_networks_within_the_target_are_finalists_too(tmp_path: Path) -> None:
     searching = asked(tmp_path, tmp_path, target_cost=50.0)
     judged = [trial(0, 0.30, 10), trial(1, 0.33, 20), trial(2, 0.32, 30), trial(3, 0.29, 50), trial(4, 0.20, 60)]
 
-    def numbers(count: int, size: Callable[[TrialRecord], float] | None = None) -> list[int]:
-        return [one.number for one in finalist_trials(judged, searching, count, size)]
+    def numbers(count: int) -> list[int]:
+        return [one.number for one in finalist_trials(judged, searching, count, lambda one: one.costs["multiply_adds"])]
 
-    assert numbers(3) == [1, 2, 0]
-    assert numbers(1, lambda one: one.costs["multiply_adds"]) == [1]
-    assert numbers(3, lambda one: one.costs["multiply_adds"]) == [1, 3, 2]  # trial 4 is above the target
-    assert numbers(9, lambda one: one.costs["multiply_adds"]) == [1, 3, 2, 0, 4]
+    assert numbers(1) == [1]
+    assert numbers(3) == [1, 3, 2]  # trial 4 is above the target
+    assert numbers(9) == [1, 3, 2, 0, 4]
 
 
 def test_a_search_with_shared_weights_trains_its_largest_network_as_a_finalist(data: Path, tmp_path: Path) -> None:
