@@ -4,7 +4,7 @@
 
 The peer does what the first MnasNet plugin of the Ikomia HUB does, written here anew: torch eager, ``cv2.resize`` to
 a square, one image at a time. Networks are MnasNet 1.0 with random weights and realistic batch statistics; the frames
-are 640 x 480 pixels. Every figure is printed as a ratio to the peer measured in the same run, rounds interleaved.
+are 640 x 480 pixels. Every figure is printed as a ratio to the peer measured in the same run, in turns.
 """
 
 from __future__ import annotations

@@ -50,3 +50,11 @@ def _sync_folder(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name longer than file systems know is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

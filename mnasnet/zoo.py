@@ -12,6 +12,7 @@ from typing import TypeVar
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
 from mnasnet.export.exported import ExportedModel, is_exported, read_exported
+from mnasnet.files import exists
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
@@ -208,16 +209,9 @@ def _published_model(published: Published, loaded: LoadedWeights) -> ModelFile:
     )
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name longer than file systems know
-        return False
-
-
 def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
-    if _exists(path) or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
+    if exists(path) or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
         return path
     known = ("auto", *BUNDLED, *PUBLISHED)
     near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5) or known

@@ -16,6 +16,7 @@ from mnasnet.commands.numbers import share, whole
 from mnasnet.commands.outputs import AnnotatedCopies, CsvFile, FrameResult, JsonLines, Output, Table, annotated, as_json
 from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
 from mnasnet.errors import DataError
+from mnasnet.files import exists
 
 MAX_INPUT_SIZE = 2048
 
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _total(paths: Sequence[Path]) -> int | None:
     """How many images there are, for a bar that people see; None with videos, whose frames are not known before."""
-    there = [path for path in paths if _exists(path)]
+    there = [path for path in paths if exists(path)]
     if not sys.stderr.isatty() or any(_videos_of(path) for path in there):
         return None
     return sum(1 for _ in iter_images(there)) + len(paths) - len(there)
@@ -115,7 +116,7 @@ def _total(paths: Sequence[Path]) -> int | None:
 def _results(
     arguments: argparse.Namespace, classifier: Classifier, copies: AnnotatedCopies | None
 ) -> Iterator[FileResult]:
-    there = [path for path in arguments.paths if _exists(path)]
+    there = [path for path in arguments.paths if exists(path)]
     for path in arguments.paths:
         if path not in there:
             yield FileResult(path, error="there is no such file or folder")
@@ -127,13 +128,6 @@ def _results(
         for video in _videos_of(path):
             if copies is None or not copies.is_own(video):
                 yield from _video_results(video, arguments, classifier, copies)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name longer than file systems know
-        return False
 
 
 def _is_video(path: Path) -> bool:
