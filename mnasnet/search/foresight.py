@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import SearchProblem
 
 MAX_REMEMBERED = 100_000  # about 50 MB
+_SIZE_METERS = CountMeter("multiply_adds"), CountMeter("parameters", num_classes=1)
 
 
 @dataclass
@@ -37,6 +42,11 @@ class Foresight:
                 self._networks.clear()
             network = self._networks[indices] = self.problem.space.candidate_at(indices).fingerprint
         return network
+
+    def sizes(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The logarithms of multiply-adds and parameters of each point: known of every network, whatever it costs."""
+        candidates = [self.problem.space.candidate_at(tuple(point)) for point in points.tolist()]
+        return np.log([[meter.measure(candidate) for meter in _SIZE_METERS] for candidate in candidates])
 
     def is_promising(self, indices: tuple[int, ...]) -> bool:
         """False only when an estimate lies above its limit, or above the target of a hard reward."""

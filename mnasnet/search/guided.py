@@ -8,6 +8,7 @@ networks that meet the limits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ GENERATIONS, CHILDREN, PARENTS = 5, 60, 25
 ELITE, RANDOM_OLD, RANDOM_NEW = 10, 5, 5
 BEYOND = 0.15  # of the front's range, in logarithms
 _OUT_OF_LIMITS = -1e6  # below any reward
+_MIN_GAINS = 4  # trainings to the end before one that was ended early is completed in thought
 _MIN_COSTS = 8  # measured costs before they are predicted
 
 
@@ -99,7 +101,8 @@ class GuidedSampler(optuna.samplers.BaseSampler):
     def _learn(self, study: optuna.Study, categories: Categories) -> _Knowledge:
         new, restarted = self._history.update(study)
         if restarted or self._knowledge is None or self._knowledge.categories != categories:
-            self._knowledge = _Knowledge(categories, self._problem, study.direction if self._problem is None else None)
+            direction = study.direction if self._problem is None else None
+            self._knowledge = _Knowledge(categories, self._problem, self._foresight, direction)
             new = self._history.trials
         for trial in new:
             self._knowledge.add(trial)
@@ -110,7 +113,13 @@ class GuidedSampler(optuna.samplers.BaseSampler):
 class _Knowledge:
     """What the finished trials say, in the order in which they finished."""
 
-    def __init__(self, categories: Categories, problem: SearchProblem | None, direction: StudyDirection | None) -> None:
+    def __init__(
+        self,
+        categories: Categories,
+        problem: SearchProblem | None,
+        foresight: Foresight | None,
+        direction: StudyDirection | None,
+    ) -> None:
         self.categories = categories
         self.counts = np.asarray([len(found.choices) for found in categories.values()])
         self.problem = problem
@@ -122,7 +131,9 @@ class _Knowledge:
         self.merits: list[tuple[float, ...]] = []  # reward, or accuracy and objectives
         self.front: list[tuple[float, ...]] = []  # the merits that no other beats
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
-        self._accuracy = _Predictor(categories, ERROR_SCALES if problem is not None else (None,), INITIAL)
+        powers = ERROR_SCALES if problem is not None else (None,)
+        self._heading = _Heading()
+        self._accuracy = _Predictor(categories, powers, INITIAL, foresight.sizes if foresight is not None else None)
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
         self._cost_predictors: dict[str, _Predictor] = {}
@@ -140,16 +151,29 @@ class _Knowledge:
             self._cost_points.append(indices)
             for name, cost in outcome["costs"].items():
                 self._costs.setdefault(name, []).append(cost)
-        if trial.state != TrialState.COMPLETE or not trial.values:
+        if trial.state == TrialState.PRUNED:
+            self._add_pruned(indices, trial, outcome.get("costs", {}))
+        elif trial.values:
+            value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
+            if np.isfinite(value):
+                self._heading.learn(trial, value)
+                self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values))
+                if not any(_beats(kept, self.merits[-1]) for kept in self.front):
+                    self.front = [kept for kept in self.front if not _beats(self.merits[-1], kept)]
+                    self.front.append(self.merits[-1])
+
+    def _add_pruned(self, indices: tuple[int, ...], trial: FrozenTrial, costs: Mapping[str, float]) -> None:
+        """A training that was ended early still tells where it was heading; it is no part of the front."""
+        if self.problem is None or not {*self.problem.meters} <= {*costs}:
             return
-        value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
-        if np.isfinite(value):
-            self.points.append(indices)
-            self.values.append(value)
-            self.merits.append((value,) if self.problem is None else tuple(trial.values))
-            if not any(_beats(kept, self.merits[-1]) for kept in self.front):
-                self.front = [kept for kept in self.front if not _beats(self.merits[-1], kept)]
-                self.front.append(self.merits[-1])
+        value = self._heading.of(trial)
+        if value is not None:
+            self._judged(indices, value, self.problem.values(value, costs))
+
+    def _judged(self, indices: tuple[int, ...], value: float, merit: tuple[float, ...]) -> None:
+        self.points.append(indices)
+        self.values.append(value)
+        self.merits.append(merit)
 
     def accuracy(self) -> Surrogate:
         return self._accuracy.at(self.points, self.values)
@@ -164,11 +188,38 @@ class _Knowledge:
         return np.asarray(np.exp(predictor.at(self._cost_points, logs).mean(points)))
 
 
+@dataclass
+class _Heading:
+    """Where trainings that were ended early would have arrived, by what those that were not gained after that step."""
+
+    _gains: dict[int, list[float]] = field(default_factory=dict)
+
+    def learn(self, trial: FrozenTrial, accuracy: float) -> None:
+        for step, so_far in trial.intermediate_values.items():
+            self._gains.setdefault(step, []).append(accuracy - so_far)
+
+    def of(self, trial: FrozenTrial) -> float | None:
+        """The accuracy to expect, 0 to 1; None while too few trainings went on from there."""
+        if trial.last_step is None:
+            return None
+        gains = self._gains.get(trial.last_step, [])
+        so_far = trial.intermediate_values[trial.last_step]
+        if len(gains) < _MIN_GAINS or not np.isfinite(so_far):
+            return None
+        return min(1.0, max(0.0, so_far + float(np.median(gains))))
+
+
 class _Predictor:
     """Fits surrogates to a growing list at fixed lengths only, so that the fit depends on nothing but the list."""
 
-    def __init__(self, categories: Categories, powers: Sequence[int | None], first: int) -> None:
-        self._features = Features(list(categories), [len(found.choices) for found in categories.values()])
+    def __init__(
+        self,
+        categories: Categories,
+        powers: Sequence[int | None],
+        first: int,
+        sizes: Callable[[Points], Reals] | None = None,
+    ) -> None:
+        self._features = Features(list(categories), [len(found.choices) for found in categories.values()], sizes)
         self._powers = powers
         self._first = first
         self._scales: tuple[int, Scales] | None = None

@@ -1,12 +1,14 @@
 """A predictor with honest doubt for points of categorical choices: Bayesian linear regression in closed form.
 
-The prediction is linear in three groups of features: each option, pairs of options within a block, and pairs
-across blocks. How much each group may weigh, how noisy the answers are and on which scale of the error the
-effects add up are found by maximising the evidence (MacKay, "Bayesian Interpolation", 1992).
+The prediction is linear in four groups of features: each option, what is known of a network beforehand (its size),
+pairs of options within a block, and pairs across blocks. How much each group may weigh, how noisy the answers are and
+on which scale of the error the effects add up are found by maximising the evidence (MacKay, "Bayesian Interpolation",
+1992).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +26,10 @@ MAX_EVIDENCE_POINTS = 300  # the youngest points decide on the scales
 ERROR_SCALES: tuple[int | None, ...] = (None, 0, 1, 2, 3, 4)
 _ERROR_FLOOR = 0.002  # keeps a perfect accuracy finite
 
+_SIZES = (0.0, 0.3, 1.0, 3.0, 10.0)  # prior variance of what is known beforehand, relative to single options
 _WITHIN = (0.1, 0.3, 1.0)  # prior variance of pairs within a block, relative to single options
 _ACROSS = (0.0, 0.01, 0.03, 0.1, 0.3)
+_SAMPLE = 1024  # random points from which what is known beforehand is learned
 _SIGNALS = np.logspace(-2, 4, 13)  # prior variance of single options, relative to the noise
 
 
@@ -33,10 +37,12 @@ class Features:
     """Turns points into features: centred one-hot options, then their products within and across groups.
 
     A group is what comes before the last dot of a choice's name, else before the last underscore, so the choices of a
-    block belong together.
+    block belong together. ``sizes``, where given, tells what is known of points beforehand (n x quantities): each
+    quantity is one more feature, as far as options and their pairs within a block express it, with mean 0 and spread 1
+    over the space.
     """
 
-    def __init__(self, names: Sequence[str], counts: Sequence[int]) -> None:
+    def __init__(self, names: Sequence[str], counts: Sequence[int], sizes: Callable[[Points], Reals] | None = None):
         self.counts = np.asarray(counts, dtype=np.int64)
         self._offsets = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
         self._centre = np.concatenate([np.full(count, 1.0 / count) for count in counts]) if counts else np.zeros(0)
@@ -56,13 +62,33 @@ class Features:
             across = []
         self.singles, self.within, self.across = 1 + len(self._centre), len(within), len(across)
         self._pairs = np.asarray(within + across, dtype=np.int64).reshape(-1, 2)
+        self._directions = np.zeros((self.singles + self.within, 0))
+        if sizes is not None:
+            self._directions = self._learn(sizes)
+        self.sizes = self._directions.shape[1]
+
+    def _learn(self, sizes: Callable[[Points], Reals]) -> Reals:
+        """For each quantity its weights on options and pairs within groups: so a product prices a thousand points."""
+        points = np.random.default_rng(0).integers(0, self.counts, size=(_SAMPLE, len(self.counts)))
+        known = sizes(points)
+        centred = known - known.mean(axis=0)
+        design = self._options(points, self._pairs[: self.within])
+        gram = design.T @ design + np.eye(design.shape[1])  # options of a choice are dependent: their ridge is 1
+        weights = np.linalg.solve(gram, design.T @ (centred / np.maximum(centred.std(axis=0), 1e-12)))
+        return np.asarray(weights, dtype=np.float64)
 
     def __call__(self, points: Points, *, across: bool) -> Reals:
-        """n x features; ``across`` says whether pairs across groups are wanted."""
+        """n x features, group by group; ``across`` says whether pairs across groups are wanted."""
+        basic = self._options(points, self._pairs if across else self._pairs[: self.within])
+        ends = self.singles, self.singles + self.within
+        known = basic[:, : ends[1]] @ self._directions
+        return np.hstack([basic[:, : ends[0]], known, basic[:, ends[0] :]])
+
+    def _options(self, points: Points, pairs: NDArray[np.int64]) -> Reals:
+        """n x features: the constant, each option, and the given pairs."""
         options = np.zeros((len(points), len(self._centre)))
         options[np.arange(len(points))[:, None], points + self._offsets] = 1.0
         options -= self._centre
-        pairs = self._pairs if across else self._pairs[: self.within]
         # the constant: options alone, being centred, could not make up for a sample whose mean is not the space's
         constant = np.ones((len(points), 1))
         return np.hstack([constant, options, options[:, pairs[:, 0]] * options[:, pairs[:, 1]]])
@@ -76,6 +102,7 @@ class Scales:
     within: float
     across: float
     power: int | None
+    sizes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,23 +145,27 @@ def choose_scales(
     """The scales of highest evidence for ``values`` at ``points`` (the last MAX_EVIDENCE_POINTS of them)."""
     points, values = points[-MAX_EVIDENCE_POINTS:], values[-MAX_EVIDENCE_POINTS:]
     design = features(points, across=True)
-    ends = np.cumsum([features.singles, features.within])
+    ends = np.cumsum([features.singles, features.sizes, features.within])
     parts = [part @ part.T for part in np.split(design, ends, axis=1)]
     best, best_evidence = Scales(1.0, 1.0, 0.0, powers[0]), -np.inf
-    for within in _WITHIN if features.within else (1.0,):
-        for across in _ACROSS if features.across else (0.0,):
-            spectrum, basis = np.linalg.eigh(parts[0] + within * parts[1] + across * parts[2])
-            damped = np.outer(_SIGNALS, np.maximum(spectrum, 0.0)) + 1.0
-            complexity = 0.5 * np.log(damped).sum(axis=1)
-            for power in powers:
-                scaled = _to_scale(values, power)
-                power_of = (basis.T @ (scaled - scaled.mean())) ** 2
-                noise = np.maximum((power_of / damped).mean(axis=1), 1e-12 * max(1e-12, float(scaled.var())))
-                evidence = -0.5 * len(values) * np.log(noise) - complexity + _log_slope(values, power)
-                place = int(evidence.argmax())
-                if evidence[place] > best_evidence:
-                    best_evidence = evidence[place]
-                    best = Scales(float(_SIGNALS[place]), within, across, power)
+    groups = itertools.product(
+        _SIZES if features.sizes else (0.0,),
+        _WITHIN if features.within else (1.0,),
+        _ACROSS if features.across else (0.0,),
+    )
+    for sizes, within, across in groups:
+        spectrum, basis = np.linalg.eigh(parts[0] + sizes * parts[1] + within * parts[2] + across * parts[3])
+        damped = np.outer(_SIGNALS, np.maximum(spectrum, 0.0)) + 1.0
+        complexity = 0.5 * np.log(damped).sum(axis=1)
+        for power in powers:
+            scaled = _to_scale(values, power)
+            power_of = (basis.T @ (scaled - scaled.mean())) ** 2
+            noise = np.maximum((power_of / damped).mean(axis=1), 1e-12 * max(1e-12, float(scaled.var())))
+            evidence = -0.5 * len(values) * np.log(noise) - complexity + _log_slope(values, power)
+            place = int(evidence.argmax())
+            if evidence[place] > best_evidence:
+                best_evidence = evidence[place]
+                best = Scales(float(_SIGNALS[place]), within, across, power, sizes)
     return best
 
 
@@ -145,6 +176,7 @@ def fit(features: Features, points: Points, values: Reals, scales: Scales) -> Su
     prior = scales.signal * np.concatenate(
         [
             np.ones(features.singles),
+            np.full(features.sizes, max(scales.sizes, 1e-12)),  # never quite 0: the primal form divides by it
             np.full(features.within, scales.within),
             np.full(features.across if across else 0, scales.across),
         ]

@@ -11,7 +11,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.controller import ControllerSampler, ControllerSettings
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.guided import GuidedSampler
-from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
+from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.samplers import PARETO, SAMPLERS, SeededPerTrial, make_sampler
 from mnasnet.search.study import Budget, create_study, records, search
 from mnasnet.space import Candidate
@@ -185,6 +185,31 @@ def test_a_network_that_failed_is_not_proposed_again(algorithm):
     failed = [record.fingerprint for record in records(study) if record.state == "failed"]
     assert failed
     assert len(set(failed)) == len(failed)
+
+
+class EndsAllButTheFirst(optuna.pruners.BasePruner):
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.number >= 6
+
+
+class TellsItsSteps:
+    """Reports a first step, a tenth below where the training arrives; after the first six it is ended there."""
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        accuracy = more_kernels_are_better(candidate)
+        report(1, accuracy - 0.1)
+        return accuracy
+
+
+def test_guided_learns_from_trainings_that_were_ended_early():
+    problem = SearchProblem(space("small"), TellsItsSteps())
+    study = create_study(problem, algorithm="guided", seed=0, pruner=EndsAllButTheFirst())
+
+    search(study, problem, Budget(evaluations=60))
+
+    accuracies = [more_kernels_are_better(problem.space.candidate(record.params)) for record in records(study)]
+    assert [record.state for record in records(study)[6:]] == ["pruned"] * 54
+    assert min(accuracies[40:]) > max(accuracies[:16])
 
 
 def test_guided_minimises_too_without_a_problem():

@@ -96,3 +96,23 @@ def test_errors_that_multiply_are_predicted_on_a_scale_of_the_error():
     accuracies = 1.0 - 0.6 * np.exp(-(points @ np.linspace(0.1, 0.3, len(COUNTS))))
 
     assert choose_scales(features, points, accuracies).power is not None
+
+
+def test_a_known_size_is_a_feature_of_its_own_and_teaches_from_few_points():
+    rng = np.random.default_rng(4)
+    widths = np.array([1.0, 2.0, 4.0])
+
+    def log_size(points: np.ndarray) -> np.ndarray:  # a product over blocks: its logarithm adds up
+        return np.log(widths[points[:, 1::2]]).sum(axis=1, keepdims=True)
+
+    def grows_with_size(points: np.ndarray) -> np.ndarray:
+        return 0.5 + 0.05 * log_size(points)[:, 0]
+
+    points, fresh = random_points(rng, 8), random_points(rng, 200)
+    noisy = grows_with_size(points) + 0.002 * rng.standard_normal(8)
+    errors = []
+    for features in (Features(NAMES, COUNTS), Features(NAMES, COUNTS, log_size)):
+        surrogate = fit(features, points, noisy, choose_scales(features, points, noisy, (None,)))
+        errors.append(np.abs(surrogate.mean(fresh) - grows_with_size(fresh)).mean())
+
+    assert errors[1] < 0.7 * errors[0]
