@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as PILImage
 
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
 from mnasnet.data.threads import in_threads
@@ -21,7 +22,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
 
-Image = NDArray[Any] | str | Path
+Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
@@ -113,13 +114,14 @@ class Classifier:
         """The engine in words: runtime and version, device, precision, threads."""
         return self._session.description
 
-    def predict(self, images: Iterable[Image] | str | Path, top_k: int = 5) -> list[Prediction]:
-        """Classify ``images`` in one batch; a single path or array is a batch of one.
+    def predict(self, images: Iterable[Image] | Image, top_k: int = 5) -> list[Prediction]:
+        """Classify ``images`` in one batch; a single image is a batch of one.
 
-        An image is a path or an array as :func:`mnasnet.data.images.to_rgb` takes it. Raises DataError when one
-        cannot be read; see :meth:`classify_files` for the way that goes on.
+        An image is a path, or an array or Pillow image as :func:`mnasnet.data.images.to_rgb` takes it. Raises
+        DataError when one cannot be read; see :meth:`classify_files` for the way that goes on.
         """
-        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        _require_top_k(top_k)
+        if isinstance(images, (str, Path, PILImage)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
         prepared = [self.prepare(image) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
@@ -137,6 +139,7 @@ class Classifier:
 
         Each core reads, prepares and classifies batches of its own. A single path is one file.
         """
+        _require_top_k(top_k)
         if batch_size < 1:
             raise SettingsError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
         if isinstance(paths, (str, Path)):
@@ -175,12 +178,17 @@ class Classifier:
     def _most_likely(self, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
         """The best ``top_k`` classes of one image, equal ones in class order; uses ``probabilities`` up."""
         names, confidences = [], []
-        for _ in range(min(max(1, top_k), len(probabilities))):
+        for _ in range(min(top_k, len(probabilities))):
             best = int(probabilities.argmax())  # a few maxima cost less than a sort of 1,000 classes
             names.append(self.class_names[best])
             confidences.append(float(probabilities[best]))
             probabilities[best] = -1
         return Prediction(tuple(names), tuple(confidences))
+
+
+def _require_top_k(top_k: object) -> None:
+    if not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1:
+        raise SettingsError(f"top_k must be a whole number >= 1, got {top_k!r}")
 
 
 def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFile | ExportedModel:

@@ -144,6 +144,13 @@ def test_a_single_image_is_a_batch_of_one(classifier, tmp_path):
 
     assert classifier.predict(frame) == classifier.predict(str(tmp_path / "x.png")) == expected
     assert classifier.predict(image for image in [frame]) == expected
+    assert classifier.predict(Image.fromarray(frame)) == expected
+
+
+@pytest.mark.parametrize("top_k", [0, -1, "3", 2.5, True])
+def test_a_top_k_that_is_no_count_is_refused(classifier, top_k):
+    with pytest.raises(SettingsError, match=f"top_k must be a whole number >= 1, got {top_k!r}"):
+        classifier.predict(frames(1), top_k=top_k)
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ ENTRIES = (
         "The network has another number of input channels than photos have, or another input size.",
         "Leave `input_size` at 0, and choose a network for three channels. In Python, `mnasnet.network` builds "
         "networks for any number of channels.",
-        ("^images have 3 channels", "^input_size must be", "^an exported file has one input size"),
+        ("^images have 3 channels", "^input_size must be", "^an exported file has one input size", "^top_k must be"),
     ),
     Entry(
         errors.SettingsError,
@@ -297,6 +297,7 @@ ENTRIES = (
         "Change one of the two; the sentence says which value fits.",
         (
             "^feature_extract needs",
+            "^frozen_epochs must be at most",
             "^quantization_aware gets",
             "^--only leaves out",
             "^--max-minutes is for trainings",

@@ -29,6 +29,7 @@ from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typi
 from mnasnet.search.problem_of import OpenSearch, Stop, assemble
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
+from mnasnet.search.storage import open_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable
 from mnasnet.space import SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
@@ -119,6 +120,8 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     """Make a new search folder with everything decided; a start that fails or is stopped leaves none."""
     searching.open_space()  # what is wrong with settings and data is told before anything is made
     scan(searching.data)
+    if "://" in searching.storage:
+        open_storage(searching.storage)
     folder = new_search_folder(searching.output_folder, searching.name or searching.data.absolute().name)
     try:
         search = prepared(searching, folder, tell=tell, stop=stop)

@@ -249,6 +249,9 @@ def _unknown_names(unknown: list[str], known: list[str], valid: list[str]) -> st
     return f"unknown {noun} {', '.join(hints)}; valid are {', '.join(valid)}"
 
 
+_MEANT = {"gpu": "cuda", "nvidia": "cuda"}  # what users call it, and its name here
+
+
 def _complaints(settings: type[Settings], error: ValidationError) -> Iterator[str]:
     """One clause for each wrong parameter: the rule and the value received."""
     parameters = {parameter.name: parameter for parameter in settings.parameters()}
@@ -263,7 +266,8 @@ def _complaints(settings: type[Settings], error: ValidationError) -> Iterator[st
             yield own_words or detail["msg"]
             continue
         rule, value = parameters[name].rule, detail["input"]
-        near = difflib.get_close_matches(str(value), parameters[name].choices, n=1, cutoff=0.6)
+        choices = parameters[name].choices
+        near = difflib.get_close_matches(_MEANT.get(str(value).lower(), str(value)), choices, n=1, cutoff=0.6)
         yield f"{name} must be {rule}, got {value!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 

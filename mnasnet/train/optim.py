@@ -68,20 +68,21 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters that decay and parameters that do not."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+    """Parameters that decay and that do not, those of the classifier apart: ``rate`` is their share of the rate."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         is_norm = ".bn." in name
         is_bias = name.endswith(".bias") and not is_norm
-        (spared if is_norm or (is_bias and not recipe.decay_biases) else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+        decay = 0.0 if is_norm or (is_bias and not recipe.decay_biases) else recipe.weight_decay
+        rate = 1.0 if name.startswith("classifier.") else recipe.body_rate
+        groups.setdefault((decay, rate), []).append(parameter)
+    return [{"params": params, "weight_decay": decay, "rate": rate} for (decay, rate), params in groups.items()]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Use ``learning_rate`` for the next step."""
+    """Use ``learning_rate``, of which each group takes its share, for the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["rate"]
 
 
 class WeightAverage:

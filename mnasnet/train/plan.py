@@ -170,6 +170,7 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
         images=len(parts.train),
         epochs=training.epochs,
         pretrained=base is not None,
+        knows_classes=base is not None and {*parts.class_names} <= {*base.class_names},
         feature_extract=training.feature_extract,
         quantization_aware=training.quantization_aware,
         batch_size=min(training.batch_size or batch_size_for(len(parts.train)), max(2, len(parts.train))),
@@ -186,6 +187,11 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
         ema=training.ema,
         frozen_epochs=training.frozen_epochs,
     )
+    if recipe.frozen_epochs > training.epochs:
+        raise SettingsError(
+            f"frozen_epochs must be at most epochs, which is {training.epochs}, got {recipe.frozen_epochs}; to train "
+            "only the classifier set feature_extract"
+        )
     return Plan(
         class_names=parts.class_names,
         architecture=spec,

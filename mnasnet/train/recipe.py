@@ -27,8 +27,8 @@ class Recipe:
     official code), ``light`` (crop, flip, light and colour) or ``trivial`` (light, then one random operation an
     image: TrivialAugment, arXiv 2103.10158). ``min_area`` is the smallest share of the image that a crop keeps.
     ``mixup``, ``cutmix`` and ``erasing`` are the shares of batches, batches and images they are applied to.
-    During ``frozen_epochs`` only the classifier learns. With ``identity_start`` fresh layers with a skip add nothing
-    to it at first. ``clip_norm`` 0 means no clipping.
+    During ``frozen_epochs`` only the classifier learns; afterwards the rest learns at ``body_rate`` times its rate.
+    With ``identity_start`` fresh layers with a skip add nothing to it at first. ``clip_norm`` 0 means no clipping.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Recipe:
     cutmix: float = 0.0
     erasing: float = 0.0
     frozen_epochs: int = 0
+    body_rate: float = 1.0
     identity_start: bool = False
     clip_norm: float = 0.0
 
@@ -67,7 +68,7 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
-        for name in ("mixup", "cutmix", "erasing"):
+        for name in ("mixup", "cutmix", "erasing", "body_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} must lie in 0 to 1, got {getattr(self, name)!r}")
         if not 0 < self.bn_momentum <= 1 or not 0 < self.min_area <= 1:
@@ -114,12 +115,14 @@ def recipe_for(
     images: int,
     epochs: int,
     pretrained: bool,
+    knows_classes: bool = False,
     feature_extract: bool = False,
     quantization_aware: bool = False,
     **chosen: Any,
 ) -> Recipe:
     """The recipe called ``name`` for a dataset of ``images``; ``auto`` is the modern one.
 
+    ``knows_classes`` says that the trained start names these very classes already.
     ``chosen`` are fields of :class:`Recipe` that the user decided; None leaves the choice to the recipe.
     """
     if name not in get_args(RecipeName):
@@ -129,12 +132,13 @@ def recipe_for(
     made = (
         mnasnet_recipe(batch_size, epochs)
         if name == "mnasnet"
-        else modern_recipe(images, epochs, batch_size, pretrained=pretrained)
+        else modern_recipe(images, epochs, batch_size, pretrained=pretrained, knows_classes=knows_classes)
     )
     if quantization_aware:
         # a trained model is only to get used to rounding: a low rate, images as they are (arXiv 1806.08342, section 4)
         gentle: dict[str, Any] = {"augment": "light", "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "frozen_epochs": 0}
-        made = replace(made, name=f"{made.name}, 8 bits", learning_rate=made.learning_rate / 10, **gentle)
+        gentle |= {"learning_rate": made.learning_rate / 10, "body_rate": 1.0}
+        made = replace(made, name=f"{made.name}, 8 bits", **gentle)
     if feature_extract:
         chosen["frozen_epochs"] = epochs
     try:
@@ -173,11 +177,15 @@ def mnasnet_recipe(batch_size: int, epochs: int) -> Recipe:
     )
 
 
-def modern_recipe(images: int, epochs: int, batch_size: int, *, pretrained: bool) -> Recipe:
+def modern_recipe(
+    images: int, epochs: int, batch_size: int, *, pretrained: bool, knows_classes: bool = False
+) -> Recipe:
     """Our default: cosine schedule, averaged weights, and as much augmentation as the run is long enough for.
 
     Stronger augmentation pays only when the network sees each image often, so it follows the number of epochs;
-    a pretrained start on few images overfits sooner and gets it earlier.
+    a pretrained start on few images overfits sooner and gets it earlier. A start that knows the classes has little to
+    learn from few images and much to forget: its features move at a tenth of the rate. New classes need all of it
+    (``benchmarks/README.md``).
     """
     steps = max(1, epochs * max(1, images // batch_size))
     long, very_long = epochs >= (10 if pretrained else 20), epochs >= 60
@@ -199,6 +207,7 @@ def modern_recipe(images: int, epochs: int, batch_size: int, *, pretrained: bool
             weight_decay=0.02,
             warmup_epochs=min(1.0, epochs / 5),
             frozen_epochs=1 if epochs >= 5 else 0,
+            body_rate=0.1 if knows_classes else 1.0,
             **common,
         )
     if steps < 10_000:  # plain SGD has not travelled far enough by then

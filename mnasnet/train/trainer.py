@@ -31,6 +31,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
+from mnasnet.train.best import is_better
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
 from mnasnet.train.evaluate import log_softmax
 from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons, WholeNetwork
@@ -372,7 +373,7 @@ class _Run(Generic[_Network]):
             return  # asking a GPU every time would slow it down
         if math.isfinite(float(loss)) and (self._scaler.is_enabled() or math.isfinite(float(gradient_norm))):
             return  # with scaled gradients the scaler leaves out the step
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
         broken = [name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()]
         cause = f"the weights are not numbers any more ({broken[0]})" if broken else "scores or gradients ran over"
         if self.epoch == 0 and self.step == 0 and broken:
@@ -422,7 +423,7 @@ class _Run(Generic[_Network]):
             "val_accuracy": float((logits.argmax(1) == val.labels).mean()),
             "images_per_second": round(self.totals.images / max(training_seconds, 1e-9), 1),
         }
-        if self.best is None or _goodness(row) > _goodness(self.best):
+        if is_better(row, self.best, self.history, len(val.labels)):
             if not partial:
                 self.best = row
             if on_best is not None and self.team.writes:
@@ -635,10 +636,6 @@ def _finished(status: Status, run: _Run[_Network], audience: Audience) -> FitRes
     result = FitResult(status, tuple(run.history), run.best, run.average)
     audience.hear(Ended(status, result.reason, result.history))
     return result
-
-
-def _goodness(row: Row) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]
 
 
 @contextlib.contextmanager

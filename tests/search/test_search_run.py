@@ -323,6 +323,7 @@ class TestBeforeTheStart:
             ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
             ({"space": "nowhere"}, SpecError, "no search space is called 'nowhere'"),
             ({"data": Path("/nowhere")}, DataError, "must be an existing folder"),
+            ({"storage": "nosql://here"}, SearchError, "nosql://here"),
         ],
     )
     def test_what_is_wrong_is_told_before_anything_is_made(self, data, tmp_path, chosen, error, message):

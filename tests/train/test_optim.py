@@ -7,7 +7,7 @@ import torch
 
 from mnasnet.network.build import build
 from mnasnet.testing import TINY
-from mnasnet.train.optim import RMSpropTF, WeightAverage, optimizer_for, parameter_groups
+from mnasnet.train.optim import RMSpropTF, WeightAverage, optimizer_for, parameter_groups, set_learning_rate
 from mnasnet.train.recipe import mnasnet_recipe, recipe_for
 
 
@@ -50,6 +50,19 @@ def test_batch_normalisation_and_biases_do_not_decay(pretrained: bool) -> None:
     assert decayed["weight_decay"] > 0 and spared["weight_decay"] == 0
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
+
+
+def test_all_but_the_classifier_can_learn_at_a_share_of_the_rate() -> None:
+    network = build(TINY, 2)
+    optimizer = optimizer_for(
+        network, recipe_for(images=60, epochs=2, pretrained=True, body_rate=0.25, learning_rate=0.8)
+    )
+
+    set_learning_rate(optimizer, 0.4)
+
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert rates[id(parameter)] == (0.4 if name.startswith("classifier.") else 0.1), name
 
 
 def test_the_papers_recipe_decays_biases_too() -> None:

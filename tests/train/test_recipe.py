@@ -67,6 +67,17 @@ def test_a_pretrained_start_first_trains_the_new_classifier_alone() -> None:
     assert recipe_for(images=600, epochs=15, pretrained=False).frozen_epochs == 0
 
 
+def test_a_start_that_knows_the_classes_keeps_its_features_nearly_as_they_are() -> None:
+    known = recipe_for(images=600, epochs=15, pretrained=True, knows_classes=True)
+
+    assert known.body_rate == 0.1
+    assert recipe_for(images=600, epochs=15, pretrained=True).body_rate == 1.0
+    # getting used to 8 bits is gentle as it is
+    assert (
+        recipe_for(images=600, epochs=15, pretrained=True, knows_classes=True, quantization_aware=True).body_rate == 1
+    )
+
+
 @pytest.mark.parametrize("images", [600, 45_000])
 def test_fresh_networks_start_as_their_skips_but_in_the_papers_recipe(images: int) -> None:
     assert recipe_for(images=images, epochs=10, pretrained=False).identity_start

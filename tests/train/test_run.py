@@ -220,6 +220,11 @@ def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_pat
         train(tiny_training(data, tmp_path, feature_extract=True))
 
 
+def test_more_frozen_epochs_than_epochs_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="frozen_epochs must be at most epochs, which is 2, got 3"):
+        train(tiny_training(data, tmp_path, epochs=2, frozen_epochs=3))
+
+
 def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_image_folder(tmp_path / "data", per_class=10)
     (data / "red" / "999.jpg").write_bytes(b"")

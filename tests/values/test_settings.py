@@ -188,6 +188,11 @@ def test_wrong_values_of_retired_parameters_are_told(old):
         InferSettings.parse(old)
 
 
+def test_the_word_gpu_is_answered_with_cuda():
+    with pytest.raises(SettingsError, match="device must be one of auto, cpu, cuda, got 'GPU'; did you mean cuda"):
+        InferSettings.parse({"device": "GPU"})
+
+
 def test_runtimes_and_precisions_are_those_that_exist():
     choices = {parameter.name: parameter.choices for parameter in InferSettings.parameters()}
 
