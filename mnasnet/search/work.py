@@ -64,6 +64,7 @@ _log = logging.getLogger(__name__)
 
 MOST_IDLE_MEASURED = 300  # proposals without an evaluation, where each costs a measurement
 MOST_IDLE_COUNTED = 1000
+LEAST_IDLE, IDLE_PER_TRIAL = 60, 10  # who asks for few trials does not wait for hundreds of proposals
 IDLE_PER_COMBINATION = 4  # in a small space most have been met by then
 
 KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
@@ -238,6 +239,8 @@ class Work:
             return "time"
         most_idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
         idle = min(most_idle, IDLE_PER_COMBINATION * self.here.problem.space.size)
+        if asked.trials:
+            idle = min(idle, max(LEAST_IDLE, IDLE_PER_TRIAL * asked.trials))
         budget = Budget(
             evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
         )

@@ -242,7 +242,15 @@ def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
     trained = network_of(base, dropout=dropout, bn_momentum=momentum)
     if base.class_names == plan.class_names:
         return trained
-    trained.classifier, trained.num_classes = network.classifier, classes
+    known = [
+        (row, base.class_names.index(name)) for row, name in enumerate(plan.class_names) if name in base.class_names
+    ]
+    fresh, learnt = network.classifier, trained.classifier
+    with torch.no_grad():  # a class that the start knows keeps its row, wherever it stands among the new ones
+        for row, old_row in known:
+            fresh.weight[row] = learnt.weight[old_row]
+            fresh.bias[row] = learnt.bias[old_row]
+    trained.classifier, trained.num_classes = fresh, classes
     return trained
 
 

@@ -215,6 +215,23 @@ def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_
     assert again.evaluation.accuracy == done.evaluation.accuracy
 
 
+def test_a_class_that_the_start_knows_keeps_its_row_among_new_ones(data: Path, tmp_path: Path) -> None:
+    start = random_model(class_names=("red", "zebra", "blue"), input_size=32, seed=1)
+    modelfile.save(start, tmp_path / "start.safetensors")
+
+    tuned = train(
+        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, learning_rate=1e-12)
+    )
+
+    after = modelfile.load(tuned.model)
+    for old_row, name in ((0, "red"), (2, "blue")):
+        row = after.class_names.index(name)
+        for part in ("classifier.weight", "classifier.bias"):
+            np.testing.assert_allclose(after.weights[part][row], start.weights[part][old_row], atol=1e-8)
+    green = after.weights["classifier.weight"][after.class_names.index("green")]
+    assert not np.allclose(green, start.weights["classifier.weight"][1], atol=1e-3)
+
+
 def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="feature_extract needs trained features"):
         train(tiny_training(data, tmp_path, feature_extract=True))
