@@ -63,10 +63,11 @@ from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities
 from mnasnet.train.lessons import predict_logits
 from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import recipe_for
 from mnasnet.train.report import machine_description
 from mnasnet.train.team import Team
-from mnasnet.train.trainer import fit, in_own_thread
+from mnasnet.train.trainer import fit
 
 PIXELS = 32
 TEST_PER_CLASS, TEST_SEED = 500, 2026  # as in tools/train_bundled.py

@@ -21,9 +21,10 @@ from mnasnet.train.batches import StoredImages
 from mnasnet.train.evaluate import evaluate
 from mnasnet.train.lessons import predict_logits
 from mnasnet.train.listeners import EpochEnded, Event, Stepped
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe, recipe_for
 from mnasnet.train.team import Team
-from mnasnet.train.trainer import FitResult, fit, in_own_thread
+from mnasnet.train.trainer import FitResult, fit
 
 AccuracyKind = Literal["top1", "worst_recall"]
 

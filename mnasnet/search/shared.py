@@ -19,8 +19,10 @@ from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities
 from mnasnet.train.lessons import predict_logits
 from mnasnet.train.listeners import Listener
+from mnasnet.train.own_thread import in_own_thread
+from mnasnet.train.run_state import Row
 from mnasnet.train.team import Team
-from mnasnet.train.trainer import FitResult, Row, in_own_thread
+from mnasnet.train.trainer import FitResult
 
 
 @dataclass(eq=False)

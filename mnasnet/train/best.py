@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Row = Mapping[str, Any]  # of a training's history
 
-
-def is_better(row: Row, best: Row | None, earlier: Iterable[Row], images: int) -> bool:
-    """Whether the epoch ``row`` takes the place of ``best``, judged on so many validation ``images``.
+def is_better(
+    row: Mapping[str, Any], best: Mapping[str, Any] | None, earlier: Iterable[Mapping[str, Any]], images: int
+) -> bool:
+    """Whether the epoch ``row`` of a history takes the place of ``best``, judged on so many validation ``images``.
 
     Of the epochs whose accuracy lies within one standard error of the highest, the one with the lowest loss is best
     (the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984, with the loss for the

@@ -28,6 +28,7 @@ from mnasnet.train.listeners import (
     Reported,
     TensorBoardFiles,
 )
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, start_model
 from mnasnet.train.reading import ReadingStopped, read_images
 from mnasnet.train.results import scores_by_name, write_results
@@ -41,8 +42,9 @@ from mnasnet.train.run_folder import (
     write_classes,
     write_yaml,
 )
+from mnasnet.train.run_state import Row, Weights
 from mnasnet.train.team import Team, team_from_environment
-from mnasnet.train.trainer import Row, Status, Weights, fit, in_own_thread
+from mnasnet.train.trainer import Status, fit
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The training loop: :func:`fit` reads from top to bottom; everything it remembers is in one checkpoint.
+"""The training loop: :func:`fit` reads from top to bottom; what moves and is remembered is its RunState.
 
 A step's randomness is derived from (seed, epoch, step), so a training that was killed goes on to the same bits as
 one that was not, on the same machine with the same number of threads. On a CPU the threads learn from parts of a
@@ -8,49 +8,36 @@ batch; how many parts there are is decided at the start and kept.
 from __future__ import annotations
 
 import contextlib
-import copy
-import logging
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from mnasnet.errors import TrainingError
-from mnasnet.modelfile import weights_of
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
-from mnasnet.train.best import is_better
-from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
-from mnasnet.train.evaluate import log_softmax
-from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons, WholeNetwork
+from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.lessons import Lessons, WholeNetwork
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
-from mnasnet.train.optim import WeightAverage, optimizer_for, set_learning_rate
+from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.recipe import Recipe
-from mnasnet.train.replicas import Replicas, replicas_for
+from mnasnet.train.run_state import Row, RunState, Weights
 from mnasnet.train.team import Team
 
-_log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 _Network = TypeVar("_Network", MnasNet, Supernet)
 
 Status = Literal["done", "stopped", "early", "time"]
-Row = dict[str, Any]
-Weights = Mapping[str, NDArray[np.float32]]
 
 CHECKPOINT_EVERY_S = 300.0  # inside long epochs
-TIME_COLUMNS = ("seconds", "images_per_second")  # of a history row; the only values that differ between equal runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +98,7 @@ def fit(
     """
     identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
     lessons = lessons or cast("Lessons[_Network]", WholeNetwork(recipe.label_smoothing))
-    run = _Run(network, recipe, team, identity, lessons)
+    run = RunState(network, recipe, team, identity, lessons)
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written
@@ -166,390 +153,6 @@ def fit(
     return _finished("done" if run.epoch >= epochs else "early", run, audience)
 
 
-def in_own_thread(
-    function: Callable[[], _Result], *, threads: int | None = None, on_interrupt: Callable[[], None] = lambda: None
-) -> _Result:
-    """Call ``function`` in a fresh thread with ``threads`` torch threads and return or raise what it does.
-
-    On Ctrl-C ``on_interrupt`` is called, which should make ``function`` end; KeyboardInterrupt follows when it has.
-
-    ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
-    smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off.
-    """
-    outcome: Future[_Result] = Future()
-
-    def work() -> None:
-        previous = torch.get_num_threads()
-        if threads:
-            torch.set_num_threads(threads)
-        try:
-            outcome.set_result(function())
-        except BaseException as error:  # handed to the caller
-            outcome.set_exception(error)
-        finally:
-            torch.set_num_threads(previous)
-            over.set()
-
-    over = threading.Event()  # an interrupted Thread.join takes the thread for ended before Python 3.13
-    threading.Thread(target=work, name="training", daemon=True).start()
-    try:
-        while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
-            pass
-    except KeyboardInterrupt:
-        on_interrupt()
-        over.wait()
-        raise
-    return outcome.result()
-
-
-@dataclass
-class _Totals:
-    """Sums over the epoch so far; kept on the device, so that a GPU never has to wait for them."""
-
-    values: Tensor  # loss, right answers: float64
-    images: int = 0
-
-    def mean(self) -> tuple[float, float]:
-        """Loss and accuracy."""
-        loss, right = self.values.tolist()
-        return loss / max(1, self.images), right / max(1, self.images)
-
-
-@dataclass
-class _Run(Generic[_Network]):
-    """The moving parts of a training; :meth:`save` and :meth:`restore` say what of it counts."""
-
-    network: _Network
-    recipe: Recipe
-    team: Team
-    identity: Mapping[str, Any]
-    lessons: Lessons[_Network]
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0  # of the epochs that are over
-    epoch_seconds: float = 0.0
-    micro_batch: int = 0
-    replicas: int = 1
-    history: list[Row] = field(default_factory=list)
-    best: Row | None = None
-    shown: tuple[float, float] = (0.0, 0.0)  # loss and accuracy as listeners last heard them
-    is_fresh: bool = True
-
-    def __post_init__(self) -> None:
-        self.network = self.network.to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average: _Network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimizer = optimizer_for(self.network, self.recipe)
-        self.micro_batch = self.recipe.batch_size
-        if self._divides:
-            self.replicas = replicas_for(self.recipe.batch_size, torch.get_num_threads())
-        self.totals = self._no_totals()
-        self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
-        self._weight_average = WeightAverage(self.network, self.average)
-        self._parallel: nn.Module | None = None
-        self._learners: Replicas | None = None
-        self._was_frozen = False
-        self._precision = _precision_of(self.team.device)
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self._precision is torch.float16)
-
-    def close(self) -> None:
-        """End the threads that learn."""
-        if self._learners is not None:
-            self._learners.close()
-
-    @property
-    def _divides(self) -> bool:
-        """Whether threads learn from parts of a batch; a GPU or the processes of a team divide the work otherwise."""
-        return self.team.size == 1 and self.team.device == "cpu"
-
-    # -- learning ------------------------------------------------------------------------------------------------
-
-    def thaw(self, *, frozen: bool) -> None:
-        """Let everything learn, or only the classifier; a frozen part keeps its batch statistics too."""
-        self.network.train()
-        for name, module in self.network.named_children():
-            learns = not frozen or name in ("classifier", "dropout")
-            module.requires_grad_(learns).train(learns)
-        if self._parallel is None or self._was_frozen != frozen:
-            self.close()
-            self._parallel = self.team.parallel(self.network)
-            self._learners = Replicas(self._parallel, self.replicas if self._divides else 1)
-        self._was_frozen = frozen
-
-    def set_batch_norm_momentum(self, step: int) -> None:
-        """At first make running statistics the plain mean over all batches, so that they are right from the start.
-
-        With a constant momentum a network of fifty layers overflows in evaluation after a few steps.
-        """
-        momentum = max(self.recipe.bn_momentum, 1 / (max(0, step) + 1))
-        for module in self._norms:
-            module.momentum = momentum
-
-    def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int, *, step: int, steps: int) -> None:
-        """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits."""
-        teach = partial(self.lessons.lessons, step=step, steps=steps)
-        while True:
-            try:
-                loss, right = self._gradients(teach, x, targets, labels, batch_size)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._use_less_memory(error)
-        self._scaler.unscale_(self.optimizer)
-        gradient_norm = nn.utils.clip_grad_norm_(
-            self.network.parameters(), self.recipe.clip_norm or math.inf, foreach=True
-        )
-        self._require_numbers(loss, gradient_norm)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.totals.values += self.team.sum_(torch.stack([loss, right.double()]))
-        self.totals.images += batch_size
-
-    def _gradients(
-        self, teach: Callable[..., Iterator[Lesson]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Backward passes over parts of at most ``micro_batch`` images; the sum of losses and of right answers."""
-        assert self._parallel is not None and self._learners is not None
-        self.optimizer.zero_grad(set_to_none=True)
-        backward = partial(self._backward, teach, batch_size)
-        loss_sum = torch.zeros((), dtype=torch.float64, device=x.device)
-        right_sum = torch.zeros((), dtype=torch.int64, device=x.device)
-        parts = max(1, -(-len(x) // self.micro_batch))
-        batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
-        for part, batch in enumerate(batches):
-            is_last = part == parts - 1
-            with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
-                for loss, right in self._learners.learn(backward, *batch):
-                    loss_sum += loss
-                    right_sum += right
-        self.team.average_buffers(self.network)
-        return loss_sum, right_sum
-
-    def _backward(
-        self,
-        teach: Callable[..., Iterator[Lesson]],
-        batch_size: int,
-        network: nn.Module,
-        x: Tensor,
-        targets: Tensor,
-        labels: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Backward passes of ``network`` over some images of a batch; the first one's sum of losses, right answers."""
-        heard: tuple[Tensor, Tensor] | None = None
-        for lesson in teach(partial(self._forward, network), x, targets):
-            # gradients are averaged over the team, so each process counts for its share of the batch
-            share = lesson.weight * self.team.size / batch_size
-            self._scaler.scale(lesson.loss * share).backward()  # type: ignore[no-untyped-call]
-            if heard is None:
-                heard = lesson.loss.detach(), (lesson.logits.detach().argmax(1) == labels).sum()
-        assert heard is not None
-        return heard
-
-    def _forward(self, network: nn.Module, *inputs: Any) -> Tensor:
-        """The network's scores as float32, computed in the device's precision."""
-        with torch.autocast(self.team.device.split(":")[0], self._precision, enabled=self._precision is not None):
-            logits: Tensor = network(*inputs)
-        return logits.float()
-
-    def _use_less_memory(self, error: BaseException) -> None:
-        smallest = 2  # batch normalisation cannot work on one image
-        if self.micro_batch <= smallest or self.team.size > 1:
-            raise TrainingError(
-                f"memory does not suffice for {self.micro_batch} images at a time; "
-                f"set a smaller batch_size or input_size ({str(error).splitlines()[0][:120]})"
-            ) from error
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.team.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        self.micro_batch = max(smallest, -(-self.micro_batch // 2))
-        _log.warning(
-            "memory does not suffice for the whole batch; going on with %d images at a time, %d a step as before",
-            self.micro_batch,
-            self.recipe.batch_size,
-        )
-
-    def _require_numbers(self, loss: Tensor, gradient_norm: Tensor) -> None:
-        if self.team.device.startswith("cuda") and self.step % 20:
-            return  # asking a GPU every time would slow it down
-        if math.isfinite(float(loss)) and (self._scaler.is_enabled() or math.isfinite(float(gradient_norm))):
-            return  # with scaled gradients the scaler leaves out the step
-        rate = max(group["lr"] for group in self.optimizer.param_groups)
-        broken = [name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()]
-        cause = f"the weights are not numbers any more ({broken[0]})" if broken else "scores or gradients ran over"
-        if self.epoch == 0 and self.step == 0 and broken:
-            cause = f"the weights it started from are not all numbers ({broken[0]})"
-        hint = f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
-        kept = f"; the best model, of epoch {self.best['epoch']}, is kept" if self.best else ""
-        raise TrainingError(
-            f"the loss is not a number in epoch {self.epoch + 1}, step {self.step + 1}: {cause} "
-            f"at learning rate {rate:.3g}; {hint}{kept}"
-        )
-
-    def average_weights(self, decay: float) -> None:
-        """Move the average towards the network."""
-        self._weight_average.update(decay)
-
-    # -- judging -------------------------------------------------------------------------------------------------
-
-    def judge(
-        self,
-        val: Images,
-        preprocess: Preprocess,
-        learning_rate: float,
-        *,
-        on_best: Callable[[Weights, Row], None] | None,
-        stop: Callable[[], bool] = lambda: False,
-        partial: bool = False,
-    ) -> Row | None:
-        """The epoch's row; None when stopped. Announces the averaged weights when they are the best so far.
-
-        With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end.
-        """
-        training_seconds = self.epoch_seconds
-        logits = None
-        if not self.team.any(stop()):
-            batch_size = min(EVALUATION_BATCH, 2 * self.micro_batch)  # needs far less memory than training
-            logits = self.lessons.scores(self.average, val, preprocess, self.team, stop, batch_size)
-        if logits is None:
-            return None
-        logits = self._finite(logits)
-        train_loss, train_accuracy = self.totals.mean()
-        row = {
-            "epoch": self.epoch + 1,
-            "learning_rate": learning_rate,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "val_loss": float(-log_softmax(logits)[np.arange(len(logits)), val.labels].mean()),
-            "val_accuracy": float((logits.argmax(1) == val.labels).mean()),
-            "images_per_second": round(self.totals.images / max(training_seconds, 1e-9), 1),
-        }
-        if is_better(row, self.best, self.history, len(val.labels)):
-            if not partial:
-                self.best = row
-            if on_best is not None and self.team.writes:
-                on_best(weights_of(self.average), row)
-        return row
-
-    def _finite(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores that ran over, as an untrained network's may, limited; raises TrainingError when weights did."""
-        if np.isfinite(logits).all():
-            return logits
-        self._require_finite_weights()
-        return np.nan_to_num(logits, nan=0.0, posinf=1e30, neginf=-1e30)
-
-    def _require_finite_weights(self) -> None:
-        for name, value in self.average.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise TrainingError(
-                    f"the weights are not numbers any more after epoch {self.epoch + 1} ({name}); "
-                    f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
-                )
-
-    def is_best(self, row: Row) -> bool:
-        """Whether this row is the best so far."""
-        return self.best is not None and self.best["epoch"] == row["epoch"]
-
-    def end_epoch(self, row: Row) -> None:
-        """Keep the row and turn to the next epoch."""
-        row["seconds"] = round(self.epoch_seconds, 2)
-        self.history.append(row)
-        self.seconds += self.epoch_seconds
-        self.epoch += 1
-        self.step, self.epoch_seconds = 0, 0.0
-        self.totals = self._no_totals()
-
-    def out_of_patience(self, patience: int) -> bool:
-        """Whether the last ``patience`` epochs brought nothing better."""
-        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
-
-    def _no_totals(self) -> _Totals:
-        return _Totals(torch.zeros(2, dtype=torch.float64, device=self.team.device))
-
-    # -- remembering ---------------------------------------------------------------------------------------------
-
-    def save(self, store: CheckpointStore | None) -> None:
-        """Write everything that the rest of the training depends on."""
-        if store is None or not self.team.writes:
-            return
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}.{key}"] = value
-        values = {
-            "identity": self.identity,
-            "epoch": self.epoch,
-            "step": self.step,
-            "seconds": self.seconds,
-            "epoch_seconds": self.epoch_seconds,
-            "micro_batch": self.micro_batch,
-            "replicas": self.replicas,
-            "totals": [*self.totals.values.tolist(), self.totals.images],
-            "history": self.history,
-            "best": self.best,
-            "scaler": self._scaler.state_dict(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-        }
-        store.save(Checkpoint(tensors, values))
-
-    def restore(self, store: CheckpointStore | None) -> None:
-        """Go on from the store's checkpoint, if there is one."""
-        data = self.team.share_bytes(store.load() if store is not None and self.team.writes else None)
-        if data is None:
-            return
-        checkpoint = from_bytes(data)
-        values = checkpoint.values
-        self._require_same_training(values)
-        for prefix, module in (("network", self.network), ("average", self.average)):
-            for name, value in module.state_dict().items():
-                value.copy_(checkpoint.tensors[f"{prefix}.{name}"])
-        parameters = dict(self.network.named_parameters())
-        for full_name, tensor in checkpoint.tensors.items():
-            if full_name.startswith("optimizer."):
-                name, _, key = full_name.removeprefix("optimizer.").rpartition(".")
-                parameter = parameters[name]
-                like = parameter if tensor.shape == parameter.shape else tensor
-                self.optimizer.state[parameter][key] = torch.empty_like(like).copy_(tensor)
-        self.epoch, self.step = values["epoch"], values["step"]
-        self.seconds, self.epoch_seconds = values["seconds"], values["epoch_seconds"]
-        self.micro_batch = values["micro_batch"]
-        self.replicas = values.get("replicas", 1)  # runs of older releases learned from whole batches
-        loss, right, self.totals.images = values["totals"]
-        self.totals.values.copy_(torch.tensor([loss, right], dtype=torch.float64))
-        self.history, self.best = list(values["history"]), values["best"]
-        self._scaler.load_state_dict(values["scaler"]) if values["scaler"] else None
-        self.is_fresh = False
-
-    def _require_same_training(self, values: Mapping[str, Any]) -> None:
-        wanted: Mapping[str, Any] = self.identity
-        found: Mapping[str, Any] = values["identity"]
-        for key in sorted({*wanted, *found}):
-            if wanted.get(key) != found.get(key):
-                raise TrainingError(
-                    f"the checkpoint belongs to another training: {key} was {_short(found.get(key))}, "
-                    f"now it is {_short(wanted.get(key))}; resume with what it was, or start a new run"
-                )
-        for what, was, now in (
-            ("torch", values["torch"], torch.__version__),
-            ("number of threads", values["threads"], torch.get_num_threads()),
-        ):
-            if was != now:
-                _log.warning("the %s was %s and is %s: results may differ in their last digits", what, was, now)
-
-
-def checkpoint_digest(store: CheckpointStore) -> str:
-    """A digest of a store's last checkpoint without its times: equal for runs that are equal."""
-    data = store.load()
-    if data is None:
-        return ""
-    checkpoint = from_bytes(data)
-    history = [{key: row[key] for key in row if key not in TIME_COLUMNS} for row in checkpoint.values["history"]]
-    best = {key: value for key, value in (checkpoint.values["best"] or {}).items() if key not in TIME_COLUMNS}
-    values = {**checkpoint.values, "seconds": 0, "epoch_seconds": 0, "history": history, "best": best}
-    return digest(Checkpoint(checkpoint.tensors, values))
-
-
 def _batches_of(
     train: Images, recipe: Recipe, seed: int, epoch: int, balance: Balance, team: Team
 ) -> list[NDArray[np.int64]]:
@@ -561,7 +164,7 @@ def _batches_of(
 def _inputs(
     train: Images,
     batches: list[NDArray[np.int64]],
-    run: _Run[_Network],
+    run: RunState[_Network],
     recipe: Recipe,
     preprocess: Preprocess,
     seed: int,
@@ -616,7 +219,7 @@ def _match_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _stepped(run: _Run[_Network], epochs: int, steps: int) -> Stepped:
+def _stepped(run: RunState[_Network], epochs: int, steps: int) -> Stepped:
     if not run.team.device.startswith("cuda") or run.step % 20 == 1:  # asking a GPU every time would slow it down
         run.shown = run.totals.mean()
     per_step = run.epoch_seconds / run.step
@@ -632,7 +235,7 @@ def _stepped(run: _Run[_Network], epochs: int, steps: int) -> Stepped:
     )
 
 
-def _finished(status: Status, run: _Run[_Network], audience: Audience) -> FitResult[_Network]:
+def _finished(status: Status, run: RunState[_Network], audience: Audience) -> FitResult[_Network]:
     result = FitResult(status, tuple(run.history), run.best, run.average)
     audience.hear(Ended(status, result.reason, result.history))
     return result
@@ -648,26 +251,3 @@ def _own_randomness(device: str) -> Iterator[None]:
 def _seed_dropout(seed: int, epoch: int, step: int, rank: int) -> None:
     state = np.random.SeedSequence([seed, epoch, step, rank, 3]).generate_state(2)
     torch.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
-
-
-def _precision_of(device: str) -> torch.dtype | None:
-    """Half precision where it gains: on GPUs. On CPUs bfloat16 was measured slower for these networks."""
-    if not device.startswith("cuda"):
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
-#: what torch and oneDNN say when memory is short; the last one may have other causes, which then show at 2 images
-_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "could not create a")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return any(sign in text for sign in _MEMORY_SIGNS)
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

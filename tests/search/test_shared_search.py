@@ -25,7 +25,7 @@ from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import write_yaml
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 PLAN = Plan(
     class_names=("a", "b"),

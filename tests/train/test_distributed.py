@@ -17,7 +17,7 @@ from mnasnet import modelfile
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run import train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 pytestmark = pytest.mark.slow
 

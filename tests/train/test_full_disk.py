@@ -13,7 +13,7 @@ from mnasnet import modelfile
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 PROGRAM = """
 import resource, signal, sys

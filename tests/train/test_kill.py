@@ -17,7 +17,7 @@ from mnasnet.testing import write_image_folder
 from mnasnet.train.replicas import SMALLEST_PART
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import TIME_COLUMNS, checkpoint_digest
+from mnasnet.train.run_state import TIME_COLUMNS, checkpoint_digest
 
 CONTEXT = multiprocessing.get_context("forkserver")  # children start in milliseconds, torch already imported
 CONTEXT.set_forkserver_preload(["mnasnet.train.run", "mnasnet.runtime.onnxruntime"])

@@ -11,8 +11,9 @@ from mnasnet.network.build import MnasNet
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import TINY
 from mnasnet.train.batches import StoredImages
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe
-from mnasnet.train.trainer import FitResult, fit, in_own_thread
+from mnasnet.train.trainer import FitResult, fit
 
 LABELS = np.arange(32) % 3
 NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)

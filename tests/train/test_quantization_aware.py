@@ -27,7 +27,7 @@ from mnasnet.network.quantized import observed_values, quantized
 from mnasnet.testing import TINY, random_model, write_image_folder
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 
 @pytest.fixture(scope="module")

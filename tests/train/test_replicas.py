@@ -24,11 +24,13 @@ from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore, from_bytes
 from mnasnet.train.listeners import Event as Heard
 from mnasnet.train.listeners import Stepped
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import SMALLEST_PART, Replicas, replicas_for
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import FitResult, checkpoint_digest, fit, in_own_thread
+from mnasnet.train.run_state import checkpoint_digest
+from mnasnet.train.trainer import FitResult, fit
 
 COUNT = 2 * SMALLEST_PART + 5
 FIRST, SECOND = SMALLEST_PART + 3, SMALLEST_PART + 2  # images of the two parts

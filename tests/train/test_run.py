@@ -23,7 +23,7 @@ from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 
 class Ear:

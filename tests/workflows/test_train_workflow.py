@@ -27,7 +27,7 @@ from mnasnet.plugin.long_task import PROGRESS_STEPS
 from mnasnet.settings import TrainSettings
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.trainer import checkpoint_digest
+from mnasnet.train.run_state import checkpoint_digest
 
 pytestmark = pytest.mark.ikomia
 

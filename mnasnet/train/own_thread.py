@@ -1,0 +1,48 @@
+"""A thread of its own for what torch computes, so that a host program's OpenMP settings do not reach it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+
+
+def in_own_thread(
+    function: Callable[[], _Result], *, threads: int | None = None, on_interrupt: Callable[[], None] = lambda: None
+) -> _Result:
+    """Call ``function`` in a fresh thread with ``threads`` torch threads and return or raise what it does.
+
+    On Ctrl-C ``on_interrupt`` is called, which should make ``function`` end; KeyboardInterrupt follows when it has.
+
+    ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
+    smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off.
+    """
+    outcome: Future[_Result] = Future()
+
+    def work() -> None:
+        previous = torch.get_num_threads()
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # handed to the caller
+            outcome.set_exception(error)
+        finally:
+            torch.set_num_threads(previous)
+            over.set()
+
+    over = threading.Event()  # an interrupted Thread.join takes the thread for ended before Python 3.13
+    threading.Thread(target=work, name="training", daemon=True).start()
+    try:
+        while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
+            pass
+    except KeyboardInterrupt:
+        on_interrupt()
+        over.wait()
+        raise
+    return outcome.result()
