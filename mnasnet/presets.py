@@ -96,7 +96,7 @@ def architecture(name: str, width: float = 1.0) -> ArchitectureSpec:
 
     Raises SpecError with the nearest names when ``name`` is unknown.
     """
-    spec = PRESETS.get(name)
+    spec = PRESETS.get(name) or PRESETS.get(name.lower().replace("-", "_"))  # the papers write MnasNet-A1
     if spec is None:
         near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.5) or list(PRESETS)
         raise SpecError(f"no network is called {name!r}; did you mean {', '.join(near)}?")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mnasnet.errors import SettingsError
+from mnasnet.spec import is_number
 
 RewardForm = Literal["hard", "soft", "absolute", "product"]
 
@@ -62,10 +63,11 @@ class Reward:
     def __post_init__(self) -> None:
         if self.form not in get_args(RewardForm):
             raise SettingsError(f"the reward must be one of {', '.join(get_args(RewardForm))}, got {self.form!r}")
-        if not (math.isfinite(self.target) and self.target > 0):
+        if not (is_number(self.target) and self.target > 0):
             raise SettingsError(f"the target must be a number above 0 in the unit of the cost, got {self.target!r}")
         for name in ("alpha", "beta", "slope"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) <= 0):
+            value = getattr(self, name)
+            if not (is_number(value) and value <= 0):
                 raise SettingsError(
                     f"{name} must be 0 or negative, so that cost is a loss, got {getattr(self, name)!r}"
                 )
@@ -74,16 +76,22 @@ class Reward:
         """The reward of a network; raises SettingsError for an accuracy or a cost that cannot be."""
         if self.form == "absolute":
             return absolute_reward(accuracy, cost, self.target, slope=self.slope)
-        alpha, beta = _EXPONENTS.get(self.form, (self.alpha, self.beta))
+        alpha, beta = self._exponents
         return product_reward(accuracy, cost, self.target, alpha=alpha, beta=beta)
 
     @property
     def ignores_target(self) -> bool:
         """Whether the best network is the same for every target, as with the soft form."""
-        return self.form == "soft" or (self.form == "product" and self.alpha == self.beta)
+        return self.slope == 0 if self.form == "absolute" else len(set(self._exponents)) == 1
+
+    @property
+    def _exponents(self) -> tuple[float, float]:
+        return _EXPONENTS.get(self.form, (self.alpha, self.beta))
 
     def explain(self) -> str:
         """One sentence for the user on what this form does with the target."""
+        if self.ignores_target and (self.form == "absolute" or not any(self._exponents)):
+            return "this reward is the accuracy alone: what a network costs changes nothing"
         if self.ignores_target:
             return (
                 "this reward fixes how much accuracy a slower network must gain and ignores the target: the same "
@@ -91,7 +99,10 @@ class Reward:
             )
         if self.form == "absolute":
             return "this reward pulls the cost to the target from both sides: a cheaper network also loses"
-        return "this reward leaves networks within the target alone and marks down those above it"
+        alpha, beta = self._exponents
+        within = "raises cheaper networks within the target" if alpha else "leaves networks within the target alone"
+        above = "marks down those above it" if beta else "leaves those above it alone"
+        return f"this reward {within} and {above}"
 
 
 _EXPONENTS: dict[str, tuple[float, float]] = {"hard": (0.0, -1.0), "soft": (SOFT_EXPONENT, SOFT_EXPONENT)}

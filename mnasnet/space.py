@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from mnasnet.errors import SpecError
-from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, round_channels
+from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, is_number, is_whole, round_channels
 
 Option = str | int | float
 
@@ -426,16 +426,6 @@ def _explain(block: BlockChoices, target: BlockSpec, width: float, channel_multi
         if getattr(wanted, item.name) not in offered:
             return f"has {item.name} {getattr(wanted, item.name)}, the space offers {listed(offered)}"
     return "is a combination that the space does not offer"
-
-
-def is_whole(value: object) -> bool:
-    """Whether ``value`` is a whole number; a bool is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number; a bool is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def listed(values: Sequence[object]) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from mnasnet.errors import NewerSchemaError, SpecError
 from mnasnet.presets import architecture
-from mnasnet.space import BLOCK_FIELDS, BlockChoices, SearchSpace, is_whole, listed
-from mnasnet.spec import SCHEMA, ArchitectureSpec
+from mnasnet.space import BLOCK_FIELDS, BlockChoices, SearchSpace, listed
+from mnasnet.spec import SCHEMA, ArchitectureSpec, is_whole
 
 
 def load_space(path: Path) -> SearchSpace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -190,6 +191,16 @@ def _resolve(block: BlockSpec, in_channels: int, stride: int) -> LayerSpec:
         se_channels=max(1, int(in_channels * block.se_ratio)) if block.se_ratio else 0,
         skip=skip,
     )
+
+
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is a whole number; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_positive_int(name: str, value: object, most: int = MOST_CHANNELS) -> None:

@@ -309,6 +309,7 @@ ENTRIES = (
             "^check_ranking compares",
             "^the reward's cost must be one of the meters",
             "has no meter",
+            "^each objective counts once",
             "times one image at once",
         ),
     ),
@@ -776,6 +777,14 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
+        "A meter that gives no cost",
+        "In Python, a meter of yours failed or returned what is no number above 0. The trial is `unmeasured`, no "
+        "training was spent on it, and the search goes on.",
+        "Mend the meter by the reason that the trial shows; run the search again to go on.",
+        ("^the meter of … failed", "its meter returned …", "^a latency must be a number of milliseconds"),
+    ),
+    Entry(
+        errors.LatencyError,
         "A runtime that fails on a network",
         "The engine cannot open or run this network, ended, hung, or gave scores that are no numbers.",
         "Try another runtime. In a search the trial is `unmeasured`, and the search goes on.",
@@ -951,9 +960,16 @@ ENTRIES = (
     Entry(
         errors.SearchError,
         "A search without a budget",
-        "In Python, `Budget` needs a number of evaluations, minutes or both.",
+        "In Python, `Budget` needs a number of evaluations, minutes or both, none of them below what is said.",
         "Give one of the two.",
-        ("^a search needs a budget",),
+        ("^a search needs a budget", "^… must be a number from … on"),
+    ),
+    Entry(
+        errors.SearchError,
+        "An evaluator that reports what is no accuracy",
+        "In Python, `report(step, accuracy)` takes the share of right answers so far, 0 to 1. The trial has failed.",
+        "Divide per cents by 100; look why the accuracy is no number.",
+        ("^the accuracy so far must lie",),
     ),
     Entry(
         errors.SearchError,

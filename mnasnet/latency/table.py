@@ -73,6 +73,7 @@ class LatencyTable:
         self, architectures: Sequence[ArchitectureSpec], measured_ms: Sequence[float], input_size: int
     ) -> LatencyTable:
         """This table with a correction fitted to whole networks, its error taken from folds that were held out."""
+        _require_times(architectures, measured_ms)
         keys = [_keys(architecture, input_size) for architecture in architectures]
         sums, counts = [self._sum_ms(own) for own in keys], [len(own) for own in keys]
         held_out = np.zeros(len(sums))
@@ -105,6 +106,7 @@ class LatencyTable:
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
         """The table in ``path``; raises LatencyError when it cannot be read."""
+        path = Path(path)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["schema"] > SCHEMA:
@@ -228,12 +230,9 @@ def learn(
     """A table learned from whole networks that someone else has timed, on any device.
 
     Least squares over how often each piece occurs; ``ridge`` holds pieces that always come together. Raises
-    LatencyError without networks.
+    LatencyError without networks or for a latency that is no number above 0.
     """
-    if not architectures or len(architectures) != len(measured_ms):
-        raise LatencyError(
-            f"a table is learned from networks with one latency each, got {len(architectures)} and {len(measured_ms)}"
-        )
+    _require_times(architectures, measured_ms)
     counts = [Counter(_keys(architecture, input_size)) for architecture in architectures]
     keys = sorted(set().union(*counts))
     columns = {key: column for column, key in enumerate(keys)}
@@ -246,6 +245,16 @@ def learn(
     normal = weighted.T @ weighted + ridge * np.eye(len(keys)) / np.mean(truth) ** 2
     coefficients = np.linalg.solve(normal, weighted.T @ np.ones(len(truth)))
     return LatencyTable(conditions, dict(zip(keys, map(float, coefficients), strict=True)))
+
+
+def _require_times(architectures: Sequence[ArchitectureSpec], measured_ms: Sequence[float]) -> None:
+    if not architectures or len(architectures) != len(measured_ms):
+        raise LatencyError(
+            f"a table is learned from networks with one latency each, got {len(architectures)} and {len(measured_ms)}"
+        )
+    for latency_ms in measured_ms:
+        if not (math.isfinite(latency_ms) and latency_ms > 0):
+            raise LatencyError(f"a latency must be a number of milliseconds above 0, got {latency_ms!r}")
 
 
 def _fit_correction(sums: Sequence[float], counts: Sequence[int], measured_ms: Sequence[float]) -> Correction:

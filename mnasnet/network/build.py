@@ -59,7 +59,7 @@ class MnasNet(nn.Module):
         return features.mean((2, 3))
 
     def feature_maps(self, x: Tensor) -> dict[int, Tensor]:
-        """The deepest map at each stride from 4 to 32, keyed by stride, for use as a backbone."""
+        """The deepest map at each stride from 4 on, keyed by stride, for use as a backbone: 4 to 32 in MnasNet."""
         stride = self.spec.stem_stride
         x = self.stem(x)
         maps = {stride: x}

@@ -68,7 +68,11 @@ class Supernet(nn.Module):
         return logits
 
     def cut_out(self, architecture: ArchitectureSpec) -> MnasNet:
-        """One of the space's networks as an ordinary one with weights of its own, in the supernet's mode."""
+        """One of the space's networks as an ordinary one with weights of its own, in the supernet's mode.
+
+        Raises SpecError for a network that the space does not hold.
+        """
+        self.space.values_of(architecture)
         with torch.device("meta"):  # no time and no random numbers are spent on weights that are replaced
             network = MnasNet(architecture, self.num_classes, self.in_channels, dropout=self.dropout.p)
         mine = self.state_dict()

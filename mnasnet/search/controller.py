@@ -166,5 +166,5 @@ class _Learner:
         if outcome.get("state") != "infeasible":
             return None
         worst = self._worst or 0.0
-        excess = min(1.0, sum(max(0.0, float(value)) for value in outcome.get("excess", {}).values()))
-        return worst - 0.1 * abs(worst) * excess
+        excess = sum(max(0.0, float(value)) for value in outcome.get("excess", {}).values())
+        return worst - 0.1 * (abs(worst) or 1.0) * excess / (1.0 + excess)

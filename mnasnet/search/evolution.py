@@ -116,8 +116,10 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
         living: list[tuple[float, tuple[int, ...]]] = []
         for trial in reversed(self._history.trials):
+            if trial.state != TrialState.COMPLETE or is_copy(trial):
+                continue
             indices = indices_of(trial, categories)
-            if trial.state == TrialState.COMPLETE and indices is not None and not is_copy(trial):
+            if indices is not None:
                 living.append((sign * trial.values[0], indices))
                 if len(living) == self._population:
                     break

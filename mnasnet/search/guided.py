@@ -38,6 +38,7 @@ from mnasnet.search.problem import SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
 
 Score = Callable[[Points], Reals]
+Prices = Callable[[Points], list[dict[str, float]]]
 
 INITIAL = 16  # random networks before the first prediction
 DOUBT = 0.5  # of the posterior's own spread; 1 explores more than a few hundred evaluations repay
@@ -156,7 +157,8 @@ class _Knowledge:
         elif trial.values:
             value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
             if np.isfinite(value):
-                self._heading.learn(trial, value)
+                if self.problem is not None:
+                    self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
                 self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values))
                 if not any(_beats(kept, self.merits[-1]) for kept in self.front):
                     self.front = [kept for kept in self.front if not _beats(self.merits[-1], kept)]
@@ -166,9 +168,14 @@ class _Knowledge:
         """A training that was ended early still tells where it was heading; it is no part of the front."""
         if self.problem is None or not {*self.problem.meters} <= {*costs}:
             return
-        value = self._heading.of(trial)
+        value = self._heading.of(self._so_far(trial, costs))
         if value is not None:
             self._judged(indices, value, self.problem.values(value, costs))
+
+    def _so_far(self, trial: FrozenTrial, costs: Mapping[str, float]) -> dict[int, float]:
+        """The accuracy after each step that the trial reported, of which the study was told the reward."""
+        assert self.problem is not None
+        return {step: self.problem.accuracy_of(value, costs) for step, value in trial.intermediate_values.items()}
 
     def _judged(self, indices: tuple[int, ...], value: float, merit: tuple[float, ...]) -> None:
         self.points.append(indices)
@@ -178,14 +185,19 @@ class _Knowledge:
     def accuracy(self) -> Surrogate:
         return self._accuracy.at(self.points, self.values)
 
-    def predicted_costs(self, name: str, points: Points) -> Reals | None:
-        """Costs predicted from measured ones; None while too few are known."""
+    def drawn_cost(self, name: str, rng: np.random.Generator) -> Score | None:
+        """One function out of those that the measured costs allow; None while too few are known.
+
+        Not the best guess: for that an option never measured costs nothing, and a limit that only it can meet would
+        never be met.
+        """
         known = self._costs.get(name, [])
         if len(known) < _MIN_COSTS or len(known) != len(self._cost_points):
             return None
         predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
         logs = [float(np.log(cost)) for cost in known]
-        return np.asarray(np.exp(predictor.at(self._cost_points, logs).mean(points)))
+        drawn = predictor.at(self._cost_points, logs).draw(rng, 1.0)
+        return lambda points: np.asarray(np.exp(drawn(points)))
 
 
 @dataclass
@@ -194,19 +206,17 @@ class _Heading:
 
     _gains: dict[int, list[float]] = field(default_factory=dict)
 
-    def learn(self, trial: FrozenTrial, accuracy: float) -> None:
-        for step, so_far in trial.intermediate_values.items():
-            self._gains.setdefault(step, []).append(accuracy - so_far)
+    def learn(self, so_far: Mapping[int, float], accuracy: float) -> None:
+        """Note what a training that went on to the end gained after each step."""
+        for step, known in so_far.items():
+            self._gains.setdefault(step, []).append(accuracy - known)
 
-    def of(self, trial: FrozenTrial) -> float | None:
-        """The accuracy to expect, 0 to 1; None while too few trainings went on from there."""
-        if trial.last_step is None:
+    def of(self, so_far: Mapping[int, float]) -> float | None:
+        """The accuracy to expect of a training with these steps; None while too few went on from its last."""
+        gains = self._gains.get(max(so_far, default=0), [])
+        if not so_far or len(gains) < _MIN_GAINS:
             return None
-        gains = self._gains.get(trial.last_step, [])
-        so_far = trial.intermediate_values[trial.last_step]
-        if len(gains) < _MIN_GAINS or not np.isfinite(so_far):
-            return None
-        return min(1.0, max(0.0, so_far + float(np.median(gains))))
+        return min(1.0, max(0.0, so_far[max(so_far)] + float(np.median(gains))))
 
 
 class _Predictor:
@@ -246,9 +256,10 @@ def _last_step(first: int, length: int) -> int:
 
 
 def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
-    score = _first_score(knowledge, foresight)
+    prices = _prices(knowledge, foresight, rng)
+    score = _first_score(knowledge, prices)
     if len(knowledge.points) >= INITIAL:
-        score, order = _score(knowledge, foresight, rng)
+        score, order = _score(knowledge, prices, rng)
         others = rng.integers(len(knowledge.points), size=RANDOM_OLD)
         parents = np.asarray([knowledge.points[i] for i in [*order[:ELITE], *others]])
         fresh = _random_points(knowledge.counts, RANDOM_NEW, rng)
@@ -286,27 +297,24 @@ def _unseen(
     return tuple(ranked[0].tolist())
 
 
-def _first_score(knowledge: _Knowledge, foresight: Foresight | None) -> Score:
+def _first_score(knowledge: _Knowledge, prices: Prices) -> Score:
     """0 for networks within the limits as far as is known, else minus the excess."""
     problem = knowledge.problem
-    if problem is None or foresight is None:
+    if problem is None:
         return lambda points: np.zeros(len(points))
 
     def score(points: Points) -> Reals:
-        costs = _known_costs(knowledge, problem, foresight, points)
-        return np.asarray([-_excess(problem, row) for row in costs])
+        return np.asarray([-_excess(problem, row) for row in prices(points)])
 
     return score
 
 
-def _score(
-    knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator
-) -> tuple[Score, NDArray[np.int64]]:
+def _score(knowledge: _Knowledge, prices: Prices, rng: np.random.Generator) -> tuple[Score, NDArray[np.int64]]:
     """How good a point is by one draw of the predictor, and the judged points ordered by what was measured."""
     drawn = knowledge.accuracy().draw(rng, DOUBT)
     problem = knowledge.problem
     merits = np.asarray(knowledge.merits)
-    if problem is None or foresight is None:
+    if problem is None:
         return drawn, np.argsort(-merits[:, 0], kind="stable")
     ceilings = _ceilings(np.asarray(knowledge.front), rng) if problem.objectives else None
     if ceilings is not None:
@@ -316,8 +324,7 @@ def _score(
         order = np.argsort(-merits[:, 0], kind="stable")
 
     def score(points: Points) -> Reals:
-        accuracies = np.clip(drawn(points), 0.0, 1.0).tolist()
-        costs = _known_costs(knowledge, problem, foresight, points)
+        accuracies, costs = np.clip(drawn(points), 0.0, 1.0).tolist(), prices(points)
         return np.asarray([_merit(problem, a, row, ceilings) for a, row in zip(accuracies, costs, strict=True)])
 
     return score, order
@@ -356,20 +363,24 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] >= other[0] and all(a <= b for a, b in zip(one[1:], other[1:], strict=True))
 
 
-def _known_costs(
-    knowledge: _Knowledge, problem: SearchProblem, foresight: Foresight, points: Points
-) -> list[dict[str, float]]:
-    """For each point the costs that matter: estimated, else predicted, else left out."""
+def _prices(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> Prices:
+    """For each point the costs that matter: estimated, else by one draw of the predictor, else left out."""
+    problem = knowledge.problem
+    if problem is None or foresight is None:
+        return lambda points: [{} for _ in range(len(points))]
     wanted = {*problem.limits, *problem.objectives} | ({problem.reward_cost} if problem.reward else set())
-    rows: list[dict[str, float]] = [{} for _ in range(len(points))]
-    if wanted & set(problem.estimates):
-        rows = [dict(foresight.costs(tuple(point))) for point in points.tolist()]
-    for name in sorted(wanted - set(problem.estimates)):
-        predicted = knowledge.predicted_costs(name, points)
-        if predicted is not None:
-            for row, cost in zip(rows, predicted.tolist(), strict=True):
-                row[name] = cost
-    return rows
+    has_estimates = bool(wanted & set(problem.estimates))
+    drawn = {name: knowledge.drawn_cost(name, rng) for name in sorted(wanted - set(problem.estimates))}
+
+    def prices(points: Points) -> list[dict[str, float]]:
+        rows = [dict(foresight.costs(tuple(point))) if has_estimates else {} for point in points.tolist()]
+        for name, cost in drawn.items():
+            if cost is not None:
+                for row, value in zip(rows, cost(points).tolist(), strict=True):
+                    row[name] = value
+        return rows
+
+    return prices
 
 
 def _evolve(start: Points, score: Score, counts: NDArray[np.int64], rng: np.random.Generator) -> Points:

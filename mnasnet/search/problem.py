@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -10,6 +9,7 @@ from typing import Literal, Protocol
 from mnasnet.errors import SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
+from mnasnet.spec import is_number
 
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]
@@ -83,12 +83,14 @@ class SearchProblem:
             raise SettingsError(
                 f"the reward's cost must be one of the meters {_names(self.meters)}, got {self.reward_cost!r}"
             )
+        if len(set(self.objectives)) < len(self.objectives):
+            raise SettingsError(f"each objective counts once, got {', '.join(self.objectives)}")
         for kind, names in (("objective", self.objectives), ("limit", self.limits), ("estimate", self.estimates)):
             for name in names:
                 if name not in self.meters:
                     raise SettingsError(f"the {kind} {name!r} has no meter; there are {_names(self.meters)}")
         for name, limit in self.limits.items():
-            if not (math.isfinite(limit) and limit > 0):
+            if not (is_number(limit) and limit > 0):
                 raise SettingsError(f"the limit on {name} must be a number above 0, got {limit!r}")
 
     @property
@@ -102,6 +104,11 @@ class SearchProblem:
         if self.objectives:
             return (accuracy, *(costs[name] for name in self.objectives))
         return (accuracy if self.reward is None else self.reward(accuracy, costs[self.reward_cost]),)
+
+    def accuracy_of(self, value: float, costs: Mapping[str, float]) -> float:
+        """The accuracy that gives this first value with these costs: every reward is a line in the accuracy."""
+        none, full = self.values(0.0, costs)[0], self.values(1.0, costs)[0]
+        return (value - none) / (full - none)
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """For each limit how far above it the cost lies, relative to the limit; 0 or less meets it."""

@@ -22,7 +22,7 @@ from mnasnet.search.problem import SearchProblem
 def make_sampler(algorithm: str, problem: SearchProblem, *, seed: int = 0) -> BaseSampler:
     """The sampler called ``algorithm`` for ``problem``.
 
-    Raises SettingsError for an unknown name, and for an algorithm that cannot look for a Pareto set.
+    Raises SettingsError for an unknown name, a seed below 0, and an algorithm that cannot look for a Pareto set.
     """
     if algorithm not in SAMPLERS:
         raise SettingsError(f"no search algorithm is called {algorithm!r}; there are {', '.join(SAMPLERS)}")
@@ -30,6 +30,8 @@ def make_sampler(algorithm: str, problem: SearchProblem, *, seed: int = 0) -> Ba
         raise SettingsError(
             f"{algorithm} maximises one reward and cannot look for a Pareto set; take {', '.join(PARETO)}"
         )
+    if not 0 <= seed < 2**32:
+        raise SettingsError(f"seed must lie in 0 to 4294967295, got {seed!r}")
     return SAMPLERS[algorithm](problem, seed)
 
 

@@ -7,10 +7,12 @@ from there, so a killed search goes on and several processes can work on one stu
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -21,11 +23,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.company import is_over, joined_at
-from mnasnet.search.history import OUTCOME, outcome_of
-from mnasnet.search.problem import SearchProblem
+from mnasnet.search.history import FINISHED, OUTCOME, outcome_of
+from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.samplers import make_sampler
+from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option
+from mnasnet.spec import is_number
 
 State = Literal["running", "done", "failed", "pruned", "infeasible", "unmeasured"]
 Ending = Literal["budget", "time", "exhausted", "stopped"]
@@ -78,6 +82,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.evaluations is None and self.minutes is None:
             raise SearchError("a search needs a budget: a number of evaluations, minutes or both")
+        for name, least in (("evaluations", 1), ("minutes", 0), ("max_idle", 1)):
+            value = getattr(self, name)
+            if value is not None and not (is_number(value) and value >= least):
+                raise SearchError(f"{name} must be a number from {least} on, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -96,16 +104,17 @@ def create_study(
     algorithm: str = "guided",
     seed: int = 0,
     name: str = "search",
-    storage: optuna.storages.BaseStorage | str | None = None,
+    storage: optuna.storages.BaseStorage | str | Path | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
     """A new study of ``problem``, or the one called ``name`` in ``storage`` to go on with.
 
-    Raises SearchError when the stored study searched another problem or used another algorithm or seed.
+    ``storage`` is the path of a journal file, a database URL or one of Optuna's storages; None keeps the study in
+    memory. Raises SearchError when the stored study searched another problem or used another algorithm or seed.
     """
     study = optuna.create_study(
         study_name=name,
-        storage=storage,
+        storage=open_storage(storage) if isinstance(storage, str | Path) else storage,
         sampler=make_sampler(algorithm, problem, seed=seed),
         pruner=pruner or optuna.pruners.NopPruner(),
         directions=list(problem.directions),
@@ -172,7 +181,10 @@ class Search:
             self._beats[trial.number] = get_heartbeat_thread(trial._trial_id, self.study._storage)
             self._beats[trial.number].start()
         space = self.problem.space
-        values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
+        try:
+            values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
+        except ValueError as error:  # somebody enqueued a trial with an option that the space does not have
+            return self._settle(trial, None, "failed", started, reason=f"not a network of the space: {error}")
         candidate = space.candidate([_option(value) for value in values])
         self._read_finished()
         twin = self._first.get(candidate.fingerprint)
@@ -183,7 +195,7 @@ class Search:
             reason = f"trial {rival} is judging this network"
             return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival)
         try:
-            costs = {name: float(meter.measure(candidate)) for name, meter in self.problem.meters.items()}
+            costs = {name: _priced(name, meter, candidate) for name, meter in self.problem.meters.items()}
         except LatencyError as error:
             return self._settle(trial, candidate, "unmeasured", started, reason=str(error))
         excess = self.problem.excess(costs)
@@ -210,6 +222,8 @@ class Search:
 
     def is_hopeless(self, proposal: Proposal, step: int, accuracy: float) -> bool:
         """Note the accuracy so far and ask the study's pruner whether to give the network up."""
+        if not 0.0 <= accuracy <= 1.0:
+            raise SearchError(f"the accuracy so far must lie in 0 to 1, the evaluator reported {accuracy!r}")
         if self.problem.objectives:
             return False  # Optuna prunes by one value only
         with _told_again():
@@ -322,7 +336,7 @@ class Search:
     def _settle(
         self,
         trial: optuna.Trial,
-        candidate: Candidate,
+        candidate: Candidate | None,
         state: State,
         started: float,
         *,
@@ -333,7 +347,9 @@ class Search:
         reason: str = "",
         duplicate_of: int | None = None,
     ) -> TrialRecord:
-        outcome: dict[str, Any] = {"state": state, "fingerprint": candidate.fingerprint}
+        outcome: dict[str, Any] = {"state": state}
+        if candidate is not None:
+            outcome["fingerprint"] = candidate.fingerprint
         optional = {
             "costs": dict(costs or {}),
             "excess": dict(excess or {}),
@@ -461,6 +477,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     outcome = outcome_of(trial)
     state: State = outcome.get("state", "running") if trial.state.is_finished() else "running"
     reason = outcome.get("reason", "")
+    if not outcome and trial.state in FINISHED:
+        state, reason = "unmeasured", "told by somebody else: its costs and accuracy are not known here"
     if trial.state == TrialState.FAIL and state in ("running", "done", "infeasible"):
         state, reason = "failed", "the process that worked on it has ended"
     return TrialRecord(
@@ -514,6 +532,19 @@ def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[Trial
 
 def _distance(problem: SearchProblem, record: TrialRecord) -> float:
     return sum(max(0.0, excess) for excess in problem.excess(record.costs).values())
+
+
+def _priced(name: str, meter: Meter, candidate: Candidate) -> float:
+    """The network's cost; raises LatencyError for a meter that fails or answers with no number above 0."""
+    try:
+        cost = float(meter.measure(candidate))
+    except LatencyError:
+        raise
+    except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
+        raise LatencyError(f"the meter of {name} failed: {type(error).__name__}: {error}") from error
+    if not (math.isfinite(cost) and cost > 0):
+        raise LatencyError(f"{name} must be a number above 0, its meter returned {cost!r}")
+    return cost
 
 
 def _option(value: Any) -> Option:

@@ -234,3 +234,13 @@ def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
 
     shown = capsys.readouterr().out
     assert "pieces" in shown and "error unknown" in shown and str(path) in shown
+
+
+@pytest.mark.parametrize("latency_ms", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_latency_that_cannot_be_teaches_nothing(table, networks, latency_ms):
+    networks, conditions = networks[:2], table.conditions
+
+    with pytest.raises(LatencyError, match="a latency must be a number of milliseconds above 0"):
+        learn(networks, [1.0, latency_ms], 64, conditions)
+    with pytest.raises(LatencyError, match="networks with one latency each, got 2 and 1"):
+        learn(networks, [1.0], 64, conditions)

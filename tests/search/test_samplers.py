@@ -235,3 +235,19 @@ def test_evolution_keeps_to_limits_it_can_foresee():
     search(study, limited, Budget(evaluations=30))
 
     assert {record.state for record in records(study)} == {"done"}
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [Reward(15.0, "soft"), Reward(15.0, "hard"), Reward(15.0, "absolute"), Reward(15.0, "product", -0.1, -0.5)],
+)
+def test_a_training_ended_early_is_believed_to_reach_what_it_would_have_reached(reward):
+    problem = SearchProblem(
+        space("small"), TellsItsSteps(), meters={"work": FunctionMeter(cost_of)}, reward=reward, reward_cost="work"
+    )
+    costs = {"work": 30.0}
+
+    so_far = problem.values(0.41, costs)[0]
+
+    assert problem.accuracy_of(so_far, costs) == pytest.approx(0.41)
+    assert SearchProblem(space("small"), TellsItsSteps()).accuracy_of(0.41, {}) == pytest.approx(0.41)

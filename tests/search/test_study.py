@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -269,3 +270,101 @@ class TestTime:
 def test_a_problem_that_contradicts_itself_is_refused(arguments, message):
     with pytest.raises(SettingsError, match=message):
         problem_of(CountingEvaluator(), **arguments)
+
+
+class TestWhatCannotBe:
+    """A meter, an evaluator or a trial of somebody else that is wrong costs one trial, never the search."""
+
+    @pytest.mark.parametrize("cost", [0.0, -1.0, float("nan"), float("inf"), None, "many"])
+    def test_a_cost_that_is_no_number_above_zero_is_unmeasured(self, cost):
+        evaluator = CountingEvaluator()
+        meters = {"work": FunctionMeter(lambda candidate: cost)}
+        problem = SearchProblem(space("tiny"), evaluator, meters=meters, limits={"work": 5.0})
+
+        study = run(problem, 3, max_idle=5)
+
+        assert {record.state for record in records(study)} == {"unmeasured"}
+        assert "work" in records(study)[0].reason
+        assert not evaluator.judged  # no training is spent on a network of unknown cost
+
+    def test_a_meter_that_fails_leaves_its_reason(self):
+        def away(candidate: Candidate) -> float:
+            raise ConnectionError("the board is away")
+
+        problem = SearchProblem(space("tiny"), CountingEvaluator(), meters={"work": FunctionMeter(away)})
+
+        study = run(problem, 3, max_idle=5)
+
+        assert records(study)[0].reason == "the meter of work failed: ConnectionError: the board is away"
+
+    @pytest.mark.parametrize("so_far", [75.0, -0.1, float("nan")])
+    def test_an_accuracy_so_far_that_cannot_be_fails_the_trial(self, so_far):
+        class Percent:
+            def evaluate(self, candidate: Candidate, report: Report) -> float:
+                report(1, so_far)
+                return 0.75
+
+        study = run(problem_of(Percent()), 2)
+
+        assert [record.state for record in records(study)] == ["failed"] * 2
+        assert "the accuracy so far must lie in 0 to 1" in records(study)[0].reason
+
+    def test_an_enqueued_option_that_the_space_lacks_fails_that_trial_only(self):
+        problem = problem_of(CountingEvaluator())
+        study = create_study(problem, algorithm="random", seed=0)
+        study.enqueue_trial({problem.space.choices[0].name: 7})
+
+        search(study, problem, Budget(evaluations=4))
+
+        first, *others = records(study)
+        assert first.state == "failed" and "not a network of the space" in first.reason
+        assert [record.state for record in others] == ["done"] * 3
+
+    def test_a_trial_told_by_somebody_else_is_not_shown_as_running(self):
+        problem = problem_of(CountingEvaluator())
+        study = run(problem, 2)
+        distributions = study.trials[0].distributions
+        params = {name: found.choices[0] for name, found in distributions.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=0.99))
+
+        assert records(study)[-1].state == "unmeasured"
+        assert winner(study, problem).number < 2
+
+    @pytest.mark.parametrize("wrong", [{"evaluations": 0}, {"evaluations": "3"}, {"minutes": -1}, {"max_idle": 0}])
+    def test_a_budget_that_cannot_be_is_refused(self, wrong):
+        with pytest.raises(SearchError, match=f"{next(iter(wrong))} must be a number from"):
+            Budget(**{"evaluations": 1, **wrong})
+
+    @pytest.mark.parametrize("algorithm", SAMPLERS)
+    def test_a_seed_that_cannot_be_is_refused_before_anything_is_stored(self, algorithm):
+        with pytest.raises(SettingsError, match="seed must lie in 0 to 4294967295, got -1"):
+            create_study(problem_of(CountingEvaluator()), algorithm=algorithm, seed=-1)
+
+
+def test_a_path_keeps_the_study_in_a_journal_file(tmp_path):
+    problem = problem_of(CountingEvaluator())
+    study = create_study(problem, algorithm="random", storage=tmp_path / "study.journal")
+    search(study, problem, Budget(evaluations=3))
+
+    again = create_study(problem, algorithm="random", storage=str(tmp_path / "study.journal"))
+
+    assert len(records(again)) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_guided_meets_a_limit_that_only_an_option_never_measured_can_meet(seed):
+    meters = {"work": CountMeter("multiply_adds", input_size=64)}
+    costs = sorted(meters["work"].measure(space("small").candidate_at(point)) for point in random_points(200))
+    limits = {"work": costs[20]}  # a tenth of the networks, all of them of the smallest width
+    problem = SearchProblem(space("small"), CountingEvaluator(), meters=meters, limits=limits)
+    study = create_study(problem, algorithm="guided", seed=seed)
+
+    search(study, problem, Budget(evaluations=10, max_idle=60))
+
+    assert sum(record.state == "done" for record in records(study)) == 10
+
+
+def random_points(number: int) -> list[tuple[int, ...]]:
+    rng = np.random.default_rng(0)
+    counts = [len(choice.options) for choice in space("small").choices]
+    return [tuple(point) for point in rng.integers(0, counts, size=(number, len(counts))).tolist()]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from mnasnet.data.folder import scan
 from mnasnet.data.transforms import normalise
-from mnasnet.errors import SettingsError, TrainingError
+from mnasnet.errors import SettingsError, SpecError, TrainingError
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
@@ -87,6 +87,14 @@ def test_a_network_cut_out_gives_the_same_scores(name: str) -> None:
 
         assert type(cut) is MnasNet and cut.spec == architecture
         assert (cut(x) - scores).abs().max() < 1e-5 * max(1.0, float(scores.abs().max()))
+
+
+def test_a_network_that_the_space_does_not_hold_is_not_cut_out() -> None:
+    supernet, held = ready_supernet(space("tiny")), space("tiny").random(random.Random(0)).architecture
+    first = replace(held.blocks[0], kernel=1)
+
+    with pytest.raises(SpecError, match="kernel 1"):
+        supernet.cut_out(replace(held, blocks=(first, *held.blocks[1:])))
 
 
 def test_a_cut_out_network_has_weights_of_its_own() -> None:

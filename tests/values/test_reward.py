@@ -84,3 +84,25 @@ def test_impossible_rewards_are_refused(arguments, message):
 def test_impossible_measurements_are_refused(accuracy, cost):
     with pytest.raises(SettingsError, match="must"):
         Reward(8.0)(accuracy, cost)
+
+
+@pytest.mark.parametrize(
+    ("reward", "ignores", "words"),
+    [
+        (Reward(2.0), False, "leaves networks within the target alone and marks down those above it"),
+        (Reward(2.0, "product", -0.07, -1.0), False, "raises cheaper networks within the target and marks down"),
+        (Reward(2.0, "product", -1.0, 0.0), False, "within the target and leaves those above it alone"),
+        (Reward(2.0, "product", 0.0, 0.0), True, "the accuracy alone"),
+        (Reward(2.0, "absolute", slope=0.0), True, "the accuracy alone"),
+        (Reward(2.0, "soft"), True, "the same network wins for every target"),
+    ],
+)
+def test_what_a_reward_says_of_itself_is_what_it_does(reward, ignores, words):
+    assert reward.ignores_target == ignores
+    assert words in reward.explain()
+
+
+@pytest.mark.parametrize("wrong", [{"target": "8"}, {"target": True}, {"target": 2.0, "alpha": "a"}])
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(SettingsError, match="must be"):
+        Reward(**wrong)
