@@ -80,7 +80,10 @@ class BlockChoices:
         if unknown:
             raise SpecError(f"operator must be one of {', '.join(OPERATORS)}, got {sorted(unknown)}")
         if len(self.expansion) > 1 and "inverted" not in self.operator:
-            raise SpecError("a choice of expansion needs the operator 'inverted'; inverted3 and inverted6 fix it")
+            raise SpecError(
+                f"a choice of expansion needs operator: inverted beside it, got {', '.join(self.operator)}, which "
+                "leave no expansion to choose"
+            )
         for name in ("channels", "repeats", "expansion"):
             if any(not is_whole(option) or option < 1 for option in getattr(self, name)):
                 raise SpecError(f"{name} must be whole numbers >= 1, got {list(getattr(self, name))}")

@@ -781,7 +781,7 @@ ENTRIES = (
         "In Python, a meter of yours failed or returned what is no number above 0. The trial is `unmeasured`, no "
         "training was spent on it, and the search goes on.",
         "Mend the meter by the reason that the trial shows; run the search again to go on.",
-        ("^the meter of … failed", "its meter returned …", "^a latency must be a number of milliseconds"),
+        ("^the meter of … failed", "its meter returned …"),
     ),
     Entry(
         errors.LatencyError,
