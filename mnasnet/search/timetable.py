@@ -143,6 +143,12 @@ def after_trials(searching: Searching, plan: Plan, left_s: float, epoch_s: float
     return _later(searching, plan, 0, 1, searching.final_epochs or fitting, False)
 
 
+def holds_another_finalist(searching: Searching, plan: Plan, left_s: float, epoch_s: float, epochs: int) -> bool:
+    """Whether ``left_s`` hold one more finalist and the least training of the winner, at the speed seen by now."""
+    plan = replace(plan, epoch_s=epoch_s)
+    return training_s(plan, epochs) + _least(searching, plan, 0, False).final_s <= left_s
+
+
 def training_s(plan: Plan, epochs: int) -> float:
     """The seconds of a longer training."""
     return _setup_s(plan) + epochs * plan.epoch_s

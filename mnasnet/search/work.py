@@ -51,6 +51,7 @@ from mnasnet.search.timetable import (
     SETTING_UP_S,
     Timetable,
     after_trials,
+    holds_another_finalist,
     timetable,
     training_s,
 )
@@ -324,6 +325,14 @@ class Work:
         rewards: dict[int, float] = {}
         for index, number in enumerate(numbers):
             place = finalist_place(self.here, number)
+            if (
+                index
+                and place.finished() is None
+                and not self._holds_another_finalist(found[numbers[index - 1]], epochs)
+            ):
+                numbers = numbers[:index]  # the machine has become slower: the winner's training comes first
+                self.folder.write_state(finalists={"trials": numbers, "epochs": epochs})
+                break
             most_s = (self.left_s - self.times.final_s / 2) / (len(numbers) - index)
             model = self._train(
                 "finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs, most_s=most_s
@@ -331,6 +340,12 @@ class Work:
             costs = self._costs_of(model)
             rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
         return found[max(numbers, key=lambda number: (rewards[number], -number))]
+
+    def _holds_another_finalist(self, last: TrialRecord, epochs: int) -> bool:
+        asked, plan = self.here.searching, self.here.plan
+        if not asked.minutes:
+            return True
+        return holds_another_finalist(asked, plan, self.left_s, self._epoch_s(last), epochs)
 
     def _multiply_adds(self, record: TrialRecord) -> float:
         candidate = self.here.problem.space.candidate(record.params)

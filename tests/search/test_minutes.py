@@ -22,7 +22,7 @@ from mnasnet.search.prepare import begin, forecast
 from mnasnet.search.problem_of import read_arguments
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
-from mnasnet.search.timetable import ANSWER_S, after_trials, require_time, timetable
+from mnasnet.search.timetable import ANSWER_S, after_trials, holds_another_finalist, require_time, timetable
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import write_yaml
 
@@ -78,6 +78,15 @@ def test_after_the_trials_epochs_follow_the_time_that_is_left(
     if not searching.final_epochs and times.final_epochs > 1:
         assert times.after_search_s <= left_s
     assert times.final_epochs >= 1
+
+
+def test_a_slower_machine_trains_the_winner_before_more_finalists() -> None:
+    searching = Searching(data=Path(), minutes=60, proxy_epochs=5)  # the winner gets ten epochs at least
+    left_s = 6 + 60 + 5 * 40 + 6 + 60 + 10 * 40  # each training sets up and reads the images
+
+    assert holds_another_finalist(searching, PHOTOS, left_s, epoch_s=40.0, epochs=5)
+    assert not holds_another_finalist(searching, PHOTOS, left_s - 1, epoch_s=40.0, epochs=5)
+    assert not holds_another_finalist(searching, PHOTOS, left_s, epoch_s=90.0, epochs=5)
 
 
 def test_what_does_not_fit_is_left_out_the_comparison_first() -> None:
