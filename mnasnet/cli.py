@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from mnasnet.errors import MnasNetError
 
@@ -44,8 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in given if not word.startswith("-")), None)
     parser = _parser(chosen)
-    options = parser.parse_args(_dashed(given, parser, chosen))
-    if chosen is None or chosen not in COMMANDS:
+    if chosen is not None and chosen not in COMMANDS:
+        parser.error(f"there is no command {chosen!r}{_nearest(chosen, COMMANDS)}")
+    options, unknown = parser.parse_known_args(_dashed(given, parser, chosen))
+    if unknown:
+        known = _options_of(parser, chosen)
+        what = "option" if unknown[0].startswith("-") else "argument"
+        _command_parser(parser, chosen).error(f"unknown {what} {unknown[0]}{_nearest(unknown[0], known)}")
+    if chosen is None:
         parser.print_help()
         return 0 if not given else 2
     try:
@@ -64,10 +72,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error, with the nearest word that exists."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; `{self.prog} --help` lists what there is", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
+    return f", did you mean {near[0]}?" if near else ""
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     from mnasnet import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m mnasnet", description="MnasNet: small, fast image classifiers for a device of your own."
     )
     parser.add_argument("--version", action="version", version=f"mnasnet {__version__}")
@@ -90,9 +111,15 @@ def _dashed(words: Sequence[str], parser: argparse.ArgumentParser, chosen: str |
     return dashed
 
 
-def _options_of(parser: argparse.ArgumentParser, chosen: str | None) -> set[str]:
-    """The long options of one command."""
+def _command_parser(parser: argparse.ArgumentParser, chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of one command; without one that of all."""
     for action in parser._actions:  # argparse has no public way to ask
         if isinstance(action, argparse._SubParsersAction) and chosen in action.choices:
-            return {option for sub in action.choices[chosen]._actions for option in sub.option_strings}
-    return set()
+            found: argparse.ArgumentParser = action.choices[chosen]
+            return found
+    return parser
+
+
+def _options_of(parser: argparse.ArgumentParser, chosen: str | None) -> set[str]:
+    """The options of one command."""
+    return {option for action in _command_parser(parser, chosen)._actions for option in action.option_strings}

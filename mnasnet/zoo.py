@@ -57,7 +57,7 @@ def open_model(
 
 def open_runnable(source: str | Path = "auto", *, class_file: Path | None = None) -> ModelFile | ExportedModel:
     """Like :func:`open_model`, for use alone: an exported file, which cannot be trained, is welcome too."""
-    path = Path(source).expanduser()
+    path = model_path(source)
     if is_exported(path) and path.is_file():
         return _with_names_of(class_file, read_exported(path), str(path))
     return open_model(source, class_file=class_file)
@@ -104,6 +104,13 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
     )
 
 
+def model_path(source: str | Path) -> Path:
+    """The file that ``source`` means: itself, or the best model of the training or search whose folder it is."""
+    path = Path(source).expanduser()
+    best = path / "weights" / "best.safetensors"
+    return best if best.is_file() else path
+
+
 def files_of(source: str | Path) -> tuple[Path, ...]:
     """The files that decide what a model file or exported file means: itself and what lies beside it by a fixed name.
 
@@ -111,7 +118,7 @@ def files_of(source: str | Path) -> tuple[Path, ...]:
     """
     if not str(source):
         return ()
-    path = Path(source).expanduser()
+    path = model_path(source)
     return (path, path.with_suffix(".bin"), *(path.with_name(name) for name in CLASS_FILES))
 
 
@@ -210,7 +217,7 @@ def _published_model(published: Published, loaded: LoadedWeights) -> ModelFile:
 
 
 def _existing(source: str | Path) -> Path:
-    path = Path(source).expanduser()
+    path = model_path(source)
     if exists(path) or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
         return path
     known = ("auto", *BUNDLED, *PUBLISHED)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -65,9 +66,9 @@ def test_csv_and_annotated_copies(model, photos, tmp_path, capsys):
     rows = list(csv.DictReader((out / "l.csv").open(encoding="utf-8")))
     assert len(rows) == 6 * 3
     assert {row["class"] for row in rows} == {"cat", "dog", "ship <&>"}
-    # six pictures although three folders hold the same two names
-    pictures = sorted(out.glob("*.jpg"))
-    assert len(pictures) == 6
+    pictures = sorted(out.rglob("*.jpg"))
+    names = [path.relative_to(out).as_posix() for path in pictures]
+    assert names == [f"{name}/00{i}_labelled.jpg" for name in ("blue", "green", "red") for i in (0, 1)]
     original = np.asarray(Image.open(photos / "blue" / "000.jpg")).astype(int)
     assert np.abs(np.asarray(Image.open(pictures[0])).astype(int) - original).max() > 60
 
@@ -115,7 +116,7 @@ def test_the_longest_file_name_costs_no_other_file_its_result(model, photos, tmp
 
     text = capsys.readouterr().out
     assert "6 of 7 classified" in text and "there is no such file" in text
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 6
 
 
 def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, photos, tmp_path, capsys):
@@ -206,7 +207,7 @@ def test_two_videos_of_one_name_give_two_copies(model, tmp_path, capsys):
 
     assert main(["classify", str(tmp_path), "--model", model, "--annotate", str(tmp_path / "out"), "--every", "5"]) == 0
 
-    assert len(list((tmp_path / "out").glob("*.mp4"))) == 2
+    assert sorted(path.parent.name for path in (tmp_path / "out").rglob("*.mp4")) == ["a", "b"]
 
 
 def test_a_copy_of_every_second_frame_lasts_as_long_as_the_original(model, tmp_path, capsys):
@@ -237,6 +238,62 @@ def test_a_picture_too_large_to_decode_whole_is_annotated_from_a_draft(model, tm
     assert main(["classify", str(tmp_path), "--model", model, "--annotate", str(tmp_path / "out")]) == 0
 
     assert Image.open(tmp_path / "out" / "huge_labelled.jpg").size == (3000, 2000)
+
+
+def test_strict_tells_a_script_that_some_failed(model, photos):
+    (photos / "red" / "bad.jpg").write_bytes(b"")
+
+    assert main(["classify", str(photos), "--model", model]) == 0
+    assert main(["classify", str(photos), "--model", model, "--strict"]) == 1
+
+
+def test_a_pattern_that_the_shell_left_alone_is_expanded(model, photos, capsys):
+    assert main(["classify", str(photos / "red" / "*.jpg"), "--model", model]) == 0
+
+    assert "2 of 2 classified" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [("-", "standard input is not read"), ("https://a.org/cat.jpg", "download the image first")]
+)
+def test_what_is_no_file_says_what_it_is(model, word, reason, capsys):
+    assert main(["classify", word, "--model", model]) == 1
+
+    assert reason in capsys.readouterr().out
+
+
+def test_a_copy_cannot_go_into_a_file(model, photos, tmp_path, capsys):
+    (tmp_path / "film.mp4").write_bytes(b"x")
+
+    assert main(["classify", str(photos), "--model", model, "--annotate", str(tmp_path / "film.mp4")]) == 2
+
+    assert "--annotate takes a folder to write into" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["clasify", "x.jpg"], "there is no command 'clasify', did you mean classify?"),
+        (["classify", "x.jpg", "--topk", "2"], "unknown option --topk, did you mean --top-k?"),
+        (["classify", "x.jpg", "--modle=a"], "unknown option --modle=a, did you mean --model?"),
+        (["check", ""], "must be a path, got an empty one"),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_one_line_with_the_nearest_word(words, answer, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(words)
+
+    error = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert error.startswith("error: ") and answer in error and error.count("\n") == 1
+
+
+def test_the_folder_of_a_run_means_its_best_model(model, photos, tmp_path, capsys):
+    (tmp_path / "run" / "weights").mkdir(parents=True)
+    shutil.copy(model, tmp_path / "run" / "weights" / "best.safetensors")
+
+    assert main(["classify", str(photos), "--model", str(tmp_path / "run")]) == 0
+    assert main(["info", str(tmp_path / "run")]) == 0
 
 
 def test_an_empty_folder_is_said_to_be_empty(model, tmp_path, capsys):

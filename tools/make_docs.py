@@ -79,8 +79,10 @@ def commands_page() -> str:
         "`epochs=5` may be typed for `--epochs 5`.\n\n"
         "| | |\n| --- | --- |\n"
         "| exit code 0 | done; also stopped by Ctrl-C, since everything is kept |\n"
-        "| exit code 1 | nothing was found to classify; or `check --strict` has warnings |\n"
-        "| exit code 2 | not done; one line `error: ...` says why, see [errors](errors.md) |\n\n"
+        "| exit code 1 | nothing could be classified or measured; or `--strict`: a warning of `check`, a file that "
+        "`classify` failed on |\n"
+        "| exit code 2 | not done; one line `error: ...` says why, see [errors](errors.md) |\n"
+        "| exit code 130 | stopped by Ctrl-C where there was nothing to keep |\n\n"
         "| Command | What it does |\n| --- | --- |\n"
         + "".join(f"| [`{name}`](#{name}) | {help_text} |\n" for name, (_, help_text) in COMMANDS.items())
     ]

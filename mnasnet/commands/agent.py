@@ -9,12 +9,11 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, TextIO
 
 from mnasnet.agent.rules import Rules
 from mnasnet.agent.server import Agent
-from mnasnet.commands.numbers import whole
+from mnasnet.commands.values import a_path, whole
 from mnasnet.latency.token import VARIABLE, read_token
 
 
@@ -24,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole(0, 65535), default=8765, help="default 8765; 0 takes a free one")
     parser.add_argument(
         "--token-file",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help=f"secret of 32 bytes or more that clients must know; default: the variable {VARIABLE}",
     )
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="TLS certificate, PEM")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument("--cert", type=a_path, metavar="FILE", help="TLS certificate, PEM")
+    parser.add_argument("--key", type=a_path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
         "--name", action="append", default=[], metavar="HOST", help="a name by which clients call; may be repeated"
     )
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-mb", type=whole(64, 10**6), default=1024, metavar="MB", help="of one measurement (default 1024)"
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="one JSON line a request; default: standard error")
+    parser.add_argument("--log", type=a_path, metavar="FILE", help="one JSON line a request; default: standard error")
 
 
 def run(arguments: argparse.Namespace) -> int:

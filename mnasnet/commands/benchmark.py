@@ -12,12 +12,13 @@ from typing import Any
 from tqdm import tqdm
 
 from mnasnet import modelfile
-from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
+from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
+from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.latency import chart
-from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, with_card
+from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, told_apart, with_card
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.runtime.session import RUNTIMES, has_cuda, is_installed
@@ -45,13 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
     parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")
     parser.add_argument("--card", action="store_true", help="write the latencies into the given model files")
-    parser.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: benchmark")
+    parser.add_argument("--out", type=a_path, default=Path("benchmark"), metavar="DIR", help="default: benchmark")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and write it as CSV, PNG and HTML."""
+    require_meter_of_device(arguments)
+    if arguments.meter in DISTANT and arguments.runtimes:
+        raise SettingsError(
+            f"--runtimes are engines of this machine, --meter {arguments.meter} has its own; for an agent set "
+            "--agent-runtime"
+        )
     subjects = _subjects(arguments)
     meters = _meters(arguments)
     with tqdm(disable=None, leave=False) as bar:
@@ -83,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     if arguments.only and not arguments.models:
         raise SettingsError("--only leaves out the published networks, so it needs a model")
-    subjects = [own(name, open_runnable(name)) for name in arguments.models]
+    subjects = told_apart([own(name, open_runnable(name)) for name in arguments.models])
     if arguments.input_size is not None:
         subjects = [resized(subject, arguments.input_size) for subject in subjects]
     return subjects if arguments.only else [*published(arguments.input_size or 224), *subjects]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from tqdm import tqdm
 
+from mnasnet.commands.values import a_path
 from mnasnet.data.check import DatasetReport, examine
 from mnasnet.data.folder import scan
 from mnasnet.data.report import as_text, write_report
-from mnasnet.data.split import Grouping, split, write_split
+from mnasnet.data.split import SPLIT_FILE, Grouping, split, write_split
 from mnasnet.data.unreadable import MAX_BAD
 from mnasnet.errors import DataError
 
@@ -20,7 +20,7 @@ from mnasnet.errors import DataError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="with train/ and val/, or with one folder per class"
+        "folder", type=a_path, metavar="FOLDER", help="with train/ and val/, or with one folder per class"
     )
     parser.add_argument("--val-fraction", type=float, default=0.2, metavar="0..1", help="where val/ is missing (0.2)")
     parser.add_argument("--seed", type=int, default=0, help="of the split, where val/ is missing (0)")
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of unreadable training images allowed (0.05)",
     )
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write dataset_report.json and split.json there")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="write dataset_report.json and split.json there")
     parser.add_argument("--strict", action="store_true", help="exit code 1 on warnings")
     parser.add_argument("--json", action="store_true", help="the whole report as one JSON object")
 
@@ -67,7 +67,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
         report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
     if arguments.out:
         write_report(report, arguments.out)
-        write_split(parts, arguments.out / "split.json")
+        write_split(parts, arguments.out / SPLIT_FILE)
     return report
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,8 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mnasnet.classify import Classifier, FileResult
-from mnasnet.commands.numbers import share, whole
 from mnasnet.commands.outputs import AnnotatedCopies, CsvFile, FrameResult, JsonLines, Output, Table, annotated, as_json
+from mnasnet.commands.values import a_path, share, whole
 from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
 from mnasnet.errors import DataError
 from mnasnet.files import exists
@@ -24,14 +26,14 @@ MAX_INPUT_SIZE = 2048
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="image, video, or folder with what is below it"
+        "paths", nargs="+", type=a_path, metavar="PATH", help="image, video, or folder with what is below it"
     )
     parser.add_argument(
         "--model",
         default="auto",
         help="model or weights file, or a name that `models` lists; default: the bundled model",
     )
-    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument(
         "--input-size",
         type=whole(32, MAX_INPUT_SIZE),
@@ -53,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=whole(1, 10**9), default=1, metavar="N", help="classify each Nth frame of a video (default 1)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line; the last one is the summary")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row per image and class")
-    parser.add_argument("--annotate", type=Path, metavar="DIR", help="write copies, NAME_labelled, with labels drawn")
+    parser.add_argument("--strict", action="store_true", help="end with exit code 1 when any file failed, not only all")
+    parser.add_argument("--csv", type=a_path, metavar="FILE", help="write a row per image and class")
+    parser.add_argument("--annotate", type=a_path, metavar="DIR", help="write copies, NAME_labelled, with labels drawn")
 
 
 TOP_K, PRINTED = 5, 3  # classes per image where --top-k is left out: in files, and in the table for people
@@ -84,10 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         threads=arguments.threads,
     )
+    arguments.paths = _expanded(arguments.paths)
     summary = Summary()
     with ExitStack() as stack:
         outputs: list[Output] = [JsonLines() if arguments.json else Table(arguments.top_k or PRINTED)]
-        copies = AnnotatedCopies(arguments.annotate) if arguments.annotate else None
+        copies = AnnotatedCopies(arguments.annotate, arguments.paths) if arguments.annotate else None
         if copies is not None:
             outputs.append(copies)
         if arguments.csv:
@@ -102,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
             for output in outputs:
                 output.write(result)
     _print_summary(summary, arguments)
-    return summary.exit_code
+    return 1 if arguments.strict and summary.failures else summary.exit_code
 
 
 def _total(paths: Sequence[Path]) -> int | None:
@@ -119,7 +123,7 @@ def _results(
     there = [path for path in arguments.paths if exists(path)]
     for path in arguments.paths:
         if path not in there:
-            yield FileResult(path, error="there is no such file or folder")
+            yield FileResult(path, error=_why_missing(str(path)))
     images = iter_images(path for path in there if not _is_video(path))
     wanted = (path for path in images if copies is None or not copies.is_own(path))
     for result in classifier.classify_files(wanted, arguments.top_k or TOP_K, arguments.batch):
@@ -128,6 +132,24 @@ def _results(
         for video in _videos_of(path):
             if copies is None or not copies.is_own(video):
                 yield from _video_results(video, arguments, classifier, copies)
+
+
+def _expanded(paths: Sequence[Path]) -> list[Path]:
+    """``paths``, patterns such as ``*.jpg`` replaced by what they match: not every shell does it."""
+    expanded: list[Path] = []
+    for given in paths:
+        is_pattern = glob.has_magic(str(given)) and not exists(given)
+        matches = sorted(glob.glob(str(given))) if is_pattern else []  # noqa: PTH207  # absolute patterns too
+        expanded += map(Path, matches) if matches else [given]
+    return expanded
+
+
+def _why_missing(text: str) -> str:
+    if text == "-":
+        return "standard input is not read; give files or folders"
+    if re.match(r"[a-z]+:/", text, flags=re.IGNORECASE) and not re.match(r"[a-z]:", text, flags=re.IGNORECASE):
+        return "this is an address, not a file; download the image first"
+    return "there is no such file or folder"
 
 
 def _is_video(path: Path) -> bool:

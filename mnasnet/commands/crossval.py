@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from mnasnet.commands.numbers import whole
 from mnasnet.commands.train import add_arguments as add_training_arguments
 from mnasnet.commands.train import stop_on_signals, training_of
+from mnasnet.commands.values import whole
 from mnasnet.train.crossval import cross_validate
 from mnasnet.train.listeners import TerminalProgress
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
+from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.latency.adb import AdbMeter, AndroidPhone
 from mnasnet.latency.meter import RunnableMeter
@@ -21,15 +21,29 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("another device, see docs/devices.md")
     group.add_argument("--agent-url", metavar="URL", help="an agent, such as https://pi.local:8765")
     group.add_argument(
-        "--agent-token-file", type=Path, metavar="FILE", help=f"its token; default: the variable {VARIABLE}"
+        "--agent-token-file", type=a_path, metavar="FILE", help=f"its token; default: the variable {VARIABLE}"
     )
-    group.add_argument("--agent-ca-file", type=Path, metavar="FILE", help="its certificate, where it is self-made")
+    group.add_argument("--agent-ca-file", type=a_path, metavar="FILE", help="its certificate, where it is self-made")
     group.add_argument(
         "--agent-wait-minutes", type=float, default=0.0, metavar="N", help="how long to wait while it is away (0)"
     )
     group.add_argument("--agent-runtime", default="onnxruntime", choices=get_args(AgentRuntime))
     group.add_argument("--adb-serial", default="", metavar="SERIAL", help="the phone, where several are connected")
-    group.add_argument("--adb-tool", type=Path, metavar="FILE", help="a benchmark_model to put on the phone")
+    group.add_argument("--adb-tool", type=a_path, metavar="FILE", help="a benchmark_model to put on the phone")
+
+
+def require_meter_of_device(arguments: argparse.Namespace) -> None:
+    """Raise SettingsError where a device was named and another one would be measured."""
+    for meter, named in (
+        ("remote", arguments.agent_url or arguments.agent_token_file or arguments.agent_ca_file),
+        ("adb", arguments.adb_serial or arguments.adb_tool),
+    ):
+        if named and arguments.meter != meter:
+            option = "--agent-..." if meter == "remote" else "--adb-..."
+            raise SettingsError(
+                f"{option} names a device for --meter {meter}, got --meter {arguments.meter}; add --meter {meter}, or "
+                "leave it out"
+            )
 
 
 def distant_meter(arguments: argparse.Namespace, *, batch: int, num_classes: int) -> RunnableMeter:

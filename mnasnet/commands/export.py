@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from mnasnet.commands.values import a_path
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, require_int8
@@ -17,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
     parser.add_argument("--to", default="onnx", metavar="FORMATS", help=f"any of {','.join(EXPORTERS)} (default onnx)")
-    parser.add_argument("--out", type=Path, default=Path("exports"), metavar="DIR", help="default: exports")
-    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument("--out", type=a_path, default=Path("exports"), metavar="DIR", help="default: exports")
+    parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument(
         "--images",
-        type=Path,
+        type=a_path,
         nargs="+",
         default=[],
         metavar="PATH",
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--int8", action="store_true", help="also each format in 8 bits, calibrated and judged on --data"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of labelled images for --int8")
+    parser.add_argument("--data", type=a_path, metavar="DIR", help="folder of labelled images for --int8")
     parser.add_argument(
         "--max-drop", type=float, default=0.01, metavar="0..1", help="accuracy that int8 may cost (default 0.01)"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mnasnet.commands.values import a_path
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import header_of
@@ -19,7 +19,7 @@ from mnasnet.zoo import open_runnable
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", help="a model, weights or exported file, or a name that `models` lists")
-    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--json", action="store_true", help="the whole header as JSON")
 
 

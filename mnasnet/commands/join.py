@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from mnasnet.commands.search import TrialTable
 from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.commands.values import a_path
 from mnasnet.search.join import join_search
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "run",
-        type=Path,
+        type=a_path,
         metavar="RUN",
         help="the search's folder, such as runs/search/flowers; with its trials in a database also a copy of it",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from mnasnet.commands.numbers import whole
+from mnasnet.commands.values import whole
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
 

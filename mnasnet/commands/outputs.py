@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from mnasnet.classify import FileResult, Prediction
 from mnasnet.errors import DataError
+from mnasnet.files import exists
 
 LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it can never replace an original
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
@@ -116,10 +117,16 @@ class CsvFile:
 
 
 class AnnotatedCopies:
-    """Copies with their labels drawn; two files of one name do not overwrite each other."""
+    """Copies with their labels drawn, in sub-folders like those below the ``given`` folders.
 
-    def __init__(self, folder: Path) -> None:
+    Two files of one name do not overwrite each other.
+    """
+
+    def __init__(self, folder: Path, given: Sequence[Path] = ()) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise DataError(f"--annotate takes a folder to write into, {folder} is a file; name a folder")
         self._folder = folder
+        self._given = [path for path in given if exists(path) and path.is_dir()]
         self._used: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -147,17 +154,24 @@ class AnnotatedCopies:
 
     def path_for(self, source: Path, suffix: str) -> Path:
         """A name in the folder that this run has not used yet."""
+        folder = self._folder / self._below(source)
+        folder.mkdir(parents=True, exist_ok=True)
         stem = source.stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
-        number, name = 1, f"{stem}{LABELLED}{suffix}"
-        while name.lower() in self._used:
+        number, target = 1, folder / f"{stem}{LABELLED}{suffix}"
+        while str(target).lower() in self._used:
             number += 1
-            name = f"{stem}_{number}{LABELLED}{suffix}"
-        self._used.add(name.lower())
-        return self._folder / name
+            target = folder / f"{stem}_{number}{LABELLED}{suffix}"
+        self._used.add(str(target).lower())
+        return target
+
+    def _below(self, source: Path) -> Path:
+        """Where ``source`` lies below the folder it was found in."""
+        folders = [given for given in self._given if given in source.parents]
+        return source.parent.relative_to(folders[0]) if folders else Path()
 
     def is_own(self, path: Path) -> bool:
         """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""
-        return path.stem.endswith(LABELLED) and path.parent.resolve() == self._folder.resolve()
+        return path.stem.endswith(LABELLED) and self._folder.resolve() in path.resolve().parents
 
 
 def annotated(image: Any, prediction: Prediction) -> Any:

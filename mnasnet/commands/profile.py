@@ -12,8 +12,8 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter
-from mnasnet.commands.numbers import whole
+from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
+from mnasnet.commands.values import a_path, whole
 from mnasnet.errors import SettingsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
@@ -26,6 +26,7 @@ from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec
 
+LEAST_TAU = 0.5  # below, a table is called useless
 DRAWS_PER_CHECK = 20  # small spaces repeat themselves; more draws would find no other network
 
 
@@ -58,13 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
-    parser.add_argument("--out", type=Path, default=Path("latency_table.json"), metavar="FILE")
+    parser.add_argument("--out", type=a_path, default=Path("latency_table.json"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Profile, save the table, and print how far it can be trusted."""
+    require_meter_of_device(arguments)
     meter = _meter(arguments)
     spaces, networks = _targets(arguments.targets)
     rng = random.Random(arguments.seed)
@@ -150,6 +152,9 @@ def _as_json(table: LatencyTable, path: Path) -> str:
 def _as_text(table: LatencyTable, path: Path) -> str:
     own = table.conditions
     error = table.error.sentence if table.error else "error unknown: fewer than three whole networks were timed"
+    if table.error is not None and table.error.kendall_tau < LEAST_TAU:
+        error += "\n         do not trust this table: it hardly orders networks as the device does; profile again "
+        error += "with more --runs and --checks, on a quiet device"
     return "\n".join(
         [
             f"device   {own.device}, {own.runtime} {own.runtime_version} {own.precision}, threads {own.threads}",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from mnasnet.commands.numbers import whole
 from mnasnet.commands.search import TrialTable, tell
 from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.commands.values import a_path, whole
 from mnasnet.search.run import promote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
+    parser.add_argument("run", type=a_path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
     parser.add_argument("--trial", type=whole(0, 10_000_000), metavar="K", help="its number; default: the winner")
     parser.add_argument(
         "--epochs", type=whole(1, 10_000), default=0, metavar="N", help="default: as many as the winner's training"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnasnet.commands.search import tell
 from mnasnet.commands.train import add_output_arguments
+from mnasnet.commands.values import a_path
 from mnasnet.search.run import report_search
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
+    parser.add_argument("run", type=a_path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
     add_output_arguments(parser)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, resume_run, tell
+from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="the run's folder, such as runs/train/flowers2 or runs/search/flowers"
+        "run", type=a_path, metavar="RUN", help="the run's folder, such as runs/train/flowers2 or runs/search/flowers"
     )
     parser.add_argument(
         "--max-minutes", type=float, help="of a training: another limit of time than the run's own; 0 is none"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mnasnet.commands.values import a_path
 from mnasnet.settings import Parameter, Settings, TrainSettings
 from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
 from mnasnet.train.plan import Training
@@ -47,7 +48,7 @@ def add_task_arguments(
 ) -> None:
     """The data folder and every setting of a task, those that most people set first."""
     parser.add_argument(
-        "data", type=Path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
+        "data", type=a_path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
     )
     parser.usage = f"{parser.prog} DATA [options]"
     common = parser.add_argument_group("what most people set")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
+from mnasnet.commands.values import a_path
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
 
@@ -14,12 +14,14 @@ from mnasnet.train.validate import SPLITS, validate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of class folders, or with train/, val/, test/")
-    parser.add_argument("--split", choices=SPLITS, help="which images; default: val, or all of a flat folder")
-    parser.add_argument("--class-file", type=Path, help="class names, one a line, for weights that carry none")
+    parser.add_argument(
+        "data", type=a_path, metavar="DATA", help="folder of class folders, or with train/, val/, test/"
+    )
+    parser.add_argument("--split", choices=SPLITS, help="default: val; in a flat folder what training kept aside")
+    parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write per-class table and pictures there")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="write per-class table and pictures there")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 SCHEMA = 1
 
 #: "images": every image for itself; "frames": images whose names differ only in a last number stay together
+SPLIT_FILE = "split.json"  # beside what was trained with it
 Grouping = Literal["images", "frames"]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.images import iter_images, read_image
+from mnasnet.data.split import split
 from mnasnet.data.transforms import prepare
 from mnasnet.deploy.parity import Parity, compare
 from mnasnet.deploy.pictures import test_pictures
@@ -26,6 +27,7 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import READERS, open_session
 from mnasnet.train.evaluate import Evaluation
+from mnasnet.train.held_out import division_of
 from mnasnet.train.validate import evaluate_samples
 
 MOST_IMAGES = 200  # for the comparison and for calibration; more change nothing that counts
@@ -112,17 +114,19 @@ def export_int8(
 ) -> list[Exported]:
     """Write ``model`` with 8-bit numbers in each of ``formats``.
 
-    ``data`` is a labelled folder: its training images calibrate, its validation images (all, where it has no ``val/``)
-    judge. Raises ExportError when accuracy falls by more than ``max_drop`` (0 to 1): such a file is not written.
+    ``data`` is a labelled folder: its training images calibrate, its validation images judge. Where it has no ``val/``
+    they are those that the model's training kept aside, or of other images a third of each class. Raises ExportError
+    when accuracy falls by more than ``max_drop`` (0 to 1): such a file is not written.
     """
     if not 0 <= max_drop < 1:
         raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
     if model.in_channels != 3:
         raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
     dataset = scan(data)
-    calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, dataset.train or dataset.val)))]
+    parts = division_of(model, dataset) or split(dataset, val_fraction=1 / 3)
+    calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, parts.train or parts.val)))]
     exporters = {name: open_int8_exporter(name, calibration) for name in formats}
-    judging = dataset.val or dataset.train
+    judging = parts.val or parts.train
     before = evaluate_samples(model, dataset, judging)
     shown = list(_prepared(model, _evenly(_paths(dataset, judging))))
     done = []

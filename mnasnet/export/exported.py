@@ -103,7 +103,8 @@ def read_exported(path: Path) -> ExportedModel:
         content = path.read_bytes()
         weights = path.with_suffix(".bin").read_bytes() if kind == "openvino" else b""
     except OSError as error:
-        raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+        hint = "; it must lie beside the .xml" if kind == "openvino" and path.exists() else ""
+        raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}{hint}") from error
     if kind == "openvino":
         facts = _openvino_facts(content, weights, path)
     else:
@@ -163,8 +164,8 @@ def _executorch_facts(content: bytes, path: Path) -> _Facts:
 def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: Path) -> ExportedModel:
     if not facts.header:
         raise WeightsError(
-            f"{path} carries no class names and preprocessing of this package; "
-            "export the model with `python -m mnasnet export`"
+            f"{path} carries no class names and preprocessing of this package; export the model with "
+            "`python -m mnasnet export`, or where it was made elsewhere give the .pth or .safetensors it was made from"
         )
     try:
         header = json.loads(facts.header)

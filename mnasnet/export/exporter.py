@@ -68,10 +68,14 @@ INT8_EXPORTERS: dict[str, tuple[str, str]] = {
 }
 
 
+_MAKERS = {"tflite": "litert", "onnxruntime": "onnx", "xml": "openvino", "pte": "executorch"}
+
+
 def open_exporter(name: str) -> Exporter:
     """The exporter of a format; raises ExportError for an unknown one and RuntimeMissingError with the install line."""
     if name not in EXPORTERS:
-        raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}")
+        hint = f"; {name} files are made by {_MAKERS[name.lower()]}" if name.lower() in _MAKERS else ""
+        raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}{hint}")
     return cast("Exporter", _opened(*EXPORTERS[name]))
 
 

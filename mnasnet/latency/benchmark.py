@@ -122,7 +122,7 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     metrics: Mapping[str, Any] = model.header.get("metrics", {}) if isinstance(model, ExportedModel) else model.metrics
     found = _accuracy(metrics, model.preprocess.input_size)
     if isinstance(model, ExportedModel) and model.precision != "fp32":
-        found = None  # the file tells the accuracy of the network before
+        found = _accuracy_in_8_bits(metrics)  # the others are of the network before
     path = Path(source).expanduser()
     is_file = path.is_file()
     accuracy_percent, accuracy_on = found or (None, "")
@@ -139,6 +139,25 @@ def _accuracy(metrics: Mapping[str, Any], input_size: int) -> tuple[float, str] 
         if isinstance(share := metrics.get(f"{prefix}accuracy"), int | float):
             return 100 * float(share), f"{metrics.get(f'{prefix}images', 'its')} {images} images"
     return None
+
+
+def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
+    """``subjects``, those of equal names called by as much of their paths as tells them apart."""
+    named = []
+    for subject in subjects:
+        rivals = [one.path for one in subjects if one.name == subject.name and one.path and one.path != subject.path]
+        if subject.path is not None and rivals:
+            parts, others = subject.path.absolute().parts, [path.absolute().parts for path in rivals]
+            count = next(n for n in range(1, len(parts) + 1) if all(other[-n:] != parts[-n:] for other in others))
+            subject = replace(subject, name="/".join(parts[-count:]))
+        named.append(subject)
+    return named
+
+
+def _accuracy_in_8_bits(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
+    if not isinstance(share := metrics.get("int8_accuracy"), int | float):
+        return None
+    return 100 * float(share), f"{metrics.get('int8_judged_images', 'its')} images"
 
 
 def measure_all(

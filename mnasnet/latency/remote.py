@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import json
 import ssl
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.latency.meter import Latency
-from mnasnet.latency.token import read_token
+from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class RemoteMeter:
             except ssl.SSLCertVerificationError as error:
                 raise LatencyError(
                     f"the certificate of {self.address.url} is not trusted ({error.verify_message}); "
-                    "give the agent's certificate as its CA file"
+                    "give the agent's certificate as --agent-ca-file (agent_ca_file)"
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 failure = f"{error}" or type(error).__name__
@@ -151,10 +152,14 @@ class RemoteMeter:
                 if status == 200:
                     return answer
                 failure = f"{answer.get('error', 'no reason given')} (status {status})"
+                if status == http.HTTPStatus.UNAUTHORIZED:
+                    failure += f"; give it with --agent-token-file (agent_token_file) or the variable {VARIABLE}"
                 if status not in AWAY:
                     raise LatencyError(f"the agent at {self.address.url} refused: {failure}")
             if pause_s is not None:
                 self.sleep(pause_s)
+        if self.address.url.startswith("http:") and "without response" in failure:
+            failure += "; an agent with a certificate speaks https"
         raise LatencyError(
             f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back"
         )

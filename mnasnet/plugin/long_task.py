@@ -26,7 +26,7 @@ def input_folder(task: Any) -> Path:
     if not path:
         raise DataError(
             "there is no folder to train on; connect a dataset task or call "
-            "wf.set_directory_input(folder=...) with an existing folder"
+            "wf.set_directory_input(folder=...) with an existing folder; archives are not unpacked"
         )
     return Path(path)
 

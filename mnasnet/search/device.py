@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from mnasnet.errors import SettingsError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
@@ -63,6 +64,8 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
     if name == "remote":
         from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
 
+        if not searching.agent_url:
+            raise SettingsError("meter remote needs agent_url, such as https://pi.local:8765, got none")
         agent = AgentAddress(
             url=searching.agent_url,
             token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,
@@ -70,7 +73,7 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
             wait_minutes=searching.agent_wait_minutes,
             runtime=searching.agent_runtime,
         )
-        return open_meter(name, threads=threads, num_classes=num_classes, agent=agent if agent.url else None)
+        return open_meter(name, threads=threads, num_classes=num_classes, agent=agent)
     if name == "adb":
         from mnasnet.latency.adb import AndroidPhone
 

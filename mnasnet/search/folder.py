@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import SearchError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
@@ -30,7 +31,7 @@ class SearchFolder:
     @property
     def split(self) -> Path:
         """Which images train, validate and are kept for the test."""
-        return self.path / "split.json"
+        return self.path / SPLIT_FILE
 
     @property
     def classes(self) -> Path:

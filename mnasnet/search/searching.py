@@ -119,6 +119,13 @@ class Searching:
             raise SettingsError(
                 f"meter must be one of {names}, got {self.meter!r}; to price by a table set latency to table"
             )
+        for meter, named in (("remote", ("agent_url",)), ("adb", ("adb_serial", "adb_tool"))):
+            for name in named:
+                if getattr(self, name) and self.meter != meter:
+                    raise SettingsError(
+                        f"{name} names a device for meter {meter}, got meter {self.meter}; set meter to {meter}, or "
+                        f"leave {name} empty"
+                    )
         if self.cost == "energy":
             if self.meter not in get_args(Runtime):
                 raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")

@@ -81,7 +81,9 @@ class InferSettings(Settings):
 
     @classmethod
     def translated(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Replace ``dataset`` and ``cuda`` of release 2."""
+        """Replace ``dataset`` and ``cuda`` of release 2, and its only network, which was called ``mnasnet``."""
+        if values.get("model_name") == "mnasnet":
+            values["model_name"] = "mnasnet1_0"
         dataset, cuda = values.pop("dataset", ""), values.pop("cuda", "")
         if dataset not in ("", "ImageNet", "Custom"):
             raise SettingsError(f"dataset must be ImageNet or Custom, got {dataset!r}; today set model_name instead")

@@ -263,6 +263,8 @@ def _saver(run: RunFolder, training: Training, plan: Plan, parts: Split) -> Call
         "images": {name: len(samples) for name, samples in parts.parts.items()},
         "images_fingerprint": parts.fingerprint,
         "started_from": plan.started_from,
+        "val_fraction": parts.val_fraction,
+        "grouping": parts.grouping,
         "epochs": training.epochs,
         "seed": training.seed,
         "recipe": plan.recipe.to_dict(),

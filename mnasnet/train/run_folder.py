@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
@@ -30,7 +31,7 @@ class RunFolder:
     @property
     def split(self) -> Path:
         """Which images train and which validate."""
-        return self.path / "split.json"
+        return self.path / SPLIT_FILE
 
     @property
     def dataset_report(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
+from mnasnet.train.held_out import division_of, training_of
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def validate(
 ) -> Evaluation:
     """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else all of a flat folder.
 
+    Of a flat folder that the model was trained on, val are the images that its training kept aside.
     Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
     there. Raises DataError when the folder holds a class the model does not know.
     """
@@ -46,13 +49,34 @@ def validate(
 
     model = at_size(open_runnable(source, class_file=class_file), input_size)
     dataset = scan(data)
-    samples = _samples(dataset, split)
+    samples = _samples(_divided(model, dataset, source), split)
     evaluation = evaluate_samples(model, dataset, samples, threads=threads)
     if out is not None:
         write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
         for name, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
             write_atomic(out / f"{name}.png", figures.confusion_matrix(evaluation, normalised=normalised))
     return evaluation
+
+
+def _divided(model: ModelFile | ExportedModel, dataset: Dataset, source: str | Path) -> Dataset:
+    """A flat ``dataset`` as the model's training divided it; others as they are."""
+    if dataset.val:
+        return dataset
+    parts = division_of(model, dataset, Path(source).expanduser())
+    if parts is not None:
+        _log.info(
+            "training kept %d of these %d images aside: they are val, the others train",
+            len(parts.val),
+            len(dataset.train),
+        )
+        return replace(dataset, train=parts.train, val=parts.val, test=parts.test)
+    if training_of(model).get("data") == dataset.folder.absolute().name:
+        _log.warning(
+            "%s has no val images, and which of them this model was trained on cannot be told: of those it was, the "
+            "accuracy says nothing",
+            dataset.folder,
+        )
+    return dataset
 
 
 def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:

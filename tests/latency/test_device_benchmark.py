@@ -12,7 +12,7 @@ from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import read_exported
 from mnasnet.latency import chart
-from mnasnet.latency.benchmark import MOBILENET_V2, measure_all, own, published, with_card
+from mnasnet.latency.benchmark import MOBILENET_V2, measure_all, own, published, told_apart, with_card
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
 from mnasnet.network.count import count
@@ -86,6 +86,8 @@ def test_an_8_bit_file_is_not_called_float(tmp_path):
     (row,) = measure_all([own("int8", int8)], {"onnxruntime fp32": meter})
 
     assert row.meter == "onnxruntime int8" and row.latency.precision == "int8"
+    share = int8.header["metrics"]["int8_accuracy"]  # what its export measured
+    assert (row.subject.accuracy_percent, row.subject.accuracy_on) == (pytest.approx(100 * share), "3 images")
 
 
 def test_files_run_only_in_what_they_are_made_for(tmp_path):
@@ -173,3 +175,30 @@ def test_only_needs_a_model(capsys):
     assert main(["benchmark", "--only"]) == 2
 
     assert "--only leaves out the published networks, so it needs a model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["benchmark", "--only", "auto"], ["profile", "tiny"]])
+@pytest.mark.parametrize("device", ["--agent-url=https://pi.local:8765", "--adb-serial=123"])
+def test_a_device_that_was_named_is_never_replaced_by_this_machine(command, device, capsys, tmp_path):
+    assert main([*command, device, "--out", str(tmp_path / "out")]) == 2
+
+    assert "names a device for --meter" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_engines_of_this_machine_are_not_those_of_an_agent(capsys):
+    words = ["benchmark", "auto", "--only", "--meter=remote", "--agent-url=http://127.0.0.1:1", "--runtimes=openvino"]
+
+    assert main(words) == 2
+    assert "--runtimes are engines of this machine" in capsys.readouterr().err
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    paths = [tmp_path / run / "weights" / "best.safetensors" for run in ("first", "second")]
+    for path in paths:
+        modelfile.save(random_model(), path)
+
+    subjects = told_apart([own(str(path), random_model()) for path in [*paths, paths[0]]])
+
+    names = [subject.name for subject in subjects]
+    assert names == [f"{run}/weights/best.safetensors" for run in ("first", "second", "first")]

@@ -176,7 +176,7 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
         trusting = AgentAddress(url, token_file=tmp_path / "token.txt", ca_file=certificate)
         assert RemoteMeter(trusting, num_classes=3).measure(TINY, 64).n == 50
 
-        with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as its CA file"):
+        with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as --agent-ca-file"):
             RemoteMeter(AgentAddress(url, token_file=tmp_path / "token.txt")).health()
         other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
         with pytest.raises(LatencyError, match="is not trusted"):

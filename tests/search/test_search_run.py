@@ -323,6 +323,8 @@ class TestBeforeTheStart:
             ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
             ({"space": "nowhere"}, SpecError, "no search space is called 'nowhere'"),
             ({"data": Path("/nowhere")}, DataError, "must be an existing folder"),
+            ({"agent_url": "https://pi.local:8765"}, SettingsError, "agent_url names a device for meter remote"),
+            ({"meter": "remote"}, SettingsError, "meter remote needs agent_url"),
             ({"storage": "nosql://here"}, SearchError, "nosql://here"),
         ],
     )

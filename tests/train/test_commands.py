@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,28 @@ def test_val_prints_every_class_and_the_same_accuracy_as_the_run(
     assert (tmp_path / "out" / "confusion_matrix.png").is_file()
     main(["val", trained["model"], str(folder)])
     assert all(name in capsys.readouterr().out for name in ("blue",))
+
+
+def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    main(words(data, tmp_path, "--epochs=2"))
+    trained = json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    def judged(model: str, folder: Path, *more: str) -> dict[str, float]:
+        assert main(["val", model, str(folder), "--json", *more]) == 0
+        summary: dict[str, float] = json.loads(capsys.readouterr().out)
+        return summary
+
+    beside = judged(trained["model"], data)
+    assert (beside["images"], beside["accuracy"]) == (6, trained["val_accuracy"])  # a fifth of three times ten
+    moved = tmp_path / "elsewhere.safetensors"
+    shutil.copy(trained["model"], moved)
+    assert judged(str(moved), data) == beside  # divided once more by the same seed
+    assert judged(str(moved), data, "--split", "train")["images"] == 24
+    other = write_image_folder(tmp_path / data.name, per_class=4)
+    assert judged(str(moved), other)["images"] == 12
+    assert "cannot be told" in caplog.text
 
 
 def test_val_refuses_classes_that_the_model_does_not_know(

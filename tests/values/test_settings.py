@@ -168,6 +168,7 @@ def test_a_path_as_model_name_is_sent_to_the_right_parameter():
         ({"dataset": "ImageNet", "model_path": "net.pth"}, {"model_weight_file": "net.pth"}),
         ({"dataset": "ImageNet", "model_name": "semnasnet_100"}, {"model_name": "semnasnet_100"}),
         ({"dataset": "ImageNet", "class_file": "models/imagenet_classes.txt"}, {"model_name": "mnasnet1_0"}),
+        ({"model_name": "mnasnet"}, {"model_name": "mnasnet1_0"}),
         ({"cuda": "False"}, {"device": "cpu"}),
         ({"cuda": True}, {"device": "auto"}),
     ],

@@ -286,7 +286,7 @@ class TestSpaceFiles:
             ("blocks: [{channels: 16}]\nschema: 99", "newer"),
             ("blocks: [{channels: 16}]\nschema: one", "schema must be a whole number >= 1, got 'one'"),
             ("blocks: [{channels: 16}]\nwidths: []", "widths are one or more numbers"),
-            ("blocks: [{channels: 16, expansion: [3, 6]}]", "needs the operator 'inverted'"),
+            ("blocks: [{channels: 16, expansion: [3, 6]}]", "needs operator: inverted beside it"),
         ],
     )
     def test_a_faulty_file_is_explained_in_one_sentence(self, text, message, tmp_path):

@@ -1,10 +1,11 @@
-"""Numbers on the command line: argparse types that name the rule and the value received."""
+"""Values on the command line: argparse types that name the rule and the value received."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -20,6 +21,13 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def a_path(text: str) -> Path:
+    """A path; an empty one, as an unset variable of the shell gives, would mean the folder one stands in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a path, got an empty one; `.` is the folder you are in")
+    return Path(text)
 
 
 def share(text: str) -> float:
