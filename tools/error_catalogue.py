@@ -516,9 +516,9 @@ ENTRIES = (
     Entry(
         errors.DataError,
         "A folder where a file is to be written",
-        "`--csv` names a folder.",
+        "`--csv` names a folder, or `--annotate` a file.",
         "Name a file, which may lie in that folder.",
-        ("takes a file to write",),
+        ("takes a file to write", "takes a folder to write into"),
     ),
     Entry(
         errors.DataError,

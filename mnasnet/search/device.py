@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from mnasnet.errors import SettingsError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
@@ -64,8 +63,6 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
     if name == "remote":
         from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
 
-        if not searching.agent_url:
-            raise SettingsError("meter remote needs agent_url, such as https://pi.local:8765, got none")
         agent = AgentAddress(
             url=searching.agent_url,
             token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,

@@ -126,6 +126,8 @@ class Searching:
                         f"{name} names a device for meter {meter}, got meter {self.meter}; set meter to {meter}, or "
                         f"leave {name} empty"
                     )
+        if self.meter == "remote" and not self.agent_url:
+            raise SettingsError("meter remote needs agent_url, such as https://pi.local:8765, got none")
         if self.cost == "energy":
             if self.meter not in get_args(Runtime):
                 raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")
