@@ -16,6 +16,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.ranking import rank, recorded
+from mnasnet.search.report.quantities import quantity
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.settings import SearchSettings
@@ -67,7 +68,7 @@ class TrialTable:
     """One plain line a trial and an epoch on standard error, so that standard output holds results alone."""
 
     def __init__(self) -> None:
-        self._columns: tuple[str, ...] = ()
+        self._columns: dict[str, int] = {}  # the costs and their widths
 
     def hear(self, progress: Progress) -> None:
         """Print one line."""
@@ -76,13 +77,16 @@ class TrialTable:
             self._print(f"{_share(progress)}  {progress.text}")
             return
         if record.costs and not self._columns:
-            self._columns = tuple(record.costs)
-            head = "".join(f"{name[:14]:>16}" for name in self._columns)
+            self._columns = {name: max(11, len(quantity(name).title) + 2) for name in record.costs}
+            head = "".join(f"{quantity(name).title:>{width}}" for name, width in self._columns.items())
             self._print(
                 f"{'done':>5}{'left':>9}{'trial':>7}  {'state':<12}{'accuracy':>9}{head}{'reward':>9}{'best':>9}"
             )
         accuracy = "" if record.accuracy is None else f"{record.accuracy:.1%}"
-        costs = "".join(f"{record.costs[name]:>16,.6g}" if name in record.costs else " " * 16 for name in self._columns)
+        costs = "".join(
+            f"{quantity(name).text(record.costs[name]) if name in record.costs else '':>{width}}"
+            for name, width in self._columns.items()
+        )
         reward = f"{record.values[0]:.4f}" if record.values else ""
         leader = f"{best.values[0]:.4f}" if best is not None and best.values else ""
         line = f"{_share(progress)}{record.number:>7}  {_state(progress):<12}{accuracy:>9}{costs}{reward:>9}{leader:>9}"
@@ -119,7 +123,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {searched.reason}"]
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
-        costs = ", ".join(f"{name} {value:,.6g}" for name, value in best.costs.items())
+        costs = ", ".join(f"{quantity(name).title} {quantity(name).text(value)}" for name, value in best.costs.items())
         lines.append(f"winner       trial {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
     if searched.answer.kendall_tau is not None:
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")
