@@ -859,7 +859,13 @@ ENTRIES = (
         "A run folder that is in use or cannot be made",
         "Another process trains there, the folder is closed to you, or the name has been used too often.",
         "Wait for the other process, or set `output_folder` and `name` to something else.",
-        ("is in use by another process", "cannot be written to", "^cannot make a run folder", "holds 100,000 runs"),
+        (
+            "is in use by another process",
+            "cannot be written to",
+            "^cannot make a run folder",
+            "^cannot write into …",
+            "holds 100,000 runs",
+        ),
     ),
     Entry(
         errors.TrainingError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -136,9 +137,16 @@ def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFol
     path = None
     if team.writes:
         run = new_run_folder(training.output_folder, training.name or training.data.absolute().name)
-        write_split(parts, run.split)
-        write_classes(run.classes, plan.class_names)
-        write_yaml(run.arguments, {"asked": training.to_dict(), "made_of_it": plan.to_dict()})
+        try:
+            write_split(parts, run.split)
+            write_classes(run.classes, plan.class_names)
+            write_yaml(run.arguments, {"asked": training.to_dict(), "made_of_it": plan.to_dict()})
+        except OSError as error:
+            shutil.rmtree(run.path, ignore_errors=True)  # a folder in which nothing could be begun helps nobody
+            raise TrainingError(
+                f"cannot write into {run.path}: {error.strerror or error}; make room, or set output_folder to a place "
+                "on another disk"
+            ) from error
         path = str(run.path).encode()
     return RunFolder(Path((team.share_bytes(path) or b"").decode()))
 

@@ -31,8 +31,11 @@ class Disk:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+training = tiny_training(Path(sys.argv[1]), Path(sys.argv[2]))
+if len(sys.argv) > 4:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
 try:
-    train(tiny_training(Path(sys.argv[1]), Path(sys.argv[2])), listeners=[Disk()])
+    train(training, listeners=[Disk()])
 except TrainingError as error:
     print(error)
 """
@@ -54,3 +57,19 @@ def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_resumes_to_the_same
     assert "make room, then resume" in printed
     assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(whole.folder).store)
     assert modelfile.load(resumed.model).fingerprint == modelfile.load(whole.model).fingerprint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
+def test_a_disk_that_is_full_already_leaves_no_run_folder(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    tiny_training(data, tmp_path / "full")  # its architecture file lies there before
+
+    printed = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(data), str(tmp_path / "full"), str(Path(__file__).parent), "400"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "cannot write into" in printed and "make room" in printed
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["tiny.json"]
