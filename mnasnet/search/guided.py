@@ -196,7 +196,7 @@ class _Knowledge:
             return None
         predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
         logs = [float(np.log(cost)) for cost in known]
-        drawn = predictor.at(self._cost_points, logs).draw(rng, 1.0)
+        drawn = predictor.at(self._cost_points, logs).draw(rng, DOUBT)
         return lambda points: np.asarray(np.exp(drawn(points)))
 
 
