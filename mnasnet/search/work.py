@@ -368,6 +368,8 @@ class Work:
         needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
         if not state.get("references") and most_s < needed_s + SCALING_S * len(REFERENCES):
             return
+        # foreseen or not, they are part of what is left to do now
+        self.times = replace(self.times, compared=True, references_s=len(REFERENCES) * (needed_s + SCALING_S))
         if not state.get("references"):
             self.tell("references", 0.0, "scaling the published networks to the winner's cost")
             size = model.preprocess.input_size
