@@ -45,11 +45,11 @@ def validate(
     Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
     there. Raises DataError when the folder holds a class the model does not know.
     """
-    from mnasnet.zoo import open_runnable
+    from mnasnet.zoo import model_path, open_runnable
 
     model = at_size(open_runnable(source, class_file=class_file), input_size)
     dataset = scan(data)
-    samples = _samples(_divided(model, dataset, source), split)
+    samples = _samples(_divided(model, dataset, model_path(source)), split)
     evaluation = evaluate_samples(model, dataset, samples, threads=threads)
     if out is not None:
         write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
@@ -58,11 +58,11 @@ def validate(
     return evaluation
 
 
-def _divided(model: ModelFile | ExportedModel, dataset: Dataset, source: str | Path) -> Dataset:
+def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> Dataset:
     """A flat ``dataset`` as the model's training divided it; others as they are."""
     if dataset.val:
         return dataset
-    parts = division_of(model, dataset, Path(source).expanduser())
+    parts = division_of(model, dataset, file)
     if parts is not None:
         _log.info(
             "training kept %d of these %d images aside: they are val, the others train",

@@ -80,6 +80,7 @@ def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
 
     beside = judged(trained["model"], data)
     assert (beside["images"], beside["accuracy"]) == (6, trained["val_accuracy"])  # a fifth of three times ten
+    assert judged(trained["run"], data) == beside  # the folder means its best model
     moved = tmp_path / "elsewhere.safetensors"
     shutil.copy(trained["model"], moved)
     assert judged(str(moved), data) == beside  # divided once more by the same seed
