@@ -39,6 +39,11 @@ class RememberingMeter:
             self._append(key, latency)
         return self._known[key]
 
+    def known(self, architecture: ArchitectureSpec, input_size: int) -> Latency | None:
+        """The remembered time of a network; None where it was not measured."""
+        self._read()
+        return self._known.get((architecture.fingerprint, input_size))
+
     def latencies(self) -> list[Latency]:
         """All that is remembered, in the order of measuring."""
         self._read()

@@ -25,7 +25,7 @@ from mnasnet.errors import WeightsError
 from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.meter import Latency, RunnableMeter
-from mnasnet.latency.remembered import quietest
+from mnasnet.latency.remembered import RememberingMeter, quietest
 from mnasnet.modelfile import ModelFile
 from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.counts import CountMeter
@@ -160,11 +160,21 @@ def _training(
 
 
 def measured(search: OpenSearch, model: ModelFile) -> Latency:
-    """The latency of a trained model on the search's device; raises LatencyError."""
-    meter = search.device_meter
+    """The latency of a trained model on the search's device, measured afresh; raises LatencyError.
+
+    Where that was disturbed and the trial's measurement was faster, the trial's counts as one more attempt.
+    """
+    meter, size = search.device_meter, model.preprocess.input_size
     if hasattr(meter, "measure_model"):
-        return quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
-    return quietest(lambda: meter.measure(model.architecture, model.preprocess.input_size))
+        fresh = quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
+    else:
+        fresh = quietest(lambda: meter.measure(model.architecture, size))
+    earlier = RememberingMeter(meter, search.folder.latencies).known(model.architecture, size)
+    if fresh.quiet or earlier is None or earlier.undisturbed_ms >= fresh.undisturbed_ms:
+        return fresh
+    return replace(
+        earlier, note="; ".join(text for text in (earlier.note, "measured in its trial, disturbed since") if text)
+    )
 
 
 def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = None) -> Contender | None:

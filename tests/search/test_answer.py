@@ -7,12 +7,17 @@ import re
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from answers import searched
 
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer
+from mnasnet.search.contenders import measured
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
@@ -20,6 +25,7 @@ from mnasnet.search.report.quantities import quantity
 from mnasnet.search.report.summary import summary_lines
 from mnasnet.search.study import TrialRecord, pareto_set
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.testing import random_model
 
 FILES = {"trials.csv", "pareto.csv", "pareto.json", "winner.json", "pareto.png", "progress.png", "choices.png",
          "report.html"}  # fmt: skip
@@ -229,3 +235,29 @@ class TestWords:
     )
     def test_costs_are_shown_in_units_people_read(self, name, value, text):
         assert quantity(name).text(value) == text
+
+
+class TestMeasuredAfresh:
+    """A network that was trained longer is measured again; a moment of other work must not make it slow for ever."""
+
+    @pytest.mark.parametrize(
+        ("fresh_ms", "quiet", "counts_ms"), [(0.33, False, 0.22), (0.33, True, 0.33), (0.20, False, 0.20)]
+    )
+    def test_a_disturbed_measurement_does_not_outweigh_a_faster_one(self, tmp_path, fresh_ms, quiet, counts_ms):
+        def latency(ms: float, is_quiet: bool) -> Latency:
+            return Latency("a board", "timing", "1", "fp32", 1, 1, 64, 50, ms, ms, ms, quiet=is_quiet)
+
+        class Board:
+            def __init__(self) -> None:
+                self.times = [latency(0.22, True), *[latency(fresh_ms, quiet)] * 3]
+
+            def measure(self, architecture, input_size):
+                return self.times.pop(0)
+
+        board, model, folder = Board(), random_model(), SearchFolder(tmp_path)
+        RememberingMeter(board, folder.latencies).measure(model.architecture, 64)  # in its trial
+
+        found = measured(SimpleNamespace(device_meter=board, folder=folder), model)
+
+        assert found.undisturbed_ms == counts_ms
+        assert ("disturbed since" in found.note) == (counts_ms == 0.22)
