@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from mnasnet.errors import NewerSchemaError, SpecError
 
@@ -193,7 +193,7 @@ def _resolve(block: BlockSpec, in_channels: int, stride: int) -> LayerSpec:
     )
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether ``value`` is a whole number; a bool is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -204,7 +204,7 @@ def is_number(value: object) -> bool:
 
 
 def _require_positive_int(name: str, value: object, most: int = MOST_CHANNELS) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value) or value < 1:
         raise SpecError(f"{name} must be a whole number >= 1, got {value!r}")
     if value > most:
         shown = f"{value:,}" if value < 10**15 else "a far larger number"

@@ -12,6 +12,7 @@ from ikomia.dataprocess.io.datadictIO import DataDictIO
 from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS
+from mnasnet.search.report.quantities import quantity
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia
     from mnasnet.search.answer import Answer
@@ -97,8 +98,6 @@ def _show_trained(table: Any, answer: Answer) -> None:
 
 
 def _add_costs(table: Any, answer: Answer, networks: Sequence[tuple[str, Any]]) -> None:
-    from mnasnet.search.report.quantities import quantity  # its package draws charts, which takes a while to start
-
     names = [name for name, _ in networks]
     for cost in answer.cost_names:
         shown = quantity(cost)

@@ -20,9 +20,7 @@ from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
-from mnasnet.train.run_folder import (
-    RunFolder,
-)
+from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
