@@ -298,7 +298,7 @@ ENTRIES = (
         (
             "^feature_extract needs",
             "^frozen_epochs must be at most",
-            "^quantization_aware gets",
+            "it trains none; train on these classes first",
             "^--only leaves out",
             "^--runtimes are engines of this machine",
             "names a device for",

@@ -318,7 +318,7 @@ function drawLegend() {
   const found = [key([dot("dots")], "trial"), key([dot("front dots"), element("path", { class: "front", d: "M0 7h18" })], "Pareto set"),
     key([element("path", { class: "rings", d: rings([[9, 7]]) })], "above target or limit"), key([star(9, 8)], "winner")];
   if (data.contenders.length) found.push(key([element("path", { class: "finalist", d: "M9 1l6 6l-6 6l-6 -6z" })], "trained longer"),
-    key([element("path", { class: "reference", d: "M4 2h10v10h-10z" })], "published, the same training"));
+    key([element("path", { class: "reference", d: "M4 2h10v10h-10z" })], "for comparison"));
   $("legend").replaceChildren(...found);
 }
 function redraw() {

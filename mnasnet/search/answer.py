@@ -24,7 +24,8 @@ class Contender:
     """A network that was trained longer than a trial: a finalist, a promoted trial, or a published reference.
 
     Accuracies lie in 0 to 1. ``proxy_accuracy`` is what the search had thought; ``val_accuracy`` and
-    ``test_accuracy`` come after ``epochs`` of training, each from so many images. ``costs`` are by meter name,
+    ``test_accuracy`` come after ``epochs`` of training, each from so many images; with ``from_shared`` that began with
+    its part of the shared weights, which had learned from the same images. ``costs`` are by meter name,
     the latency measured anew; ``latency`` is that measurement, as ``Latency.to_dict`` has it. ``model`` is the
     model file relative to the run folder, "" for none.
     """
@@ -33,6 +34,7 @@ class Contender:
     kind: ContenderKind
     trial: int | None = None
     epochs: int = 0
+    from_shared: bool = False
     proxy_accuracy: float | None = None
     val_accuracy: float | None = None
     val_images: int = 0

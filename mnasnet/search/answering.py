@@ -19,6 +19,7 @@ from mnasnet.search.contenders import (
     best_trials,
     contender,
     finalist_place,
+    fresh_place,
     rank_agreement,
     winner_place,
 )
@@ -71,6 +72,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
                 _about_reward(search),
                 _about_table(search),
                 _about_ranking(search),
+                _about_start(search, contenders),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -116,12 +118,19 @@ def _contenders(search: OpenSearch, found: list[TrialRecord]) -> Iterator[Conten
 def _places(search: OpenSearch) -> Iterator[Place]:
     folder = search.folder.path
     for parent, make in (("finalists", finalist_place), ("trained", winner_place)):
-        numbers = [re.fullmatch(r"trial(\d+)", path.name) for path in (folder / parent).glob("trial*")]
-        for number in sorted(int(match[1]) for match in numbers if match):
-            yield make(search, number)
+        for trial in _numbers(folder / parent):
+            yield make(search, trial)
+    for trial in _numbers(folder / "references"):
+        yield fresh_place(search, trial)
     for name in REFERENCES:
         for path in sorted((folder / "references").glob(f"{name}_x*")):
             yield Place(path, path.name.replace("_x", " x"), "reference")
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The trials that have a folder in ``folder``."""
+    found = [re.fullmatch(r"trial(\d+)", path.name) for path in folder.glob("trial*")]
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _device(search: OpenSearch) -> str:
@@ -152,6 +161,18 @@ def _about_table(search: OpenSearch) -> str:
 def _about_ranking(search: OpenSearch) -> str:
     ranking = ranking_of(search)
     return "" if ranking is None else f"shared weights: {ranking.sentence()}"
+
+
+def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:
+    """That networks which are compared did not start alike."""
+    ours = [one for one in contenders if one.from_shared]
+    if search.shared is None or not ours or not any(one.kind == "reference" for one in contenders):
+        return ""
+    return (
+        f"networks of the search started from shared weights, which had {search.shared.epochs} epochs on these images; "
+        "published ones started from fresh weights, as the row of the winner from fresh weights did: compare with that "
+        "one to compare designs"
+    )
 
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:

@@ -26,20 +26,23 @@ from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.meter import Latency, RunnableMeter
 from mnasnet.latency.remembered import RememberingMeter, quietest
-from mnasnet.modelfile import ModelFile
+from mnasnet.modelfile import ModelFile, weights_of
 from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.shared import SharedWeights
 from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import Listener
+from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 
+SHARED_START = "shared weights"  # what a training that began from them says it started from
 FEWEST_FOR_TAU = 3  # two networks are in the right order half the time by chance
 
 
@@ -78,6 +81,12 @@ def winner_place(search: OpenSearch, trial: int) -> Place:
     return Place(search.folder.path / "trained" / f"trial{trial}", f"trial {trial}, fully trained", "promoted", trial)
 
 
+def fresh_place(search: OpenSearch, trial: int) -> Place:
+    """Where a trial's network is trained from fresh weights as published networks are."""
+    folder = search.folder.path / "references" / f"trial{trial}"
+    return Place(folder, f"trial {trial}, from fresh weights", "reference")
+
+
 def reference_place(search: OpenSearch, name: str, width: float) -> Place:
     """Where a published network is trained under the winner's recipe."""
     folder = search.folder.path / "references" / f"{name}_x{width:g}"
@@ -92,15 +101,17 @@ def train_longer(
     input_size: int,
     epochs: int,
     with_test: bool,
+    shared_start: Candidate | None = None,
     most_minutes: float = 0.0,
     listeners: Sequence[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> ModelFile:
     """Train a network to its end, or go on where it was left, then measure it on the device.
 
-    Without ``with_test`` the test images are not looked at. A training that takes unexpectedly long ends after
-    ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when asked to stop, and what
-    trainings raise.
+    Without ``with_test`` the test images are not looked at. ``shared_start``, a network of the space, starts from its
+    part of the shared weights where the search has them, anything else from fresh ones. A training that takes
+    unexpectedly long ends after ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when
+    asked to stop, and what trainings raise.
     """
     if place.finished() is None:
         parts = search.parts if with_test else replace(search.parts, test=())
@@ -109,8 +120,19 @@ def train_longer(
                 ended = resume(place.folder, parts=parts, listeners=listeners, stop=stop)
             else:
                 shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
-                training = _training(search, place, architecture, input_size, epochs, report=with_test)
-                training = replace(training, max_minutes=most_minutes)
+                if search.shared is not None and shared_start is not None:
+                    start = _cut_out(search, search.shared, place, shared_start, architecture)
+                else:
+                    start = _designed(search, place, architecture)
+                training = replace(
+                    start,
+                    epochs=epochs,
+                    input_size=input_size,
+                    output_folder=place.folder.parent,
+                    name=place.folder.name,
+                    report=with_test,
+                    max_minutes=most_minutes,
+                )
                 ended = train(training, parts=parts, listeners=listeners, stop=stop)
         if ended.status == "stopped":
             raise SearchStopped
@@ -135,27 +157,44 @@ def _quietly() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _training(
-    search: OpenSearch, place: Place, architecture: ArchitectureSpec, input_size: int, epochs: int, *, report: bool
-) -> Training:
-    asked = search.searching
-    spec = search.folder.path / "networks" / f"{place.folder.name}.json"
+def _designed(search: OpenSearch, place: Place, architecture: ArchitectureSpec) -> Training:
+    """A training from fresh weights."""
+    spec = _network_file(search, place, "json")
     write_atomic(spec, json.dumps(architecture.to_dict(), indent=1).encode())
+    return replace(_as_asked(search), model=str(spec), pretrained=False)
+
+
+def _cut_out(
+    search: OpenSearch, shared: SharedWeights, place: Place, candidate: Candidate, architecture: ArchitectureSpec
+) -> Training:
+    """A training that goes on with the candidate's part of the shared weights, which know these images already."""
+    model = ModelFile(
+        architecture=architecture,
+        weights=weights_of(in_own_thread(lambda: shared.cut_out(candidate), threads=search.plan.threads)),
+        class_names=search.plan.class_names,
+        preprocess=search.images.preprocess(shared.size_of(candidate)),
+        name=SHARED_START,
+    )
+    file = _network_file(search, place, "safetensors")
+    modelfile.save(model, file)
+    return replace(_as_asked(search), model=str(file), recipe="continue")
+
+
+def _network_file(search: OpenSearch, place: Place, suffix: str) -> Path:
+    return search.folder.path / "networks" / f"{place.folder.name}.{suffix}"
+
+
+def _as_asked(search: OpenSearch) -> Training:
+    """What all longer trainings of a search have in common."""
+    asked = search.searching
     return Training(
         data=asked.data,
-        model=str(spec),
-        pretrained=False,
-        epochs=epochs,
-        input_size=input_size,
         flip=asked.flip,
         seed=asked.seed,
         device=asked.device,
         threads=search.plan.threads,
         cache_mb=asked.cache_mb,
         max_bad=asked.max_bad,
-        output_folder=place.folder.parent,
-        name=place.folder.name,
-        report=report,
     )
 
 
@@ -191,6 +230,7 @@ def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = N
         kind=place.kind,
         trial=place.trial,
         epochs=len(_rows(place)) or int(model.training["epochs"]),
+        from_shared=str(model.training["started_from"]).startswith(SHARED_START),
         proxy_accuracy=proxy_accuracy,
         val_accuracy=accuracy_of(search.searching, model.metrics),
         val_images=int(model.metrics["images"]),

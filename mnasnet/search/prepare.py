@@ -75,7 +75,7 @@ class Forecast:
             stages.append(f"finalists {_minutes(times.finalists_s)} ({epochs})")
         stages.append(f"full training {_minutes(times.final_s)} ({times.final_epochs} epochs)")
         if times.compared:
-            stages.append(f"published networks {_minutes(times.references_s)}")
+            stages.append(f"comparison {_minutes(times.references_s)}")
         if times.ranking_s:
             stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
         return "\n".join(

@@ -126,7 +126,7 @@ def promote(
         try:
             model = work.train_fully(record, epochs or work.final_epochs())
             if references:
-                work.train_references(model, epochs or work.final_epochs())
+                work.train_references(record, model, epochs or work.final_epochs())
         except SearchStopped:
             return work.answered("stopped", "stopped on request")
         state = folder.read_state()

@@ -149,6 +149,12 @@ def holds_another_finalist(searching: Searching, plan: Plan, left_s: float, epoc
     return training_s(plan, epochs) + _least(searching, plan, 0, False).final_s <= left_s
 
 
+def compared_networks(plan: Plan) -> int:
+    """How many networks are trained for the comparison: the published ones and, where the winner started from shared
+    weights, its own design from fresh ones like theirs."""
+    return len(REFERENCES) + (plan.evaluator == "shared")
+
+
 def training_s(plan: Plan, epochs: int) -> float:
     """The seconds of a longer training."""
     return _setup_s(plan) + epochs * plan.epoch_s
@@ -206,7 +212,7 @@ def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, co
         fitting = _fitting(plan, part_s / finalists)
         finalist_epochs = min(MOST * LONGER * searching.proxy_epochs, max(finalist_epochs, fitting))
     if not searching.final_epochs:
-        trained = 1 + (len(REFERENCES) if compared else 0)
+        trained = 1 + (compared_networks(plan) if compared else 0)
         part_s = room_s - finalists * training_s(plan, finalist_epochs) - (trained - 1) * SCALING_S
         final_epochs = min(MOST * FULL * searching.proxy_epochs, max(final_epochs, _fitting(plan, part_s / trained)))
     return _later(searching, plan, finalists, finalist_epochs, final_epochs, compared)
@@ -228,5 +234,5 @@ def _later(
         supernet_s=plan.supernet_s,
         finalists_s=finalists * training_s(plan, finalist_epochs),
         final_s=final_s,
-        references_s=len(REFERENCES) * (final_s + SCALING_S) if compared else 0.0,
+        references_s=compared_networks(plan) * (final_s + SCALING_S) if compared else 0.0,
     )

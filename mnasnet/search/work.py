@@ -26,6 +26,7 @@ from mnasnet.search.contenders import (
     epoch_seconds,
     finalist_place,
     finalist_trials,
+    fresh_place,
     reference_place,
     reward_of,
     train_longer,
@@ -51,6 +52,7 @@ from mnasnet.search.timetable import (
     SETTING_UP_S,
     Timetable,
     after_trials,
+    compared_networks,
     holds_another_finalist,
     timetable,
     training_s,
@@ -121,9 +123,9 @@ class Work:
         self.folder.write_state(status="running", reason="")
         try:
             reason = self.search()
-            model = self.choose_and_train()
+            chosen, model = self.choose_and_train()
             if self.here.searching.references:
-                self.train_references(model, self.final_epochs(), most_s=self.left_s)
+                self.train_references(chosen, model, self.final_epochs(), most_s=self.left_s)
             if self.here.searching.check_ranking:
                 self.check_ranking()
         except SearchStopped:
@@ -283,7 +285,7 @@ class Work:
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def choose_and_train(self) -> ModelFile:
+    def choose_and_train(self) -> tuple[TrialRecord, ModelFile]:
         """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
         here = self.here
         found = {record.number: record for record in records(here.study())}
@@ -293,7 +295,7 @@ class Work:
             self.folder.write_state(final={"trial": chosen.number, "epochs": self.times.final_epochs})
         model = self.train_fully(chosen, self.final_epochs(), most_s=self.left_s)
         modelfile.save(replace(model, name=self.folder.path.name), self.folder.model)
-        return model
+        return chosen, model
 
     def _plan_the_rest(self, networks: Sequence[TrialRecord], *, finalists: int) -> None:
         """Fit finalists and epochs to the time that is left, by what is known of these networks' speed by now."""
@@ -357,22 +359,27 @@ class Work:
         place = winner_place(self.here, record.number)
         return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
 
-    def train_references(self, model: ModelFile, epochs: int, *, most_s: float = float("inf")) -> None:
-        """Train the published networks, scaled to the cost of ``model``, as it was trained.
+    def train_references(
+        self, record: TrialRecord, model: ModelFile, epochs: int, *, most_s: float = float("inf")
+    ) -> None:
+        """Train the published networks, scaled to the cost of ``model``, the trial's, with the recipe of fresh weights.
 
-        Those that ``most_s`` seconds do not hold are left out, which the answer tells.
+        Where it started from shared weights its own design comes first, from fresh ones as they do. Those that
+        ``most_s`` seconds do not hold are left out, which the answer tells.
         """
         plan, until_s, state = self.here.plan, self.spent_s + most_s, self.folder.read_state()
-        final = state.get("final")
-        epoch_s = epoch_seconds(winner_place(self.here, final["trial"])) if final else None
+        size = model.preprocess.input_size
+        epoch_s = epoch_seconds(winner_place(self.here, record.number))
         needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
-        if not state.get("references") and most_s < needed_s + SCALING_S * len(REFERENCES):
+        is_shared = self.here.shared is not None
+        fewest_s = (1 + is_shared) * needed_s + SCALING_S * len(REFERENCES)  # two designs, or there is no comparison
+        if not state.get("references") and most_s < fewest_s:
             return
         # foreseen or not, they are part of what is left to do now
-        self.times = replace(self.times, compared=True, references_s=len(REFERENCES) * (needed_s + SCALING_S))
+        networks = compared_networks(plan)
+        self.times = replace(self.times, compared=True, references_s=networks * (needed_s + SCALING_S))
         if not state.get("references"):
             self.tell("references", 0.0, "scaling the published networks to the winner's cost")
-            size = model.preprocess.input_size
             wanted = self._costs_of(model)[self.here.searching.reward_cost]
             widths = {}
             for name, spec in REFERENCES.items():
@@ -381,23 +388,16 @@ class Work:
                     raise SearchStopped
             self.folder.write_state(references=widths)
             state = self.folder.read_state()
-        widths = state["references"]
-        for index, (name, width) in enumerate(widths.items()):
-            place = reference_place(self.here, name, width)
+        compared = [(fresh_place(self.here, record.number), model.architecture)] if is_shared else []
+        for name, width in state["references"].items():
+            spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
+            compared.append((reference_place(self.here, name, width), spec))
+        part = 1 / len(compared)
+        for index, (place, spec) in enumerate(compared):
             if self.spent_s + needed_s > until_s and place.finished() is None:
                 continue
-            spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
-            self._train_spec(
-                "references",
-                index / len(widths),
-                1 / len(widths),
-                place,
-                spec,
-                model.preprocess.input_size,
-                epochs,
-                final=True,
-                most_s=until_s - self.spent_s,
-            )
+            most_s = until_s - self.spent_s
+            self._train_spec("references", index * part, part, place, spec, size, epochs, final=True, most_s=most_s)
 
     def final_epochs(self) -> int:
         """The epochs of a full training, the same for all of a search."""
@@ -418,7 +418,9 @@ class Work:
         candidate = self.here.problem.space.candidate(record.params)
         spec = candidate.architecture.named(f"{self.folder.path.name}_trial{record.number}")
         size = candidate.input_size or self.here.plan.input_size
-        return self._train_spec(stage, before, part, place, spec, size, epochs, final=final, most_s=most_s)
+        return self._train_spec(
+            stage, before, part, place, spec, size, epochs, final=final, most_s=most_s, start=candidate
+        )
 
     def _train_spec(
         self,
@@ -432,6 +434,7 @@ class Work:
         *,
         final: bool,
         most_s: float = float("inf"),
+        start: Candidate | None = None,
     ) -> ModelFile:
         late_s = LATE * 60 * self.here.searching.minutes
         self.tell(stage, before, f"{place.name}: {epochs} epochs")
@@ -448,6 +451,7 @@ class Work:
             input_size=input_size,
             epochs=epochs,
             with_test=final,
+            shared_start=start,
             most_minutes=max(0.01, most_s + late_s) / 60 if most_s < float("inf") else 0.0,
             listeners=[_Epochs(heard)],
             stop=self.stop,

@@ -82,10 +82,10 @@ class TrainSettings(Settings):
     weight_decay: float | None = setting(
         None, "Weight decay; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
     )
-    recipe: Literal["auto", "modern", "mnasnet"] = setting(
+    recipe: Literal["auto", "modern", "mnasnet", "continue"] = setting(
         "auto",
         "How to train: `auto` is the modern recipe (SGD or AdamW, cosine, augmentation by length of the run), "
-        "`mnasnet` the paper's RMSProp.",
+        "`mnasnet` the paper's RMSProp, `continue` goes on with a model that was trained on these very images.",
         advanced=True,
     )
     augment: Literal["auto", "none", "crop", "light", "trivial"] = setting(

@@ -160,7 +160,9 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
     """Decide what ``training`` leaves open; raises SettingsError or WeightsError where its parts do not fit."""
     base = start_model(training)
     if training.quantization_aware:
-        _require_trained_on(parts.class_names, base)
+        _require_trained_on(parts.class_names, base, "quantization_aware gets a trained model used to 8 bits")
+    if training.recipe == "continue":
+        _require_trained_on(parts.class_names, base, "recipe continue goes on with a trained model")
     spec = base.architecture if base else _architecture(training.model)
     short_side = typical_short_side(dataset.folder, parts.train)
     like = base.preprocess if base else Preprocess()
@@ -220,12 +222,11 @@ def start_model(training: Training) -> ModelFile | None:
     return model
 
 
-def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None) -> None:
-    """Raise SettingsError unless quantization-aware training has a model to go on with."""
+def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None, purpose: str) -> None:
+    """Raise SettingsError unless there is a model of these classes to go on with."""
     if base is None or base.class_names != class_names:
         raise SettingsError(
-            "quantization_aware gets a trained model used to 8 bits, it trains none; train on these classes first and "
-            "give the model file as model_weight_file"
+            f"{purpose}, it trains none; train on these classes first and give the model file as model_weight_file"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from mnasnet.errors import SettingsError
 
-RecipeName = Literal["auto", "modern", "mnasnet"]
+RecipeName = Literal["auto", "modern", "mnasnet", "continue"]
 Optimizer = Literal["sgd", "adamw", "rmsprop"]
 Schedule = Literal["cosine", "exponential"]
 Augment = Literal["none", "crop", "light", "trivial"]
@@ -122,6 +122,7 @@ def recipe_for(
 ) -> Recipe:
     """The recipe called ``name`` for a dataset of ``images``; ``auto`` is the modern one.
 
+    ``continue`` is for weights that have learned from these very images: nothing is frozen or held back.
     ``knows_classes`` says that the trained start names these very classes already.
     ``chosen`` are fields of :class:`Recipe` that the user decided; None leaves the choice to the recipe.
     """
@@ -129,11 +130,12 @@ def recipe_for(
         raise SettingsError(f"recipe must be one of {', '.join(get_args(RecipeName))}, got {name!r}")
     chosen = {field: value for field, value in chosen.items() if value is not None}
     batch_size = int(chosen.get("batch_size") or batch_size_for(images))
-    made = (
-        mnasnet_recipe(batch_size, epochs)
-        if name == "mnasnet"
-        else modern_recipe(images, epochs, batch_size, pretrained=pretrained, knows_classes=knows_classes)
-    )
+    if name == "mnasnet":
+        made = mnasnet_recipe(batch_size, epochs)
+    elif name == "continue":
+        made = continued_recipe(images, epochs, batch_size)
+    else:
+        made = modern_recipe(images, epochs, batch_size, pretrained=pretrained, knows_classes=knows_classes)
     if quantization_aware:
         # a trained model is only to get used to rounding: a low rate, images as they are (arXiv 1806.08342, section 4)
         gentle: dict[str, Any] = {"augment": "light", "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "frozen_epochs": 0}
@@ -230,6 +232,12 @@ def modern_recipe(
         warmup_epochs=min(3.0, epochs / 8),
         **common,
     )
+
+
+def continued_recipe(images: int, epochs: int, batch_size: int) -> Recipe:
+    """For weights that have learned from these very images, of which nothing can be forgotten: all of them move."""
+    tuned = modern_recipe(images, epochs, batch_size, pretrained=True)
+    return replace(tuned, name="modern (going on)", frozen_epochs=0)
 
 
 def ema_for(steps: int) -> float:

@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from mnasnet import modelfile
 from mnasnet.errors import SettingsError
+from mnasnet.modelfile import weights_of
 from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import KIND, SearchFolder
 from mnasnet.search.plan import Plan
 from mnasnet.search.prepare import Forecast, begin
-from mnasnet.search.problem_of import read_arguments
+from mnasnet.search.problem_of import opened, read_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
-from mnasnet.search.study import TrialRecord
+from mnasnet.search.study import TrialRecord, records
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
@@ -265,3 +268,72 @@ def test_the_check_of_the_ranking_ends_with_the_minutes(data: Path, tmp_path: Pa
     assert searched.status == "done"
     assert 60 * searched.answer.minutes < 1.1 * 60 + 2  # as for searches without the check
     assert len(json.loads((searched.folder / "ranking.json").read_text())) < 12
+
+
+@pytest.fixture(scope="module")
+def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchedRun:
+    """A search that trains two finalists, the winner, and networks to compare it with."""
+    folder = tmp_path_factory.mktemp("compared")
+    return run_search(asked(data, folder, trials=3, finalists=2, finalist_epochs=1, references=True, check_ranking=0))
+
+
+def test_finalists_and_the_winner_go_on_from_their_part_of_the_shared_weights(compared: SearchedRun) -> None:
+    ours = [one for one in compared.answer.contenders if one.kind != "reference"]
+
+    assert [one.kind for one in ours] == ["finalist", "finalist", "promoted"]
+    assert all(one.from_shared for one in ours)
+    with opened(compared.folder) as search:
+        assert search.shared is not None
+        found = {record.number: record for record in records(search.study())}
+        for one in ours:
+            assert one.trial is not None
+            start = modelfile.load(compared.folder / "networks" / f"trial{one.trial}.safetensors")
+            expected = weights_of(search.shared.cut_out(search.problem.space.candidate(found[one.trial].params)))
+            assert all(np.array_equal(start.weights[name], value) for name, value in expected.items())
+            trained = modelfile.load(compared.folder / one.model)
+            assert trained.training["started_from"] == f"shared weights ({start.fingerprint})"
+            assert trained.training["recipe"]["name"] == "modern (going on)"
+
+
+def test_the_winners_design_is_compared_with_published_ones_from_fresh_weights_like_theirs(
+    compared: SearchedRun,
+) -> None:
+    references = [one for one in compared.answer.contenders if one.kind == "reference"]
+    own, *published = references
+    (winner,) = (one for one in compared.answer.contenders if one.kind == "promoted")
+
+    assert own.name == f"trial {winner.trial}, from fresh weights"
+    assert (own.parameters, own.multiply_adds) == (winner.parameters, winner.multiply_adds)
+    assert len(published) == 4
+    recipes = [modelfile.load(compared.folder / one.model).training for one in references]
+    assert {training["started_from"] for training in recipes} == {"fresh weights"}
+    assert len({json.dumps(training["recipe"]) for training in recipes}) == 1
+    assert not any(one.from_shared for one in references)
+
+
+def test_the_report_says_who_started_from_what(compared: SearchedRun) -> None:
+    page = (compared.folder / "report.html").read_text(encoding="utf-8")
+
+    assert any(
+        note.startswith("networks of the search started from shared weights, which had 2 epochs")
+        for note in compared.answer.notes
+    )
+    assert page.count("from shared weights</span>") == 3
+    assert page.count("from fresh weights</span>") == 5
+
+
+def test_a_winner_stopped_in_its_training_from_shared_weights_goes_on_to_the_same_bits(
+    data: Path, tmp_path: Path
+) -> None:
+    def search(folder: Path, **more: Any) -> SearchedRun:
+        return run_search(asked(data, folder, trials=1, final_epochs=3, check_ranking=0), **more)
+
+    whole = search(tmp_path / "whole")
+    ears = Ears()
+    stopped = search(
+        tmp_path / "stopped", listeners=[ears], stop=lambda: any("epoch 1 of 3" in one.text for one in ears.heard)
+    )
+    assert stopped.status == "stopped" and not stopped.model.exists()
+    resumed = resume_search(stopped.folder)
+
+    assert modelfile.load(resumed.model).fingerprint == modelfile.load(whole.model).fingerprint

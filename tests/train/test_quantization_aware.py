@@ -153,9 +153,10 @@ def test_it_asks_for_a_model_of_the_same_classes(photos: Path, tmp_path: Path) -
     other = tmp_path / "other.safetensors"
     modelfile.save(random_model(class_names=("cat", "dog", "ship")), other)
 
-    for chosen in ({"model": str(other), "pretrained": True}, {}):
-        with pytest.raises(SettingsError, match="train on these classes first"):
-            train(tiny_training(photos, tmp_path, quantization_aware=True, **chosen))
+    for asked in ({"quantization_aware": True}, {"recipe": "continue"}):  # both go on with a training
+        for chosen in ({"model": str(other), "pretrained": True}, {}):
+            with pytest.raises(SettingsError, match="train on these classes first"):
+                train(tiny_training(photos, tmp_path, **asked, **chosen))
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,13 @@ def test_a_start_that_knows_the_classes_keeps_its_features_nearly_as_they_are() 
     )
 
 
+def test_what_was_trained_on_the_same_images_goes_on_with_nothing_held_back() -> None:
+    recipe = recipe_for("continue", images=600, epochs=15, pretrained=True, knows_classes=True)
+
+    assert (recipe.frozen_epochs, recipe.body_rate) == (0, 1.0)
+    assert recipe.learning_rate == recipe_for(images=600, epochs=15, pretrained=True).learning_rate
+
+
 @pytest.mark.parametrize("images", [600, 45_000])
 def test_fresh_networks_start_as_their_skips_but_in_the_papers_recipe(images: int) -> None:
     assert recipe_for(images=images, epochs=10, pretrained=False).identity_start

@@ -106,7 +106,7 @@ def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[st
     places: dict[str, tuple[float, float]] = {}
     for kinds, colour, marker, label in (
         (("finalist", "promoted"), ORANGE, "D", "trained longer (validation)"),
-        (("reference",), RED, "s", "published, the same training (validation)"),
+        (("reference",), RED, "s", "for comparison (validation)"),
     ):
         group = {c.name: (x, c.val_accuracy) for x, c in found if c.kind in kinds and c.val_accuracy is not None}
         if group:

@@ -36,6 +36,7 @@ def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[
         sources={name: how(name, answer.measured) for name in answer.cost_names},
         columns=_columns(answer),
         contenders=[_contender(answer, contender) for contender in _ordered(answer)],
+        from_shared=any(contender.from_shared for contender in answer.contenders),
         tau=tau_sentence(answer),
         effects=found,
         picture=base64.b64encode(picture).decode(),

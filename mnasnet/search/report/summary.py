@@ -62,7 +62,7 @@ def _effort(answer: Answer) -> str:
 
 
 def _longer(contender: Contender) -> str:
-    parts = [f"{contender.epochs} epochs"]
+    parts = [f"{contender.epochs} epochs{' from shared weights' if contender.from_shared else ''}"]
     if contender.val_accuracy is not None:
         parts.append(f"validation {contender.val_accuracy:.1%}")
     if contender.test_accuracy is not None:
