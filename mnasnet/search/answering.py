@@ -165,13 +165,12 @@ def _about_ranking(search: OpenSearch) -> str:
 
 def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:
     """That networks which are compared did not start alike."""
-    ours = [one for one in contenders if one.from_shared]
-    if search.shared is None or not ours or not any(one.kind == "reference" for one in contenders):
+    fresh = next((one.name for one in contenders if one.kind == "reference" and one.trial is not None), None)
+    if search.shared is None or fresh is None:
         return ""
     return (
-        f"networks of the search started from shared weights, which had {search.shared.epochs} epochs on these images; "
-        "published ones started from fresh weights, as the row of the winner from fresh weights did: compare with that "
-        "one to compare designs"
+        f"finalists and winner went on from shared weights, which had {search.shared.epochs} epochs on these images; "
+        f"published networks started from fresh ones, so compare designs with the row {fresh!r}"
     )
 
 

@@ -84,7 +84,7 @@ def winner_place(search: OpenSearch, trial: int) -> Place:
 def fresh_place(search: OpenSearch, trial: int) -> Place:
     """Where a trial's network is trained from fresh weights as published networks are."""
     folder = search.folder.path / "references" / f"trial{trial}"
-    return Place(folder, f"trial {trial}, from fresh weights", "reference")
+    return Place(folder, f"trial {trial}, from fresh weights", "reference", trial)
 
 
 def reference_place(search: OpenSearch, name: str, width: float) -> Place:

@@ -15,14 +15,14 @@ from answers import searched
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
-from mnasnet.search.answer import Answer
+from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
-from mnasnet.search.report.summary import summary_lines
+from mnasnet.search.report.summary import summary_lines, tau_sentence
 from mnasnet.search.study import TrialRecord, pareto_set
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model
@@ -222,6 +222,16 @@ class TestWords:
         assert f"{len(answer.records)} trials in 1 min 30 s" in lines[1]
         assert "trial winner (promoted): 30 epochs, validation 90.0%, test 88.0%" in lines[2]
         assert lines[-1].startswith("Kendall tau 0.60")
+
+    def test_the_networks_that_tau_is_about_are_the_finalists_alone(self, answer):
+        finalists = [
+            Contender(name=f"trial {number}", kind="finalist", trial=number, proxy_accuracy=0.5, val_accuracy=0.6)
+            for number in range(3)
+        ]
+
+        sentence = tau_sentence(replace(answer, contenders=[*finalists, *answer.contenders]))
+
+        assert sentence.startswith("Kendall tau 0.60 between what the search thought of 3 networks")
 
     @pytest.mark.parametrize(
         ("name", "value", "text"),

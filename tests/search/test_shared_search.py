@@ -315,7 +315,7 @@ def test_the_report_says_who_started_from_what(compared: SearchedRun) -> None:
     page = (compared.folder / "report.html").read_text(encoding="utf-8")
 
     assert any(
-        note.startswith("networks of the search started from shared weights, which had 2 epochs")
+        note.startswith("finalists and winner went on from shared weights, which had 2 epochs")
         for note in compared.answer.notes
     )
     assert page.count("from shared weights</span>") == 3

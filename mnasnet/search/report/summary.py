@@ -23,7 +23,7 @@ def tau_sentence(answer: Answer) -> str:
     """How well the search's own judgement ranked the finalists."""
     if answer.kendall_tau is None:
         return ""
-    ranked = sum(c.kind != "reference" and c.proxy_accuracy is not None for c in answer.contenders)
+    ranked = sum(c.kind == "finalist" and c.proxy_accuracy is not None for c in answer.contenders)
     return (
         f"Kendall tau {answer.kendall_tau:.2f} between what the search thought of {ranked} networks and their longer "
         "training: 1 is the same order, 0 no relation, -1 the reverse."
