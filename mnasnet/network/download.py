@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLError
-from typing import BinaryIO
 
 from mnasnet.errors import DownloadError
-from mnasnet.files import user_cache
+from mnasnet.files import try_lock, unlock, user_cache
 from mnasnet.preprocess import Preprocess
 
 _log = logging.getLogger(__name__)
@@ -161,7 +160,7 @@ def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
     """Hold ``path`` as a lock between processes and threads; the system frees it when its holder dies."""
     with path.open("ab") as file:
         waited = False
-        while not _try_lock(file):
+        while not try_lock(file):
             if not waited:
                 _log.info("waiting for another process that holds %s", path.name)
                 waited = True
@@ -169,7 +168,7 @@ def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
         try:
             yield
         finally:
-            _unlock(file)
+            unlock(file)
 
 
 def _is_right(path: Path, weights: Published) -> bool:
@@ -278,31 +277,3 @@ def _shown(weights: Published, progress: Progress | None) -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield show
-
-
-def _try_lock(file: BinaryIO) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _unlock(file: BinaryIO) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
@@ -104,21 +104,15 @@ def open_run_folder(path: Path) -> RunFolder:
 def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death."""
     try:
-        import fcntl
-    except ImportError:  # Windows: one process more is the user's own care
-        yield
-        return
-    try:
-        lock = (run.path / ".lock").open("w")
+        lock = (run.path / ".lock").open("wb")
     except OSError as error:
         raise TrainingError(f"{run.path} cannot be written to ({error.strerror}); give it write access") from error
-    with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it") from None
-        except OSError:  # a file system without locks
-            pass
+    with lock:
+        is_ours = True
+        with contextlib.suppress(OSError):  # a file system without locks
+            is_ours = try_lock(lock)
+        if not is_ours:
+            raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it")
         yield
 
 
