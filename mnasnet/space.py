@@ -100,6 +100,8 @@ class BlockChoices:
             raise SpecError(f"filters must lie between 0 and 10, they multiply channels, got {list(self.filters)}")
         for values in itertools.product(*(getattr(self, name) for name in ("kernel", "se_ratio", "skip", "stride"))):
             BlockSpec("conv", 8, kernel=values[0], se_ratio=values[1], skip=values[2], stride=values[3])
+        for name in ("se_ratio", "filters"):  # so that 0 and 0.0 are one space, also in its fingerprint
+            object.__setattr__(self, name, tuple(abs(float(option)) for option in getattr(self, name)))
 
     @classmethod
     def fixed(cls, block: BlockSpec) -> BlockChoices:
@@ -169,6 +171,7 @@ class SearchSpace:
                 )
         if not self.widths or any(not is_number(width) or not 0 < width <= 10 for width in self.widths):
             raise SpecError(f"widths are one or more numbers above 0 and up to 10, got {list(self.widths)}")
+        object.__setattr__(self, "widths", tuple(map(float, self.widths)))
         if not is_whole(self.channel_multiple) or self.channel_multiple < 1:
             raise SpecError(f"channel_multiple must be a whole number >= 1, got {self.channel_multiple!r}")
         choices, layout = _lay_out(self)

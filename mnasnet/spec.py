@@ -56,10 +56,12 @@ class BlockSpec:
             _require_positive_int(name, getattr(self, name), most)
         if self.kernel % 2 == 0:
             raise SpecError(f"kernel must be odd to keep the image centred, got {self.kernel}")
-        if self.stride not in (1, 2):
+        if not is_whole(self.stride) or self.stride not in (1, 2):
             raise SpecError(f"stride must be 1 or 2, got {self.stride!r}")
-        if not isinstance(self.se_ratio, (int, float)) or not 0 <= self.se_ratio <= 1:
+        if not is_number(self.se_ratio) or not 0 <= self.se_ratio <= 1:
             raise SpecError(f"se_ratio must lie in 0 to 1, got {self.se_ratio!r}")
+        # 0, 0.0 and -0.0 are equal, but three texts in a fingerprint
+        object.__setattr__(self, "se_ratio", abs(float(self.se_ratio)))
         if self.operator == "inverted" and self.expansion < 2:
             raise SpecError("an inverted block needs expansion >= 2; with expansion 1 write operator 'separable'")
         if self.operator != "inverted" and self.expansion != 1:
@@ -109,7 +111,7 @@ class ArchitectureSpec:
     def __post_init__(self) -> None:
         _require_positive_int("stem_channels", self.stem_channels)
         _require_positive_int("head_channels", self.head_channels)
-        if self.stem_stride not in (1, 2):
+        if not is_whole(self.stem_stride) or self.stem_stride not in (1, 2):
             raise SpecError(f"stem_stride must be 1 or 2, got {self.stem_stride!r}")
         if not self.blocks:
             raise SpecError("an architecture needs at least one block, got none")

@@ -194,6 +194,33 @@ class TestPoints:
             space("tiny").candidate([7, *values[1:]])
 
 
+class TestFingerprints:
+    def test_equal_spaces_have_equal_fingerprints_however_their_numbers_are_written(self):
+        spaces = [
+            SearchSpace((BlockChoices(channels=(16,), se_ratio=(zero, 0.25), filters=(one, 1.5)),), widths=(one, 0.5))
+            for zero, one in ((0, 1), (0.0, 1.0))
+        ]
+        points = [searched.candidate_at([0, 0, 0]) for searched in spaces]
+
+        assert spaces[0] == spaces[1]
+        assert spaces[0].fingerprint == spaces[1].fingerprint
+        assert points[0].fingerprint == points[1].fingerprint
+
+    @pytest.mark.parametrize(
+        ("name", "whole", "first"),
+        [
+            ("paper", "8680f232b2473835", "387d01e8b4f275a6"),
+            ("published", "19b91e1b9be8f845", "b0098c3ead49bd07"),
+            ("resolution_width", "2fd869ba444bcdc4", "f09f4b7c9e552051@192"),
+            ("small", "601cb230e01d642a", "b722e09531f565b6"),
+            ("tiny", "6d0839dbaa6dd4e1", "a07cb69f5d82b351"),
+        ],
+    )
+    def test_those_of_the_built_in_spaces_stay_as_studies_have_them(self, name, whole, first):
+        assert space(name).fingerprint == whole
+        assert space(name).random(random.Random(0)).fingerprint == first
+
+
 class TestInvalidCombinations:
     def test_expansion_is_ignored_by_regular_convolutions(self):
         block = BlockChoices(operator=("conv", "inverted"), expansion=(1, 3), channels=(16,))

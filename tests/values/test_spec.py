@@ -75,16 +75,41 @@ def test_a_fingerprint_is_the_same_in_another_process():
     assert child.stdout.strip() == MNASNET_A1.fingerprint
 
 
+@pytest.mark.parametrize(("one", "other"), [(0, 0.0), (0.0, -0.0), (1, 1.0)])
+def test_equal_networks_have_equal_fingerprints_however_their_numbers_are_written(one, other):
+    spec, twin = (ArchitectureSpec((BlockSpec("conv", 8, se_ratio=ratio),)) for ratio in (one, other))
+
+    assert spec == twin
+    assert spec.fingerprint == twin.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("mnasnet_a1", "36ead4a3d21dedbb"),
+        ("mnasnet_b1", "501e94fb4750b3b0"),
+        ("mnasnet_small", "8943637fce28f9e2"),
+        ("mnasnet0_5", "d462f3c10c3d7811"),
+        ("semnasnet_140", "e1f6284763d9867c"),
+    ],
+)
+def test_fingerprints_stay_as_files_and_studies_have_them(name, fingerprint):
+    assert PRESETS[name].fingerprint == fingerprint
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"kernel": 4}, "kernel must be odd to keep the image centred, got 4"),
         ({"kernel": 0}, "kernel must be a whole number >= 1, got 0"),
         ({"stride": 3}, "stride must be 1 or 2, got 3"),
+        ({"stride": True}, "stride must be 1 or 2, got True"),
+        ({"stride": 1.0}, r"stride must be 1 or 2, got 1\.0"),
         ({"channels": 0}, "channels must be a whole number >= 1, got 0"),
         ({"channels": 8.0}, r"channels must be a whole number >= 1, got 8\.0"),
         ({"repeats": True}, "repeats must be a whole number >= 1, got True"),
         ({"se_ratio": 1.5}, r"se_ratio must lie in 0 to 1, got 1\.5"),
+        ({"se_ratio": True}, "se_ratio must lie in 0 to 1, got True"),
         ({"skip": "dense"}, "skip must be one of none, identity, pool, got 'dense'"),
         ({"operator": "attention"}, "operator must be one of conv, separable, inverted, got 'attention'"),
         ({"expansion": 6}, "only inverted blocks expand; 'conv' must have expansion 1, got 6"),
@@ -102,6 +127,7 @@ def test_an_impossible_block_says_the_rule_and_the_value(options, message):
         ({"blocks": ()}, "an architecture needs at least one block, got none"),
         ({"stem_channels": -1}, "stem_channels must be a whole number >= 1, got -1"),
         ({"stem_stride": 4}, "stem_stride must be 1 or 2, got 4"),
+        ({"stem_stride": 2.0}, r"stem_stride must be 1 or 2, got 2\.0"),
         ({"head_channels": 1.5}, r"head_channels must be a whole number >= 1, got 1\.5"),
         ({"bn_epsilon": 0}, "bn_epsilon must lie between 0 and 1, got 0"),
     ],
