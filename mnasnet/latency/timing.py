@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import os
 import statistics
 import time
@@ -24,6 +25,7 @@ MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 # how much slower than at its best the probe may be; beside a neighbour that copies memory, a network of 7.6 ms so
 # repeated within 1.7 % instead of 8.6 %
 MAX_SLOWDOWN = 0.04
+COARSEST_TICK_S = 1e-4  # a clock that moves in longer steps times no pass
 PROBE_BYTES = 12 << 20  # more than a core's own caches, less than most shared ones
 PROBE_READS = 4
 PROBE_STARTS = 20  # readings that find the best one
@@ -127,9 +129,20 @@ class MemoryProbe:
 
 
 @functools.cache
-def memory_probe() -> MemoryProbe:
-    """The probe of this process."""
-    return MemoryProbe()
+def memory_probe(cpu_clock: Callable[[], float] = time.thread_time) -> MemoryProbe:
+    """The probe of this process, by the time of its processor where that is counted finely."""
+    return MemoryProbe(cpu_clock if _is_fine(cpu_clock) else time.perf_counter)
+
+
+@functools.cache
+def _is_fine(clock: Callable[[], float]) -> bool:
+    """Whether ``clock`` can time a pass; Windows counts processor time in ticks of 15.6 ms and calls them 100 ns."""
+    moments = [clock()]
+    while len(moments) < 4:
+        if (moment := clock()) != moments[-1]:
+            moments.append(moment)
+    # other threads of this process may take one step of a fine clock, hardly all
+    return min(later - earlier for earlier, later in itertools.pairwise(moments)) <= COARSEST_TICK_S
 
 
 def time_calls(
@@ -142,7 +155,8 @@ def time_calls(
     clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> Timing:
-    """Time ``call``; ``one_thread`` says that a single thread does its work, so that processor time means something.
+    """Time ``call``; ``one_thread`` says that a single thread does its work, so that processor time means something;
+    there is none where ``cpu_clock`` is too coarse for it.
 
     With ``probe`` the ``runs`` passes are those around which memory was fastest, of ``PATIENCE`` times as many at most.
     """
@@ -162,7 +176,7 @@ def time_calls(
     passes = [one for block in kept for one in block.passes_ms][:runs]
     return Timing(
         tuple(wall_ms for wall_ms, _ in passes),
-        tuple(cpu_ms for _, cpu_ms in passes) if one_thread else (),
+        tuple(cpu_ms for _, cpu_ms in passes) if one_thread and _is_fine(cpu_clock) else (),
         max(0.0, max(block.reading_ms for block in kept) / probe.best_ms - 1) if probe is not None else None,
     )
 

@@ -1,6 +1,7 @@
 """Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import METERS, Latency, open_meter
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import BLOCK, PROBE_READS, PROBE_STARTS, MemoryProbe, Timing, pinned, time_calls
+from mnasnet.latency.timing import (
+    BLOCK,
+    PROBE_READS,
+    PROBE_STARTS,
+    MemoryProbe,
+    Timing,
+    memory_probe,
+    pinned,
+    time_calls,
+)
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
@@ -184,6 +194,21 @@ def test_memory_that_stays_slow_is_noticed():
     timing = time_calls(clock.call, runs=50, probe=probe, clock=clock)
 
     assert timing.disturbance == "not quiet: memory was 30% slower than it can be" and len(timing.times_ms) == 50
+
+
+def in_ticks(clock):
+    """The clock as Windows counts processor time: it stands still for 15.6 ms, then jumps."""
+    return lambda: clock() // 0.015625 * 0.015625
+
+
+def test_a_processor_clock_of_whole_ticks_is_not_measured_with():
+    pixels = np.ones(1 << 20)
+
+    probe = memory_probe(in_ticks(time.thread_time))
+    timing = time_calls(pixels.sum, one_thread=True, probe=probe, cpu_clock=in_ticks(time.process_time))
+
+    assert probe.best_ms > 0 and timing.slowdown is not None
+    assert timing.cpu_ms == () and timing.undisturbed_ms == min(timing.times_ms)
 
 
 class Ticking:
