@@ -176,21 +176,25 @@ class RemoteMeter:
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any]]:
         connection = self._connection()
         try:
-            connection.connect()
+            connection.connect()  # TLS included: an agent that is slow in it is away, not slow to answer
             connection.sock.settimeout(self.answer_s)
-            headers = {"Content-Type": "application/octet-stream"}
-            if token := read_token(self.address.token_file):
-                headers["Authorization"] = f"Bearer {token}"
+            return self._answer_to(connection, method, path, body)
+        finally:
+            connection.close()
+
+    def _answer_to(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": "application/octet-stream"}
+        if token := read_token(self.address.token_file):
+            headers["Authorization"] = f"Bearer {token}"
+        try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all is sent
                 connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, _parsed(response.read(LONGEST_ANSWER_BYTES))
         except TimeoutError as error:
-            if connection.sock is None:
-                raise
             raise LatencyError(f"the agent at {self.address.url} gave no answer in {self.answer_s:.0f} s") from error
-        finally:
-            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = self.address.parts

@@ -15,6 +15,7 @@ from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
+from mnasnet.latency import remote
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import open_meter
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
@@ -160,6 +161,18 @@ def test_an_agent_that_says_nothing_is_not_waited_for_forever():
 
         with pytest.raises(LatencyError, match="gave no answer in 0 s"):
             meter.health()
+
+
+def test_an_agent_whose_handshake_stalls_is_asked_again(monkeypatch):
+    monkeypatch.setattr(remote, "CONNECT_S", 0.2)
+    pauses = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        meter = RemoteMeter(AgentAddress(f"https://127.0.0.1:{silent.getsockname()[1]}"), sleep=pauses.append)
+
+        with pytest.raises(LatencyError, match="is away .*timed out"):
+            meter.health()
+
+    assert pauses == [0.5, 1.0]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
