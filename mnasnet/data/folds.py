@@ -5,41 +5,65 @@ from __future__ import annotations
 from collections import defaultdict
 
 from mnasnet.data.folder import Dataset, Sample
-from mnasnet.data.split import Split, seeded_rank
+from mnasnet.data.split import Grouping, Split, seeded_rank, sequence_of
 from mnasnet.errors import DataError
 
+_Sequences = dict[str, list[Sample]]  # what stays together -> its images of one class
 
-def folds(dataset: Dataset, count: int, *, seed: int = 0) -> list[Split]:
+
+def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "images") -> list[Split]:
     """``count`` splits of the training and validation images; the images of each class are dealt out evenly.
 
-    A class with a single image trains in every fold and validates in none. Test images stay test images. The choice
-    depends on the seed and the relative paths alone. Raises DataError where ``count`` is less than 2 or no class has
-    that many images, so that a fold would validate nothing.
+    With ``grouping="frames"`` the frames of one video are dealt out together. A class with a single image, or a
+    single video, trains in every fold and validates in none. Test images stay test images. The choice depends on the
+    seed and the relative paths alone. Raises DataError where ``count`` is less than 2 or a fold would validate
+    nothing.
     """
-    by_class: dict[str, list[Sample]] = defaultdict(list)
+    by_class: dict[str, _Sequences] = defaultdict(lambda: defaultdict(list))
     samples = sorted((*dataset.train, *dataset.val))
     for sample in samples:
-        by_class[sample.class_name].append(sample)
+        by_class[sample.class_name][sequence_of(sample, grouping)].append(sample)
     most = max(map(len, by_class.values()), default=0)
+    things = "videos" if grouping == "frames" else "images"
     if not 2 <= count <= most:
         raise DataError(
-            f"folds must be from 2 to {most}, the number of images in the largest class, got {count}; 5 is usual"
+            f"folds must be from 2 to {most}, the number of {things} in the largest class, got {count}; 5 is usual"
         )
-    fold_of: dict[Sample, int] = {}
-    for members in by_class.values():
-        if len(members) > 1:
-            dealt = sorted(members, key=lambda sample: seeded_rank(sample.path, seed))
-            fold_of |= {sample: place % count for place, sample in enumerate(dealt)}
+    fold_of = _dealt(by_class, count, seed)
+    folds_of = [fold_of[sequence_of(sample, grouping)] for sample in samples]
+    empty = sorted(set(range(count)) - set(folds_of))
+    if empty:
+        raise DataError(
+            f"folds must be fewer than {count}: classes share their videos, and fold {empty[0] + 1} would validate "
+            "nothing"
+        )
     return [
         Split(
             class_names=dataset.class_names,
-            train=tuple(sample for sample in samples if fold_of.get(sample) != number),
-            val=tuple(sample for sample in samples if fold_of.get(sample) == number),
+            train=tuple(sample for sample, fold in zip(samples, folds_of, strict=True) if fold != number),
+            val=tuple(sample for sample, fold in zip(samples, folds_of, strict=True) if fold == number),
             test=dataset.test,
             made_by="seed",
             val_fraction=1 / count,
             seed=seed,
+            grouping=grouping,
             notes=(f"fold {number + 1} of {count}",),
         )
         for number in range(count)
     ]
+
+
+def _dealt(by_class: dict[str, _Sequences], count: int, seed: int) -> dict[str, int | None]:
+    """The fold that each sequence validates in; None for one that trains in every fold."""
+    fold_of: dict[str, int | None] = {}
+    # the classes with the fewest choose first: a video shared with a larger class is then dealt out already
+    for sequences in sorted(by_class.values(), key=len):
+        sizes = [0] * count
+        keys = sorted(sequences, key=lambda key: (key not in fold_of, seeded_rank(key, seed)))
+        for key in keys:
+            fold = fold_of.setdefault(key, sizes.index(min(sizes)))
+            if fold is not None:
+                sizes[fold] += len(sequences[key])
+        if len({fold_of[key] for key in keys}) == 1:
+            fold_of[keys[-1]] = None  # else one fold would train without this class
+    return fold_of

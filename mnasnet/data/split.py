@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 
 SCHEMA = 1
 
-#: "images": every image for itself; "frames": images whose names differ only in a last number stay together
 SPLIT_FILE = "split.json"  # beside what was trained with it
+#: "images": every image for itself; "frames": images whose names differ only in a last number stay together
 Grouping = Literal["images", "frames"]
 
 
@@ -141,13 +141,27 @@ def seeded_rank(key: str, seed: int) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest() + text
 
 
+def sequence_of(sample: Sample, grouping: Grouping) -> str:
+    """What is equal for images that stay on one side: an image's own path, or the video that a frame is of.
+
+    A video is the folders below the class and the file's name up to its last separator and number. The class is not
+    part of it, so that one video sorted into two classes stays together.
+    """
+    if grouping == "images":
+        return sample.path
+    parts = PurePosixPath(sample.path)
+    below = parts.parts[parts.parts.index(sample.class_name) + 1 : -1] if sample.class_name in parts.parts else ()
+    stem = re.sub(r"[\s._-]*\d+$", "", parts.stem)
+    return "/".join((*below, stem))
+
+
 class _Chooser:
     """Chooses validation images class by class; groups that reach over several classes are decided once."""
 
     def __init__(self, val_fraction: float, seed: int, grouping: Grouping) -> None:
         self._val_fraction = val_fraction
         self._seed = seed
-        self._group_of = _video_of if grouping == "frames" else _itself
+        self._grouping: Grouping = grouping
         self._validates: dict[str, bool] = {}
         self.notes: list[str] = []
 
@@ -158,7 +172,7 @@ class _Chooser:
         wanted = min(len(samples) - 1, max(1, floor(len(samples) * self._val_fraction + 0.5)))
         groups: dict[str, list[Sample]] = {}
         for sample in samples:
-            groups.setdefault(self._group_of(sample), []).append(sample)
+            groups.setdefault(sequence_of(sample, self._grouping), []).append(sample)
         if len(groups) == 1:
             return self._later_part(samples, wanted, "is one sequence of images")
         chosen = [sample for key, group in groups.items() if self._validates.get(key) for sample in group]
@@ -181,21 +195,6 @@ class _Chooser:
 
     def _rank(self, key: str) -> bytes:
         return seeded_rank(key, self._seed)
-
-
-def _itself(sample: Sample) -> str:
-    return sample.path
-
-
-def _video_of(sample: Sample) -> str:
-    """The folders below the class and the file's name up to its last separator and number: what frames share.
-
-    The class is not part of it, so that one video sorted into two classes stays together.
-    """
-    parts = PurePosixPath(sample.path)
-    below = parts.parts[parts.parts.index(sample.class_name) + 1 : -1] if sample.class_name in parts.parts else ()
-    stem = re.sub(r"[\s._-]*\d+$", "", parts.stem)
-    return "/".join((*below, stem))
 
 
 def _paths_by_class(samples: Iterable[Sample]) -> dict[str, list[str]]:

@@ -82,7 +82,7 @@ def cross_validate(
     training in hand. Raises what :func:`mnasnet.train.run.train` raises, and DataError for a number of folds that
     cannot be.
     """
-    splits = folds(scan(training.data), count, seed=training.seed)
+    splits = folds(scan(training.data), count, seed=training.seed, grouping=training.grouping)
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds").path
     result = CrossValidation(folder, count, (), 0, 0)

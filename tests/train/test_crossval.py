@@ -4,12 +4,14 @@ import json
 from collections import Counter
 
 import pytest
+from tiny import tiny_training
 
 from mnasnet.cli import main
-from mnasnet.data.folder import scan
+from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
 from mnasnet.errors import DataError
 from mnasnet.testing import coloured_image, write_image_folder
+from mnasnet.train.crossval import cross_validate
 
 
 @pytest.fixture
@@ -42,6 +44,76 @@ def test_the_choice_depends_on_the_seed_alone(few):
 def test_a_number_of_folds_that_cannot_be_is_refused(few, count):
     with pytest.raises(DataError, match=f"folds must be from 2 to 4.* got {count}"):
         folds(scan(few), count)
+
+
+def video_of(sample):
+    return sample.path.split("/")[1].rpartition("_")[0]
+
+
+def test_frames_of_one_video_validate_together_also_across_classes(tmp_path):
+    """Videos of 1 to 9 frames; three of them are in both classes."""
+    names = {"ok": "abcdefghi", "ng": "cde"}
+    samples = [
+        Sample(f"{name}/{video}_{frame}.png", name)
+        for name, videos in names.items()
+        for number, video in enumerate(videos, start=1)
+        for frame in range(number)
+    ]
+    dataset = Dataset(tmp_path, ("ng", "ok"), tuple(sorted(samples)))
+
+    splits = folds(dataset, 3, grouping="frames")
+
+    assert sorted(sample for parts in splits for sample in parts.val) == sorted(samples)
+    for parts in splits:
+        assert not set(map(video_of, parts.train)) & set(map(video_of, parts.val))
+        assert {sample.class_name for sample in parts.train} == {sample.class_name for sample in parts.val}
+        assert parts.grouping == "frames"
+
+
+def test_a_class_that_is_one_video_trains_in_every_fold(tmp_path):
+    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("aw", "bw", "bx", "by", "cx", "cy")]
+    dataset = Dataset(tmp_path, ("a", "b", "c"), tuple(sorted(samples)))
+
+    splits = folds(dataset, 2, grouping="frames")
+
+    assert Counter(video_of(sample) for parts in splits for sample in parts.val) == {"x": 2, "y": 2}
+    assert all({sample.class_name for sample in parts.train} == {"a", "b", "c"} for parts in splits)
+
+
+def test_more_folds_than_videos_are_refused(tmp_path):
+    samples = [Sample(f"{name}/v{video}_{frame}.png", name) for name in "ab" for video in "12" for frame in range(9)]
+    dataset = Dataset(tmp_path, ("a", "b"), tuple(sorted(samples)))
+
+    with pytest.raises(DataError, match="folds must be from 2 to 2, the number of videos in the largest class, got 3"):
+        folds(dataset, 3, grouping="frames")
+
+
+def test_a_fold_that_shared_videos_leave_empty_is_refused(tmp_path):
+    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("av", "aw", "bv", "bx", "cv", "cw", "cx")]
+    dataset = Dataset(tmp_path, ("a", "b", "c"), tuple(sorted(samples)))
+
+    with pytest.raises(DataError, match="folds must be fewer than 3: classes share their videos, and fold 3"):
+        folds(dataset, 3, grouping="frames")
+
+
+def test_the_trainings_grouping_decides_the_folds(tmp_path):
+    data = tmp_path / "frames"
+    for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
+        (data / name).mkdir(parents=True)
+        for video in "uvw":
+            for frame in range(3):
+                coloured_image(colour, seed=frame).save(data / name / f"{video}_{frame}.png")
+    training = tiny_training(data, tmp_path / "runs", epochs=1, grouping="frames")
+
+    result = cross_validate(training, 3)
+
+    assert result.images == 18
+    for run in result.runs:
+        parts = json.loads((run.folder / "split.json").read_text())
+        train, val = (
+            {path.split("/")[1][0] for paths in parts[part].values() for path in paths} for part in ("train", "val")
+        )
+        assert parts["grouping"] == "frames" and not train & val
 
 
 def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
