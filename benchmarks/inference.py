@@ -34,7 +34,7 @@ from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import build
 from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.presets import architecture
-from mnasnet.runtime.session import is_installed
+from mnasnet.runtime.packages import is_installed
 
 CLASSES = 1000
 THREAD_SETTINGS = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GOMP_SPINCOUNT")  # sleeping threads halve the peer's speed

@@ -7,7 +7,6 @@ object of JSON: a latency, or an ``error``. When standard input closes, the agen
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import math
 import os
@@ -26,6 +25,7 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.timing import frequency_note, memory_probe, pinned, time_calls
 from mnasnet.machine import processor_description
+from mnasnet.runtime.packages import version
 
 MOST_INPUT_BYTES = 256 << 20
 _KINDS: Mapping[str, type] = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(float)": np.float32}
@@ -95,7 +95,7 @@ def measure(content: bytes, job: Job) -> Latency:
     return Latency(
         device=processor_description(),
         runtime=job.runtime,
-        runtime_version=importlib.metadata.version(PACKAGES[job.runtime][1]),
+        runtime_version=version(job.runtime),
         precision=engine.precision,
         threads=job.threads,
         batch=job.batch,
@@ -148,13 +148,8 @@ def _litert(content: bytes, _: Graph, job: Job) -> Engine:
 
 _ENGINES: Mapping[str, Callable[[bytes, Graph, Job], Engine]] = {"onnxruntime": _onnxruntime, "litert": _litert}
 
+#: runtime -> the files it runs
 FORMATS: Mapping[str, str] = {"onnxruntime": "onnx", "litert": "litert"}
-
-#: runtime -> the module that is imported and the distribution that has its version
-PACKAGES: Mapping[str, tuple[str, str]] = {
-    "onnxruntime": ("onnxruntime", "onnxruntime"),
-    "litert": ("ai_edge_litert", "ai-edge-litert"),
-}
 
 
 def _only_input(inputs: list[Any]) -> list[Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import json
 import socket
 import sys
@@ -17,11 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mnasnet import __version__
-from mnasnet.agent.measure import PACKAGES, Job
+from mnasnet.agent.measure import FORMATS, Job
 from mnasnet.agent.process import measure_apart
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.machine import processor_description, usable_cores
+from mnasnet.runtime.packages import distribution, is_installed, version
 
 MOST_CONNECTIONS = 16
 SILENCE_S = 30.0  # of a client, before it is cut off
@@ -71,11 +70,10 @@ class Agent(ThreadingHTTPServer):
 
     def health(self) -> dict[str, Any]:
         """What this device is and can run."""
-        runtimes = {name: _version(name) for name in PACKAGES}
         return {
             "agent": __version__,
             "device": processor_description(),
-            "runtimes": {name: version for name, version in runtimes.items() if version},
+            "runtimes": {name: version(name) for name in FORMATS if is_installed(name)},
             "most_bytes": self.rules.most_bytes,
             "time_limit_s": self.rules.time_limit_s,
         }
@@ -160,11 +158,11 @@ class _Request(BaseHTTPRequestHandler):
 
     def _job(self, query: Mapping[str, str], size: int) -> Job:
         runtime = query.get("runtime", "onnxruntime")
-        if runtime not in PACKAGES:
-            raise _Refusal(400, f"runtime must be one of {', '.join(PACKAGES)}, got {runtime!r}")
-        if not _version(runtime):
+        if runtime not in FORMATS:
+            raise _Refusal(400, f"runtime must be one of {', '.join(FORMATS)}, got {runtime!r}")
+        if not is_installed(runtime):
             raise _Refusal(
-                422, f"{runtime} is not installed on the device; run there: pip install {PACKAGES[runtime][1]}"
+                422, f"{runtime} is not installed on the device; run there: pip install {distribution(runtime)}"
             )
         return Job(
             runtime=runtime,
@@ -253,16 +251,6 @@ def _whole(query: Mapping[str, str], name: str, least: int, most: int) -> int:
     if not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
         raise _Refusal(400, f"{name} must be a whole number from {least} to {most}, got {text[:20]!r}")
     return int(text)
-
-
-def _version(runtime: str) -> str:
-    module, distribution = PACKAGES[runtime]
-    if importlib.util.find_spec(module) is None:
-        return ""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _now() -> str:

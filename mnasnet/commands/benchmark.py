@@ -21,7 +21,8 @@ from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, told_apart, with_card
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
-from mnasnet.runtime.session import RUNTIMES, has_cuda, is_installed
+from mnasnet.runtime.packages import is_installed
+from mnasnet.runtime.session import RUNTIMES, has_cuda
 from mnasnet.zoo import open_runnable
 
 PRECISIONS: Mapping[str, tuple[MeterPrecision, ...]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mnasnet.latency.timing import Timing, frequency_note, memory_probe, pinned,
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import version
 from mnasnet.runtime.session import (
     READERS,
     RUNTIMES,
@@ -25,7 +25,6 @@ from mnasnet.runtime.session import (
     Precision,
     Runtime,
     Session,
-    distribution,
     import_torch,
     open_session,
     require,
@@ -83,7 +82,7 @@ class SessionMeter:
         return Latency(
             device=device_name(self.device),
             runtime=self.runtime,
-            runtime_version=importlib.metadata.version(distribution(self.runtime)),
+            runtime_version=version(self.runtime),
             precision=_precision_of(model, self.precision),
             threads=self.threads,
             batch=self.batch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from mnasnet.export.executorch import open_program
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import version
 from mnasnet.runtime.session import import_torch
 
 _ALONE = threading.Lock()  # its pool of threads belongs to the whole process, and may change only while nothing runs
@@ -25,8 +25,7 @@ class ExecutorchSession:
         self._program = open_program(self._model.content)
         self._forward = self._program.load_method("forward")
         self._threads = threads
-        version = importlib.metadata.version("executorch")
-        self.description = f"executorch {version} {device} {precision} threads={threads}"
+        self.description = f"executorch {version('executorch')} {device} {precision} threads={threads}"
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """N x S x S x 3 RGB pixels to N x classes scores before softmax; raises ValueError above 256 images."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import version
 
 
 class LitertSession:
@@ -21,8 +21,7 @@ class LitertSession:
         self._threads = threads
         self._local = threading.local()  # an interpreter serves one thread at a time
         self._local.interpreter = self._opened()  # here, so that a file that cannot run says so at once
-        version = importlib.metadata.version("ai-edge-litert")
-        self.description = f"litert {version} {device} {self._model.precision} threads={threads}"
+        self.description = f"litert {version('litert')} {device} {self._model.precision} threads={threads}"
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """N x S x S x 3 RGB pixels to N x classes scores before softmax."""

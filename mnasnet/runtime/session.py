@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import distribution, is_installed
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
 Device = Literal["cpu", "cuda"]
@@ -30,8 +30,6 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "torch": ("mnasnet.runtime.torch", "TorchSession"),
 }
 
-#: runtime -> the package that is imported, where that has another name
-PACKAGES: dict[str, str] = {"litert": "ai_edge_litert"}
 NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT", "executorch": "ExecuTorch"}
 
 
@@ -118,17 +116,6 @@ def require(runtime: str) -> None:
     """Raise RuntimeMissingError with the install line unless ``runtime`` can be imported."""
     if not is_installed(runtime):
         raise RuntimeMissingError(f"runtime {runtime} is not installed; run: pip install {distribution(runtime)}")
-
-
-def is_installed(runtime: str) -> bool:
-    """Whether ``runtime`` can be imported; it is not imported by the question."""
-    package = PACKAGES.get(runtime, runtime)
-    return package in sys.modules or importlib.util.find_spec(package) is not None
-
-
-def distribution(runtime: str) -> str:
-    """What pip calls the runtime."""
-    return PACKAGES.get(runtime, runtime).replace("_", "-")
 
 
 def has_cuda() -> bool:

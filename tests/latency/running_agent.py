@@ -13,8 +13,10 @@ from mnasnet.latency.remote import AgentAddress, RemoteMeter
 ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef" * 2
 
-#: refuses what a small device does not have, in the agent and in each process that it starts
+#: refuses what a small device does not have, in the agent and in each process that it starts; ONNX Runtime is there as
+#: onnxruntime-gpu is, the same module under another name
 ONLY_NUMPY = """
+import importlib.metadata
 import sys
 
 class Missing:
@@ -25,6 +27,15 @@ class Missing:
             raise ModuleNotFoundError(f"a small device has no {name}")
 
 sys.meta_path.insert(0, Missing())
+
+version_of = importlib.metadata.version
+
+def version(name):
+    if name == "onnxruntime":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version_of(name)
+
+importlib.metadata.version = version
 """
 
 

@@ -1,9 +1,11 @@
 """Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
 
+import importlib.metadata
 import os
 import time
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from mnasnet.errors import LatencyError, SettingsError
@@ -82,6 +84,15 @@ def test_every_runtime_is_a_meter():
     from mnasnet.runtime.session import RUNTIMES
 
     assert set(RUNTIMES) <= set(METERS)
+
+
+def test_onnx_runtime_has_a_version_under_any_name(monkeypatch):
+    def only_gpu(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", only_gpu)  # as with onnxruntime-gpu in its place
+
+    assert SessionMeter("onnxruntime").measure(TINY, 64).runtime_version == onnxruntime.__version__
 
 
 def test_torch_has_no_int8():

@@ -11,7 +11,7 @@ from mnasnet.classify import Classifier
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import WeightsError
 from mnasnet.latency.session import SessionMeter
-from mnasnet.runtime.session import is_installed
+from mnasnet.runtime.packages import is_installed
 from mnasnet.testing import random_model, write_image_folder
 
 pytestmark = [

@@ -9,7 +9,7 @@ from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
-from mnasnet.runtime import session
+from mnasnet.runtime import packages, session
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
@@ -142,7 +142,7 @@ def test_a_missing_runtime_is_named_with_its_install_line():
 
 
 def test_an_install_line_has_the_name_that_pip_knows(monkeypatch):
-    monkeypatch.setitem(session.PACKAGES, "litert", "ai_edge_litert_that_is_not_there")
+    monkeypatch.setitem(packages.MODULES, "litert", "ai_edge_litert_that_is_not_there")
 
     with pytest.raises(RuntimeMissingError, match="litert is not installed; run: pip install ai-edge-litert-that-is"):
         open_session(random_model(), runtime="litert")
