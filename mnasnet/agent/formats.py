@@ -15,7 +15,8 @@ from mnasnet.errors import LatencyError
 
 Format = Literal["onnx", "litert"]
 
-#: operators of ONNX's own domain; none of them loops, branches, or makes a large tensor of a small number
+#: operators of ONNX's own domain; none of them loops or branches. Of a small number Pad alone makes a large tensor,
+#: which networks need and the memory of a measurement limits
 ONNX_OPERATORS = frozenset([
     "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear",
     "Div", "Dropout", "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",

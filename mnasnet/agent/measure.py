@@ -63,13 +63,13 @@ def main() -> None:
     os.dup2(2, 1)  # what a runtime prints must not look like an answer
     pipe = sys.stdin.buffer
     job = Job(**json.loads(pipe.readline()))
-    _limit(job)
+    memory_bytes = _limited(job.memory_bytes)
     content = pipe.read(job.content_bytes)
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     try:
         answer = measure(content, job).to_dict()
     except MemoryError:
-        answer = {"error": f"the network needs more than the {job.memory_bytes >> 20} MiB that a measurement may take"}
+        answer = {"error": f"the network needs more than the {memory_bytes >> 20} MiB that a measurement may take"}
     except MnasNetError as error:
         answer = {"error": str(error)}
     except Exception as error:  # each runtime has its own errors for files, operators and shapes that it refuses
@@ -176,17 +176,24 @@ def _numbers(shape: list[Any], kind: type, batch: int) -> NDArray[Any]:
     return rng.standard_normal(whole, np.float32)
 
 
-def _limit(job: Job) -> None:
-    """A network that wants too much memory fails, not the device; Windows has no such limit."""
+def _limited(memory_bytes: int) -> int:
+    """The memory that this process may take from now on, which whoever started the agent may have limited further.
+
+    A network that wants too much fails then, not the device; Windows has no such limit.
+    """
     if sys.platform == "win32":
-        return
+        return memory_bytes
     import resource
 
+    granted = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if granted != resource.RLIM_INFINITY:
+        memory_bytes = min(memory_bytes, granted)
     # no limit of processor time: with one, Linux counts that time in whole ticks, too coarse to measure with
-    resource.setrlimit(resource.RLIMIT_DATA, (job.memory_bytes, job.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # when memory runs out all the same, the system ends this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    return memory_bytes
 
 
 def _end_with(pipe: BinaryIO) -> None:

@@ -195,7 +195,10 @@ class _Request(BaseHTTPRequestHandler):
         until = time.monotonic() + self.server.rules.time_limit_s
         parts: list[bytes] = []
         while (missing := size - sum(map(len, parts))) and time.monotonic() < until:
-            part = self.rfile.read1(min(missing, 1 << 20))
+            try:
+                part = self.rfile.read1(min(missing, 1 << 20))
+            except TimeoutError:  # the standard library would hang up without a word
+                break
             if not part:
                 break
             parts.append(part)

@@ -1,6 +1,7 @@
 """What an agent does and refuses, as a process of its own."""
 
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -15,6 +16,9 @@ import pytest
 from onnx import TensorProto, helper
 from running_agent import ROOT, TOKEN, RunningAgent, meter_of
 
+from mnasnet.agent import server
+from mnasnet.agent.measure import Job
+from mnasnet.agent.rules import Rules
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency.untrained import untrained_model
@@ -135,6 +139,21 @@ def test_a_file_that_ends_early_frees_the_device(agent, content):
     assert agent.line(lambda line: line["status"] == 408)["error"].startswith("the file ended")
 
 
+def test_an_upload_that_falls_silent_is_answered_and_logged(monkeypatch, content):
+    monkeypatch.setattr(server._Request, "timeout", 0.2)
+    lines = []
+    with server.Agent(Rules(port=0), lines.append) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        with socket.create_connection(here.server_address) as client:
+            head = f"POST /measure HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+            client.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + content[:1000])
+            answer = client.makefile("rb").read()
+        here.shutdown()
+
+    assert b"408" in answer and f"the file ended {len(content) - 1000} bytes early".encode() in answer
+    assert [line["status"] for line in lines] == [408]
+
+
 def external_data(content):
     model = onnx.load_model_from_string(content)
     tensor = model.graph.initializer[0]
@@ -214,6 +233,27 @@ def test_a_measurement_beyond_its_time_is_killed(tmp_path):
         assert agent.ask("GET", "/health")[0] == 200
     finally:
         agent.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_device_that_grants_less_memory_than_the_rules_measures_within_it(content):
+    import resource
+
+    granted = 2 << 30
+    job = Job("onnxruntime", 1, 1, warmups=0, runs=2, content_bytes=len(content), memory_bytes=2 * granted)
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "mnasnet.agent.measure"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (granted, granted)),
+    ) as measuring:
+        measuring.stdin.write(job.to_line() + content)
+        measuring.stdin.flush()
+        answer = json.loads(measuring.stdout.read())
+
+    assert answer["n"] == 2
 
 
 def test_a_measurement_ends_with_its_agent(tmp_path, content):
