@@ -218,7 +218,7 @@ class LitertGraph:
         """A constant beside an activation."""
         if not self.is_int8:
             return self._numbers(name, value, "FLOAT32")
-        scale = float(np.abs(value).max()) / 127
+        scale = float(np.abs(value).max()) / 127 or 1.0
         return self._numbers(name, np.round(value / scale), "INT8", np.array([scale]))
 
     def _activation(self, name: str, shape: Shape, scale: Scale | None = None, range_of: str = "") -> str:

@@ -414,6 +414,19 @@ def test_an_odd_and_an_even_side_have_the_same_zeros_around_them():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_an_8_bit_network_may_have_a_mean_of_nothing(tmp_path):
+    whole = random_model(input_size=32)
+    model = replace(whole, preprocess=replace(whole.preprocess, mean=(0.0, 0.0, 0.0)))
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+    quantised = open_int8_exporter("litert", images).quantise(model, pixels=True, softmax=False)
+    (path,) = quantised.write(tmp_path / "m.tflite", {})
+
+    found = Classifier.load(path)._session.run(images)
+    expected = Classifier(model, runtime="torch", device="cpu")._session.run(images)
+    assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)  # 8 bits through the few layers of tiny
+
+
 @pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
 def test_a_damaged_openvino_file_is_named(content, tmp_path):
     (tmp_path / "m.xml").write_bytes(content)
