@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,11 @@ import optuna
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import PROMOTE, Answer, Contender
 from mnasnet.search.company import joined_at
-from mnasnet.search.contenders import (
-    Place,
-    best_trials,
-    contender,
-    finalist_place,
-    fresh_place,
-    rank_agreement,
-    winner_place,
-)
+from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranked import ranking_of
-from mnasnet.search.references import REFERENCES
+from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.searching import ENERGY, LATENCY, Searching
 from mnasnet.search.study import TrialRecord, pareto_set, records
 
@@ -73,6 +64,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
                 _about_table(search),
                 _about_ranking(search),
                 _about_start(search, contenders),
+                _about_costs(contenders),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -107,30 +99,12 @@ def _winner(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:
 
 
 def _contenders(search: OpenSearch, found: list[TrialRecord]) -> Iterator[Contender]:
-    """Every longer training that is over, in the order: finalists, fully trained, references."""
+    """Every longer training that is over."""
     thought = {record.number: record.accuracy for record in found}
-    for place in _places(search):
+    for place in places(search):
         one = contender(search, place, thought.get(place.trial) if place.trial is not None else None)
         if one is not None:
             yield one
-
-
-def _places(search: OpenSearch) -> Iterator[Place]:
-    folder = search.folder.path
-    for parent, make in (("finalists", finalist_place), ("trained", winner_place)):
-        for trial in _numbers(folder / parent):
-            yield make(search, trial)
-    for trial in _numbers(folder / "references"):
-        yield fresh_place(search, trial)
-    for name in REFERENCES:
-        for path in sorted((folder / "references").glob(f"{name}_x*")):
-            yield Place(path, path.name.replace("_x", " x"), "reference")
-
-
-def _numbers(folder: Path) -> list[int]:
-    """The trials that have a folder in ``folder``."""
-    found = [re.fullmatch(r"trial(\d+)", path.name) for path in folder.glob("trial*")]
-    return sorted(int(match[1]) for match in found if match)
 
 
 def _device(search: OpenSearch) -> str:
@@ -172,6 +146,18 @@ def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:
         f"finalists and winner went on from shared weights, which had {search.shared.epochs} epochs on these images; "
         f"published networks started from fresh ones, so compare designs with the row {fresh!r}"
     )
+
+
+def _about_costs(contenders: Sequence[Contender]) -> str:
+    """Which published networks cannot be had at the winner's cost."""
+    ends = {f" x{WIDTHS[0]:g}": "narrowest", f" x{WIDTHS[-1]:g}": "widest"}
+    found = [
+        f"{one.name} is the {word} that is trained"
+        for one in contenders
+        for end, word in ends.items()
+        if one.kind == "reference" and one.name.endswith(end)
+    ]
+    return f"{', '.join(found)}: look at its cost before you compare it" if found else ""
 
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:
@@ -233,8 +219,7 @@ def levelled_off(found: Sequence[TrialRecord]) -> str:
     values = [record.values[0] for record in found if record.state == "done" and record.duplicate_of is None]
     if len(values) < 9:
         return ""
-    before, gain = max(values[: -(len(values) // 3)]), 0.0
-    gain = max(0.0, max(values) - before)
+    gain = max(values) - max(values[: -(len(values) // 3)])
     if gain >= LEVELLED_OFF:
         return ""
     return (

@@ -10,6 +10,7 @@ import contextlib
 import csv
 import json
 import logging
+import re
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,21 +77,44 @@ def finalist_place(search: OpenSearch, trial: int) -> Place:
     return Place(search.folder.path / "finalists" / f"trial{trial}", f"trial {trial}", "finalist", trial)
 
 
-def winner_place(search: OpenSearch, trial: int) -> Place:
+def winner_place(search: OpenSearch, trial: int, epochs: int) -> Place:
     """Where a trial is trained fully."""
-    return Place(search.folder.path / "trained" / f"trial{trial}", f"trial {trial}, fully trained", "promoted", trial)
+    folder = search.folder.path / "trained" / f"trial{trial}_{epochs}epochs"
+    return Place(folder, f"trial {trial}, fully trained", "promoted", trial)
 
 
-def fresh_place(search: OpenSearch, trial: int) -> Place:
+def fresh_place(search: OpenSearch, trial: int, epochs: int) -> Place:
     """Where a trial's network is trained from fresh weights as published networks are."""
-    folder = search.folder.path / "references" / f"trial{trial}"
+    folder = search.folder.path / "references" / f"trial{trial}_{epochs}epochs"
     return Place(folder, f"trial {trial}, from fresh weights", "reference", trial)
 
 
-def reference_place(search: OpenSearch, name: str, width: float) -> Place:
+def reference_place(search: OpenSearch, name: str, width: float, input_size: int, epochs: int) -> Place:
     """Where a published network is trained under the winner's recipe."""
-    folder = search.folder.path / "references" / f"{name}_x{width:g}"
+    folder = search.folder.path / "references" / f"{name}_x{width:g}_{input_size}px_{epochs}epochs"
     return Place(folder, f"{name} x{width:g}", "reference")
+
+
+def places(search: OpenSearch) -> Iterator[Place]:
+    """Every longer training that was begun: finalists, those of the search's own winner first, references."""
+    folder = search.folder.path
+    final_epochs = int((search.folder.read_state().get("final") or {}).get("epochs", 0))
+    for (number,) in _found(folder / "finalists", r"trial(\d+)"):
+        yield finalist_place(search, int(number))
+    trained = [(int(trial), int(epochs)) for trial, epochs in _found(folder / "trained", r"trial(\d+)_(\d+)epochs")]
+    for trial, epochs in sorted(trained, key=lambda one: (one[0], one[1] != final_epochs, one[1])):
+        yield winner_place(search, trial, epochs)
+    for number, count in _found(folder / "references", r"trial(\d+)_(\d+)epochs"):
+        yield fresh_place(search, int(number), int(count))
+    for name, width, size, count in _found(folder / "references", r"(.+)_x([\d.]+)_(\d+)px_(\d+)epochs"):
+        yield reference_place(search, name, float(width), int(size), int(count))
+
+
+def _found(folder: Path, pattern: str) -> list[tuple[str, ...]]:
+    """What the names in ``folder`` that match ``pattern`` tell, numbers in their order."""
+    matches = (re.fullmatch(pattern, path.name) for path in folder.glob("*"))
+    groups = [match.groups() for match in matches if match]
+    return sorted(groups, key=lambda group: [(float(text), "") if text[0].isdigit() else (0.0, text) for text in group])
 
 
 def train_longer(

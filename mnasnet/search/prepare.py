@@ -18,6 +18,7 @@ from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, write_split
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.files import write_atomic
+from mnasnet.latency.energy import open_counter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
 from mnasnet.runtime.session import has_cuda
@@ -27,7 +28,7 @@ from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
 from mnasnet.search.images import divide
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.problem_of import OpenSearch, Stop, assemble
-from mnasnet.search.searching import Searching
+from mnasnet.search.searching import LATENCY, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable
@@ -122,6 +123,8 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     scan(searching.data)
     if "://" in searching.storage:
         open_storage(searching.storage)
+    if searching.cost == "energy":
+        open_counter()
     folder = new_search_folder(searching.output_folder, searching.name or searching.data.absolute().name)
     try:
         search = prepared(searching, folder, tell=tell, stop=stop)
@@ -170,7 +173,7 @@ def prepared(
     small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
     if searching.needs_latency and searching.latency == "measured":
         tell("measuring a first network")
-        search.problem.meters[searching.reward_cost].measure(small)  # a device that is away is told at once
+        search.problem.meters[LATENCY].measure(small)  # a device that is away is told at once
     tell("timing a small and a large network")
     speeds = timed(search.training, small, large)
     plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)

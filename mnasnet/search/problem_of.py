@@ -13,10 +13,10 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split
-from mnasnet.errors import SearchError
-from mnasnet.latency.energy import EnergyMeter, open_counter
+from mnasnet.errors import LatencyError, SearchError
+from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import LatencyMeter
+from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
 from mnasnet.runtime.session import Runtime
@@ -25,15 +25,16 @@ from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
+from mnasnet.search.judging import Judging
 from mnasnet.search.plan import Plan
-from mnasnet.search.problem import Evaluator, Meter, SearchProblem
+from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import COUNTS, ENERGY, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
-from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import space_of
+from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.run_folder import read_yaml
 
 PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
@@ -54,6 +55,7 @@ class OpenSearch:
     images: SearchImages
     training: ShortTraining
     shared: SharedWeights | None
+    judging: Judging
     device_meter: LatencyMeter
     table: LatencyTable | None
     problem: SearchProblem
@@ -70,41 +72,26 @@ class OpenSearch:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, *, stop: Stop = lambda: False, filling: Filling = lambda done, total: None
+    path: Path,
+    *,
+    stop: Stop = lambda: False,
+    filling: Filling = lambda done, total: None,
+    with_device: bool = True,
 ) -> Iterator[OpenSearch]:
     """The search in ``path``, read from its files alone, so that any process on any machine can open it.
 
-    Raises SearchError where there is none, and DataError when images went missing.
+    ``with_device`` False is for who measures nothing: the device may be away. Raises SearchError where there is no
+    search, and DataError when images went missing.
     """
     folder = open_search_folder(path)
     searching, plan = read_arguments(folder)
     dataset = scan(searching.data)
     parts = read_split(folder.split, dataset)
-    search = assemble(folder, searching, plan, dataset, parts, stop=stop, filling=filling)
+    search = assemble(folder, searching, plan, dataset, parts, stop=stop, filling=filling, with_device=with_device)
     try:
         yield search
     finally:
         search.close()
-
-
-def open_problem(path: Path, *, stop: Stop = lambda: False) -> SearchProblem:
-    """The problem of the search in ``path``, for a process that ends with its work on it."""
-    folder = open_search_folder(path)
-    searching, plan = read_arguments(folder)
-    dataset = scan(searching.data)
-    return assemble(folder, searching, plan, dataset, read_split(folder.split, dataset), stop=stop).problem
-
-
-def open_evaluator(path: Path, stop: Stop) -> Evaluator:
-    """The evaluator of the search in ``path``, for a process that only judges networks."""
-    return open_problem(path, stop=stop).evaluator
-
-
-def open_study(path: Path, problem: SearchProblem) -> optuna.Study:
-    """The study of the search in ``path``."""
-    folder = open_search_folder(path)
-    searching, plan = read_arguments(folder)
-    return _study(folder, searching, plan, problem)
 
 
 def _study(folder: SearchFolder, searching: Searching, plan: Plan, problem: SearchProblem) -> optuna.Study:
@@ -142,37 +129,14 @@ def assemble(
     *,
     stop: Stop = lambda: False,
     filling: Filling = lambda done, total: None,
+    with_device: bool = True,
 ) -> OpenSearch:
     """Put images, evaluator, meters and limits together; nothing is decoded or measured yet."""
     space = read_space(folder)
-    largest = max(searching.proxy_input_size, *space.input_sizes, 0 if space.input_sizes else plan.input_size)
-    images = SearchImages(
-        dataset.folder,
-        parts,
-        plan.short_side,
-        searching.proxy_input_size or largest,
-        device=plan.device,
-        share=plan.proxy_share,
-        seed=searching.seed,
-        cache_mb=searching.cache_mb,
-        max_bad=searching.max_bad,
-        threads=plan.threads,
-        filling=filling,
-    )
-    training = ShortTraining(
-        images,
-        plan.input_size,
-        epochs=searching.proxy_epochs,
-        proxy_input_size=searching.proxy_input_size,
-        accuracy=searching.accuracy,
-        flip=searching.flip,
-        seed=searching.seed,
-        threads=plan.threads,
-        stop=stop,
-    )
-    is_shared = plan.evaluator == "shared"
-    shared = _shared_weights(folder, searching, plan, space, images, stop) if is_shared else None
-    device_meter = open_device_meter(searching, len(plan.class_names), stop)
+    judging = Judging(folder, searching, plan, parts, space)
+    images = judging.images(dataset.folder, filling)
+    training, shared = judging.short(images, stop), judging.shared(images, stop)
+    device_meter = open_device_meter(searching, len(plan.class_names), stop) if with_device else _NoDevice()
     table = LatencyTable.load(folder.table) if folder.table.exists() else None
     estimates: dict[str, Meter] = {
         name: CountMeter(name, plan.input_size, num_classes=len(plan.class_names)) for name in COUNTS
@@ -189,7 +153,7 @@ def assemble(
             meters[LATENCY] = LatencyCost(RememberingMeter(device_meter, folder.latencies), plan.input_size)
     if searching.cost == "energy":
         energy = EnergyMeter(
-            open_counter(),
+            open_counter() if with_device else EnergyCounter(()),
             cast("Runtime", searching.meter),
             "bf16" if searching.precision == "bf16" else "fp32",
             searching.meter_threads,
@@ -206,27 +170,18 @@ def assemble(
         limits=searching.limits,
         estimates=estimates,
     )
-    return OpenSearch(folder, searching, plan, dataset, parts, images, training, shared, device_meter, table, problem)
-
-
-def _shared_weights(
-    folder: SearchFolder, searching: Searching, plan: Plan, space: SearchSpace, images: SearchImages, stop: Stop
-) -> SharedWeights:
-    """Weights that are trained when first asked for, or lie in the folder already."""
-    return SharedWeights(
-        space,
-        images,
-        plan.input_size,
-        plan.shared_epochs,
-        folder.supernet,
-        curriculum_of(searching),
-        proxy_input_size=searching.proxy_input_size,
-        accuracy=searching.accuracy,
-        flip=searching.flip,
-        seed=searching.seed,
-        threads=plan.threads,
-        stop=stop,
+    return OpenSearch(
+        folder, searching, plan, dataset, parts, images, training, shared, judging, device_meter, table, problem
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _NoDevice:
+    """Stands where the device would, for who measures nothing."""
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """Raises LatencyError."""
+        raise LatencyError(f"the device was not opened, so {architecture.name or 'a network'} cannot be measured")
 
 
 def _pruner(searching: Searching) -> optuna.pruners.BasePruner:

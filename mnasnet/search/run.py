@@ -73,7 +73,14 @@ def extend_search(
     if trials <= 0 and minutes <= 0:
         raise SettingsError(f"extend needs trials or minutes above 0, got {trials} and {minutes:g}")
     folder = open_search_folder(path)
-    with opened(folder.path) as old:
+    with only_user(folder.as_run):
+        _let_go_on(folder, trials, minutes)
+        return _work(folder, SearchAudience(listeners), stop)
+
+
+def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
+    """Write down that the search has so many trials or minutes more."""
+    with opened(folder.path, with_device=False) as old:
         found = records(old.study())
     warning = levelled_off(found)
     if warning:
@@ -97,7 +104,6 @@ def extend_search(
     folder.write_state(
         finalists=None, final=None, references=None, search_over=False, status="running", prepared_s=prepared_s
     )
-    return _with(folder, SearchAudience(listeners), stop)
 
 
 def promote(
@@ -122,7 +128,7 @@ def promote(
         number = (folder.read_state().get("final") or {}).get("trial") if trial is None else trial
         record = winner(here.study(), here.problem) if number is None else found.get(number)
         if record is None or not record.fingerprint:
-            raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {trial}")
+            raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {number}")
         try:
             model = work.train_fully(record, epochs or work.final_epochs())
             if references:
@@ -136,12 +142,18 @@ def promote(
 def report_search(path: Path) -> SearchedRun:
     """Make the answer's files again from what the folder holds, also after a kill."""
     folder = open_search_folder(path)
-    with opened(folder.path) as here:
+    with opened(folder.path, with_device=False) as here:
         state = folder.read_state()
-        status = state.get("status", "running")
-        return Work(here, SearchAudience(()), lambda: False).answered(status, state.get("reason", ""))
+        return Work(here, SearchAudience(()), lambda: False).told(
+            state.get("status", "running"), state.get("reason", "")
+        )
 
 
 def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
-    with only_user(folder.as_run), opened(folder.path, stop=stop, filling=stopping(stop)) as here:
+    with only_user(folder.as_run):
+        return _work(folder, audience, stop)
+
+
+def _work(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
+    with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
         return Work(here, audience, stop).done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, Literal, get_args
 
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
-from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import METERS
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
@@ -27,6 +27,8 @@ COUNTS: tuple[CountName, ...] = get_args(CountName)
 FEWEST_RANKED = 3  # networks whose order can be compared
 
 ENERGY = "energy_mj"
+
+_FILES = ("agent_token_file", "agent_ca_file", "adb_tool", "latency_table", "storage")
 
 _METERS = {"latency": LATENCY, "energy": ENERGY}
 
@@ -110,6 +112,10 @@ class Searching:
     name: str = ""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingsError(f"{field.name} must be a finite number, got {value}")
         if not self.minutes and not self.trials:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
         if self.algorithm not in SAMPLERS:
@@ -133,7 +139,6 @@ class Searching:
                 raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")
             if self.precision == "int8":
                 raise SettingsError("cost energy is counted of fp32 or bf16 networks, precision must not be int8")
-            open_counter()
         if self.cost != "latency" and not self.target_cost:
             raise SettingsError(
                 f"cost {self.cost} needs target_cost, in {UNITS[self.cost]}; target_latency_ms is for latency alone"
@@ -224,14 +229,25 @@ class Searching:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML."""
-        return {**asdict(self), "data": str(self.data.absolute()), "output_folder": str(self.output_folder.absolute())}
+        """Plain values for YAML; paths are absolute, so that a search may go on from another folder."""
+        files = {name: _absolute(getattr(self, name)) for name in _FILES}
+        return {
+            **asdict(self),
+            **files,
+            "data": str(self.data.absolute()),
+            "output_folder": str(self.output_folder.absolute()),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Searching:
         """The inverse of :meth:`to_dict`; fields of other releases are left out."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         return cls(**{**known, "data": Path(known["data"]), "output_folder": Path(known["output_folder"])})
+
+
+def _absolute(file: str) -> str:
+    """The path of a file, but not a URL or nothing."""
+    return str(Path(file).expanduser().absolute()) if file and "://" not in file else file
 
 
 #: cost -> what it is counted in

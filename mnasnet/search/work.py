@@ -36,7 +36,7 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.prepare import forecast_of
-from mnasnet.search.problem_of import OpenSearch, Stop, open_evaluator
+from mnasnet.search.problem_of import OpenSearch, Stop
 from mnasnet.search.progress import Progress, SearchAudience, Stage
 from mnasnet.search.ranked import check_ranking_of
 from mnasnet.search.ranking import RankedNetwork
@@ -248,12 +248,12 @@ class Work:
             evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
         )
         hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
-        make_evaluator = partial(open_evaluator, self.folder.path)
+        judging = self.here.judging
         if asked.ray:
             from mnasnet.search.cluster import search_on_cluster  # the optional package ray
 
             return search_on_cluster(
-                make_evaluator,
+                judging,
                 study,
                 self.here.problem,
                 budget,
@@ -265,7 +265,7 @@ class Work:
         if asked.workers > 1:
             threads = self.here.plan.threads
             return search_with_workers(
-                make_evaluator, study, self.here.problem, budget, workers=asked.workers, threads=threads, **hooks
+                judging, study, self.here.problem, budget, workers=asked.workers, threads=threads, **hooks
             )
         return search(study, self.here.problem, budget, **hooks)
 
@@ -356,7 +356,7 @@ class Work:
 
     def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""
-        place = winner_place(self.here, record.number)
+        place = winner_place(self.here, record.number, epochs)
         return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
 
     def train_references(
@@ -367,18 +367,20 @@ class Work:
         Where it started from shared weights its own design comes first, from fresh ones as they do. Those that
         ``most_s`` seconds do not hold are left out, which the answer tells.
         """
-        plan, until_s, state = self.here.plan, self.spent_s + most_s, self.folder.read_state()
+        plan, until_s = self.here.plan, self.spent_s + most_s
+        known: dict[str, dict[str, float]] = self.folder.read_state().get("references") or {}
+        widths = known.get(str(record.number))
         size = model.preprocess.input_size
-        epoch_s = epoch_seconds(winner_place(self.here, record.number))
+        epoch_s = epoch_seconds(winner_place(self.here, record.number, epochs))
         needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
         is_shared = self.here.shared is not None
         fewest_s = (1 + is_shared) * needed_s + SCALING_S * len(REFERENCES)  # two designs, or there is no comparison
-        if not state.get("references") and most_s < fewest_s:
+        if widths is None and most_s < fewest_s:
             return
         # foreseen or not, they are part of what is left to do now
         networks = compared_networks(plan)
         self.times = replace(self.times, compared=True, references_s=networks * (needed_s + SCALING_S))
-        if not state.get("references"):
+        if widths is None:
             self.tell("references", 0.0, "scaling the published networks to the winner's cost")
             wanted = self._costs_of(model)[self.here.searching.reward_cost]
             widths = {}
@@ -386,12 +388,11 @@ class Work:
                 _, widths[name] = at_cost(spec, wanted, lambda scaled: self._cost_of(scaled, size))
                 if self.stop():
                     raise SearchStopped
-            self.folder.write_state(references=widths)
-            state = self.folder.read_state()
-        compared = [(fresh_place(self.here, record.number), model.architecture)] if is_shared else []
-        for name, width in state["references"].items():
+            self.folder.write_state(references={**known, str(record.number): widths})
+        compared = [(fresh_place(self.here, record.number, epochs), model.architecture)] if is_shared else []
+        for name, width in widths.items():
             spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
-            compared.append((reference_place(self.here, name, width), spec))
+            compared.append((reference_place(self.here, name, width, size, epochs), spec))
         part = 1 / len(compared)
         for index, (place, spec) in enumerate(compared):
             if self.spent_s + needed_s > until_s and place.finished() is None:
@@ -487,12 +488,17 @@ class Work:
 
     def answered(self, status: SearchStatus, reason: str) -> SearchedRun:
         """Write the state and the answer's files."""
-        seconds = self.spent_s
-        self.folder.write_state(status=status, reason=reason, seconds=round(seconds, 1))
-        answer = answer_of(self.here, status, reason, seconds, note=levelled_off(records(self.here.study())))
-        write_answer(answer, self.folder.path)
+        self.folder.write_state(status=status, reason=reason, seconds=round(self.spent_s, 1))
+        searched = self.told(status, reason)
         if status == "done":
-            self.audience.hear(Progress("answering", 1.0, reason, 0.0, best=answer.winner))
+            self.audience.hear(Progress("answering", 1.0, reason, 0.0, best=searched.answer.winner))
+        return searched
+
+    def told(self, status: SearchStatus, reason: str) -> SearchedRun:
+        """Write the answer's files alone, which may be done beside the process that searches."""
+        note = levelled_off(records(self.here.study()))
+        answer = answer_of(self.here, status, reason, self.spent_s, note=note)
+        write_answer(answer, self.folder.path)
         return SearchedRun(self.folder.path, status, reason, answer)
 
 

@@ -66,7 +66,7 @@ def test_a_search_its_extension_promotion_and_report_end_with_one_line_of_json(
     assert searched["status"] == "done" and Path(str(searched["model"])).is_file()
     assert searched["counts"] == {"done": 3} and extended["counts"] == {"done": 4}
     assert promoted["best_trial"] == reported["best_trial"] == resumed["best_trial"] == extended["best_trial"]
-    assert (Path(run) / "trained" / "trial0" / "weights" / "best.safetensors").is_file()
+    assert (Path(run) / "trained" / "trial0_1epochs" / "weights" / "best.safetensors").is_file()
 
 
 @pytest.mark.slow

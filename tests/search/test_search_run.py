@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,13 +20,16 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
-from mnasnet.errors import DataError, SearchError, SettingsError, SpecError
+from mnasnet.errors import DataError, SearchError, SettingsError, SpecError, TrainingError
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
+from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, extend_search, promote, report_search, resume_search, run_search
+from mnasnet.search.study import records
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
+from mnasnet.train.run_folder import only_user
 
 ANSWER = ("trials.csv", "pareto.csv", "pareto.json", "pareto.png", "progress.png", "choices.png", "report.html")
 
@@ -186,7 +190,7 @@ class TestGoingOn:
 
         promoted = promote(copied, other)
 
-        assert (copied / "trained" / f"trial{other}" / "weights" / "best.safetensors").is_file()
+        assert (copied / "trained" / f"trial{other}_1epochs" / "weights" / "best.safetensors").is_file()
         assert promoted.answer.winner.number == finished.answer.winner.number
         assert {one.trial for one in promoted.answer.contenders if one.kind == "promoted"} == {
             other,
@@ -218,6 +222,52 @@ class TestGoingOn:
         reported = report_search(Path())
 
         assert reported.answer.name == "tiny" and reported.folder == copied
+
+    def test_another_number_of_epochs_is_another_training(self, finished, copied):
+        winner = finished.answer.winner.number
+
+        promoted = promote(copied, winner, epochs=2)
+
+        trained = [one for one in promoted.answer.contenders if one.kind == "promoted"]
+        assert [(one.trial, one.epochs) for one in trained] == [(winner, 1), (winner, 2)]
+        assert promoted.summary()["val_accuracy"] == trained[0].val_accuracy  # the search's own winner's
+
+    @pytest.mark.slow
+    def test_each_promoted_trial_is_compared_at_its_own_cost(self, finished, copied):
+        by_cost = sorted(finished.answer.records, key=lambda r: r.costs["multiply_adds"])
+        cheap, dear = by_cost[0].number, by_cost[-1].number
+
+        promote(copied, cheap, references=True)
+        promote(copied, dear, references=True)
+
+        widths = SearchFolder(copied).read_state()["references"]
+        assert set(widths) == {str(cheap), str(dear)}
+        assert all(widths[str(dear)][name] >= width for name, width in widths[str(cheap)].items())
+        assert widths[str(dear)] != widths[str(cheap)]
+
+    def test_a_folder_in_use_is_not_changed_by_an_extension(self, copied):
+        folder = SearchFolder(copied)
+        before = folder.arguments.read_bytes(), folder.state.read_bytes()
+
+        with only_user(folder.as_run), pytest.raises(TrainingError, match="in use by another process"):
+            extend_search(copied, trials=1)
+
+        assert (folder.arguments.read_bytes(), folder.state.read_bytes()) == before
+
+    def test_a_report_beside_the_search_leaves_its_state_alone(self, copied):
+        folder = SearchFolder(copied)
+        before = folder.state.read_bytes()
+
+        with only_user(folder.as_run):
+            report_search(copied)
+
+        assert folder.state.read_bytes() == before
+
+    def test_a_report_needs_no_device(self, copied):
+        arguments = SearchFolder(copied).arguments
+        arguments.write_text(arguments.read_text().replace("meter: onnxruntime", "meter: adb"))
+
+        assert report_search(copied).answer.winner is not None
 
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
@@ -292,6 +342,44 @@ class TestTruth:
             "MobileNetV2",
         }
         assert all(one.epochs == final.epochs and one.test_images == final.test_images for one in others)
+
+
+class TestElsewhere:
+    def test_a_process_far_away_judges_alike_without_the_run_folder(self, copied):
+        with opened(copied) as search:
+            candidate = search.problem.space.candidate(records(search.study())[0].params)
+            here = search.judging(lambda: False).evaluate(candidate, lambda step, accuracy: None)
+            sent = pickle.dumps(search.judging)
+        shutil.rmtree(copied)
+
+        there = pickle.loads(sent)(lambda: False).evaluate(candidate, lambda step, accuracy: None)
+
+        assert there == here
+
+    def test_shared_weights_that_are_out_of_reach_are_named_and_not_trained_again(self, copied):
+        with opened(copied) as search:
+            judging = replace(search.judging, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
+
+        with pytest.raises(SearchError, match="which this machine does not reach"):
+            judging(lambda: False)
+
+    def test_a_search_goes_on_from_another_folder(self, data, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        searching = tiny_searching(data, tmp_path, storage="trials.journal", trials=2)
+        stopped = run_search(searching, stop=lambda: bool(list(tmp_path.glob("trials.journal"))))
+        assert stopped.status == "stopped"
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+
+        resume_search(stopped.folder)
+
+        assert not list(elsewhere.iterdir())
+
+    @pytest.mark.parametrize("value", [float("inf"), float("nan")])
+    def test_minutes_without_end_are_refused(self, data, tmp_path, value):
+        with pytest.raises(SettingsError, match="minutes must be a finite number"):
+            tiny_searching(data, tmp_path, minutes=value)
 
 
 class TestBeforeTheStart:
