@@ -19,8 +19,9 @@ from mnasnet.data.transforms import prepare
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
-from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
+from mnasnet.spec import is_whole
 
 Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
@@ -78,8 +79,10 @@ class Classifier:
         if model.in_channels != 3:
             raise SettingsError(f"images have 3 channels, this network takes {model.in_channels}; use mnasnet.network")
         if input_size is not None:
-            if not isinstance(input_size, int) or input_size < MIN_INPUT_SIZE:
-                raise SettingsError(f"input_size must be a whole number >= {MIN_INPUT_SIZE}, got {input_size!r}")
+            if not is_whole(input_size) or not MIN_INPUT_SIZE <= input_size <= MAX_INPUT_SIZE:
+                raise SettingsError(
+                    f"input_size must be a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}, got {input_size!r}"
+                )
             model = at_size(model, input_size)
         self.model = model
         self._threads = usable_cores() if threads is None else threads

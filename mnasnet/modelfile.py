@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import NewerSchemaError, SpecError, WeightsError
+from mnasnet.errors import NewerSchemaError, WeightsError
 from mnasnet.files import write_atomic
 from mnasnet.network.weights import expected_shapes, read_safetensors
-from mnasnet.preprocess import Preprocess
-from mnasnet.spec import ArchitectureSpec
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
+from mnasnet.spec import ArchitectureSpec, is_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,10 +120,9 @@ def load(path: Path) -> ModelFile:
             raise WeightsError(
                 f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
             )
+        _require_kinds(header)
         architecture = ArchitectureSpec.from_dict(header["architecture"])
         class_names = tuple(header["class_names"])
-        if not all(isinstance(name, str) for name in class_names):
-            raise TypeError("class names must be text")
         _require_fit(tensors, architecture, len(class_names), header["in_channels"], path)
         return ModelFile(
             architecture=architecture,
@@ -139,8 +138,29 @@ def load(path: Path) -> ModelFile:
         )
     except NewerSchemaError as error:
         raise WeightsError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, SpecError) as error:
+    except WeightsError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"the header of {path} is damaged ({error}); copy or download the file again") from error
+
+
+_KINDS = {"name": str, "class_names": list, "metrics": dict, "training": dict, "latencies": list}
+
+
+def _require_kinds(header: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the header's values are of the kinds that :func:`header_of` writes."""
+    for key, kind in _KINDS.items():
+        if not isinstance(header[key], kind):
+            raise TypeError(f"{key} is no {kind.__name__}")
+    if not all(isinstance(name, str) for name in header["class_names"]):
+        raise TypeError("class names must be text")
+    if not all(isinstance(card, dict) for card in header["latencies"]):
+        raise TypeError("each of latencies is a mapping")
+    if not is_whole(header["in_channels"]):
+        raise TypeError("in_channels is a whole number")
+    sizes = header["training"].get("input_sizes", [MIN_INPUT_SIZE, MAX_INPUT_SIZE])
+    if not isinstance(sizes, list) or len(sizes) != 2 or not all(map(is_whole, sizes)) or sizes[0] > sizes[1]:
+        raise TypeError("input_sizes of training are the smallest and the largest size in pixels")
 
 
 def _require_fit(
@@ -164,7 +184,7 @@ def _require_fit(
 def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     try:
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in values.items()}
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise TypeError(f"int8_ranges are pairs of numbers: {error}") from error
     if not all(-np.inf < low <= 0 <= high < np.inf for low, high in ranges.values()):
         raise TypeError("int8_ranges must be finite and hold zero")
@@ -182,10 +202,10 @@ def is_model_file(path: Path) -> bool:
             size = int.from_bytes(file.read(8), "little")
             if not 2 <= size <= 100_000_000:
                 return False
-            metadata = json.loads(file.read(size)).get("__metadata__", {})
-    except (OSError, ValueError, AttributeError):
+            metadata = json.loads(file.read(size)).get("__metadata__")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
-    return HEADER_KEY in metadata
+    return isinstance(metadata, dict) and HEADER_KEY in metadata
 
 
 def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0.1) -> MnasNet:

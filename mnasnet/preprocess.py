@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from mnasnet.errors import SpecError
+from mnasnet.spec import is_number, is_whole, shown
 
 Crop = Literal["center", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
 
-MIN_INPUT_SIZE = 32
+MIN_INPUT_SIZE, MAX_INPUT_SIZE = 32, 2048
+LARGEST_ZOOM = 16  # resize / input_size: far above any recipe that keeps something of the image
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -34,20 +36,29 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("input_size", "resize"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not is_whole(value):
                 raise SpecError(f"{name} must be a whole number of pixels, got {value!r}")
         if self.input_size < MIN_INPUT_SIZE:
             raise SpecError(f"input_size must be >= {MIN_INPUT_SIZE} pixels, got {self.input_size}")
+        if self.input_size > MAX_INPUT_SIZE:
+            raise SpecError(f"input_size must be at most {MAX_INPUT_SIZE} pixels, got {shown(self.input_size)}")
         if self.resize < self.input_size:
             raise SpecError(f"resize must be >= input_size, got resize {self.resize} for input_size {self.input_size}")
+        if self.resize > LARGEST_ZOOM * self.input_size:
+            raise SpecError(
+                f"resize must be at most {LARGEST_ZOOM} times input_size, got resize {shown(self.resize)} for "
+                f"input_size {self.input_size}"
+            )
         if self.crop not in get_args(Crop):
             raise SpecError(f"crop must be one of {', '.join(get_args(Crop))}, got {self.crop!r}")
         if self.interpolation not in get_args(Interpolation):
             raise SpecError(
                 f"interpolation must be one of {', '.join(get_args(Interpolation))}, got {self.interpolation!r}"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise SpecError(f"mean and std need three numbers, std above 0, got {self.mean!r} and {self.std!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(_is_share, (*self.mean, *self.std))):
+            raise SpecError(f"mean and std need three numbers from 0 to 1, got {self.mean!r} and {self.std!r}")
+        if min(self.std) == 0:
+            raise SpecError(f"std must be above 0, it divides, got {self.std!r}")
 
     def at(self, input_size: int) -> Preprocess:
         """The same recipe for another input size; the resize keeps its proportion to it."""
@@ -65,3 +76,7 @@ class Preprocess:
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise SpecError(f"not a preprocessing recipe: {error}") from error
+
+
+def _is_share(value: object) -> bool:
+    return is_number(value) and 0 <= value <= 1

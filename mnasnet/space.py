@@ -18,12 +18,12 @@ from functools import lru_cache
 from typing import Any
 
 from mnasnet.errors import SpecError
-from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, is_number, is_whole, round_channels
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
+from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, is_number, is_whole, round_channels, shown
 
 Option = str | int | float
 
 OPERATORS = ("conv", "separable", "inverted", "inverted3", "inverted6")
-MIN_INPUT_SIZE, MAX_INPUT_SIZE = 32, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ class BlockChoices:
             if any(not is_whole(option) or option < 1 for option in getattr(self, name)):
                 raise SpecError(f"{name} must be whole numbers >= 1, got {list(getattr(self, name))}")
             if any(option > LARGEST[name] for option in getattr(self, name)):
-                raise SpecError(f"{name} must be at most {LARGEST[name]:,}, got {max(getattr(self, name)):.6g}")
+                raise SpecError(f"{name} must be at most {LARGEST[name]:,}, got {shown(max(getattr(self, name)))}")
         if any(not is_whole(option) for option in self.layers):
             raise SpecError(f"layers are whole numbers added to repeats, got {list(self.layers)}")
         if max(self.layers) + max(self.repeats) > LARGEST["repeats"]:
             raise SpecError(
-                f"a block has at most {LARGEST['repeats']} layers, got repeats up to {max(self.repeats):.6g} and "
-                f"layers up to {max(self.layers):.6g}"
+                f"a block has at most {LARGEST['repeats']} layers, got repeats up to {shown(max(self.repeats))} and "
+                f"layers up to {shown(max(self.layers))}"
             )
         if any(not is_number(option) or not 0 < option <= 10 for option in self.filters):
             raise SpecError(f"filters must lie between 0 and 10, they multiply channels, got {list(self.filters)}")

@@ -27,7 +27,7 @@ def load_space(path: Path) -> SearchSpace:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"the space file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also of text that is no UTF-8, and of endless numbers
         raise SpecError(f"the space file {path} is neither YAML nor JSON: {error}") from error
     except RecursionError as error:
         raise SpecError(f"the space file {path} is nested too deep; it needs three levels") from error

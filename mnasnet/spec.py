@@ -200,14 +200,19 @@ def is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether ``value`` is a finite number; a bool is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # no math.isfinite, which refuses whole numbers too large for a float
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def shown(value: int) -> str:
+    """``value`` for a message; a number with thousands of digits is none that anyone wants to read."""
+    return f"{value:,}" if abs(value) < 10**15 else "a far larger number"
 
 
 def _require_positive_int(name: str, value: object, most: int = MOST_CHANNELS) -> None:
     if not is_whole(value) or value < 1:
         raise SpecError(f"{name} must be a whole number >= 1, got {value!r}")
     if value > most:
-        shown = f"{value:,}" if value < 10**15 else "a far larger number"
-        raise SpecError(f"{name} must be at most {most:,}, got {shown}")
+        raise SpecError(f"{name} must be at most {most:,}, got {shown(value)}")

@@ -78,7 +78,7 @@ def test_another_input_size_changes_what_the_network_sees():
 
 
 def test_an_input_size_below_32_is_refused():
-    with pytest.raises(SettingsError, match="input_size must be a whole number >= 32, got 16"):
+    with pytest.raises(SettingsError, match="input_size must be a whole number from 32 to 2048, got 16"):
         Classifier(random_model(), input_size=16)
 
 
@@ -159,7 +159,8 @@ def test_a_top_k_that_is_no_count_is_refused(classifier, top_k):
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'"),
         ({"precision": "fp16"}, "precision must be one of fp32, bf16, got 'fp16'"),
         ({"threads": 0}, "threads must be a whole number >= 1, got 0"),
-        ({"input_size": "224"}, "input_size must be a whole number >= 32, got '224'"),
+        ({"input_size": "224"}, "input_size must be a whole number from 32 to 2048, got '224'"),
+        ({"input_size": 10_000_000}, "input_size must be a whole number from 32 to 2048, got 10000000"),
     ],
 )
 def test_wrong_options_name_the_valid_ones(option, message):

@@ -79,6 +79,75 @@ def test_a_damaged_header_is_named(tmp_path):
         modelfile.load(path)
 
 
+def change_header(path, **changes):
+    """Rewrite the header's fields; ``__metadata__`` replaces all of it."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    outer = json.loads(content[8 : 8 + size])
+    if "__metadata__" in changes:
+        outer |= changes
+    else:
+        outer["__metadata__"]["mnasnet"] = json.dumps(json.loads(outer["__metadata__"]["mnasnet"]) | changes)
+    header = json.dumps(outer).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("training", {"input_sizes": [64]}),
+        ("training", {"input_sizes": "64"}),
+        ("training", {"input_sizes": [64, 32]}),
+        ("training", None),
+        ("metrics", []),
+        ("name", 7),
+        ("class_names", "abc"),
+        ("class_names", [1, 2, 3]),
+        ("latencies", [1]),
+        ("in_channels", 3.0),
+        ("schema", 10**4000),
+        ("int8_ranges", {"x": [0, 10**400]}),
+        ("preprocess", random_model().preprocess.to_dict() | {"mean": ["a", "b", "c"]}),
+        ("preprocess", random_model().preprocess.to_dict() | {"input_size": 10_000_000, "resize": 10_000_000}),
+        ("preprocess", random_model().preprocess.to_dict() | {"std": [10**400] * 3}),
+    ],
+)
+def test_a_header_of_wrong_values_is_named(tmp_path, field, value):
+    path = tmp_path / "m.safetensors"
+    modelfile.save(random_model(), path)
+    change_header(path, **{field: value})
+
+    with pytest.raises(WeightsError, match=r"m\.safetensors"):
+        modelfile.load(path)
+
+
+def test_a_header_nested_too_deep_is_named(tmp_path):
+    path = tmp_path / "m.safetensors"
+    modelfile.save(random_model(), path)
+    change_header(path, __metadata__={"mnasnet": "[" * 1_000_000})
+
+    with pytest.raises(WeightsError, match=r"header of .*m\.safetensors is damaged"):
+        modelfile.load(path)
+
+
+def test_a_header_without_metadata_is_no_model_file(tmp_path):
+    path = tmp_path / "m.safetensors"
+    modelfile.save(random_model(), path)
+    change_header(path, __metadata__=None)
+
+    assert not modelfile.is_model_file(path)
+    with pytest.raises(WeightsError, match="not a model file of this package"):
+        modelfile.load(path)
+
+
+@pytest.mark.parametrize("text", ['{"__metadata__": 5}', "[" * 1_000_000])
+def test_a_header_that_is_no_mapping_is_no_model_file(tmp_path, text):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text.encode())
+
+    assert not modelfile.is_model_file(path)
+
+
 def test_one_name_for_each_output_is_required():
     with pytest.raises(WeightsError, match="got 2 names for 3 outputs"):
         replace(random_model(), class_names=("a", "b"))

@@ -147,11 +147,12 @@ ENTRIES = (
         "`resize`, then cut to `input_size`.",
         (
             "must be a whole number of pixels",
-            "^input_size must be >=",
+            "^input_size must be",
             "^resize must be",
             "^crop must be one of",
             "^interpolation must be one of",
             "^mean and std need",
+            "^std must be",
         ),
     ),
     Entry(

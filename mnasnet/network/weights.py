@@ -163,7 +163,7 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
-    return tensors, header.get("__metadata__", {})
+    return tensors, header.get("__metadata__") or {}  # null is allowed
 
 
 _SAFETENSORS_TYPES = {

@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
+from mnasnet.preprocess import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
-from mnasnet.space import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 
 BUNDLED_MODELS = ("auto", "photos10")
 

@@ -66,7 +66,13 @@ def test_round_trip_through_json_values():
         ({"input_size": 16}, "input_size must be >= 32 pixels, got 16"),
         ({"input_size": 64, "resize": 32}, "resize must be >= input_size, got resize 32 for input_size 64"),
         ({"crop": "tiles"}, "crop must be one of center, squash, got 'tiles'"),
-        ({"std": (1, 1, 0)}, "std above 0"),
+        ({"std": (1, 1, 0)}, r"std must be above 0, it divides, got \(1, 1, 0\)"),
+        ({"input_size": 10_000_000, "resize": 10_000_000}, "input_size must be at most 2048 pixels, got 10,000,000"),
+        ({"resize": 10_000_000}, "resize must be at most 16 times input_size, got resize 10,000,000 for"),
+        ({"mean": ("a", "b", "c")}, r"mean and std need three numbers from 0 to 1, got \('a', 'b', 'c'\)"),
+        ({"mean": (0.5, 0.5)}, "mean and std need three numbers"),
+        ({"mean": (0.5, 0.5, float("nan"))}, "mean and std need three numbers"),
+        ({"std": (0.5, 0.5, 10**400)}, "mean and std need three numbers"),
     ],
 )
 def test_impossible_recipes_name_rule_and_value(fields, message):
