@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from mnasnet.export.litert import read_ends, to_litert
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import onnx
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 
@@ -133,10 +136,24 @@ def _onnx_facts(content: bytes, path: Path) -> _Facts:
         size = result.type.tensor_type.shape.dim[-1].dim_value
     except Exception as error:  # protobuf's own errors, and graphs without inputs
         raise WeightsError(f"{path} is damaged or no ONNX file ({error}); export the model again") from error
-    if any(part.data_location == onnx.TensorProto.EXTERNAL for part in model.graph.initializer):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _onnx_tensors(model)):
         raise WeightsError(f"{path} keeps weights in other files, which is not supported; export the model again")
     is_pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     return _Facts(metadata.get(HEADER_KEY, ""), is_pixels, result.name, size or None, INT8_KEY in metadata)
+
+
+def _onnx_tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """The tensors in a part of an ONNX file, wherever they are: weights, constants, branches, functions, sparse ones."""
+    import onnx
+
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for part in value if isinstance(value, Sequence) else [value]:
+            if isinstance(part, onnx.TensorProto):
+                yield part
+            else:
+                yield from _onnx_tensors(part)
 
 
 def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:

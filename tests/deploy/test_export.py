@@ -338,14 +338,26 @@ def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
         Classifier.load(tmp_path / "foreign.onnx")
 
 
-def test_weights_in_other_files_are_refused(onnx_file, tmp_path):
+@pytest.mark.parametrize("place", ["weights", "a constant", "a constant of a branch", "sparse weights"])
+def test_weights_in_other_files_are_refused(place, onnx_file, tmp_path):
     import onnx
 
     graph = onnx.load(onnx_file)
-    tensor = graph.graph.initializer[0]
+    tensor = onnx.TensorProto()
+    tensor.CopyFrom(graph.graph.initializer[0])
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="/etc/passwd")
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
+    if place == "weights":
+        graph.graph.initializer[0].CopyFrom(tensor)
+    elif place == "a constant":
+        graph.graph.node.append(constant)
+    elif place == "a constant of a branch":
+        branch = onnx.helper.make_graph([constant], "branch", [], [])
+        graph.graph.node.append(onnx.helper.make_node("If", ["scores"], ["c"], then_branch=branch))
+    else:
+        graph.graph.sparse_initializer.add().values.CopyFrom(tensor)
     (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
 
     with pytest.raises(WeightsError, match="keeps weights in other files"):
