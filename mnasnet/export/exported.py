@@ -143,11 +143,11 @@ def _onnx_facts(content: bytes, path: Path) -> _Facts:
 
 
 def _onnx_tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """The tensors in a part of an ONNX file, wherever they are: weights, constants, branches, functions, sparse ones."""
+    """The tensors in a part of an ONNX file, wherever they are: weights, constants, also of branches and functions."""
     import onnx
 
-    for field, value in message.ListFields():
-        if field.message_type is None:
+    for kind, value in message.ListFields():
+        if kind.message_type is None:
             continue
         for part in value if isinstance(value, Sequence) else [value]:
             if isinstance(part, onnx.TensorProto):
