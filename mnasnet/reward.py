@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from mnasnet.errors import SettingsError
 from mnasnet.spec import is_number
+from mnasnet.words import require_words
 
 RewardForm = Literal["hard", "soft", "absolute", "product"]
 
@@ -61,8 +62,7 @@ class Reward:
     slope: float = ABSOLUTE_SLOPE
 
     def __post_init__(self) -> None:
-        if self.form not in get_args(RewardForm):
-            raise SettingsError(f"the reward must be one of {', '.join(get_args(RewardForm))}, got {self.form!r}")
+        require_words(self)
         if not (is_number(self.target) and self.target > 0):
             raise SettingsError(f"the target must be a number above 0 in the unit of the cost, got {self.target!r}")
         for name in ("alpha", "beta", "slope"):

@@ -7,12 +7,13 @@ been.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from mnasnet.errors import SettingsError
 from mnasnet.space import OPERATORS, Candidate, Choice, Option, SearchSpace
+from mnasnet.words import require_words
 
 Rule = Literal["sandwich", "single"]
 Corner = Literal["largest", "smallest"]
@@ -58,8 +59,7 @@ class Curriculum:
     shrinking: bool = False
 
     def __post_init__(self) -> None:
-        if self.rule not in get_args(Rule):
-            raise SettingsError(f"the rule must be one of {', '.join(get_args(Rule))}, got {self.rule!r}")
+        require_words(self)
         if self.between < 1:
             raise SettingsError(f"between must be >= 1, else most networks never learn, got {self.between}")
         if not 0 <= self.warmup < 1:

@@ -20,6 +20,7 @@ from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
+from mnasnet.words import require_words
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
@@ -112,6 +113,7 @@ class Searching:
     name: str = ""
 
     def __post_init__(self) -> None:
+        require_words(self)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):

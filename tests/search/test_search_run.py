@@ -376,6 +376,13 @@ class TestElsewhere:
 
         assert not list(elsewhere.iterdir())
 
+    @pytest.mark.parametrize(
+        ("name", "value"), [("evaluator", "shraed"), ("latency", "tabel"), ("device", "gpu"), ("reward", "steep")]
+    )
+    def test_a_misspelt_word_is_refused_with_those_that_there_are(self, data, tmp_path, name, value):
+        with pytest.raises(SettingsError, match=f"{name} must be one of .*, got '{value}'"):
+            tiny_searching(data, tmp_path, **{name: value})
+
     @pytest.mark.parametrize("value", [float("inf"), float("nan")])
     def test_minutes_without_end_are_refused(self, data, tmp_path, value):
         with pytest.raises(SettingsError, match="minutes must be a finite number"):

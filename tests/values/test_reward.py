@@ -69,7 +69,7 @@ def test_a_reward_value_agrees_with_its_function(form, expected):
     [
         ({"target": 0.0}, "target must be a number above 0"),
         ({"target": math.nan}, "target must be a number above 0"),
-        ({"target": 8.0, "form": "steep"}, "the reward must be one of hard, soft, absolute, product"),
+        ({"target": 8.0, "form": "steep"}, "form must be one of hard, soft, absolute, product"),
         ({"target": 8.0, "beta": 1.0}, "beta must be 0 or negative"),
     ],
 )
