@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import types
-from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mnasnet.errors import MnasNetError, SettingsError
+from mnasnet.errors import SettingsError
+
+_known: dict[type, dict[str, tuple[str, ...]]] = {}  # by dataclass, the words of its fields
 
 
-def require_words(value: object, error: type[MnasNetError] = SettingsError) -> None:
-    """Raise ``error`` where a field of ``value``, a dataclass, is none of the words of its Literal type."""
-    for name, words in _words_by_field(type(value)).items():
+def require_words(value: object) -> None:
+    """Raise SettingsError where a field of ``value``, a dataclass, is none of the words of its Literal type."""
+    kind = type(value)
+    if kind not in _known:
+        found = {name: _words(hint) for name, hint in get_type_hints(kind).items()}
+        _known[kind] = {name: words for name, words in found.items() if words}
+    for name, words in _known[kind].items():
         given = getattr(value, name)
         if given not in words:
-            raise error(f"{name} must be one of {', '.join(words)}, got {given!r}")
-
-
-@cache
-def _words_by_field(kind: Any) -> dict[str, tuple[str, ...]]:
-    found = {name: _words(hint) for name, hint in get_type_hints(kind).items()}
-    return {name: words for name, words in found.items() if words}
+            raise SettingsError(f"{name} must be one of {', '.join(words)}, got {given!r}")
 
 
 def _words(hint: Any) -> tuple[str, ...]:

@@ -955,6 +955,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "Shared weights that a machine cannot read",
+        "A process judges by shared weights, which lie in the run folder of the search, and does not find them.",
+        "Put the run folder on a disk that all machines share, or set `evaluator` to `short`.",
+        ("^the shared weights of the search lie in",),
+    ),
+    Entry(
+        errors.SearchError,
         "A storage that cannot be reached",
         "The URL is misspelt, the database does not exist, or it does not let you in.",
         "Give a path, or `postgresql://user@host/database`; the database's own answer is in the sentence.",

@@ -13,7 +13,7 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split
-from mnasnet.errors import LatencyError, SearchError
+from mnasnet.errors import SearchError
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
@@ -180,8 +180,8 @@ class _NoDevice:
     """Stands where the device would, for who measures nothing."""
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
-        """Raises LatencyError."""
-        raise LatencyError(f"the device was not opened, so {architecture.name or 'a network'} cannot be measured")
+        """Must not be called."""
+        raise AssertionError("the search was opened without its device")
 
 
 def _pruner(searching: Searching) -> optuna.pruners.BasePruner:
