@@ -51,16 +51,20 @@ class RememberingMeter:
 
     def _read(self) -> None:
         """What other processes have added since."""
-        size = self.file.stat().st_size if self.file.exists() else 0
-        if size == self._read_bytes:
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self._read_bytes)
+                added = file.read()
+        except FileNotFoundError:
             return
-        for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
+        whole = added[: added.rfind(b"\n") + 1]  # what is still being written is read when it is done
+        for line in whole.splitlines():
             try:
                 row = json.loads(line)
                 self._known.setdefault((row["network"], row["input_size"]), Latency.from_dict(row["latency"]))
             except (ValueError, KeyError, TypeError, LatencyError):
                 continue  # torn by a kill; that network is measured again
-        self._read_bytes = size
+        self._read_bytes += len(whole)
 
     def _append(self, key: Key, latency: Latency) -> None:
         row = {"network": key[0], "input_size": key[1], "latency": latency.to_dict()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -106,3 +107,34 @@ class TestRememberingMeter:
 
         assert meter.calls == 1
         assert len(RememberingMeter(meter, file).latencies()) == 2
+
+    def test_a_line_is_read_once_it_is_whole(self, tmp_path):
+        file, meter = tmp_path / "latencies.jsonl", ScriptedMeter([QUIET])
+        RememberingMeter(meter, tmp_path / "other.jsonl").measure(TINY, 64)
+        line = (tmp_path / "other.jsonl").read_text()
+        remembering = RememberingMeter(meter, file)
+
+        file.write_text(line[:30])
+        assert remembering.known(TINY, 64) is None
+        file.write_text(line)
+
+        assert remembering.measure(TINY, 64) == QUIET and meter.calls == 1
+
+    def test_what_was_read_is_not_read_again(self, tmp_path):
+        file = tmp_path / "latencies.jsonl"
+        meter = ScriptedMeter([QUIET, replace(QUIET, undisturbed_ms=1.0)])
+        remembering = RememberingMeter(meter, file)
+        remembering.measure(TINY, 64)
+        line = file.read_text()
+        with file.open("a") as out:
+            out.writelines(line.replace(TINY.fingerprint, str(number)) for number in range(3000))
+        moments = [time.process_time()]
+
+        remembering.latencies()
+        moments.append(time.process_time())
+        remembering.measure(TINY, 96)
+        remembering.latencies()
+        moments.append(time.process_time())
+
+        whole_s, added_s = moments[1] - moments[0], moments[2] - moments[1]
+        assert added_s < whole_s / 10  # one line of 3001; the rest is for opening the file
