@@ -114,8 +114,13 @@ def load(path: Path) -> ModelFile:
     tensors, metadata = read_safetensors(path)
     if HEADER_KEY not in metadata:
         raise WeightsError(f"{path} holds weights but is not a model file of this package; open it by zoo.open_model")
+    return with_header(metadata[HEADER_KEY], tensors, path)
+
+
+def with_header(text: str, tensors: Weights, path: Path) -> ModelFile:
+    """The model of a header and tensors that were read from ``path``; raises WeightsError as :func:`load` does."""
     try:
-        header = json.loads(metadata[HEADER_KEY])
+        header = json.loads(text)
         if not isinstance(header["schema"], int) or header["schema"] > SCHEMA:
             raise WeightsError(
                 f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"

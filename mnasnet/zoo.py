@@ -91,6 +91,8 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
             "give the model file it was exported from"
         )
     loaded = load_weights(path, expected=expected)
+    if loaded.header:
+        return _with_names_of(class_file, modelfile.with_header(loaded.header, loaded.weights, path), str(path))
     published = published_by_content(path)
     if published is not None:
         return _with_names_of(class_file, _published_model(published, loaded), str(path))

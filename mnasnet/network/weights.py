@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import WeightsError
+from mnasnet.errors import SpecError, WeightsError
 from mnasnet.network.naming import Layout, layout_of, to_our_names
 from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL, PRESETS
 from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
@@ -30,6 +30,8 @@ from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
 _log = logging.getLogger(__name__)
 
 State = dict[str, NDArray[np.float32]]
+
+STATE_HEADER = "mnasnet"  # in the attribute where a state dict keeps the versions of modules, whose names have dots
 
 # The order says which one is taken where a file holds several: averaged weights are the better ones.
 WRAPPERS = (
@@ -51,13 +53,17 @@ _TEMPLATES = (MNASNET_B1, MNASNET_A1, MNASNET_SMALL)
 
 @dataclass(frozen=True, eq=False)
 class LoadedWeights:
-    """Weights under our names, float32, with what their names and shapes say about the network."""
+    """Weights under our names, float32, with what their names and shapes say about the network.
+
+    ``header`` is that of a model file, where a state dict of ours carries one.
+    """
 
     weights: State
     architecture: ArchitectureSpec
     num_classes: int
     in_channels: int
     layout: Layout
+    header: str = ""
 
 
 def load_weights(path: Path, *, expected: ArchitectureSpec | None = None) -> LoadedWeights:
@@ -67,14 +73,35 @@ def load_weights(path: Path, *, expected: ArchitectureSpec | None = None) -> Loa
     shape shows, its architecture. Raises WeightsError when the file is missing, damaged, unsafe, another network
     or incomplete.
     """
-    return adopt(read_state(path), str(path), expected=expected)
+    content = _content_of(path)
+    header = _state_header(content)
+    if header and expected is None:
+        expected = _architecture_in(header, path)
+    return replace(adopt(unwrapped(content, str(path)), str(path), expected=expected), header=header)
 
 
 def read_state(path: Path) -> State:
     """The tensors of a file under the names they have there, without wrappers and prefixes, as float32."""
-    kind = _kind_of(path)
-    state = read_safetensors(path)[0] if kind == "safetensors" else _read_pickled(path)
-    return unwrapped(state, str(path))
+    return unwrapped(_content_of(path), str(path))
+
+
+def _content_of(path: Path) -> object:
+    return read_safetensors(path)[0] if _kind_of(path) == "safetensors" else _read_pickled(path)
+
+
+def _state_header(content: object) -> str:
+    """The header that :func:`mnasnet.network.statedict.state_dict_of` wrote; empty where there is none."""
+    versions = getattr(content, "_metadata", None)
+    ours = versions.get(STATE_HEADER) if isinstance(versions, Mapping) else None
+    header = ours.get("header") if isinstance(ours, Mapping) else None
+    return header if isinstance(header, str) else ""
+
+
+def _architecture_in(header: str, path: Path) -> ArchitectureSpec:
+    try:
+        return ArchitectureSpec.from_dict(json.loads(header)["architecture"])
+    except (SpecError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"the header of {path} is damaged ({error}); copy or download the file again") from error
 
 
 def unwrapped(content: object, origin: str) -> State:

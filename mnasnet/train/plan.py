@@ -216,7 +216,8 @@ def start_model(training: Training) -> ModelFile | None:
         return None
     path = Path(training.model)
     is_foreign = path.is_file() and not modelfile.is_model_file(path)
-    model = _without_names(load_weights(path)) if is_foreign else open_model(training.model)
+    foreign = load_weights(path) if is_foreign else None
+    model = open_model(training.model) if foreign is None or foreign.header else _without_names(foreign)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model

@@ -19,6 +19,7 @@ from mnasnet.data.split import Split
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.build import MnasNet
+from mnasnet.network.statedict import state_dict_of
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
@@ -132,7 +133,7 @@ def _export(training: Training, model: ModelFile, run: RunFolder) -> None:
         import io
 
         content = io.BytesIO()
-        torch.save({name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()}, content)
+        torch.save(state_dict_of(model.weights, json.dumps(modelfile.header_of(model), ensure_ascii=False)), content)
         write_atomic(run.best.with_suffix(".pth"), content.getvalue())
     if training.export_onnx:
         from mnasnet.export.onnx import to_onnx

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
 from mnasnet.network.naming import from_our_names
+from mnasnet.network.statedict import state_dict_of
 from mnasnet.network.weights import adopt, unwrapped
 from mnasnet.presets import PRESETS, architecture
 
@@ -144,3 +145,18 @@ def test_costs_and_widths_are_the_published_ones(name, width, parameters, millio
 
 def test_every_preset_of_the_table_is_checked():
     assert set(PRESETS) == {row[0] for row in TABLE}
+
+
+@pytest.mark.parametrize("name", ["mnasnet1_0", "mnasnet0_5", "semnasnet_050", "mnasnet_small"])
+def test_a_state_dict_of_ours_is_the_librarys_own(name, tmp_path):
+    reference = reference_network(name)
+    weights = weights_of(our_network(name, reference))
+    torch.save(state_dict_of(weights, "{}"), tmp_path / "ours.pth")
+    if name in TORCHVISION:
+        theirs = getattr(torchvision.models, name)(num_classes=CLASSES, dropout=0.0)
+    else:
+        theirs = timm.create_model(name, num_classes=CLASSES)
+
+    theirs.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True))
+
+    assert torch.equal(theirs.eval()(pixels(2)), reference.eval()(pixels(2)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started,
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.run_state import checkpoint_digest
+from mnasnet.train.validate import validate
+from mnasnet.zoo import open_model
 
 
 class Ear:
@@ -94,6 +97,20 @@ def test_the_model_file_carries_classes_pixels_and_results(done: TrainedRun) -> 
     assert model.preprocess.input_size == 32
     assert model.metrics["accuracy"] == pytest.approx(done.evaluation.accuracy, abs=1e-6)
     assert model.training["epochs"] == 3
+
+
+def test_the_exported_state_dict_classifies_and_trains_like_the_model_file(
+    done: TrainedRun, data: Path, tmp_path: Path
+) -> None:
+    alone = Path(shutil.copy(done.model.with_suffix(".pth"), tmp_path / "alone.pth"))
+
+    model, original = open_model(alone), modelfile.load(done.model)
+
+    assert (model.architecture, model.class_names) == (original.architecture, original.class_names)
+    assert (model.preprocess, model.fingerprint) == (original.preprocess, original.fingerprint)
+    assert validate(alone, data).summary() == validate(done.model, data).summary()
+    further = train(tiny_training(data, tmp_path, model=str(alone), pretrained=True, epochs=1))
+    assert modelfile.load(further.model).training["started_from"].endswith(f"({original.fingerprint})")
 
 
 def test_results_have_a_line_for_each_epoch(done: TrainedRun) -> None:
