@@ -120,9 +120,8 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
         from mnasnet.train.run import resume
 
         folder = Path(settings.resume_folder).expanduser()
-        run = self._told(
-            settings, folder.name, bar, lambda **told: resume(folder, max_minutes=settings.max_minutes, **told)
-        )
+        limit = settings.max_minutes or None  # unset, the run's own counts
+        run = self._told(settings, folder.name, bar, lambda **told: resume(folder, max_minutes=limit, **told))
         if run.status != "stopped":
             self._unfinished = None
         return run

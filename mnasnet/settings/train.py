@@ -68,7 +68,8 @@ class TrainSettings(Settings):
     max_minutes: float = setting(0.0, "Stop after this time and keep the best model; `0` is no limit.", ge=0.0)
     resume_folder: str = setting(
         "",
-        "The folder of a run that was stopped or killed, to go on with it; other parameters are the run's.",
+        "The folder of a run that was stopped or killed, to go on with it; other parameters are the run's, but "
+        "`max_minutes` where it is not 0.",
         path="folder",
     )
     learning_rate: float = setting(0.0, "Peak learning rate; `0` leaves it to the recipe.", ge=0.0, le=10.0)

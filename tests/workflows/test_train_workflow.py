@@ -344,6 +344,17 @@ def test_a_run_of_another_session_goes_on_with_its_folder(data, small):
     assert details_of(task)["epochs"] == 12
 
 
+def test_a_run_that_goes_on_keeps_its_time_limit_until_it_gets_another(data, small):
+    ended = details_of(train_on(data, {**small, "max_minutes": 0.0001}))
+    assert ended["status"] == "time"
+
+    again = train_on(data, {"resume_folder": ended["run"]}, "again")
+    assert details_of(again)["status"] == "time"
+
+    longer = train_on(data, {"resume_folder": ended["run"], "max_minutes": 60}, "longer")
+    assert (details_of(longer)["status"], details_of(longer)["epochs"]) == ("done", 2)
+
+
 # ------------------------------------------------------------------ what can go wrong
 
 
