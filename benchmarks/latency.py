@@ -84,7 +84,7 @@ def spread(values: list[float]) -> str:
 
 def profiled_table(runtime: str, precision: str, name: str, checks: int) -> None:
     own, rng = space(name), random.Random(0)
-    networks = list(dict.fromkeys(own.random(rng).architecture for _ in range(checks)))
+    networks = list(dict.fromkeys((own.random(rng).architecture, 224) for _ in range(checks)))
     began = time.perf_counter()
     meter = SessionMeter(runtime, precision=precision, runs=PIECE_PASSES)
     table = profile(pieces_of_space(own, 224), networks, meter, 224)

@@ -16,7 +16,7 @@ from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_mete
 from mnasnet.commands.values import a_path, whole
 from mnasnet.errors import SettingsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision
-from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space
+from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, profile
 from mnasnet.presets import PRESETS
@@ -70,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     meter = _meter(arguments)
     spaces, networks = _targets(arguments.targets)
     rng = random.Random(arguments.seed)
-    checks = list(dict.fromkeys([*networks, *(spec for own in spaces for spec in _drawn(own, arguments.checks, rng))]))
+    size = arguments.input_size
+    drawn = [probe for own in spaces for probe in _drawn(own, arguments.checks, size, rng)]
+    checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
     with tqdm(unit=" networks", disable=None, leave=False) as bar:
 
         def show(done: int, total: int) -> None:
@@ -78,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         table = profile(
-            _pieces(spaces, networks, arguments.input_size),
+            _pieces(spaces, networks, size),
             checks,
             meter,
-            arguments.input_size,
+            size,
             made_on=datetime.date.today().isoformat(),
             attempts=arguments.attempts,
             progress=show,
@@ -127,14 +129,15 @@ def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec],
         yield from pieces_of(network, input_size)
 
 
-def _drawn(own: SearchSpace, count: int, rng: random.Random) -> list[ArchitectureSpec]:
-    """Different random networks of a space, fewer where it has fewer."""
+def _drawn(own: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
+    """Different random networks of a space at their input sizes, fewer where it has fewer."""
     if count < 0:
         raise SettingsError(f"checks must be >= 0, got {count}")
-    found: dict[ArchitectureSpec, None] = {}
+    found: dict[Probe, None] = {}
     for _ in range(count * DRAWS_PER_CHECK):
         if len(found) < count:
-            found[own.random(rng).architecture] = None
+            candidate = own.random(rng)
+            found[candidate.architecture, candidate.input_size or input_size] = None
     return list(found)
 
 

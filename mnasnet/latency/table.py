@@ -69,12 +69,10 @@ class LatencyTable:
                 )
         return math.fsum(self.piece_ms[key] for key in keys)
 
-    def calibrated(
-        self, architectures: Sequence[ArchitectureSpec], measured_ms: Sequence[float], input_size: int
-    ) -> LatencyTable:
+    def calibrated(self, networks: Sequence[Probe], measured_ms: Sequence[float]) -> LatencyTable:
         """This table with a correction fitted to whole networks, its error taken from folds that were held out."""
-        _require_times(architectures, measured_ms)
-        keys = [_keys(architecture, input_size) for architecture in architectures]
+        _require_times(networks, measured_ms)
+        keys = [_keys(*network) for network in networks]
         sums, counts = [self._sum_ms(own) for own in keys], [len(own) for own in keys]
         held_out = np.zeros(len(sums))
         folds = min(FOLDS, len(sums))
@@ -161,7 +159,7 @@ class TableMeter:
 
 def profile(
     pieces: Iterable[Piece],
-    checks: Sequence[ArchitectureSpec],
+    checks: Sequence[Probe],
     meter: LatencyMeter,
     input_size: int,
     *,
@@ -172,12 +170,12 @@ def profile(
     """Time every distinct piece once, and the whole networks ``checks`` to correct and judge their sums.
 
     All networks are timed through ``meter``; the undisturbed time of each counts. What was disturbed is timed again
-    after all others, up to ``attempts`` times. Raises LatencyError when one cannot be measured.
+    after all others, up to ``attempts`` times. ``input_size`` is named as the table's condition. Raises LatencyError
+    when one cannot be measured.
     """
     distinct = {piece.key: piece for piece in pieces}
-    wholes = [(architecture, input_size) for architecture in checks]
     probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
-    timed = _timed(list(dict.fromkeys(_in_turns(list(probes), wholes))), meter, attempts, progress)
+    timed = _timed(list(dict.fromkeys(_in_turns(list(probes), checks))), meter, attempts, progress)
 
     def piece_ms(piece: Piece) -> float:
         base_ms = timed[piece.base].undisturbed_ms if piece.base else 0.0
@@ -188,8 +186,7 @@ def profile(
         piece_ms={key: piece_ms(piece) for key, piece in distinct.items()},
         made_on=made_on,
     )
-    measured_ms = [timed[whole].undisturbed_ms for whole in wholes]
-    return table.calibrated(checks, measured_ms, input_size) if checks else table
+    return table.calibrated(checks, [timed[check].undisturbed_ms for check in checks]) if checks else table
 
 
 def _in_turns(probes: Sequence[Probe], wholes: Sequence[Probe]) -> list[Probe]:
@@ -247,10 +244,10 @@ def learn(
     return LatencyTable(conditions, dict(zip(keys, map(float, coefficients), strict=True)))
 
 
-def _require_times(architectures: Sequence[ArchitectureSpec], measured_ms: Sequence[float]) -> None:
-    if not architectures or len(architectures) != len(measured_ms):
+def _require_times(networks: Sequence[object], measured_ms: Sequence[float]) -> None:
+    if not networks or len(networks) != len(measured_ms):
         raise LatencyError(
-            f"a table is learned from networks with one latency each, got {len(architectures)} and {len(measured_ms)}"
+            f"a table is learned from networks with one latency each, got {len(networks)} and {len(measured_ms)}"
         )
     for latency_ms in measured_ms:
         if not (math.isfinite(latency_ms) and latency_ms > 0):

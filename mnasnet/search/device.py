@@ -13,13 +13,12 @@ from typing import cast
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
-from mnasnet.latency.pieces import pieces_of_space
+from mnasnet.latency.pieces import Probe, pieces_of_space
 from mnasnet.latency.table import LatencyTable, profile
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
-from mnasnet.spec import ArchitectureSpec
 
 _log = logging.getLogger(__name__)
 
@@ -114,11 +113,11 @@ def profiled(
         if done >= FIRST_PIECES and needed_s > most_seconds:
             raise _TooLong(f"a table of the device would take {needed_s:.0f} s for {total} pieces")
 
-    size = space.input_sizes[-1] if space.input_sizes else input_size
+    size = max(space.input_sizes, default=input_size)
     try:
         return profile(
             pieces_of_space(space, size),
-            _random_networks(space, CHECKED_NETWORKS, random.Random(seed)),
+            _random_networks(space, CHECKED_NETWORKS, input_size, random.Random(seed)),
             meter,
             size,
             made_on=made_on,
@@ -133,7 +132,7 @@ class _TooLong(Exception):  # noqa: N818  # not an error
     """Profiling takes longer than it is worth."""
 
 
-def _random_networks(space: SearchSpace, count: int, rng: random.Random) -> list[ArchitectureSpec]:
-    """Different random networks, fewer where the space has fewer."""
-    drawn = (space.random(rng).architecture for _ in range(20 * count))
-    return list(dict.fromkeys(drawn))[:count]
+def _random_networks(space: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
+    """Different random networks at their input sizes, fewer where the space has fewer."""
+    drawn = (space.random(rng) for _ in range(20 * count))
+    return list(dict.fromkeys((one.architecture, one.input_size or input_size) for one in drawn))[:count]

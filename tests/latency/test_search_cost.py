@@ -1,6 +1,7 @@
 """A search prices networks by a device's table and never takes an unmeasured one for fast."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,18 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, TableMeter, profile
-from mnasnet.search.device import LatencyCost
+from mnasnet.network.count import count
+from mnasnet.search.device import LatencyCost, profiled
 from mnasnet.spaces import space
+
+
+class SmallCache:
+    """A device that is twice as slow with images of 96 pixels and more."""
+
+    def measure(self, architecture, input_size):
+        ms = count(architecture, input_size, 10).multiply_adds / 1e6 * (1 if input_size < 96 else 2)
+        return replace(BOARD, input_size=input_size, undisturbed_ms=ms, median_ms=ms, p90_ms=ms)
+
 
 BOARD = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, 1.0, 1.0, 1.0)
 
@@ -26,6 +37,17 @@ def test_a_search_reads_its_cost_from_the_table(table):
 
     pieces = len(list(pieces_of(candidate.architecture, 64)))
     assert LatencyCost(TableMeter(table), 64).measure(candidate) == pytest.approx(0.5 * pieces)
+
+
+def test_a_table_tells_its_error_over_all_input_sizes_of_a_space():
+    own, device = replace(space("tiny"), input_sizes=(64, 96, 32)), SmallCache()
+
+    table = profiled(own, device, 224, most_seconds=60, made_on="2026-01-01")
+
+    candidates = [own.random(random.Random(seed)) for seed in range(100, 200)]
+    cost, truth = LatencyCost(TableMeter(table)), LatencyCost(device)
+    errors = [abs(cost.measure(one) / truth.measure(one) - 1) for one in candidates]
+    assert table.error.mape_percent == pytest.approx(100 * sum(errors) / len(errors), rel=0.5)  # of 24 networks
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -47,7 +69,7 @@ def test_a_table_of_any_engine_prices_networks(runtime, precision):
     candidate = own.random(random.Random(0))
     meter = SessionMeter(runtime, precision=precision, num_classes=3, warmups=1, runs=3)
 
-    table = profile(pieces_of(candidate.architecture, 32), [candidate.architecture], meter, 32, attempts=1)
+    table = profile(pieces_of(candidate.architecture, 32), [(candidate.architecture, 32)], meter, 32, attempts=1)
     price = TableMeter(table).measure(candidate.architecture, 32)
 
     assert price.predicted and (price.runtime, price.precision) == (runtime, precision)

@@ -41,7 +41,9 @@ def networks():
 
 @pytest.fixture(scope="module")
 def table(networks):
-    return profile(pieces_of_space(space("tiny"), 64), networks, CountingMeter(), 64, made_on="2026-01-01")
+    return profile(
+        pieces_of_space(space("tiny"), 64), [(one, 64) for one in networks], CountingMeter(), 64, made_on="2026-01-01"
+    )
 
 
 class TestTableMeter(LatencyMeterContract):
@@ -160,7 +162,7 @@ def test_a_table_of_the_future_asks_for_an_update(table, tmp_path):
 
 
 def test_few_networks_fit_a_scale_and_tell_no_error(networks):
-    table = profile(pieces_of_space(space("tiny"), 64), networks[:2], CountingMeter(), 64)
+    table = profile(pieces_of_space(space("tiny"), 64), [(one, 64) for one in networks[:2]], CountingMeter(), 64)
 
     assert table.error is None and table.correction.layer_ms == 0
 
