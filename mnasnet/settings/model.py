@@ -6,6 +6,7 @@ import difflib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types
@@ -234,7 +235,9 @@ def _readable(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, str) and optional and value.strip() in ("", "None"):
         return None
     if kind is str and value is not None and hasattr(value, "__fspath__"):
-        return value.__fspath__()
+        value = value.__fspath__()
+    if kind is str and isinstance(value, str) and Path(value).parts[:1] == ("~",):  # no shell has looked at it
+        return str(Path(value).expanduser())
     if kind is not bool and isinstance(value, bool):
         return str(value)  # True is not the number 1
     return value

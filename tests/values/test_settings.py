@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -11,7 +12,7 @@ from mnasnet.draw import LabelStyle
 from mnasnet.errors import SettingsError
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
 from mnasnet.runtime.session import RUNTIMES, Precision
-from mnasnet.settings import InferSettings, Settings, TrainSettings, markdown_table, setting
+from mnasnet.settings import InferSettings, SearchSettings, Settings, TrainSettings, markdown_table, setting
 
 
 class Oven(Settings):
@@ -52,6 +53,15 @@ def test_settings_survive_the_way_through_text(values):
 
 def test_a_path_object_is_kept_as_text():
     assert Oven.parse({"recipe": Path("a/b.txt")}).recipe == str(Path("a/b.txt"))
+
+
+@pytest.mark.parametrize("value", ["~/cake.txt", Path("~/cake.txt")])
+def test_a_tilde_is_the_home_folder_in_every_setting_of_a_file(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+
+    assert Path(Oven.parse({"recipe": value}).recipe) == tmp_path / "cake.txt"
+    assert Path(InferSettings.parse({"class_file": value}).class_file) == tmp_path / "cake.txt"
+    assert Path(SearchSettings.parse({"space": value}).space) == tmp_path / "cake.txt"
 
 
 @pytest.mark.parametrize("text, value", [("yes", True), ("On", True), ("1", True), ("FALSE", False), ("no", False)])
