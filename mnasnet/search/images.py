@@ -57,8 +57,8 @@ class SearchImages:
     """Training and validation images of a search in memory, as far as ``cache_mb`` reaches.
 
     ``share`` of each class's training images, chosen by ``seed``, are used. ``short_side`` is typical for the
-    images, in pixels; ``largest_px`` the largest input size that will be asked for. Training images are kept once,
-    validation images once for each input size, as inference prepares them.
+    images, in pixels; ``largest_px`` the largest input size that will be asked for, ``val_sizes`` how many. Training
+    images are kept once, validation images once for each input size, as inference prepares them.
     """
 
     folder: Path
@@ -68,6 +68,7 @@ class SearchImages:
     device: str = "cpu"
     share: float = 1.0
     seed: int = 0
+    val_sizes: int = 1
     cache_mb: int = 2000
     max_bad: float = 0.05
     threads: int | None = None
@@ -101,7 +102,7 @@ class SearchImages:
     def val(self, input_size: int) -> DecodedSquares:
         """The validation images at ``input_size`` pixels."""
         if input_size not in self._val:
-            budget_bytes = int(self.cache_mb * 1e6 * VAL_MEMORY / (1 + len(self._val)))
+            budget_bytes = int(self.cache_mb * 1e6 * VAL_MEMORY / self.val_sizes)
             images = self._decoded(self.parts.val, self.preprocess(input_size), budget_bytes)
             if not len(images.labels):
                 raise DataError("no validation image can be read; replace them")

@@ -61,6 +61,7 @@ class Judging:
             device=plan.device,
             share=plan.proxy_share,
             seed=asked.seed,
+            val_sizes=1 if asked.proxy_input_size else max(1, len(sizes)),
             cache_mb=asked.cache_mb,
             max_bad=asked.max_bad,
             threads=plan.threads,

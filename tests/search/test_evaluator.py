@@ -9,7 +9,7 @@ from tiny_search import SPACE
 from mnasnet.data.folder import scan
 from mnasnet.errors import DataError
 from mnasnet.search.evaluator import SearchStopped, ShortTraining, seed_of
-from mnasnet.search.images import SearchImages, divide, share_of
+from mnasnet.search.images import VAL_MEMORY, SearchImages, divide, share_of
 from mnasnet.space_file import space_of
 from mnasnet.testing import write_image_folder
 
@@ -130,6 +130,15 @@ class TestJudging:
 
         assert images.train() is train and images.val(32) is val
         assert train.cache.planned == len(train.cache)
+
+    def test_all_input_sizes_together_keep_to_the_memory(self, folder):
+        sizes = (96, 128, 160)
+        fresh = SearchImages(folder, divide(scan(folder)), 60, 160, val_sizes=len(sizes), cache_mb=1)
+
+        caches = [fresh.val(size).cache for size in sizes]
+
+        assert all(0 < cache.planned < len(cache) for cache in caches)  # each would take more
+        assert sum(cache.memory_bytes for cache in caches) <= VAL_MEMORY * 1e6
 
     def test_time_is_foreseen_without_looking_at_an_image(self, folder):
         fresh = SearchImages(folder, divide(scan(folder)), short_side=60, largest_px=32)
