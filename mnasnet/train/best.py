@@ -12,10 +12,11 @@ def is_better(
 ) -> bool:
     """Whether the epoch ``row`` of a history takes the place of ``best``, judged on so many validation ``images``.
 
-    Of the epochs whose accuracy lies within one standard error of the highest, the one with the lowest loss is best
-    (the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984, with the loss for the
+    Where the accuracies of both lie within one standard error of the highest so far, the lower loss is better (the
+    one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984, with the loss for the
     simplicity). On 120 images that error is 3 points: the highest accuracy of many epochs is often luck, and the loss,
-    which every image moves, tells them apart. On 5,000 images it is half a point.
+    which every image moves, tells them apart. On 5,000 images it is half a point. Only the weights of ``best`` are
+    kept, so an epoch that lost once never comes back, not even where the rule over all epochs would take it.
     """
     if best is None:
         return True

@@ -20,13 +20,13 @@ MOST_CLASSES_NAMED = 60  # beyond that names on an axis cannot be read
 MOST_NUMBERS = 30  # beyond that numbers in cells cannot be read
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Loss, accuracy and learning rate over the epochs, as PNG."""
+def curves(history: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
+    """Loss, accuracy and learning rate over the epochs, the one that is kept marked, as PNG."""
     figure = new_figure(12, 3.6)
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in history]
     marker = {"marker": "o", "markersize": 3.5} if len(epochs) <= 40 else {}
-    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = next(row for row in history if row["epoch"] == best_epoch)
     _lines(loss, epochs, history, "loss", marker)
     loss.set_title("Loss")
     _lines(accuracy, epochs, history, "accuracy", marker)

@@ -71,8 +71,9 @@ def write_results(
         "confusion_matrix_normalized.png": figures.confusion_matrix(main, normalised=True),
         "most_wrong.png": _mistakes(val_images, logits, plan.class_names),
     }
-    if result.history:
-        pictures["results.png"] = figures.curves(result.history)
+    best_epoch = result.best["epoch"] if result.best else 0
+    if best_epoch:
+        pictures["results.png"] = figures.curves(result.history, best_epoch)
     for name, content in pictures.items():
         write_atomic(run.path / name, content)
     written = {*exists_in(run.path), "model_card.md", "report.html"}
@@ -81,7 +82,7 @@ def write_results(
         model=model,
         status=result.reason,
         history=result.history,
-        best_epoch=result.best["epoch"] if result.best else 0,
+        best_epoch=best_epoch,
         evaluations=evaluations,
         images={name: len(samples) for name, samples in parts.parts.items() if samples},
         asked=_asked(training),

@@ -1,5 +1,6 @@
 """The epoch that is kept: by accuracy where it can tell, by loss within chance."""
 
+from mnasnet.train import figures
 from mnasnet.train.best import is_better
 
 
@@ -38,3 +39,14 @@ def test_a_best_epoch_left_behind_by_chance_and_time_is_replaced():
 
 def test_equal_losses_leave_it_to_the_accuracy():
     assert kept([row(0.5, 0.7), row(0.6, 0.7)], images=10) == row(0.6, 0.7)
+
+
+def test_the_curves_mark_the_epoch_that_is_kept_not_the_most_accurate(monkeypatch):
+    rates = {"train_loss": 0.5, "train_accuracy": 0.9, "learning_rate": 0.01}
+    history = [{"epoch": n, **rates, **row(a, loss)} for n, a, loss in ((1, 0.875, 0.416), (2, 0.883, 0.570))]
+    monkeypatch.setattr(figures, "png", lambda figure: figure)  # its texts cannot be read from the PNG
+
+    _, accuracy, _ = figures.curves(history, best_epoch=1).axes
+
+    assert [text.get_text() for text in accuracy.texts] == ["best: 87.5% in epoch 1"]
+    assert accuracy.lines[-1].get_xydata().tolist() == [[1, 0.875]]
