@@ -137,8 +137,8 @@ class TestJudging:
 
         caches = [fresh.val(size).cache for size in sizes]
 
-        assert all(0 < cache.planned < len(cache) for cache in caches)  # each would take more
         assert sum(cache.memory_bytes for cache in caches) <= VAL_MEMORY * 1e6
+        assert all(0 < cache.planned < len(cache) for cache in caches)  # each would take more
 
     def test_time_is_foreseen_without_looking_at_an_image(self, folder):
         fresh = SearchImages(folder, divide(scan(folder)), short_side=60, largest_px=32)
