@@ -69,7 +69,7 @@ def open_published(name: str, *, progress: Progress | None = None, base_url: str
     if weights is None:
         raise WeightsError(
             f"{name} has no published weights; published are {', '.join(PUBLISHED)}; "
-            "train this network, or give its weights as a file"
+            "train this network from scratch (use_pretrained false), or give its weights as a file"
         )
     path = fetch(weights, base_url=base_url, progress=progress)
     return _converted(weights, path) or _convert(weights, path)

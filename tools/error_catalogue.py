@@ -228,7 +228,7 @@ ENTRIES = (
         "A file of a newer release",
         "The file was written by a release that knows more than the one installed here.",
         "Update this package. Files of older releases always load.",
-        ("is newer than", "newer than …; update", "this version reads up to", "^modelfile.py:load$", "newer release"),
+        ("is newer than", "newer than …; update", "this version reads up to", "^modelfile.py:with_header$", "newer release"),
         mistakes.future_architecture,
         also=(errors.DataError, errors.WeightsError, errors.LatencyError, errors.TrainingError),
     ),
@@ -299,6 +299,7 @@ ENTRIES = (
         (
             "^feature_extract needs",
             "^frozen_epochs must be at most",
+            "^crossval judges each image by a training",
             "it trains none; train on these classes first",
             "^--only leaves out",
             "^--runtimes are engines of this machine",

@@ -20,6 +20,7 @@ from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, Term
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.trainer import Status
+from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
 def training_of(arguments: argparse.Namespace) -> tuple[TrainSettings, Training]:
     """The settings that were typed, and the training they make."""
     given = {name: value for name, value in vars(arguments).items() if name in TrainSettings.model_fields}
-    if Path(given.get("model_name", "")).is_file():  # --model FILE
+    named = given.get("model_name", "")
+    if named and model_path(named).is_file():  # --model FILE or RUN
         given["model_weight_file"] = given.pop("model_name")
     settings = TrainSettings.parse(given)
     output = Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT
@@ -142,7 +144,8 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
     if trained.model.exists():
         lines += [f"model   {trained.model}", f"report  {trained.folder / 'report.html'}"]
     if trained.status in ("stopped", "time"):
-        lines.append(f"resume  python -m mnasnet resume {trained.folder}")
+        longer = " --max-minutes 0" if trained.status == "time" else ""
+        lines.append(f"resume  python -m mnasnet resume {trained.folder}{longer}")
     if not (trained.folder / "report.html").exists():
         lines = [line for line in lines if not line.startswith("report")]
     print("\n".join(lines), file=sys.stdout)

@@ -104,10 +104,10 @@ class SearchFolder:
         return RunFolder(self.path)
 
 
-def new_search_folder(parent: Path, name: str) -> SearchFolder:
+def new_search_folder(parent: Path, name: str, *, data: Path) -> SearchFolder:
     """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; raises SearchError when it cannot."""
     try:
-        return SearchFolder(new_run_folder(parent, name).path)
+        return SearchFolder(new_run_folder(parent, name, data=data).path)
     except TrainingError as error:
         raise SearchError(str(error)) from error
 

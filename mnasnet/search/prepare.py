@@ -125,7 +125,8 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
         open_storage(searching.storage)
     if searching.cost == "energy":
         open_counter()
-    folder = new_search_folder(searching.output_folder, searching.name or searching.data.absolute().name)
+    name = searching.name or searching.data.absolute().name
+    folder = new_search_folder(searching.output_folder, name, data=searching.data)
     try:
         search = prepared(searching, folder, tell=tell, stop=stop)
         search.close()

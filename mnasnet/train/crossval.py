@@ -12,12 +12,15 @@ import numpy as np
 
 from mnasnet.data.folder import scan
 from mnasnet.data.folds import folds
+from mnasnet.errors import SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.train.evaluate import wilson_interval
+from mnasnet.train.held_out import division_of
 from mnasnet.train.listeners import Listener
-from mnasnet.train.plan import Training
+from mnasnet.train.plan import Training, start_model
 from mnasnet.train.run import Stop, TrainedRun, train
 from mnasnet.train.run_folder import new_run_folder
+from mnasnet.zoo import model_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +85,16 @@ def cross_validate(
     training in hand. Raises what :func:`mnasnet.train.run.train` raises, and DataError for a number of folds that
     cannot be.
     """
-    splits = folds(scan(training.data), count, seed=training.seed, grouping=training.grouping)
+    dataset = scan(training.data)
+    start = start_model(training)
+    if start is not None and division_of(start, dataset, model_path(training.model)) is not None:
+        raise SettingsError(
+            f"crossval judges each image by a training that has not seen it, but {training.model} has learned from "
+            "these images; start from another model, such as auto"
+        )
+    splits = folds(dataset, count, seed=training.seed, grouping=training.grouping)
     name = training.name or training.data.absolute().name
-    folder = new_run_folder(training.output_folder, f"{name}_folds").path
+    folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data).path
     result = CrossValidation(folder, count, (), 0, 0)
     for number, parts in enumerate(splits, start=1):
         own = replace(training, output_folder=folder, name=f"fold{number}")

@@ -76,6 +76,12 @@ def read_images(
     return train_squares, val_squares
 
 
+def readable(parts: Split, unreadable: frozenset[str]) -> dict[str, int]:
+    """How many images of each part can be read."""
+    counts = {name: sum(sample.path not in unreadable for sample in samples) for name, samples in parts.parts.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
 def decoded(
     folder: Path, samples: Sequence[Sample], preprocess: Preprocess, budget_bytes: int, threads: int
 ) -> DecodedImages:

@@ -25,7 +25,7 @@ from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
 from mnasnet.train.plan import Plan, Training
-from mnasnet.train.reading import decoded, squares, unreadable_paths
+from mnasnet.train.reading import decoded, readable, squares, unreadable_paths
 from mnasnet.train.run_folder import (
     RunFolder,
     exists_in,
@@ -84,7 +84,7 @@ def write_results(
         history=result.history,
         best_epoch=best_epoch,
         evaluations=evaluations,
-        images={name: len(samples) for name, samples in parts.parts.items() if samples},
+        images=readable(parts, unreadable_paths(run, Team())),
         asked=_asked(training),
         recipe=plan.recipe.to_dict(),
         started_from=plan.started_from,

@@ -16,10 +16,12 @@ from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, write_split
 from mnasnet.errors import TrainingError
+from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.train.evaluate import Evaluation
+from mnasnet.train.held_out import division_of
 from mnasnet.train.listeners import (
     Audience,
     Background,
@@ -31,7 +33,7 @@ from mnasnet.train.listeners import (
 )
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, start_model
-from mnasnet.train.reading import ReadingStopped, read_images
+from mnasnet.train.reading import ReadingStopped, read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -46,6 +48,7 @@ from mnasnet.train.run_folder import (
 from mnasnet.train.run_state import Row, Weights
 from mnasnet.train.team import Team, team_from_environment
 from mnasnet.train.trainer import Status, fit
+from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +100,9 @@ def train(
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
         if parts is None:
-            parts = split(dataset, val_fraction=training.val_fraction, seed=training.seed, grouping=training.grouping)
+            parts = _as_the_start_saw_it(training, dataset) or split(
+                dataset, val_fraction=training.val_fraction, seed=training.seed, grouping=training.grouping
+            )
         require_validation(parts)
         team.require_same(parts.fingerprint, "their images")
         plan = plan_of(training, parts, dataset)
@@ -105,6 +110,25 @@ def train(
         if team.writes:
             _log.info("run folder: %s", run.path)
         return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
+
+
+def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
+    """The division of a start that has learned from these very images: it must not be judged on those it knows."""
+    start = start_model(training)
+    parts = None if start is None else division_of(start, dataset, model_path(training.model))
+    if parts is not None:
+        _log.info(
+            "%s has learned from these images: the %d that its training kept aside are kept aside again",
+            training.model,
+            len(parts.val),
+        )
+    elif start is not None and start.training.get("data") == dataset.folder.absolute().name and not dataset.val:
+        _log.warning(
+            "%s was trained on a folder of this name, and which of its images cannot be told: of those it knows, the "
+            "validation accuracy says nothing",
+            training.model,
+        )
+    return parts
 
 
 def resume(
@@ -136,7 +160,8 @@ def resume(
 def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFolder:
     path = None
     if team.writes:
-        run = new_run_folder(training.output_folder, training.name or training.data.absolute().name)
+        name = training.name or training.data.absolute().name
+        run = new_run_folder(training.output_folder, name, data=training.data)
         try:
             write_split(parts, run.split)
             write_classes(run.classes, plan.class_names)
@@ -170,7 +195,15 @@ def _go_on(
             train_images, val_images = read_images(training, plan, dataset, parts, run, team, stop)
         except ReadingStopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
-        save_best = _saver(run, training, plan, parts)
+        save = _saver(run, training, plan, parts, readable(parts, unreadable_paths(run, team)))
+        if run.whole.exists() and team.writes:  # the part of an epoch that stood for it is trained to the end now
+            run.whole.replace(run.best)
+
+        def save_best(weights: Weights, row: Row) -> None:
+            if row["partial"] and run.best.exists():
+                write_atomic(run.whole, run.best.read_bytes())
+            save(run.best, weights, row)
+
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
         interrupted = threading.Event()
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
@@ -196,7 +229,7 @@ def _go_on(
                     "architecture": plan.architecture.fingerprint,
                     "preprocess": plan.to_dict()["preprocess"],
                 },
-                on_best=lambda weights, row: save_best(run.best, weights, row),
+                on_best=save_best,
                 listeners=[until_written],
                 stop=lambda: stop() or interrupted.is_set(),
                 prefetch=team.device != "cpu" or not in_memory,
@@ -206,11 +239,11 @@ def _go_on(
         )
         evaluation = None
         if team.writes:
-            save_best(run.last, weights_of(result.average), result.history[-1] if result.history else {})
+            save(run.last, weights_of(result.average), result.history[-1] if result.history else {})
             if not run.best.exists():
                 if result.history:
                     _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
-                save_best(run.best, weights_of(result.average), result.history[-1] if result.history else {})
+                save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
             if result.status != "stopped":
                 evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result)
                 audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
@@ -264,11 +297,13 @@ def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
     return trained
 
 
-def _saver(run: RunFolder, training: Training, plan: Plan, parts: Split) -> Callable[[Path, Weights, Row], None]:
+def _saver(
+    run: RunFolder, training: Training, plan: Plan, parts: Split, images: Mapping[str, int]
+) -> Callable[[Path, Weights, Row], None]:
     """Writes model files of this run; equal weights give equal files."""
     about = {
         "data": training.data.absolute().name,
-        "images": {name: len(samples) for name, samples in parts.parts.items()},
+        "images": dict(images),
         "images_fingerprint": parts.fingerprint,
         "started_from": plan.started_from,
         "val_fraction": parts.val_fraction,

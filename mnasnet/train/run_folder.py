@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnasnet.data.folder import OUTPUT_FOLDER
 from mnasnet.data.split import SPLIT_FILE
-from mnasnet.errors import TrainingError
+from mnasnet.errors import SettingsError, TrainingError
 from mnasnet.files import try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
@@ -54,6 +55,11 @@ class RunFolder:
         return self.path / "weights" / "best.safetensors"
 
     @property
+    def whole(self) -> Path:
+        """The model file of the best whole epoch, where time ended within a better one; a resumed run takes it back."""
+        return self.path / "weights" / "best_whole_epoch.safetensors"
+
+    @property
     def last(self) -> Path:
         """The model file of the end."""
         return self.path / "weights" / "last.safetensors"
@@ -74,8 +80,12 @@ class RunFolder:
         return tuple(path for path in wanted if path.is_file())
 
 
-def new_run_folder(parent: Path, name: str) -> RunFolder:
-    """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; two processes never get the same one."""
+def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
+    """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; two processes never get the same one.
+
+    Raises SettingsError for a place within the dataset, where it would be taken for a class.
+    """
+    _require_outside(parent, data)
     plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "train"
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +100,15 @@ def new_run_folder(parent: Path, name: str) -> RunFolder:
             "set output_folder to a place you may write to"
         ) from error
     raise TrainingError(f"{parent} holds 100,000 runs called {plain}; choose another name")
+
+
+def _require_outside(parent: Path, data: Path) -> None:
+    place, data = parent.resolve(), data.resolve()
+    if place.is_relative_to(data) and OUTPUT_FOLDER not in place.relative_to(data).parts[:1]:
+        raise SettingsError(
+            f"output_folder must lie outside of the dataset, into which nothing is written, got {parent} in {data}; "
+            "choose another place"
+        )
 
 
 def open_run_folder(path: Path) -> RunFolder:

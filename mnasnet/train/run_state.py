@@ -265,7 +265,7 @@ class RunState(Generic[_Network]):
             if not partial:
                 self.best = row
             if on_best is not None and self.team.writes:
-                on_best(weights_of(self.average), row)
+                on_best(weights_of(self.average), row | {"partial": partial})
         return row
 
     def _finite(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,9 +9,10 @@ from tiny import tiny_training
 from mnasnet.cli import main
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
-from mnasnet.errors import DataError
+from mnasnet.errors import DataError, SettingsError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.crossval import cross_validate
+from mnasnet.train.run import train
 
 
 @pytest.fixture
@@ -126,3 +127,10 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
     folder = tmp_path / "runs" / "mine_folds"
     assert json.loads((folder / "folds.json").read_text()) == said
     assert (folder / "fold1" / "weights" / "best.safetensors").exists() and (folder / "fold2" / "split.json").exists()
+
+
+def test_a_start_that_has_learned_from_the_images_is_refused(few, tmp_path):
+    start = train(tiny_training(few, tmp_path, epochs=1)).model
+
+    with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
+        cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)

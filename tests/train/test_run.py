@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started,
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.run_state import checkpoint_digest
+from mnasnet.train.trainer import fit
 from mnasnet.train.validate import validate
 from mnasnet.zoo import open_model
 
@@ -435,3 +439,60 @@ def test_grey_and_transparent_images_train(tmp_path: Path) -> None:
         path.unlink()
 
     assert train(tiny_training(data, tmp_path / "runs", epochs=1)).status == "done"
+
+
+def test_a_limit_of_time_within_a_better_epoch_leaves_the_best_model_as_it_would_have_been(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_by_steps(**chosen: Any) -> TrainedRun:  # a clock that every look at moves by a second
+        ticks = itertools.count()
+        monkeypatch.setattr("mnasnet.train.run.fit", partial(fit, clock=lambda: float(next(ticks))))
+        return train(tiny_training(data, tmp_path, epochs=2, learning_rate=0.05, ema=0.0, **chosen))
+
+    stood_in = 0
+    for seed in range(6):
+        whole = train_by_steps(seed=seed, name="whole")
+        limited = train_by_steps(seed=seed, name="limited", max_minutes=12 / 60)
+        assert limited.status == "time" and len(limited.history) == 1
+        stood_in += RunFolder(limited.folder).whole.exists()
+
+        resumed = resume(limited.folder, max_minutes=0)
+
+        assert modelfile.load(resumed.model).fingerprint == modelfile.load(whole.model).fingerprint
+    assert stood_in  # a part of an epoch was better than the whole one before it at least once
+
+
+def test_a_start_that_learned_from_these_images_is_judged_on_those_it_has_not_seen(
+    done: TrainedRun, data: Path, tmp_path: Path
+) -> None:
+    further = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, seed=5, epochs=1))
+
+    assert (further.folder / "split.json").read_text() == (done.folder / "split.json").read_text()
+
+
+def test_a_run_folder_within_the_dataset_is_refused(data: Path, tmp_path: Path) -> None:
+    before = sorted(data.rglob("*"))
+
+    for inside in (data, data / "red", data / "results" / "mine"):
+        with pytest.raises(SettingsError, match="output_folder must lie outside of the dataset"):
+            train(tiny_training(data, tmp_path, output_folder=inside))
+
+    assert sorted(data.rglob("*")) == before
+
+
+def test_images_that_cannot_be_read_are_not_counted_as_learned(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "data", per_class=10)
+    for name in ("train", "val"):
+        for label in ("red", "green", "blue"):
+            (folder / name / label).mkdir(parents=True)
+    for label in ("red", "green", "blue"):
+        files = sorted((folder / label).iterdir())
+        for file in files:
+            file.rename(folder / ("val" if file in files[:3] else "train") / label / file.name)
+        (folder / label).rmdir()
+    next((folder / "train" / "red").iterdir()).write_bytes(b"")
+
+    run = train(tiny_training(folder, tmp_path / "runs", epochs=1, max_bad=0.2, report=True))
+
+    assert modelfile.load(run.model).training["images"] == {"train": 20, "val": 9}
+    assert "20 train" in (run.folder / "model_card.md").read_text(encoding="utf-8")
