@@ -1,4 +1,4 @@
-"""What this machine is: its processor in words, and the cores that this process may use."""
+"""What this machine is: its processor in words, the cores that this process may use, and its Python."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def python_program() -> str:
+    """The interpreter; inside a program that embeds Python ``sys.executable`` is that program."""
+    if Path(sys.executable).name.lower().startswith("python"):
+        return sys.executable
+    names = ("python.exe", "Scripts/python.exe") if sys.platform == "win32" else ("bin/python3", "bin/python")
+    for name in names:
+        if (Path(sys.prefix) / name).is_file():
+            return str(Path(sys.prefix) / name)
+    return sys.executable

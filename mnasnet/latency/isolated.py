@@ -23,6 +23,7 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, open_meter
+from mnasnet.machine import python_program
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Runtime
 from mnasnet.spec import ArchitectureSpec
@@ -101,7 +102,7 @@ class IsolatedMeter:
         options = {"precision": self.precision, "threads": self.threads, "num_classes": self.num_classes}
         try:
             process = subprocess.Popen(
-                [_python(), "-m", "mnasnet.latency.isolated", self.runtime, json.dumps(options)],
+                [python_program(), "-m", "mnasnet.latency.isolated", self.runtime, json.dumps(options)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -153,17 +154,6 @@ def _pass_on(pipe: TextIO, answers: queue.Queue[str]) -> None:
     except ValueError:  # closed meanwhile
         pass
     answers.put("")
-
-
-def _python() -> str:
-    """The interpreter; inside a program that embeds Python ``sys.executable`` is that program."""
-    if Path(sys.executable).name.lower().startswith("python"):
-        return sys.executable
-    names = ("python.exe", "Scripts/python.exe") if sys.platform == "win32" else ("bin/python3", "bin/python")
-    for name in names:
-        if (Path(sys.prefix) / name).is_file():
-            return str(Path(sys.prefix) / name)
-    return sys.executable
 
 
 def _answer(meter: RunnableMeter, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 import optuna
 
 from mnasnet.errors import SearchError, SettingsError
-from mnasnet.machine import usable_cores
+from mnasnet.machine import python_program, usable_cores
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.study import Budget, Ending, TrialRecord, hopeless_after
@@ -85,6 +85,7 @@ class LocalCrew:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> LocalCrew:
+        multiprocessing.set_executable(python_program())  # its own guess is a program that embeds Python
         try:
             while len(self._workers) < self._count:
                 self._workers.append(_started(self._make, self._threads))

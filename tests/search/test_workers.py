@@ -48,6 +48,21 @@ search(study, problem_of(), Budget(evaluations=int(evaluations)), alone=False)
 """
 
 
+INSIDE_A_PROGRAM = """
+import sys
+sys.executable = sys.argv[1]  # as in a program that embeds Python
+
+import optuna
+from mnasnet.search.study import Budget, create_study
+from mnasnet.search.workers import search_with_workers
+from tests.search.test_workers import problem_of
+from tests.search.workers_evaluators import plain
+
+study = create_study(problem_of(), algorithm="random", seed=5)
+print(search_with_workers(plain, study, problem_of(), Budget(evaluations=2), workers=1))
+"""
+
+
 def problem_of() -> SearchProblem:
     return SearchProblem(space("small"), FunctionEvaluator(accuracy_of))
 
@@ -67,6 +82,19 @@ def test_two_processes_share_one_study(algorithm, tmp_path, pytestconfig):
     judged = [record.fingerprint for record in records(study) if record.state == "done" and record.duplicate_of is None]
     assert len(set(judged)) == len(judged)
     assert 40 <= len(judged) <= 41  # each worker may have had one in hand when the budget was reached
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the program is a shell script")
+def test_workers_are_pythons_also_inside_a_program_that_embeds_python(tmp_path, pytestconfig):
+    studio = tmp_path / "studio"
+    studio.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started again'}\n", encoding="utf-8")
+    studio.chmod(0o755)
+
+    command = [sys.executable, "-c", INSIDE_A_PROGRAM, str(studio)]
+    run = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False, timeout=300)
+
+    assert run.returncode == 0, run.stderr
+    assert not (tmp_path / "started again").exists()
 
 
 def test_a_network_that_another_worker_is_judging_is_left_to_it():
