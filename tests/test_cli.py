@@ -126,15 +126,18 @@ def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, pho
     assert "--csv takes a file to write" in captured.err and "blue" not in captured.out
 
 
-def test_a_run_that_breaks_off_leaves_the_older_csv_file_as_it_was(model, photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("older", ["older", None])
+def test_a_run_that_breaks_off_leaves_the_csv_file_as_it_was(older, model, photos, tmp_path, monkeypatch):
     table = tmp_path / "all.csv"
-    table.write_text("older")
+    if older:
+        table.write_text(older)
     monkeypatch.setattr("mnasnet.commands.outputs.Table.write", lambda self, result: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         main(["classify", str(photos), "--model", model, "--csv", str(table)])
 
-    assert table.read_text() == "older"
+    assert (table.read_text() if table.exists() else None) == older
+    assert (tmp_path / "all.csv.part").read_text().startswith("path,frame,rank")
 
 
 def test_videos_of_a_folder_follow_the_rules_of_its_images(model, photos, tmp_path, capsys):

@@ -81,7 +81,8 @@ def as_json(row: dict[str, Any]) -> str:
 class CsvFile:
     """A row per image and class, so that any spreadsheet can sort and filter.
 
-    Rows go to ``FILE.part``, which takes the file's name at the end: a run that fails leaves an older file as it was.
+    Rows go to ``FILE.part``, which takes the file's name at the end: what a run that fails has written stays there, so
+    that a part is never taken for the whole, and an older file is as it was.
     The column ``label`` is ``unknown`` where the best class is less sure than was asked for.
     """
 
@@ -103,7 +104,7 @@ class CsvFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if kind is None or not self._path.exists():
+        if kind is None:
             self._part.replace(self._path)
 
     def write(self, result: FileResult) -> None:
