@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -9,7 +10,6 @@ from mnasnet.errors import SettingsError
 from mnasnet.plugin.qt import QtWidgets
 from mnasnet.settings import Parameter, Settings
 
-MAX_WHOLE_NUMBER = 2**31 - 1
 SHORT_FORMS = {  # words of parameter names that are not written as they sound
     "adb": "ADB",
     "ca": "CA",
@@ -23,7 +23,7 @@ SHORT_FORMS = {  # words of parameter names that are not written as they sound
     "url": "URL",
 }
 WRONG = "color: #e04545"  # readable on light and on dark
-DECIMALS = 8  # Ikomia's own spin box rounds a learning rate of 1e-5 to zero
+DECIMALS = 12  # of a number that the arrows made: 0.1 + 0.05 is 0.15
 
 
 class SettingsForm:
@@ -64,7 +64,9 @@ class SettingsForm:
 
     def values(self) -> dict[str, Any]:
         """What each field holds, not yet checked."""
-        return {name: _value_of(field) for name, field in self.fields.items()}
+        values = {name: _value_of(field) for name, field in self.fields.items()}
+        fractions = [parameter.name for parameter in self._settings.parameters() if parameter.kind is float]
+        return {**values, **{name: _with_point(values[name]) for name in fractions}}
 
     def _add_advanced(self, parameters: list[Parameter]) -> None:
         switch = QtWidgets.QCheckBox("Advanced")
@@ -87,12 +89,56 @@ class SettingsForm:
         return widgets
 
 
-class _NumberBox(QtWidgets.QDoubleSpinBox):  # type: ignore[misc]
-    """A spin box that shows 0.05 as 0.05 and not as 0.05000000."""
+class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
+    """A number to type, with arrows; what was typed stays as it is, and Apply refuses what is no fitting number.
 
-    def textFromValue(self, value: float) -> str:  # noqa: N802  # Qt's name
-        """The shortest text of ``value``."""
-        return f"{value:.{DECIMALS}g}"
+    Qt's own boxes leave out keys that they do not expect: 0.001 is 1 to them where numbers have a decimal comma.
+    """
+
+    def __init__(self, parameter: Parameter, value: float) -> None:
+        super().__init__()
+        self._parameter = parameter
+        self.show_number(value)
+
+    def show_number(self, value: float) -> None:
+        """Show ``value``; for a 0 that has a word, the word."""
+        word = self._parameter.zero if value == 0 else ""
+        self.lineEdit().setText(word or repr(value).removesuffix(".0"))
+
+    def value_text(self) -> str:
+        """What was typed, to be read by the settings model."""
+        word = self._parameter.zero
+        return "0" if word and self.text() in ("", word) else self.text()
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802  # Qt's name
+        """Let a number that is typed replace the word for 0, wherever the cursor is."""
+        if event.text() and self.text() == self._parameter.zero:
+            self.selectAll()
+        super().keyPressEvent(event)
+
+    def stepBy(self, steps: int) -> None:  # noqa: N802  # Qt's name
+        """Go up or down, as far as the bounds; a text that is no number stays."""
+        number = self._number()
+        if number is None:
+            return
+        for _ in range(abs(steps)):
+            number += _step(self._parameter, number, up=steps > 0) * (1 if steps > 0 else -1)
+        low, high = self._parameter.minimum, self._parameter.maximum
+        number = max(number, -math.inf if low is None else low)
+        number = min(number, math.inf if high is None else high)
+        self.show_number(self._parameter.kind(round(number, DECIMALS)))
+
+    def stepEnabled(self) -> Any:  # noqa: N802  # Qt's name
+        """Both arrows work where there is a number."""
+        flag = QtWidgets.QAbstractSpinBox.StepEnabledFlag
+        return flag.StepNone if self._number() is None else flag.StepUpEnabled | flag.StepDownEnabled
+
+    def _number(self) -> float | None:
+        try:
+            number = float(_with_point(self.value_text()))
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
 
 
 class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
@@ -144,25 +190,25 @@ def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
         return check
     if parameter.optional or parameter.kind is str:
         return QtWidgets.QLineEdit("" if value is None else str(value))
-    return _spin(parameter, value)
+    return NumberBox(parameter, value)
 
 
-def _spin(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
-    low = parameter.minimum if parameter.minimum is not None else -MAX_WHOLE_NUMBER
-    high = parameter.maximum if parameter.maximum is not None else MAX_WHOLE_NUMBER
-    if parameter.kind is int:
-        spin = QtWidgets.QSpinBox()
-        spin.setRange(int(low), int(high))
-        if parameter.name.endswith("_size") and parameter.minimum == 0:
-            spin.setSpecialValueText("auto")
-            spin.setSingleStep(8 if parameter.name == "batch_size" else 32)  # one click from auto is a size that works
-    else:
-        spin = _NumberBox()
-        spin.setDecimals(DECIMALS)
-        spin.setRange(low, high)
-        spin.setSingleStep(0.05 if high <= 1 else 1.0)
-    spin.setValue(value)
-    return spin
+def _step(parameter: Parameter, number: float, *, up: bool) -> float:
+    """What an arrow adds to or takes from ``number``."""
+    if parameter.name.endswith("_size"):
+        return 8 if parameter.name == "batch_size" else 32  # one click from auto is a size that works
+    if parameter.maximum is not None and parameter.maximum <= 1:
+        return 0.05  # of a share
+    if number == 0:
+        return 0.001 if parameter.name == "learning_rate" else 1
+    exponent = math.floor(math.log10(abs(number) * (1 if up else 1 - 1e-9)))  # from 0.01 down it is that of 0.009
+    return max(1, 10 ** (exponent - 1)) if exponent >= 0 else 10.0**exponent
+
+
+def _with_point(text: str) -> str:
+    """``0,5`` as ``0.5``; ``1,000``, a thousand to some and one to others, stays and is refused."""
+    is_ambiguous = re.fullmatch(r"\s*[+-]?[1-9]\d*,\d{3}\s*", text)
+    return text if is_ambiguous else re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text)
 
 
 def _value_of(field: QtWidgets.QWidget) -> Any:
@@ -171,8 +217,8 @@ def _value_of(field: QtWidgets.QWidget) -> Any:
         return field.currentText()
     if isinstance(field, QtWidgets.QCheckBox):
         return field.isChecked()
-    if isinstance(field, (QtWidgets.QSpinBox, QtWidgets.QDoubleSpinBox)):
-        return field.value()
+    if isinstance(field, NumberBox):
+        return field.value_text()
     if isinstance(field, PathBox):
         return field.edit.text()
     return field.text()

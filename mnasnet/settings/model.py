@@ -33,6 +33,7 @@ def setting(
     rule: str = "",
     suggestions: tuple[str, ...] = (),
     path: Literal["", "file", "folder"] = "",
+    zero: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -40,7 +41,8 @@ def setting(
     """One parameter: its default, what it means, the names it had before and where it belongs in a form.
 
     ``rule`` replaces the rule that is derived from type and bounds in error messages and documentation;
-    ``suggestions`` are the values a form offers where others are valid too; ``path`` asks a form for a browse button.
+    ``suggestions`` are the values a form offers where others are valid too; ``path`` asks a form for a browse button;
+    ``zero`` is the word that a form shows where the number is 0.
     """
     extra: dict[str, Any] = {
         "old_names": list(old_names),
@@ -48,6 +50,7 @@ def setting(
         "rule": rule,
         "suggestions": list(suggestions),
         "path": path,
+        "zero": zero,
     }
     return Field(default, description=meaning, ge=ge, gt=gt, le=le, json_schema_extra=extra)
 
@@ -70,6 +73,7 @@ class Parameter:
     choices: tuple[str, ...]
     suggestions: tuple[str, ...]
     path: str
+    zero: str
     minimum: float | None
     maximum: float | None
 
@@ -293,6 +297,7 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
         choices=choices,
         suggestions=tuple(details["suggestions"]),
         path=details["path"],
+        zero=details["zero"],
         minimum=minimum if minimum is not None else above,
         maximum=maximum,
     )

@@ -41,6 +41,7 @@ class TrainSettings(Settings):
         "Images for each step, 2 to 4096; `0` suits the number of images. Where memory does not suffice the work is "
         "divided, the step stays the same.",
         rule="0 (chosen by the number of images) or a whole number from 2 to 4096",
+        zero="auto",
         ge=0,
         le=4096,
     )
@@ -49,6 +50,7 @@ class TrainSettings(Settings):
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` suits the "
         "images: at most 128 on a CPU, 224 on a GPU.",
         rule=f"0 (chosen by the images) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
+        zero="auto",
         ge=0,
         le=MAX_INPUT_SIZE,
     )
@@ -64,15 +66,21 @@ class TrainSettings(Settings):
     )
     export_pth: bool = setting(False, "Also write the best weights as a torch state dict, `.pth`.")
     export_onnx: bool = setting(False, "Also write the best model as `.onnx`.")
-    patience: int = setting(0, "Stop after this many epochs without a better validation; `0` never.", ge=0, le=10_000)
-    max_minutes: float = setting(0.0, "Stop after this time and keep the best model; `0` is no limit.", ge=0.0)
+    patience: int = setting(
+        0, "Stop after this many epochs without a better validation; `0` never.", zero="off", ge=0, le=10_000
+    )
+    max_minutes: float = setting(
+        0.0, "Stop after this time and keep the best model; `0` is no limit.", zero="no limit", ge=0.0
+    )
     resume_folder: str = setting(
         "",
         "The folder of a run that was stopped or killed, to go on with it; other parameters are the run's, but "
         "`max_minutes` where it is not 0.",
         path="folder",
     )
-    learning_rate: float = setting(0.0, "Peak learning rate; `0` leaves it to the recipe.", ge=0.0, le=10.0)
+    learning_rate: float = setting(
+        0.0, "Peak learning rate; `0` leaves it to the recipe.", zero="recipe's", ge=0.0, le=10.0
+    )
     momentum: float | None = setting(
         None,
         "Momentum of SGD and RMSProp, first beta of AdamW; empty leaves it to the recipe.",
@@ -148,7 +156,7 @@ class TrainSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where to train; `auto` takes an NVIDIA GPU where one answers."
     )
-    threads: int = setting(0, "Processor threads; `0` takes all cores.", ge=0, le=1024, advanced=True)
+    threads: int = setting(0, "Processor threads; `0` takes all cores.", zero="all cores", ge=0, le=1024, advanced=True)
     cache_mb: int = setting(
         2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True
     )

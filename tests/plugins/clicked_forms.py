@@ -10,15 +10,16 @@ import pytest
 if os.environ["MNASNET_TEST_QT"] == "PyQt5":
     sys.modules["PyQt6"] = None  # as in a STUDIO that has no PyQt6
 
+from mnasnet.errors import SettingsError
 from mnasnet.plugin.form import PathBox, SettingsForm
 from mnasnet.plugin.qt import QtWidgets
 from mnasnet.settings import InferSettings, SearchSettings, TrainSettings
 
 if os.environ["MNASNET_TEST_QT"] == "PyQt5":
-    from PyQt5.QtCore import QPoint, Qt, QTimer
+    from PyQt5.QtCore import QLocale, QPoint, Qt, QTimer
     from PyQt5.QtTest import QTest
 else:
-    from PyQt6.QtCore import QPoint, Qt, QTimer
+    from PyQt6.QtCore import QLocale, QPoint, Qt, QTimer
     from PyQt6.QtTest import QTest
 
 LEFT = Qt.MouseButton.LeftButton
@@ -130,11 +131,12 @@ def change_by_mouse(field, folder):
         pick(field, name)
         return str(folder / name)
     if isinstance(field, QtWidgets.QAbstractSpinBox):
-        step, up = field.singleStep(), field.value() + field.singleStep() <= field.maximum()
-        expected = field.value() + (step if up else -step)
-        sub = QtWidgets.QStyle.SubControl
-        click_arrow(field, sub.SC_SpinBoxUp if up else sub.SC_SpinBoxDown)
-        return expected
+        before, sub = field.text(), QtWidgets.QStyle.SubControl
+        click_arrow(field, sub.SC_SpinBoxUp)
+        if field.text() == before:  # it is at its maximum
+            click_arrow(field, sub.SC_SpinBoxDown)
+        assert field.text() != before
+        return float(field.text())
     return None
 
 
@@ -147,8 +149,8 @@ def test_every_field_that_can_be_clicked_is_read_back(open_form, settings, tmp_p
     clicked = {name: change_by_mouse(field, tmp_path) for name, field in form.fields.items()}
 
     expected = {name: value for name, value in clicked.items() if value is not None}
-    assert {name: form.values()[name] for name in expected} == pytest.approx(expected)
-    assert form.settings() == settings().changed(form.values())  # what Apply hands to the task
+    applied = form.settings()  # what Apply hands to the task
+    assert {name: getattr(applied, name) for name in expected} == expected
     assert len(expected) > len(form.fields) / 2
 
 
@@ -160,6 +162,161 @@ def test_cancelling_the_dialog_keeps_the_path(open_form):
     pick(box, None)
 
     assert form.settings().model_weight_file == "/models/mine.safetensors"
+
+
+def type_into(field, text):
+    field.selectAll()
+    QTest.keyClicks(field, text)
+
+
+@pytest.fixture(params=["en_US", "fr_FR", "de_DE", "ar_EG"])
+def locale(request):
+    before = QLocale()
+    QLocale.setDefault(QLocale(request.param))
+    yield
+    QLocale.setDefault(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "expected"),
+    [
+        ("learning_rate", "0.001", 0.001),
+        ("learning_rate", "0,001", 0.001),
+        ("learning_rate", "1e-3", 0.001),
+        ("learning_rate", "1,5E-3", 0.0015),
+        ("learning_rate", ".5", 0.5),
+        ("max_minutes", "2.5", 2.5),
+        ("max_minutes", "2,5", 2.5),
+        ("max_minutes", "1000", 1000),
+        ("momentum", "0.9", 0.9),
+        ("momentum", "0,9", 0.9),
+        ("epochs", "100", 100),
+    ],
+)
+def test_a_number_means_the_same_in_every_locale(open_form, locale, name, typed, expected):
+    form = open_form(TrainSettings)
+
+    type_into(form.fields[name], typed)
+    QTest.keyClick(form.fields[name], Qt.Key.Key_Tab)
+
+    assert getattr(form.settings(), name) == expected
+    assert form.message.text() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("learning_rate", "0.0.1"),
+        ("learning_rate", "11"),
+        ("learning_rate", "1e"),
+        ("learning_rate", "-1"),
+        ("max_minutes", "1,000"),  # a thousand to some, one to others
+        ("max_minutes", "1,000.5"),
+        ("max_minutes", "5 min"),
+        ("momentum", "0,9,1"),
+        ("epochs", "2.5"),
+        ("epochs", "1,000"),
+        ("epochs", "1e1"),
+        ("epochs", "10001"),
+        ("epochs", ""),
+    ],
+)
+def test_a_text_that_is_no_fitting_number_is_refused_with_the_reason(open_form, locale, name, typed):
+    form = open_form(TrainSettings)
+
+    type_into(form.fields[name], typed)
+    if not typed:
+        QTest.keyClick(form.fields[name], Qt.Key.Key_Delete)
+    QTest.keyClick(form.fields[name], Qt.Key.Key_Tab)
+
+    with pytest.raises(SettingsError, match=name):
+        form.settings()
+    assert f"got {typed!r}" in form.message.text()
+    assert form.fields[name].text() == typed  # to be corrected
+
+
+def test_numbers_are_shown_with_a_point_and_all_their_digits(open_form, locale):
+    form = open_form(lambda: TrainSettings(learning_rate=1.2345678912e-5, val_fraction=0.05, max_minutes=90))
+
+    shown = {name: form.fields[name].text() for name in ("learning_rate", "val_fraction", "max_minutes")}
+
+    assert shown == {"learning_rate": "1.2345678912e-05", "val_fraction": "0.05", "max_minutes": "90"}
+    assert form.settings().learning_rate == 1.2345678912e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "before", "up", "down"),
+    [
+        (TrainSettings, "learning_rate", "recipe's", "0.001", "recipe's"),
+        (TrainSettings, "learning_rate", "0.01", "0.02", "0.009"),
+        (TrainSettings, "learning_rate", "0,05", "0.06", "0.04"),
+        (TrainSettings, "learning_rate", "10", "10", "9"),
+        (TrainSettings, "max_minutes", "0.0", "1", "no limit"),
+        (TrainSettings, "max_minutes", "250", "260", "240"),
+        (TrainSettings, "batch_size", "auto", "8", "auto"),
+        (TrainSettings, "val_fraction", "0.2", "0.25", "0.15"),
+        (TrainSettings, "epochs", "15", "16", "14"),
+        (SearchSettings, "target_latency_ms", "10", "11", "9"),
+        (SearchSettings, "max_multiply_adds", "300000000", "310000000", "290000000"),
+        (SearchSettings, "beta", "-1", "-0.95", "-1.05"),
+        (TrainSettings, "learning_rate", "fast", "fast", "fast"),
+    ],
+)
+def test_a_click_on_an_arrow_takes_a_step_that_suits_the_number(open_form, settings, name, before, up, down):
+    field = open_form(settings).fields[name]
+    sub = QtWidgets.QStyle.SubControl
+
+    for arrow, expected in ((sub.SC_SpinBoxUp, up), (sub.SC_SpinBoxDown, down)):
+        field.lineEdit().setText(before)
+        click_arrow(field, arrow)
+
+        assert field.text() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (InferSettings, {"input_size": "auto"}),
+        (
+            TrainSettings,
+            {
+                "batch_size": "auto",
+                "input_size": "auto",
+                "patience": "off",
+                "max_minutes": "no limit",
+                "learning_rate": "recipe's",
+                "threads": "all cores",
+            },
+        ),
+        (SearchSettings, {"trials": "auto", "max_latency_ms": "no limit", "final_epochs": "auto"}),
+    ],
+)
+def test_a_zero_that_means_something_is_shown_as_its_word(open_form, settings, words):
+    form = open_form(settings)
+
+    assert {name: form.fields[name].text() for name in words} == words
+    assert form.settings() == settings()
+
+
+def test_a_number_typed_into_a_word_replaces_it(open_form):
+    form = open_form(TrainSettings)
+    field = form.fields["max_minutes"]
+
+    for _ in range(3):  # each click would set the cursor into the word
+        QTest.mouseClick(field.lineEdit(), LEFT, pos=QPoint(30, field.lineEdit().height() // 2))
+    QTest.keyClick(field, Qt.Key.Key_Left)
+    QTest.keyClicks(field, "2.5")
+
+    assert form.settings().max_minutes == 2.5
+
+
+def test_a_number_that_is_deleted_is_its_word_again(open_form):
+    form = open_form(TrainSettings)
+    type_into(form.fields["max_minutes"], "2")
+
+    QTest.keyClick(form.fields["max_minutes"], Qt.Key.Key_Backspace)
+
+    assert form.settings().max_minutes == 0
 
 
 @every_task

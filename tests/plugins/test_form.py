@@ -44,8 +44,8 @@ def test_every_parameter_has_a_field_with_its_value(widget):
 
 
 def test_apply_hands_the_fields_values_to_the_task(widget, task):
-    widget.form.fields["top_k"].setValue(3)
-    widget.form.fields["confidence_threshold"].setValue(0.25)
+    widget.form.fields["top_k"].show_number(3)
+    widget.form.fields["confidence_threshold"].show_number(0.25)
     widget.form.fields["model_weight_file"].edit.setText("/models/ü.safetensors")
     widget.form.fields["device"].setCurrentText("cpu")
     widget.form.fields["draw_on_image"].setChecked(True)
@@ -64,7 +64,7 @@ def test_apply_hands_the_fields_values_to_the_task(widget, task):
 
 
 def test_a_wrong_value_is_explained_in_the_form_and_not_applied(widget, task):
-    widget.form.fields["input_size"].setValue(5)
+    widget.form.fields["input_size"].show_number(5)
 
     widget.on_apply()
 
@@ -75,10 +75,10 @@ def test_a_wrong_value_is_explained_in_the_form_and_not_applied(widget, task):
 
 
 def test_the_explanation_goes_when_the_value_is_right(widget):
-    widget.form.fields["input_size"].setValue(5)
+    widget.form.fields["input_size"].show_number(5)
     widget.on_apply()
 
-    widget.form.fields["input_size"].setValue(96)
+    widget.form.fields["input_size"].show_number(96)
     widget.on_apply()
 
     assert widget.form.message.text() == ""
@@ -110,7 +110,7 @@ def test_advanced_parameters_appear_on_demand(widget):
 
 
 def test_a_small_number_keeps_all_its_digits(widget):
-    widget.form.fields["confidence_threshold"].setValue(0.00001)
+    widget.form.fields["confidence_threshold"].show_number(0.00001)
 
     assert widget.form.settings().confidence_threshold == 0.00001
 
@@ -122,8 +122,8 @@ def test_the_training_tasks_form_shows_and_applies_all_its_parameters(applicatio
     widget = IkomiaPlugin().get_widget_factory().create(task.get_param_object())
     widget.emit_apply = lambda param: None
 
-    widget.form.fields["epochs"].setValue(3)
-    widget.form.fields["learning_rate"].setValue(1e-5)
+    widget.form.fields["epochs"].show_number(3)
+    widget.form.fields["learning_rate"].show_number(1e-5)
     widget.form.fields["momentum"].setText("0.8")
     widget.on_apply()
 
