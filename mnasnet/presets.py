@@ -53,6 +53,21 @@ MNASNET_SMALL = ArchitectureSpec(
     ),
 )
 
+#: what the paper's first figure compares with, no preset; its ReLU6 is ReLU here, so that only the design counts
+MOBILENET_V2 = ArchitectureSpec(
+    name="mobilenet_v2",
+    source="arXiv 1801.04381, table 2",
+    blocks=(
+        BlockSpec("separable", 16),
+        BlockSpec("inverted", 24, stride=2, repeats=2, expansion=6),
+        BlockSpec("inverted", 32, stride=2, repeats=3, expansion=6),
+        BlockSpec("inverted", 64, stride=2, repeats=4, expansion=6),
+        BlockSpec("inverted", 96, repeats=3, expansion=6),
+        BlockSpec("inverted", 160, stride=2, repeats=3, expansion=6),
+        BlockSpec("inverted", 320, expansion=6),
+    ),
+)
+
 _TORCHVISION = "torchvision/models/mnasnet.py (B1)"
 _TIMM = "timm/models/efficientnet.py"
 

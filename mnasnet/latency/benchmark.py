@@ -15,31 +15,11 @@ from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import Counts, count
 from mnasnet.network.download import PUBLISHED
-from mnasnet.presets import PRESETS
-from mnasnet.spec import ArchitectureSpec, BlockSpec
+from mnasnet.presets import MOBILENET_V2, PRESETS
 
 Kind = Literal["published", "reference", "yours"]
 Progress = Callable[[int, int], None]
 
-#: The network that the paper's first figure compares with. Its ReLU6 is measured as a plain ReLU.
-MOBILENET_V2 = ArchitectureSpec(
-    name="mobilenet_v2",
-    source="arXiv 1801.04381, table 2",
-    blocks=(
-        BlockSpec("separable", 16),
-        *(
-            BlockSpec("inverted", channels, stride=stride, repeats=repeats, expansion=6)
-            for channels, repeats, stride in (
-                (24, 2, 2),
-                (32, 3, 2),
-                (64, 4, 2),
-                (96, 3, 1),
-                (160, 3, 2),
-                (320, 1, 1),
-            )
-        ),
-    ),
-)
 MOBILENET_V2_TOP1_PERCENT = 71.878  # torchvision's MobileNet_V2_Weights.IMAGENET1K_V1
 IMAGENET = "ImageNet, published"
 IMAGENET_CLASSES = 1000

@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnasnet.latency.benchmark import IMAGENET, MOBILENET_V2, Row
+from mnasnet.latency.benchmark import IMAGENET, Row
 from mnasnet.pages import render
+from mnasnet.presets import MOBILENET_V2
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

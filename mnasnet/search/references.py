@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL
-from mnasnet.spec import ArchitectureSpec, BlockSpec
-
-#: table 2 of arXiv 1801.04381; its ReLU6 is ReLU here, so that only the design is compared
-MOBILENET_V2 = ArchitectureSpec(
-    name="mobilenet_v2",
-    source="arXiv 1801.04381, table 2",
-    blocks=(
-        BlockSpec("separable", 16),
-        BlockSpec("inverted", 24, stride=2, repeats=2, expansion=6),
-        BlockSpec("inverted", 32, stride=2, repeats=3, expansion=6),
-        BlockSpec("inverted", 64, stride=2, repeats=4, expansion=6),
-        BlockSpec("inverted", 96, repeats=3, expansion=6),
-        BlockSpec("inverted", 160, stride=2, repeats=3, expansion=6),
-        BlockSpec("inverted", 320, expansion=6),
-    ),
-)
+from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL, MOBILENET_V2
+from mnasnet.spec import ArchitectureSpec
 
 REFERENCES: dict[str, ArchitectureSpec] = {
     "MnasNet-A1": MNASNET_A1,

@@ -12,11 +12,12 @@ from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import read_exported
 from mnasnet.latency import chart
-from mnasnet.latency.benchmark import MOBILENET_V2, measure_all, own, published, told_apart, with_card
+from mnasnet.latency.benchmark import measure_all, own, published, told_apart, with_card
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
 from mnasnet.network.count import count
 from mnasnet.network.download import PUBLISHED
+from mnasnet.presets import MOBILENET_V2
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
 
