@@ -34,17 +34,18 @@ def input_folder(task: Any) -> Path:
 def output_folder(settings: TrainSettings | SearchSettings, plugin_folder: Path) -> Path:
     """Where run folders go: Ikomia's data folder unless the user chose another place.
 
-    The first releases wrote into the plugin's own folder, which Ikomia deletes with every update; workflow files of
-    that time still name it.
+    An update of a plugin deletes its folder, so no folder of Ikomia's plugins is one for models; the first releases
+    wrote into the plugin's own, and workflow files of that time still name it.
     """
     default = Path(config.main_cfg["data"]["path"]) / plugin_folder.name
     if not settings.output_folder:
         return default
     chosen = Path(settings.output_folder).expanduser()
-    inside = {plugin_folder.absolute(), plugin_folder.resolve()} & {*_with_parents(chosen.absolute())}
-    if not inside:
+    plugins = Path(config.main_cfg["registry"]["path"])
+    deleted = {path for folder in (plugin_folder, plugins) for path in (folder.absolute(), folder.resolve())}
+    if not deleted & {*_with_parents(chosen.absolute())}:
         return chosen
-    _log.warning("an update of the plugin would delete %s; writing to %s instead", chosen, default)
+    _log.warning("an update of a plugin would delete %s; writing to %s instead", chosen, default)
     return default
 
 

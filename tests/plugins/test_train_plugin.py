@@ -246,6 +246,24 @@ def test_the_plugin_is_no_place_for_models(inside):
         assert output_folder(settings, linked) == Path.home() / "Ikomia" / "Data" / NAME
 
 
+@pytest.mark.parametrize(
+    "inside", ["Python/infer_torchvision_mnasnet/models", "Python/train_yolo", "C++/x", "Python/../Python/my models", ""]
+)
+def test_no_folder_of_ikomias_plugins_is_a_place_for_models(caplog, inside):
+    chosen = Path("~/Ikomia/Plugins") / inside
+
+    folder = output_folder(TrainSettings(output_folder=str(chosen)), FOLDER)
+
+    assert folder == Path.home() / "Ikomia" / "Data" / NAME
+    assert str(chosen.expanduser()) in caplog.text and str(folder) in caplog.text
+
+
+def test_a_folder_beside_ikomias_plugins_may_be_chosen():
+    chosen = Path.home() / "Ikomia" / "Plugins of mine"
+
+    assert output_folder(TrainSettings(output_folder=str(chosen)), FOLDER) == chosen
+
+
 def test_our_log_lines_are_printed_while_a_task_runs_and_not_after(capsys):
     import logging
 
