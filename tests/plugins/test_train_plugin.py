@@ -247,7 +247,7 @@ def test_the_plugin_is_no_place_for_models(inside):
 
 
 @pytest.mark.parametrize(
-    "inside", ["Python/infer_torchvision_mnasnet/models", "Python/train_yolo", "C++/x", "Python/../Python/my models", ""]
+    "inside", ["Python/infer_torchvision_mnasnet/models", "Python/train_yolo", "C++/x", "Python/../mine", ""]
 )
 def test_no_folder_of_ikomias_plugins_is_a_place_for_models(caplog, inside):
     chosen = Path("~/Ikomia/Plugins") / inside
