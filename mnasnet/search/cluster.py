@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import time
+import urllib.parse
 import uuid
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -42,7 +43,7 @@ def search_on_cluster(
     alone: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
-    """Search with all that the Ray cluster at ``address`` (host:port, or ``auto`` for the one of this machine) has.
+    """Search with all that the Ray cluster at ``address`` has: host:port, ray://host:port, or ``auto`` for this machine.
 
     Each network takes ``cpus`` cores and ``gpus`` GPUs, either may be a fraction, and trains where they are free. A
     network whose process or machine is lost is judged once more elsewhere. Raises RuntimeMissingError without the
@@ -69,11 +70,15 @@ class RayCrew:
     def __enter__(self) -> RayCrew:
         self._ray = _ray()
         _connect(self._ray, self._address)
-        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-        self._desk = self._ray.remote(**options)(_Desk).remote()
-        # a lost task is given again by the search, which counts how often
-        self._task = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_judge)
-        self._make_reference = self._ray.put(self._make)
+        try:
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+            self._desk = self._ray.remote(**options)(_Desk).remote()
+            # a lost task is given again by the search, which counts how often
+            self._task = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_judge)
+            self._make_reference = self._ray.put(self._make)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -210,9 +215,9 @@ def _connect(ray: ModuleType, address: str) -> None:
 
 def _knock(address: str) -> None:
     """Raise OSError where nobody listens: Ray itself tries for many minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    parts = urllib.parse.urlsplit(f"//{address.rpartition('://')[2]}")  # ray://host:port is a cluster behind a proxy
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def _first_line(error: Exception) -> str:

@@ -1,9 +1,12 @@
 """A search on a Ray cluster: a real one, of several processes of this machine, started as its users start one."""
 
+import errno
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +23,13 @@ from tests.search.workers_evaluators import deadly, failing, plain, refusing, st
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[str]:
+def client_port() -> int:
+    """Where the cluster lets in those who are no part of it."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, client_port) -> Iterator[str]:
     """The address of a cluster of one node with two places."""
     pytest.importorskip("ray", reason="Ray is not installed")
     port, folder = free_port(), tmp_path_factory.mktemp("ray")
@@ -32,6 +41,7 @@ def cluster(tmp_path_factory) -> Iterator[str]:
     }
     os.environ["RAY_AUTH_MODE"] = "disabled"
     options = f"--port={port} --num-cpus=2 --include-dashboard=false --disable-usage-stats --temp-dir={folder}"
+    options += f" --ray-client-server-port={client_port}"
     head = subprocess.Popen(
         [Path(sys.executable).with_name("ray"), "start", "--head", "--block", *options.split()],
         env=environment,
@@ -75,6 +85,24 @@ class TestCluster:
         judged = [record.fingerprint for record in records(study) if record.duplicate_of is None]
         assert len(judged) == len(set(judged)) == 20
 
+    def test_a_cluster_is_reached_through_its_client_server(self, cluster, client_port):
+        pytest.importorskip("grpc", reason="Ray's client is not installed")
+        study, address = study_of(), f"ray://127.0.0.1:{client_port}"
+
+        search_on_cluster(plain, study, problem_of(), Budget(evaluations=4), address=address)
+
+        assert {record.state for record in records(study)} == {"done"}
+
+    def test_a_search_that_cannot_be_sent_leaves_the_cluster(self, cluster):
+        import ray
+
+        lock = threading.Lock()  # no process can be sent one
+
+        with pytest.raises(TypeError, match="Could not serialize"):
+            search_on_cluster(lambda stop: lock, study_of(), problem_of(), Budget(evaluations=1), address=cluster)
+
+        assert not ray.is_initialized()
+
     def test_a_killed_processs_network_is_judged_again(self, cluster, tmp_path):
         study = study_of()
 
@@ -113,11 +141,12 @@ class TestCluster:
             search_on_cluster(refusing, study_of(), problem_of(), Budget(evaluations=2), address=cluster)
 
 
-def test_a_cluster_that_is_away_is_named():
+@pytest.mark.parametrize("host", ["127.0.0.1", "ray://127.0.0.1", "[::1]"])
+def test_a_cluster_that_is_away_is_named(host):
     pytest.importorskip("ray", reason="Ray is not installed")
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
 
-    with pytest.raises(SearchError, match=f"no Ray cluster can be reached at {address}"):
+    with pytest.raises(SearchError, match=re.escape(f"at {address} ([Errno {errno.ECONNREFUSED}]")):
         search_on_cluster(plain, study_of(), problem_of(), Budget(evaluations=1), address=address)
 
 
