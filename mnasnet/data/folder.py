@@ -7,12 +7,13 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mnasnet.data.images import IMAGE_SUFFIXES, START_BYTES, VIDEO_SUFFIXES, is_image_start
+from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError
 
 SplitName = Literal["train", "val", "test"]
@@ -24,12 +25,6 @@ SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 
-#: names, in lower case, that editors, systems and file servers leave behind; names with a leading dot count too
-JUNK_NAMES = frozenset(
-    {"__macosx", "__pycache__", "@eadir", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"}
-    | {"system volume information", "icon\r"}
-)
-
 #: the folder that training tools, ours among them, write into; it is never a class
 OUTPUT_FOLDER = "runs"
 
@@ -37,9 +32,6 @@ OUTPUT_FOLDER = "runs"
 _SIDE_FILES = frozenset(
     {".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".html", ".py", ".ipynb", ".npy", ".log", ".zip", ".pdf"}
 )
-
-#: first bytes of image files whose name does not say so
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
 class Sample(NamedTuple):
@@ -79,13 +71,8 @@ def scan(folder: Path) -> Dataset:
     The first folder level is the class, everything below belongs to it. Nothing is opened except files without a
     telling name, nothing is written. Raises DataError where no classifier could be trained, with the reason.
     """
-    folder = Path(folder).expanduser()  # workflows carry paths as text that no shell has looked at
-    _require_folder(folder)
-    walk = _Walk(folder)
-    layout = _layout(walk)
-    found = {split: walk.classes_below(name) for split, name in layout.items()}
-    if "train" not in found:
-        found = {"train": walk.classes_below("")}
+    walk, layout, found = _walked(folder, to_train=True)
+    folder = walk.root
     _require_classes(folder, found, layout)
     aligned = _aligned(found, layout, walk.notes)
     _require_training_images(aligned, layout)
@@ -107,15 +94,40 @@ def scan(folder: Path) -> Dataset:
     )
 
 
-def natural_order(name: str) -> tuple[list[str | int], str]:
-    """A sorting key that puts 2 before 10 and does not tell capitals apart, except between otherwise equal names."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+def scan_to_judge(folder: Path, known: Collection[str]) -> Dataset:
+    """Find the images in ``folder`` to judge a model of the classes ``known`` by; any split and any classes will do.
+
+    Names that differ from the model's only in capitals or spaces are taken for them; folders without images do not
+    count. Raises DataError where there is no image.
+    """
+    walk, layout, found = _walked(folder, to_train=False)
+    by_key = _by_spelling(known)
+    aligned = {split: _renamed(one, known, by_key, layout.get(split, ""), walk.notes) for split, one in found.items()}
+    samples = {
+        split: tuple(sorted(Sample(path, name) for name, paths in classes.items() for path in paths))
+        for split, classes in aligned.items()
+    }
+    _require_images(folder, any(samples.values()))
+    return Dataset(
+        folder=walk.root,
+        class_names=tuple(sorted({one.class_name for some in samples.values() for one in some}, key=natural_order)),
+        train=samples.get("train", ()),
+        val=samples.get("val", ()),
+        test=samples.get("test", ()),
+        split_folders=layout,
+        ignored=dict(sorted(walk.ignored.items())),
+        notes=tuple(walk.notes),
+    )
 
 
-def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name was put there by a system or an editor, not by the user."""
-    return name.startswith(".") or name.lower() in JUNK_NAMES
+def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str], dict[SplitName, _Classes]]:
+    """The folder, which of its folders is which split, and the images of each class there."""
+    folder = Path(folder).expanduser()  # workflows carry paths as text that no shell has looked at
+    _require_folder(folder)
+    walk = _Walk(folder)
+    layout = _layout(walk, to_train=to_train)
+    found: dict[SplitName, _Classes] = {split: walk.classes_below(name) for split, name in layout.items()}
+    return walk, layout, found or {"train": walk.classes_below("")}
 
 
 def looks_like_image(path: str) -> bool:
@@ -127,12 +139,9 @@ def looks_like_image(path: str) -> bool:
         return False
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            start = file.read(16)
+            return is_image_start(file.read(START_BYTES))
     except OSError:
         return False
-    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    is_heif = start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"avif")
-    return start.startswith(_SIGNATURES) or is_webp or is_heif
 
 
 def _require_folder(folder: Path) -> None:
@@ -233,8 +242,8 @@ class _Walk:
             raise DataError(f"cannot read the folder {self.root / relative}: {error.strerror}") from error
 
 
-def _layout(walk: _Walk) -> dict[SplitName, str]:
-    """Which sub-folder is which split; empty for a flat folder of class folders."""
+def _layout(walk: _Walk, *, to_train: bool) -> dict[SplitName, str]:
+    """Which sub-folder is which split; empty for a flat folder of class folders. To train there must be a train."""
     folders = walk.folders("")
     layout: dict[SplitName, str] = {}
     for split, names in SPLIT_FOLDERS.items():
@@ -247,7 +256,7 @@ def _layout(walk: _Walk) -> dict[SplitName, str]:
     if _are_classes(walk, layout, others):
         _note_split_names_as_classes(walk, layout)
         return {}
-    if layout and "train" not in layout:
+    if to_train and layout and "train" not in layout:
         raise DataError(
             f"a dataset with {_listed(list(layout.values()))} needs a train folder beside it, {walk.root} has none; "
             "rename the folder of training images to train, or give a folder that holds only class folders"
@@ -255,8 +264,9 @@ def _layout(walk: _Walk) -> dict[SplitName, str]:
     if not layout:
         _note_sibling_splits(walk)
     for folder in others if layout else ():
-        walk.ignored[f"{folder}/ beside {layout['train']}/"] += 1
-        walk.notes.append(f"the folder {folder}/ beside {layout['train']}/ is left out: it is no split")
+        beside = next(iter(layout.values()))
+        walk.ignored[f"{folder}/ beside {beside}/"] += 1
+        walk.notes.append(f"the folder {folder}/ beside {beside}/ is left out: it is no split")
     return layout
 
 
@@ -301,7 +311,11 @@ def _require_classes(folder: Path, found: Mapping[SplitName, _Classes], layout: 
     if len(train) == 1 and not any(set(classes) - set(train) for classes in found.values()):
         (name,) = train
         raise DataError(f"needs >= 2 classes, found 1 ({name!r}) in {where}. {_guess(where / name)}")
-    if not any(paths for classes in found.values() for paths in classes.values()):
+    _require_images(folder, any(paths for classes in found.values() for paths in classes.values()))
+
+
+def _require_images(folder: Path, has_some: bool) -> None:
+    if not has_some:
         raise DataError(f"no images in {folder}; images are files such as .jpg, .png, .webp, .tif in the class folders")
 
 
@@ -317,9 +331,7 @@ def _aligned(
 ) -> dict[SplitName, _Classes]:
     """The same classes under the same names in every split; train decides how a name is written."""
     train = found["train"]
-    by_key: dict[str, list[str]] = {}
-    for name in train:
-        by_key.setdefault(_spelling_key(name), []).append(name)
+    by_key = _by_spelling(train)
     for names in by_key.values():
         if len(names) > 1:
             notes.append(f"classes {_listed(names)} differ only in capitals or spaces; join them if they are the same")
@@ -335,16 +347,25 @@ def _aligned(
     return aligned
 
 
+def _by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that differ only in capitals or spaces together."""
+    by_key: dict[str, list[str]] = {}
+    for name in names:
+        by_key.setdefault(_spelling_key(name), []).append(name)
+    return by_key
+
+
 def _renamed(
-    classes: _Classes, train: _Classes, by_key: Mapping[str, list[str]], split_folder: str, notes: list[str]
+    classes: _Classes, known: Collection[str], by_key: Mapping[str, list[str]], split_folder: str, notes: list[str]
 ) -> _Classes:
     renamed: _Classes = {}
     for name, paths in classes.items():
         alike = by_key.get(_spelling_key(name), [])
-        target = name if name in train or len(alike) != 1 else alike[0]
+        target = name if name in known or len(alike) != 1 else alike[0]
         if target != name:
             notes.append(
-                f"{split_folder}/{name} is taken as class {target!r}: the names differ only in capitals or spaces"
+                f"{_joined(split_folder, name)} is taken as class {target!r}: the names differ only in capitals or "
+                "spaces"
             )
         renamed.setdefault(target, []).extend(paths)
     return renamed

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnasnet.classify import at_size
 from mnasnet.data.cache import DecodedImages
-from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.folder import Dataset, Sample, scan_to_judge
 from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
@@ -48,7 +48,9 @@ def validate(
     from mnasnet.zoo import model_path, open_runnable
 
     model = at_size(open_runnable(source, class_file=class_file), input_size)
-    dataset = scan(data)
+    dataset = scan_to_judge(data, model.class_names)
+    for note in dataset.notes:
+        _log.info("%s", note)
     samples = _samples(_divided(model, dataset, model_path(source)), split)
     evaluation = evaluate_samples(model, dataset, samples, threads=threads)
     if out is not None:
@@ -81,7 +83,7 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
 
 def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:
     if split is None:
-        return dataset.val or dataset.train
+        return dataset.val or dataset.train or dataset.test
     if not dataset.splits[split]:
         have = [name for name, samples in dataset.splits.items() if samples]
         raise DataError(f"{dataset.folder} has no {split} images, only {', '.join(have)}; choose one of these")

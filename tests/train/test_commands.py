@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from tiny import tiny_training
 
+from mnasnet import modelfile
 from mnasnet.cli import main
-from mnasnet.testing import write_image_folder
+from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.run_folder import RunFolder
 
 
@@ -88,6 +89,58 @@ def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
     other = write_image_folder(tmp_path / data.name, per_class=4)
     assert judged(str(moved), other)["images"] == 12
     assert "cannot be told" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("folders", "images"),
+    [
+        (["val/red", "val/blue", "val/green"], 9),
+        (["red"], 3),
+        (["test/red", "test/blue"], 6),
+        (["RED", "Blue "], 6),
+        (["red", "blue", "green/empty"], 6),
+        (["train/red", "val/blue"], 3),
+    ],
+)
+def test_val_judges_by_any_images_of_classes_that_the_model_knows(
+    folders: list[str], images: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.safetensors"
+    modelfile.save(random_model(class_names=("blue", "green", "red")), model)
+    for folder in folders:
+        (tmp_path / "judged" / folder).mkdir(parents=True)
+        for number in range(0 if folder.endswith("empty") else 3):
+            coloured_image((200, 30, 30 + number)).save(tmp_path / "judged" / folder / f"{number}.png")
+
+    assert main(["val", str(model), str(tmp_path / "judged"), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["images"] == images
+
+
+def test_a_run_folder_is_a_start_as_it_is_a_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(data, tmp_path, "--epochs=1"))
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    main(["train", str(data), "--model", first["run"], "--recipe=continue", "--epochs=1", "--imgsz=32", "--threads=1",
+          f"project={tmp_path}", "--name=further", "--json"])  # fmt: skip
+
+    further = json.loads(capsys.readouterr().out.splitlines()[-1])
+    fingerprint = modelfile.load(Path(first["model"])).fingerprint
+    assert modelfile.load(Path(further["model"])).training["started_from"].endswith(f"({fingerprint})")
+
+
+def test_a_run_that_time_ended_says_how_to_go_on_without_a_limit(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [word for word in words(data, tmp_path, "--epochs=2", "--max-minutes=0.0001") if word != "--json"]
+
+    assert main(told) == 0
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume")]
+    assert main(line.split()[4:]) == 0
+    assert "trained: all epochs are done" in capsys.readouterr().out
 
 
 def test_val_refuses_classes_that_the_model_does_not_know(
