@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,12 +169,19 @@ class _Calibration:
         return self._batches
 
 
-class quiet:  # noqa: N801
-    """ONNX Runtime's advice to preprocess the graph, which is done already, is not for our users."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """ONNX Runtime's advice to preprocess the graph, which is done already, is not for our users.
 
-    def __enter__(self) -> None:
-        self._level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
+    It goes to the root logger itself, so no other logger falls silent, and no other thread.
+    """
+    own = threading.get_ident()
 
-    def __exit__(self, *_: object) -> None:
-        logging.root.setLevel(self._level)
+    def is_for_users(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != own
+
+    logging.root.addFilter(is_for_users)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(is_for_users)

@@ -1,6 +1,7 @@
 """An export is kept only when it is the same network; whoever gets the file can use it without us."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -203,6 +204,25 @@ class Passes(list):
         for one in range(len(self))[place] if isinstance(place, slice) else [place]:
             self.taken[one] += 1
         return super().__getitem__(place)
+
+
+class Telling(list):
+    """Calibration images that tell the log when they are taken."""
+
+    def __getitem__(self, place):
+        logging.getLogger("camera").info("an image")
+        return super().__getitem__(place)
+
+
+def test_quantising_silences_advice_and_nothing_else(caplog):
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    exporter = open_int8_exporter("onnx", images)
+    exporter.images = Telling(images)
+
+    with caplog.at_level(logging.INFO):
+        exporter.quantise(random_model(input_size=32), pixels=True, softmax=False)
+
+    assert {(record.name, record.message) for record in caplog.records} == {("camera", "an image")}
 
 
 @pytest.mark.parametrize("name", INT8_EXPORTERS)
