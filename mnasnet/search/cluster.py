@@ -43,7 +43,7 @@ def search_on_cluster(
     alone: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
-    """Search with all that the Ray cluster at ``address`` has: host:port, ray://host:port, or ``auto`` for this machine.
+    """Search with all the Ray cluster at ``address`` has: host:port, ray://host:port, or ``auto`` for this machine.
 
     Each network takes ``cpus`` cores and ``gpus`` GPUs, either may be a fraction, and trains where they are free. A
     network whose process or machine is lost is judged once more elsewhere. Raises RuntimeMissingError without the
