@@ -458,6 +458,26 @@ def test_a_workflow_file_of_release_1_still_loads(tmp_path):
     )
 
 
+def test_another_folder_takes_the_place_of_the_first_by_its_index_and_the_log_names_it(data, small, tmp_path, capfd):
+    other = write_image_folder(tmp_path / "others", per_class=8)
+    workflow = Workflow("twice")
+    task = add_train(workflow, {**small, "epochs": 1})
+    workflow.set_directory_input(folder=str(data))
+    workflow.set_directory_input(folder=str(other))  # Ikomia adds a second input, the task keeps its first
+    workflow.run()
+    assert f"\n{data}: 3 classes" in capfd.readouterr().out
+
+    workflow.set_directory_input(folder=str(other), index=0)
+    workflow.run()
+    assert f"\n{other}: 3 classes" in capfd.readouterr().out
+
+    workflow.clear_inputs()
+    workflow.set_directory_input(folder=str(data))
+    workflow.run()
+    assert f"\n{data}: 3 classes" in capfd.readouterr().out
+    assert model_of(task).parent.parent.name.startswith(data.name)
+
+
 def test_models_are_never_kept_in_the_plugin_which_updates_delete(data, small):
     plugin = Path.home() / "Ikomia" / "Plugins" / "Python" / NAME
 
