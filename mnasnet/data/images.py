@@ -11,7 +11,6 @@ import importlib
 import io
 import logging
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,10 @@ _FORMATS = (
 )
 # fmt: on
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", *_TIFF_STARTS)
+START_BYTES = 16
 
 # Modes whose array means what it says; every other mode is converted first.
 _PLAIN_MODES = frozenset(["1", "L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"])
@@ -65,10 +68,6 @@ _TURNS = {  # EXIF orientation -> how to put the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
-
-_JUNK_NAMES = frozenset(
-    ["__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "__pycache__", "@eadir"]
-)
 
 
 class ImageFileError(DataError):
@@ -120,6 +119,13 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
         return _to_rgb(array)
     except _UnreadableError as error:
         raise DataError(str(error)) from error.__cause__
+
+
+def is_image_start(start: bytes) -> bool:
+    """Whether a file whose first ``START_BYTES`` bytes are ``start`` is an image, of the formats that tell there."""
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    is_heif = start[4:8] == b"ftyp" and start[8:12] in (*_HEIF_BRANDS, *_AVIF_BRANDS)
+    return start.startswith(_STARTS) or is_webp or is_heif
 
 
 def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
@@ -450,21 +456,12 @@ def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
-            kept = [(_natural(entry.name), entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
+            kept = [(natural_order(entry.name), entry.is_dir()) for entry in entries if not is_junk(entry.name)]
     except OSError as error:
         _log.warning("folder %s is left out: %s", folder, error.strerror)
         return
-    for _, name, is_folder in sorted(kept):
+    for (_, name), is_folder in sorted(kept):
         if is_folder:
             yield from _walk(folder / name, suffixes, seen)
         elif Path(name).suffix.lower() in suffixes:
             yield folder / name
-
-
-def _natural(name: str) -> list[str | int]:
-    """Sort key in which numbers count as numbers: texts and numbers take turns, a text comes first."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name.casefold())]
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _JUNK_NAMES

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mnasnet.data.folder import Dataset, Sample, natural_order, scan
+from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.names import natural_order
 from mnasnet.errors import DataError
 from mnasnet.testing import coloured_image, write_image_folder
 
@@ -227,6 +228,14 @@ def test_sub_folders_that_look_like_classes_are_pointed_out(tmp_path):
     dataset = scan(folder_of(tmp_path, "animals/cat/1.png", "animals/dog/1.png", "cars/1.png"))
 
     assert "class 'animals' is one class with all its sub-folders ('cat', 'dog')" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftyphevc", b"\0\0\0\x18ftypheic", b"\0\0\0\x1cftypavis", b"MM\0+"])
+def test_what_reading_takes_for_an_image_is_one_without_a_suffix_too(start, tmp_path):
+    folder = folder_of(tmp_path, "a/1.jpg", "b/1.jpg")
+    (folder / "a" / "phone").write_bytes(start.ljust(64, b"\0"))
+
+    assert "a/phone" in [sample.path for sample in scan(folder).train]
 
 
 def test_suffixes_count_in_any_case_and_content_counts_without_one(tmp_path):

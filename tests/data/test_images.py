@@ -431,6 +431,8 @@ def test_junk_is_passed_over(tmp_path: Path) -> None:
         ".ipynb_checkpoints/a.jpg",
         "__MACOSX/a.jpg",
         ".git/a.jpg",
+        "lost+found/a.jpg",
+        "System Volume Information/a.jpg",
     )
 
     assert names_in(tmp_path) == ["a.jpg"]
