@@ -160,5 +160,9 @@ def resume_run(arguments: argparse.Namespace) -> TrainedRun:
     """Go on with a run; the other half of :mod:`mnasnet.commands.resume`."""
     with stop_on_signals() as stop:
         return resume(
-            arguments.run, max_minutes=arguments.max_minutes, listeners=[TerminalProgress()], stop=stop.is_set
+            arguments.run,
+            data=arguments.data,
+            max_minutes=arguments.max_minutes,
+            listeners=[TerminalProgress()],
+            stop=stop.is_set,
         )

@@ -15,7 +15,7 @@ import torch
 from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, write_split
-from mnasnet.errors import TrainingError
+from mnasnet.errors import DataError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
@@ -134,6 +134,7 @@ def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
 def resume(
     folder: Path,
     *,
+    data: Path | None = None,
     max_minutes: float | None = None,
     parts: Split | None = None,
     listeners: Iterable[Listener] = (),
@@ -141,8 +142,9 @@ def resume(
 ) -> TrainedRun:
     """Go on with a run that was stopped or killed, to the same bits as if it had not been.
 
-    ``max_minutes`` replaces the run's own limit; ``parts`` are its images where the caller knows them. A run that is
-    done only makes its report again. With several hosts the run's folder must be reachable from each.
+    ``data`` is where its images lie now, should they have moved; ``max_minutes`` replaces the run's own limit;
+    ``parts`` are its images where the caller knows them. A run that is done only makes its report again. With several
+    hosts the run's folder must be reachable from each.
     """
     run = open_run_folder(folder)
     values = read_yaml(run.arguments)
@@ -152,6 +154,10 @@ def resume(
         raise TrainingError(f"{run.arguments} is not complete ({error}); start a new run") from error
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
+    if data is not None:
+        training = replace(training, data=data)
+    if not training.data.is_dir():
+        raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
         return _go_on(training, plan, dataset, parts or read_split(run.split, dataset), run, team, listeners, stop)

@@ -201,6 +201,21 @@ def test_a_signal_stops_within_five_seconds_and_resume_ends_the_run(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "time"
 
 
+def test_a_run_whose_images_moved_goes_on_where_they_are(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = Path(shutil.copytree(data, tmp_path / "there"))
+    main(words(there, tmp_path / "runs", "--epochs=2", "--max-minutes=0.0001"))
+    run = json.loads(capsys.readouterr().out.splitlines()[-1])["run"]
+    here = there.rename(tmp_path / "here")
+
+    assert main(["resume", run, "--max-minutes=0"]) == 2
+    assert "give --data their new place" in capsys.readouterr().err
+    assert main(["resume", run, "--max-minutes=0", "--data", str(here), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "done"
+
+
 def test_resume_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", str(tmp_path)]) == 2
     assert "is not the folder of a run" in capsys.readouterr().err
