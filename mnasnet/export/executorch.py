@@ -48,7 +48,8 @@ def to_executorch(model: ModelFile, *, pixels: bool = False, softmax: bool = Fal
     shape = (2, side, side, 3) if pixels else (2, model.in_channels, side, side)
     images = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
     free_batch = {0: torch.export.Dim("N", min=1, max=MOST_IMAGES)}
-    logging.disable(logging.WARNING)  # advice about torch's own deprecations
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))  # advice about torch's own deprecations
     try:
         program = torch.export.export(_whole(model, pixels, softmax), (images,), dynamic_shapes=(free_batch,))
         texts = {
@@ -58,7 +59,7 @@ def to_executorch(model: ModelFile, *, pixels: bool = False, softmax: bool = Fal
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=texts)
         return bytes(lowered.to_executorch().buffer)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _whole(model: ModelFile, pixels: bool, softmax: bool) -> torch.nn.Module:

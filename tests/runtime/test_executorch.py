@@ -1,5 +1,6 @@
 """ExecuTorch gives the network's own scores, and its files are complete; making a program takes half a minute."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from mnasnet.classify import Classifier
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import WeightsError
+from mnasnet.export.executorch import to_executorch
 from mnasnet.latency.session import SessionMeter
 from mnasnet.runtime.packages import is_installed
 from mnasnet.testing import random_model, write_image_folder
@@ -66,6 +68,16 @@ def test_its_speed_is_measured_with_as_many_threads_as_asked(model):
 
     assert (latency.runtime, latency.threads, latency.precision) == ("executorch", 1, "fp32")
     assert 0 < latency.undisturbed_ms <= latency.median_ms
+
+
+def test_making_a_program_leaves_the_log_as_it_was(model):
+    logging.disable(logging.INFO)
+    try:
+        to_executorch(model)
+
+        assert logging.root.manager.disable == logging.INFO
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"ET12" * 100])
