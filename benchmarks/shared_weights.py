@@ -29,7 +29,7 @@ import json
 import random
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,13 @@ from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.device import LatencyCost, profiled
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.images import SearchImages, divide
-from mnasnet.search.problem import SearchProblem
-from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, spread
+from mnasnet.search.problem import Evaluator, Report, SearchProblem
+from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, recorded, spread
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, records, search, winner
+from mnasnet.space import Candidate
 from mnasnet.spaces import around_a1_space
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.checkpoint import CheckpointStore
@@ -88,6 +89,8 @@ def main() -> None:
     parser.add_argument("--shared-epochs", type=int, default=50)
     parser.add_argument("--short-epochs", type=int, default=5)
     parser.add_argument("--full-epochs", type=int, default=30)
+    parser.add_argument("--shared-seed", type=int, default=0, help="of the training of shared weights")
+    parser.add_argument("--alone", type=Path, help="ranking_*.json of the same images: its single trainings are taken")
     parser.add_argument("--candidates", type=int, default=24, help="networks trained alone for the ranking")
     parser.add_argument("--trials", type=int, default=200, help="networks judged for each budget")
     parser.add_argument("--budgets", type=float, nargs="*", help="milliseconds; five quantiles of the space's else")
@@ -166,6 +169,19 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class TakenOver:
+    """Tells the accuracies of an earlier run; a network that was not trained there is trained here."""
+
+    known: Mapping[str, RankedNetwork]
+    evaluator: Evaluator
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        if candidate.fingerprint in self.known:
+            return self.known[candidate.fingerprint].alone
+        return self.evaluator.evaluate(candidate, report)
+
+
+@dataclass(frozen=True)
 class Bench:
     """Everything that the parts share."""
 
@@ -176,6 +192,7 @@ class Bench:
     short: ShortTraining
     device: IsolatedMeter
     threads: int
+    alone: Mapping[str, RankedNetwork]  # networks that were trained alone in an earlier run, by fingerprint
 
     @classmethod
     def prepared(cls, options: argparse.Namespace) -> Bench:
@@ -191,7 +208,7 @@ class Bench:
         )
         rule: Rule = options.rule
         curriculum = Curriculum(rule, warmup=options.warmup)
-        name = f"supernet_{rule}_{options.warmup:g}_{options.images}_{options.shared_epochs}"
+        name = f"supernet_{rule}_{options.warmup:g}_{options.images}_{options.shared_epochs}_{options.shared_seed}"
         shared = SharedWeights(
             SPACE,
             images,
@@ -199,11 +216,12 @@ class Bench:
             options.shared_epochs,
             CheckpointStore(options.out / name),
             curriculum,
+            seed=options.shared_seed,
             threads=options.threads,
         )
         short = ShortTraining(images, PIXELS, epochs=options.short_epochs, threads=options.threads)
         device = IsolatedMeter("onnxruntime", threads=1, num_classes=images.num_classes)
-        return cls(options.out, dataset, images, shared, short, device, options.threads)
+        return cls(options.out, dataset, images, shared, short, device, options.threads, recorded(options.alone))
 
     def data_lines(self) -> list[str]:
         parts = self.images.parts
@@ -238,17 +256,24 @@ class Bench:
                 f"ranking: shared {network.shared:.1%}, alone {network.alone:.1%}, {network.alone_s:.0f} s", flush=True
             )
 
-        return check_ranking(
+        ranking = check_ranking(
             SPACE,
             candidates,
             shared=self.shared,
-            alone=self.short,
+            alone=TakenOver(self.alone, self.short),
             input_size=PIXELS,
             num_classes=self.images.num_classes,
             clock=time.perf_counter,
             record=self.out / f"ranking_{self._settings()}.json",
             on_network=tell,
         )
+        assert ranking is not None
+        return replace(ranking, networks=tuple(self._with_its_time(network) for network in ranking.networks))
+
+    def _with_its_time(self, network: RankedNetwork) -> RankedNetwork:
+        """The seconds that its single training took where that was done, should it have been taken over."""
+        earlier = self.alone.get(network.fingerprint)
+        return network if earlier is None else replace(network, alone_s=earlier.alone_s)
 
     def budgets(self) -> list[float]:
         """Quantiles of the latencies of random networks of the space."""
@@ -370,7 +395,8 @@ class Bench:
     def _settings(self) -> str:
         """What files of a run are called by, so that another run does not take them for its own."""
         rule, warmup = self.shared.curriculum.rule, self.shared.curriculum.warmup
-        return f"{rule}_{warmup:g}_{len(self.images.parts.train)}_{self.shared.epochs}_{self.short.epochs}"
+        supernet = f"{rule}_{warmup:g}_{len(self.images.parts.train)}_{self.shared.epochs}_{self.shared.seed}"
+        return f"{supernet}_{self.short.epochs}"
 
 
 def unpacked(archive: Path, folder: Path, images: int) -> Path:
