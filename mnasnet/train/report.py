@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -123,13 +122,14 @@ def model_card(story: Story) -> str:
         "## Limits",
         "",
         *(f"- {_md(warning)}" for warning in story.warnings),
-        *(f"- {limit}" for limit in _limits(story)),
+        *(f"- {_md(limit)}" for limit in _limits(story)),
         "",
     ]
     return "\n".join(lines)
 
 
 def _limits(story: Story) -> list[str]:
+    """Where the model must not be trusted, as plain sentences."""
     limits = []
     result = story.evaluations.get("validation")
     if result is not None:
@@ -140,7 +140,7 @@ def _limits(story: Story) -> list[str]:
         )
         weak = [score for score in result.classes if score.recall is not None and score.recall < 0.5]
         if weak:
-            names = ", ".join(_md(score.name) for score in weak[:10])
+            names = ", ".join(score.name for score in weak[:10])
             limits.append(f"Fewer than half of the images are recognised in: {names}.")
     if "test" not in story.evaluations:
         limits.append("There were no test images; the accuracy on new images is not known better than by validation.")
@@ -178,7 +178,7 @@ def report_html(story: Story) -> str:
         version=mnasnet.__version__,
         pictures={name: base64.b64encode(content).decode() for name, content in story.pictures.items()},
         captions=_CAPTIONS,
-        limits=[html.unescape(re.sub(r"\\(.)", r"\1", limit)) for limit in _limits(story)],
+        limits=_limits(story),
     )
 
 
