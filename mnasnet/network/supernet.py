@@ -30,7 +30,7 @@ class Supernet(nn.Module):
     """The shared weights of ``space``; any of its architectures runs with its part of them.
 
     The input is as for :class:`MnasNet`. Running statistics of batch normalisation are shared too and so suit no
-    candidate: a network that was cut out needs its own (:func:`mnasnet.search.shared.recalibrate`).
+    candidate: a network that was cut out needs its own from some images.
     Not to be run by two threads at once.
     """
 
