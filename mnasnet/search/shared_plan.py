@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mnasnet.search.curriculum import Curriculum, extreme, mixes_operators
+from mnasnet.search.curriculum import Curriculum, Rule, extreme, mixes_operators
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.plan import Plan, Speeds
 from mnasnet.search.searching import Searching
@@ -13,9 +13,10 @@ from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 
 SHARE = 0.7  # of the time for searching that the training of shared weights takes; the rest judges
-DEFAULT_EPOCHS = 50  # where no minutes decide: what short trainings of ten networks see
-MOST_EPOCHS = 100
-FEWEST_EPOCHS = 20  # with fewer, most options of a choice have hardly learned
+# An epoch of sandwiches takes about as long as two of single networks.
+DEFAULT_EPOCHS: dict[Rule, int] = {"single": 50, "sandwich": 25}  # where no minutes decide
+MOST_EPOCHS: dict[Rule, int] = {"single": 100, "sandwich": 50}
+FEWEST_EPOCHS: dict[Rule, int] = {"single": 20, "sandwich": 10}  # fewer: most options of a choice have hardly learned
 
 # With fewer images a short training takes seconds, so that trainings fit into an hour by the hundred, and an epoch of
 # shared weights has some 30 steps or less, to be divided among all networks.
@@ -62,16 +63,17 @@ def with_shared(
 ) -> Plan:
     """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
 
-    ``auto`` takes shared weights from 1,000 training images on, where there is time for twenty epochs of them and the
+    ``auto`` takes shared weights from 1,000 training images on, where there is time for the fewest epochs and the
     space does not mix operators, which they learn too slowly. ``spent_s`` seconds of the minutes are gone already.
     """
     plan = replace(plan, shared_trial_s=round(times.trial_s, 3), shared_epoch_s=round(times.epoch_s, 3))
-    fitting = DEFAULT_EPOCHS
+    rule = searching.shared_rule
+    fitting = DEFAULT_EPOCHS[rule]
     if searching.minutes:
         judging = replace(plan, evaluator="shared") if searching.evaluator == "shared" else plan
         limit_s = timetable(searching, judging, spent_s=spent_s).search_limit_s
         fitting = int(SHARE * limit_s / max(times.epoch_s, 1e-9))
-    has_time = (searching.shared_epochs or fitting) >= FEWEST_EPOCHS
+    has_time = (searching.shared_epochs or fitting) >= FEWEST_EPOCHS[rule]
     pays = images >= FEWEST_IMAGES and has_time and not mixes_operators(space)
     is_shared = searching.evaluator == "shared" or (
         searching.evaluator == "auto" and (pays or searching.check_ranking > 0)
@@ -80,5 +82,5 @@ def with_shared(
         plan,
         evaluator="shared" if is_shared else "short",
         proxy_share=(searching.proxy_share or 1.0) if is_shared else plan.proxy_share,
-        shared_epochs=searching.shared_epochs or max(1, min(MOST_EPOCHS, fitting)),
+        shared_epochs=searching.shared_epochs or max(1, min(MOST_EPOCHS[rule], fitting)),
     )

@@ -174,10 +174,10 @@ class SearchSettings(Settings):
         le=10_000,
         advanced=True,
     )
-    shared_rule: Literal["single", "sandwich"] = setting(
-        "single",
-        "What learns in each step of the shared weights: `single` is one network, each option of each choice in its "
-        "turn; `sandwich` the largest, the smallest and another one.",
+    shared_rule: Literal["sandwich", "single"] = setting(
+        "sandwich",
+        "What learns in each step of the shared weights: `sandwich` is the largest network, the smallest and another "
+        "one; `single` one alone, each option of each choice in its turn.",
         advanced=True,
     )
     shrinking: bool = setting(
