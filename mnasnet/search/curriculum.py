@@ -46,8 +46,8 @@ class Curriculum:
     learns from the labels, the smallest and ``between`` others learn from its answers (sandwich rule with in-place
     distillation, arXiv 1903.05134); a step takes about twice as long, and in the same time networks come into a better
     order (``benchmarks/README.md``). In both the drawing is fair: among as many draws as a choice has options, each
-    option comes once (arXiv 1907.01845). Operators and skips have no order of size: the largest network has bottlenecks with identity skips, so that all others learn from one steady
-    teacher, the smallest draws them fairly.
+    option comes once (arXiv 1907.01845). Operators and skips have no order of size: the largest network has
+    bottlenecks with identity skips, so that all others learn from one steady teacher, the smallest draws them fairly.
 
     For the first ``warmup`` share of all steps only the largest network learns: the others start from what it finds.
     With ``shrinking`` smaller options are offered one kind after the other: see :data:`SIZES`.
