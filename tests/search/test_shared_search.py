@@ -215,7 +215,7 @@ def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
 
     assert forecast.short_minutes == pytest.approx(120 * 30 / 60)
     assert forecast.shared_minutes == pytest.approx((25 * 60 + 120 * 2) / 60)
-    assert "60 min for 120" in forecast.text and "54 min for 120" in forecast.text
+    assert "60 min for 120" in forecast.text and "29 min for 120" in forecast.text
 
 
 def test_checking_the_ranking_needs_shared_weights() -> None:
