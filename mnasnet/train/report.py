@@ -43,6 +43,14 @@ class Story:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     files: Sequence[str] = ()
 
+    @property
+    def best(self) -> str:
+        """Which epoch the model is of, in words."""
+        epochs, epoch = len(self.history), int(self.model.metrics.get("epoch", 0))
+        if epoch > epochs:  # time ended within it
+            return f"the model is of a part of epoch {epoch}"
+        return f"best epoch {self.best_epoch} of {epochs}"
+
 
 def per_class_csv(evaluation: Evaluation) -> bytes:
     """Images, precision, recall and F1 of each class."""
@@ -115,8 +123,7 @@ def model_card(story: Story) -> str:
         "## Training",
         "",
         f"- images: {', '.join(f'{number} {name}' for name, number in story.images.items())}",
-        f"- {story.status}; best epoch {story.best_epoch} of {len(story.history)}; {duration(story.seconds)} on "
-        f"{_md(story.machine)}",
+        f"- {story.status}; {story.best}; {duration(story.seconds)} on {_md(story.machine)}",
         *(f"- {name}: {_md(_plain(value))}" for name, value in story.recipe.items()),
         "",
         "## Limits",
@@ -134,10 +141,9 @@ def _limits(story: Story) -> list[str]:
     result = story.evaluations.get("validation")
     if result is not None:
         low, high = result.interval
-        limits.append(
-            f"The best epoch was chosen by the validation images, which flatters their accuracy a little; with "
-            f"{result.images} images differences below {(high - low) / 2:.1%} mean nothing."
-        )
+        if len(story.history) > 1:
+            limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
+        limits.append(f"With {result.images} images differences below {(high - low) / 2:.1%} mean nothing.")
         weak = [score for score in result.classes if score.recall is not None and score.recall < 0.5]
         if weak:
             names = ", ".join(score.name for score in weak[:10])

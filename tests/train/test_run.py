@@ -496,3 +496,12 @@ def test_images_that_cannot_be_read_are_not_counted_as_learned(tmp_path: Path) -
 
     assert modelfile.load(run.model).training["images"] == {"train": 20, "val": 9}
     assert "20 train" in (run.folder / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_a_run_that_ended_within_its_first_epoch_says_so(data: Path, tmp_path: Path) -> None:
+    run = train(tiny_training(data, tmp_path, max_minutes=1e-4, report=True))
+
+    card = (run.folder / "model_card.md").read_text(encoding="utf-8")
+    assert run.status == "time" and not run.history
+    assert "the model is of a part of epoch 1; " in card and "best epoch" not in card
+    assert "the model is of a part of epoch 1; " in (run.folder / "report.html").read_text(encoding="utf-8")
