@@ -112,7 +112,7 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
         folder, trained = self._unfinished or (None, None)
         if trained == training and folder.is_dir():
             return self._resume(settings.changed({"resume_folder": folder}), bar)
-        run = self._told(settings, data.name, bar, lambda **told: train(training, **told))
+        run = self._told(settings, data, bar, lambda **told: train(training, **told))
         self._unfinished = (run.folder, training) if run.status == "stopped" else None
         return run
 
@@ -121,14 +121,14 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
 
         folder = Path(settings.resume_folder).expanduser()
         limit = settings.max_minutes or None  # unset, the run's own counts
-        run = self._told(settings, folder.name, bar, lambda **told: resume(folder, max_minutes=limit, **told))
+        run = self._told(settings, folder, bar, lambda **told: resume(folder, max_minutes=limit, **told))
         if run.status != "stopped":
             self._unfinished = None
         return run
 
-    def _told(self, settings, name, bar, work):
+    def _told(self, settings, folder, bar, work):
         """Do ``work`` with everybody listening who should."""
-        services = tracking(settings, name)
+        services = tracking(settings, folder)
         try:
             return work(listeners=[TerminalProgress(), TrainingBar(bar), services], stop=lambda: self._stopped)
         except BaseException as error:

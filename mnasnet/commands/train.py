@@ -108,7 +108,8 @@ def _listeners(settings: TrainSettings, data: Path) -> list[Listener]:
     listeners: list[Listener] = [TerminalProgress()]
     if settings.tracking not in ("off", ""):
         uri = Path("mlruns").absolute().as_uri() if settings.tracking == "local" else settings.tracking
-        listeners.append(Background(MlflowRun(uri, "mnasnet", data.absolute().name)))
+        parameters = {"data": data.absolute(), **settings.arguments()}
+        listeners.append(Background(MlflowRun(uri, "mnasnet", data.absolute().name, parameters)))
     return listeners
 
 

@@ -59,13 +59,17 @@ class TrainingBar:
 # -- tracking ----------------------------------------------------------------------------------------------------------
 
 
-def tracking(settings: TrainSettings, data_name: str) -> Tracking:
-    """The services that ``settings`` ask for; no server is started and no port opened for any of them."""
-    run_name = f"{data_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+def tracking(settings: TrainSettings, folder: Path) -> Tracking:
+    """The services that ``settings`` ask for; no server is started and no port opened for any of them.
+
+    ``folder`` holds the images, or the run that goes on, whose own settings count then.
+    """
+    parameters = {"resume_folder": folder} if settings.resume_folder else {"data": folder, **settings.arguments()}
+    run_name = f"{folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     services: list[Callable[[], Listener]] = []
     if settings.tracking not in ("", "off"):
         uri = local_mlflow_uri() if settings.tracking == "local" else settings.tracking
-        services.append(lambda: MlflowRun(uri, "train_torchvision_mnasnet", run_name))
+        services.append(lambda: MlflowRun(uri, "train_torchvision_mnasnet", run_name, parameters))
     if settings.tensorboard:
         folder = Path(config.main_cfg["tensorboard"]["log_uri"]) / metric_name(run_name).replace("/", "_")
         services.append(lambda: TensorBoardFiles(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import logging
 import queue
@@ -255,10 +256,14 @@ class Background:
 
 
 class MlflowRun:
-    """Logs parameters and metrics to MLflow at ``uri``: a server, or ``file:...`` for files without one."""
+    """Logs parameters and metrics to MLflow at ``uri``: a server, or ``file:...`` for files without one.
 
-    def __init__(self, uri: str, experiment: str, run_name: str) -> None:
+    ``parameters`` are what the user set; what the training made of them takes their place.
+    """
+
+    def __init__(self, uri: str, experiment: str, run_name: str, parameters: Row | None = None) -> None:
         self._uri, self._experiment, self._run_name = uri, experiment, run_name
+        self._parameters = parameters or {}
         self._client: Any = None
         self._run_id = ""
 
@@ -274,14 +279,16 @@ class MlflowRun:
             self._client.set_terminated(self._run_id, "FAILED" if event.status == "failed" else "FINISHED")
 
     def _start(self, event: Started) -> None:
+        from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(self._uri)
         known = self._client.get_experiment_by_name(self._experiment)
         experiment_id = known.experiment_id if known else self._client.create_experiment(self._experiment)
         self._run_id = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
-        for key, value in event.settings.items():
-            self._client.log_param(self._run_id, metric_name(key), str(value)[:500])
+        used = {**self._parameters, **_flat(event.settings)}
+        shown = [Param(metric_name(key), str(value)[:500]) for key, value in used.items() if value is not None]
+        self._client.log_batch(self._run_id, params=shown)
 
     def _log_row(self, row: Row) -> None:
         for key, value in row.items():
@@ -291,6 +298,9 @@ class MlflowRun:
     def _log_results(self, event: Reported) -> None:
         for name, score in event.scores.items():
             self._client.log_metric(self._run_id, metric_name(name), score)
+        changed = {metric_name(name): name for name in event.scores if metric_name(name) != name}
+        if changed:
+            self._client.log_dict(self._run_id, changed, "metric_names.json")
         for file in event.files:
             self._client.log_artifact(self._run_id, str(file))
 
@@ -318,6 +328,20 @@ class TensorBoardFiles:
 
 
 def metric_name(text: str) -> str:
-    """``text`` with what MLflow refuses in a name replaced: it takes letters, digits and ``_-. :/`` only."""
-    plain = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text).strip()
-    return plain[:200] or "_"
+    """``text`` with what MLflow refuses in a name replaced: it takes letters, digits and ``_-. :/`` only.
+
+    A name that was changed ends in a part of its digest, so that different texts keep different names.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text).strip()[:190]
+    if plain and plain == text:
+        return plain
+    return f"{plain}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+
+
+def _flat(settings: Row) -> dict[str, Any]:
+    """``settings`` with the values of a recipe in its place; the recipe's name keeps the recipe's key."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = value.items() if isinstance(value, Mapping) else [("name", value)]
+        flat.update({key if name == "name" else name: part for name, part in inner})
+    return flat

@@ -23,7 +23,7 @@ from mnasnet.plugin.long_task import lines_on_stdout, output_folder
 from mnasnet.plugin.training import Tracking, local_mlflow_uri
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.listeners import EpochEnded, MlflowRun, Started
+from mnasnet.train.listeners import EpochEnded, MlflowRun, Started, metric_name
 
 pytestmark = pytest.mark.ikomia
 
@@ -289,7 +289,7 @@ def test_a_training_that_failed_is_marked_as_failed(tmp_path):
     client = MlflowClient(tmp_path.as_uri())
     (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert run.info.status == "FAILED"
-    assert run.data.metrics["caf_ _ co"] == 0.5
+    assert run.data.metrics[metric_name("café & co")] == 0.5
 
 
 def test_a_training_that_never_began_tells_nobody(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from mnasnet.train.listeners import (
     EpochEnded,
     Event,
     MlflowRun,
+    Reported,
     Started,
     Stepped,
     TensorBoardFiles,
@@ -102,8 +104,51 @@ def test_mlflow_files_hold_every_number_of_an_epoch(tmp_path: Path) -> None:
     client = tracking.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
     assert run.data.metrics["val_accuracy"] == 0.6
-    assert run.data.params["caf_ _ co"] == "C#"
+    assert run.data.params[metric_name("café & co")] == "C#"
     assert run.info.status == "FINISHED"
+
+
+def test_mlflow_gets_each_number_of_the_training_as_a_parameter_of_its_own(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    uri = (tmp_path / "mlruns").as_uri()
+    recipe = {"name": "modern", "learning_rate": 0.04, "batch_size": 32, "momentum": 0.9}
+    preprocess = {"input_size": 128, "resize": 144}
+    set_by_user = {"data": Path("/photos"), "model": "photos10", "learning_rate": 0.0, "recipe": "auto", "mixup": None}
+    listener = MlflowRun(uri, "mnasnet", "flowers", set_by_user)
+
+    listener.hear(Started(2, 0, (), {"recipe": recipe, "preprocess": preprocess, "epochs": 2}))
+
+    client = tracking.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    assert run.data.params == {
+        "data": str(Path("/photos")),
+        "model": "photos10",
+        "recipe": "modern",
+        "learning_rate": "0.04",
+        "batch_size": "32",
+        "momentum": "0.9",
+        "input_size": "128",
+        "resize": "144",
+        "epochs": "2",
+    }
+
+
+def test_mlflow_keeps_classes_apart_and_a_map_of_their_names(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    artifacts = pytest.importorskip("mlflow.artifacts")
+    uri = (tmp_path / "mlruns").as_uri()
+    listener = MlflowRun(uri, "mnasnet", "birds")
+    scores = {"recall/鳥": 0.1, "recall/犬": 0.2, "recall/C#": 0.3, "recall/C+": 0.4, "recall/cat": 0.5}
+
+    for event in (STARTED, Reported(scores, ()), ENDED):
+        listener.hear(event)
+
+    client = tracking.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    assert sorted(run.data.metrics.values()) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert run.data.metrics["recall/cat"] == 0.5
+    kept = artifacts.load_dict(f"{run.info.artifact_uri}/metric_names.json")
+    assert {kept.get(name, name): score for name, score in run.data.metrics.items()} == scores
 
 
 def test_tensorboard_files_are_written(tmp_path: Path) -> None:
@@ -117,10 +162,26 @@ def test_tensorboard_files_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("café & co", "caf_ _ co"), ("C#", "C_"), ("", "_"), ("a/b:c d-e.f", "a/b:c d-e.f")]
+    ("text", "pattern"),
+    [
+        ("café & co", r"caf_ _ co_[0-9a-f]{6}"),
+        ("C#", r"C__[0-9a-f]{6}"),
+        ("", r"_[0-9a-f]{6}"),
+        ("\udce9t\udce9", r"_t__[0-9a-f]{6}"),  # a folder's name that is not UTF-8
+        ("x" * 300, r"x{190}_[0-9a-f]{6}"),
+        ("a/b:c d-e.f", "a/b:c d-e.f"),
+    ],
 )
-def test_metric_names_are_ones_that_mlflow_takes(text: str, name: str) -> None:
-    assert metric_name(text) == name
+def test_metric_names_are_ones_that_mlflow_takes(text: str, pattern: str) -> None:
+    assert re.fullmatch(pattern, metric_name(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "other"), [("recall/鳥", "recall/犬"), ("C#", "C+"), ("a ", "a"), ("x" * 300, "x" * 301)]
+)
+def test_metric_names_of_different_texts_differ(text: str, other: str) -> None:
+    assert metric_name(text) != metric_name(other)
+    assert metric_name(text) == metric_name(text)
 
 
 def test_csv_is_whole_after_every_epoch(tmp_path: Path) -> None:

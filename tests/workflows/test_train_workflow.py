@@ -518,7 +518,10 @@ def test_mlflow_files_of_ikomia_hold_parameters_and_curves_whatever_classes_are_
     runs = eventually(lambda: [run for run in mlflow_runs(local_mlflow_uri()) if run.info.status == "FINISHED"])
     assert set(load(model_of(task)).class_names) == set(ODD_NAMES)
     assert runs[0].data.metrics["val_accuracy"] == pytest.approx(details_of(task)["history"][-1]["val_accuracy"])
-    assert runs[0].data.params["epochs"] == "2"
+    parameters = runs[0].data.params
+    assert (parameters["epochs"], parameters["batch_size"], parameters["input_size"]) == ("2", "8", "32")
+    assert (parameters["data"], parameters["model"]) == (str(folder), small["model_weight_file"])
+    assert float(parameters["learning_rate"]) > 0
     of_classes = {name for name in runs[0].data.metrics if name.startswith("recall/")}
     assert len(of_classes) == len(ODD_NAMES)
     kept = {file.path for file in MlflowClient(local_mlflow_uri()).list_artifacts(runs[0].info.run_id)}
