@@ -65,20 +65,6 @@ def _total(operations: Iterable[Operation]) -> Counts:
     )
 
 
-def operations_of(
-    spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_channels: int = 3
-) -> Iterator[Operation]:
-    """The steps of one forward pass in order."""
-    blocks = spec.layers()
-    (stem, *rest), sides = _around_layers(spec, blocks, input_size, num_classes, in_channels)
-    yield stem
-    side = iter(sides)
-    for b, block in enumerate(blocks):
-        for i, layer in enumerate(block):
-            yield from _layer_operations(f"blocks.{b}.{i}", layer, next(side))
-    yield from rest
-
-
 def _around_layers(
     spec: ArchitectureSpec,
     blocks: tuple[tuple[LayerSpec, ...], ...],

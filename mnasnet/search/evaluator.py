@@ -61,7 +61,7 @@ class ShortTraining:
     def evaluate(self, candidate: Candidate, report: Report) -> float:
         """The accuracy on the validation images after the last epoch, 0 to 1.
 
-        Raises SearchStopped when asked to stop, and whatever ``report`` raises to end a hopeless training.
+        Raises SearchStopped when asked to stop, and what ``report`` raises to end a hopeless training.
         """
         train, val = self.images.train(), self.images.val(self.size_of(candidate))
         preprocess = self.images.preprocess(self.size_of(candidate))

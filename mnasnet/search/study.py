@@ -163,7 +163,7 @@ class Search:
         self._evaluations = 0
 
     def evaluations(self) -> int:
-        """How many networks had their accuracy judged, finished or pruned, in the whole study."""
+        """How many networks had their accuracy judged, finished, pruned or failed, in the whole study."""
         self._read_finished()
         return self._evaluations
 

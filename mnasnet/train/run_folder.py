@@ -69,10 +69,6 @@ class RunFolder:
         """The checkpoints."""
         return CheckpointStore(self.path / "weights")
 
-    def figure(self, name: str) -> Path:
-        """A picture, such as ``results`` or ``confusion_matrix``."""
-        return self.path / f"{name}.png"
-
     def results_to_share(self) -> tuple[Path, ...]:
         """The files that a tracking service keeps beside a run's numbers, those that exist."""
         names = ("results.csv", "results.png", "confusion_matrix.png", "confusion_matrix_normalized.png")
