@@ -373,6 +373,12 @@ def _runs(text: str, is_bold: bool) -> list[tuple[str, str]]:
     return _mixed_runs(text, is_bold)
 
 
+def fonts_beside_main(text: str) -> list[str]:
+    """Font files of this machine for what of ``text`` the main font, DejaVu Sans, lacks."""
+    found = [_font_for(character, is_bold=False) for character in text]
+    return [path for path in dict.fromkeys(found) if path and path != _main_font(is_bold=False)]
+
+
 def _mixed_runs(text: str, is_bold: bool) -> list[tuple[str, str]]:
     runs: list[tuple[str, str]] = []
     for cluster in _clusters(text):

@@ -268,3 +268,30 @@ def test_a_font_of_the_machine_is_found_by_its_glyphs(tmp_path: Path) -> None:
 
     assert int(run.stdout) > 60  # the square is filled; the sign for a missing glyph is hollow
     assert "no font" not in run.stderr
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="fonts of the user lie elsewhere there")
+def test_charts_draw_names_in_a_font_of_the_machine_too(tmp_path: Path) -> None:
+    square_font(tmp_path / "with/fonts/some/NotoSansSquare.ttf", "\U00012345")
+    script = (
+        "import io, numpy as np\n"
+        "from PIL import Image\n"
+        "from mnasnet.train.evaluate import evaluate\n"
+        "from mnasnet.train.figures import confusion_matrix, mistakes\n"
+        "name = 'a \U00012345\U00012345\U00012345'\n"
+        "evaluation = evaluate(np.eye(2, dtype=np.float32), np.array([0, 1]), (name, 'b'))\n"
+        "white = np.full((8, 8, 3), 255, np.uint8)\n"
+        "for png in (confusion_matrix(evaluation, normalised=False), mistakes([white], [name], ['b'], [0.9])):\n"
+        "    print(int((np.array(Image.open(io.BytesIO(png)).convert('L')) < 60).sum()))\n"
+    )
+    dark = {}
+
+    for fonts in ("with", "without"):
+        environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / fonts)}
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        dark[fonts] = [int(line) for line in run.stdout.split()]
+
+    # the squares are filled, the sign for a missing glyph is hollow; each is over ten pixels wide
+    assert all(found > hollow + 100 for found, hollow in zip(dark["with"], dark["without"], strict=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.draw import fonts_beside_main
 from mnasnet.train.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -141,11 +142,29 @@ def png(figure: Figure) -> bytes:
     import warnings
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    _set_fonts(figure)
     content = io.BytesIO()
-    with warnings.catch_warnings():  # class names in scripts the font lacks become boxes here, not in tables
+    with warnings.catch_warnings():  # class names in scripts no font has become boxes here, not in tables
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(content, format="png")
     return content.getvalue()
+
+
+def _set_fonts(figure: Figure) -> None:
+    """Let texts in scripts that Matplotlib's own font lacks use fonts of this machine, as labels on images do."""
+    from matplotlib.font_manager import FontProperties, fontManager
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        families = []
+        for path in fonts_beside_main(text.get_text()):
+            try:
+                fontManager.addfont(path)
+            except (OSError, RuntimeError):  # a bitmap font, as for emoji
+                continue
+            families.append(FontProperties(fname=path).get_name())
+        if families:
+            text.set_fontfamily(["DejaVu Sans", *families])
 
 
 def _short(name: str, most: int = 18) -> str:
