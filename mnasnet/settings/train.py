@@ -163,7 +163,8 @@ class TrainSettings(Settings):
     name: str = setting("", "Name of the run folder; empty is the name of the dataset's folder.", advanced=True)
     tracking: Tracking = setting(
         "off",
-        "Where metrics are logged besides the run folder: `off`, `local` (MLflow files of Ikomia) or an MLflow URI.",
+        "Where metrics are logged besides the run folder: `off`, `local` (MLflow files: Ikomia's own in its task, "
+        "`./mlruns` on the command line) or an MLflow URI.",
         suggestions=("off", "local"),
         advanced=True,
     )
