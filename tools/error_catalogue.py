@@ -518,7 +518,7 @@ ENTRIES = (
         "A split that cannot be read or made",
         "The file `split.json` is damaged, or the share or number of parts asked for does not exist.",
         "Start a new run, or change the value that is named; `val_fraction` 0.2 and five folds are usual.",
-        ("^cannot read the split", "is not a split that", "^val_fraction must lie", "^folds must be"),
+        ("^cannot read the split", "is not a split that", "^val_fraction must lie", "^folds must be", "^folds need"),
     ),
     Entry(
         errors.DataError,

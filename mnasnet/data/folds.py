@@ -25,6 +25,10 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "
         by_class[sample.class_name][sequence_of(sample, grouping)].append(sample)
     most = max(map(len, by_class.values()), default=0)
     things = "videos" if grouping == "frames" else "images"
+    if most < 2:
+        raise DataError(
+            f"folds need a class of two {things} or more, one to train and one to validate, and no class here has two"
+        )
     if not 2 <= count <= most:
         raise DataError(
             f"folds must be from 2 to {most}, the number of {things} in the largest class, got {count}; 5 is usual"

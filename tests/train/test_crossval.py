@@ -81,6 +81,13 @@ def test_a_class_that_is_one_video_trains_in_every_fold(tmp_path):
     assert all({sample.class_name for sample in parts.train} == {"a", "b", "c"} for parts in splits)
 
 
+def test_classes_of_one_image_are_refused_by_what_they_lack(tmp_path):
+    samples = (Sample("a/1.png", "a"), Sample("b/1.png", "b"))
+
+    with pytest.raises(DataError, match="folds need a class of two images or more.* no class here has two"):
+        folds(Dataset(tmp_path, ("a", "b"), samples), 2)
+
+
 def test_more_folds_than_videos_are_refused(tmp_path):
     samples = [Sample(f"{name}/v{video}_{frame}.png", name) for name in "ab" for video in "12" for frame in range(9)]
     dataset = Dataset(tmp_path, ("a", "b"), tuple(sorted(samples)))
