@@ -109,7 +109,7 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
     Floats and the other integers do not say their range, so the largest value decides: floats up to 2 are 0 to 1,
     values up to 510 are 0 to 255, up to 131070 they are 0 to 65535, anything above is scaled by the largest value.
     The factor of two is there because sharpening and resizing overshoot; what lies outside the range is clipped.
-    NaN is black.
+    NaN is black; an array of nothing else is refused.
 
     Raises DataError that names the shape and type when the array is no image.
     """
@@ -150,6 +150,8 @@ class _UnreadableError(Exception):
 
 def _to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
     _check_shape(array)
+    if array.dtype.kind == "f" and np.isnan(array).all():
+        raise _UnreadableError("an image must hold numbers, got nothing but NaN; look at what computed it")
     levels = _to_uint8(array)
     channels = levels.shape[2] if levels.ndim == 3 else 1
     if channels == 3:

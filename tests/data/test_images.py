@@ -374,7 +374,12 @@ def test_nan_is_black_and_infinity_white() -> None:
     array = np.array([[np.nan, 0.5], [np.inf, -np.inf]], np.float32)
 
     assert to_rgb(array)[..., 0].tolist() == [[0, 128], [255, 0]]
-    assert (to_rgb(np.full((4, 4), np.nan)) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), (4, 4, 4)])
+def test_an_array_of_nothing_but_nan_is_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="an image must hold numbers, got nothing but NaN"):
+        to_rgb(np.full(shape, np.nan, np.float32))
 
 
 def test_normalised_values_are_reported(caplog: pytest.LogCaptureFixture) -> None:
