@@ -26,6 +26,7 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
+from mnasnet.words import require_words
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
@@ -81,6 +82,7 @@ class Training:
     report: bool = True
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.epochs < 1:
             raise SettingsError(f"epochs must be >= 1, got {self.epochs}")
         if self.input_size and self.input_size < MIN_INPUT_SIZE:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from mnasnet.errors import SettingsError
+from mnasnet.words import require_words
 
 RecipeName = Literal["auto", "modern", "mnasnet", "continue"]
 Optimizer = Literal["sgd", "adamw", "rmsprop"]
@@ -56,11 +57,7 @@ class Recipe:
     clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", Optimizer), ("schedule", Schedule), ("augment", Augment)):
-            if getattr(self, name) not in get_args(choices):
-                raise SettingsError(
-                    f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}"
-                )
+        require_words(self)
         if not 0 < self.learning_rate < math.inf:
             raise SettingsError(f"learning_rate must be above 0, got {self.learning_rate!r}")
         if self.batch_size < 2:

@@ -505,3 +505,13 @@ def test_a_run_that_ended_within_its_first_epoch_says_so(data: Path, tmp_path: P
     assert run.status == "time" and not run.history
     assert "the model is of a part of epoch 1; " in card and "best epoch" not in card
     assert "the model is of a part of epoch 1; " in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("balance", "equals"), ("device", "gpu"), ("augment", "lots"), ("recipe", "moderne")]
+)
+def test_a_misspelt_word_is_refused_with_those_that_there_are(
+    name: str, value: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be one of .*, got '{value}'"):
+        tiny_training(data, tmp_path, **{name: value})
