@@ -62,7 +62,7 @@ def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: S
         trials, minutes = here.searching.trials, here.searching.minutes
         _require_same_costs(here)
         join(study)
-        budget = Budget(evaluations=trials or None, minutes=minutes or float("inf"))
+        budget = Budget(evaluations=trials or None, minutes=minutes or None)
         search(here.study(), here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
     return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
 

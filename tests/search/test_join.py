@@ -138,7 +138,7 @@ def test_a_machine_that_would_measure_other_latencies_cannot_join(data: Path, tm
         here.study()
     row = json.loads(folder.latencies.read_text().split("\n")[1])
     row["latency"]["device"] = "another board"
-    folder.latencies.write_text(json.dumps(row))
+    folder.latencies.write_text(f"{json.dumps(row)}\n")
 
     with pytest.raises(SearchError, match="measures latency on another board, this is .*; join from that machine"):
         join_search(folder.path)
