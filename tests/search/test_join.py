@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
@@ -20,7 +21,7 @@ from mnasnet.search.join import join_search
 from mnasnet.search.prepare import begin
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
-from mnasnet.search.run import run_search
+from mnasnet.search.run import report_search, run_search
 from mnasnet.testing import write_image_folder
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
 
@@ -77,6 +78,21 @@ def assert_two_processes_share_the_trials(run: Path, joined_as: Path) -> None:
 
 def trials_of(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "trials.csv").open(encoding="utf-8")))
+
+
+def test_a_helper_judges_until_the_trials_of_the_search_are_spent(data: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    stopped = run_search(
+        tiny_searching(data, tmp_path, trials=3, proxy_epochs=1),
+        listeners=[SimpleNamespace(hear=told.append)],
+        stop=lambda: any(one.record for one in told),
+    )
+
+    joined = join_search(stopped.folder)
+
+    assert joined.status == "over"
+    judged = [one for one in report_search(stopped.folder).answer.records if one.state == "done"]
+    assert len(judged) == 3 and {one.number for one in judged[1:]} <= set(joined.trials)
 
 
 @pytest.mark.slow
