@@ -14,7 +14,7 @@ from test_search_commands import words
 
 from mnasnet.search.storage import open_storage
 from mnasnet.testing import write_image_folder
-from tests.search.test_cluster import cluster  # noqa: F401  # a fixture
+from tests.search.test_cluster import client_port, cluster  # noqa: F401  # a fixture
 from tests.search.test_postgresql import PASSWORD, server, url  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.slow
