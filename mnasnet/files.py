@@ -1,4 +1,4 @@
-"""How this package writes files: whole or not at all, and where it keeps what it downloads."""
+"""How this package writes files, whole or not at all, locks them, and where it keeps what it downloads."""
 
 from __future__ import annotations
 

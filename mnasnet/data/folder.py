@@ -72,26 +72,11 @@ def scan(folder: Path) -> Dataset:
     telling name, nothing is written. Raises DataError where no classifier could be trained, with the reason.
     """
     walk, layout, found = _walked(folder, to_train=True)
-    folder = walk.root
-    _require_classes(folder, found, layout)
+    _require_classes(walk.root, found, layout)
     aligned = _aligned(found, layout, walk.notes)
     _require_training_images(aligned, layout)
-    class_names = tuple(sorted(aligned["train"], key=natural_order))
-    _note_empty_validation(aligned, class_names, layout, walk.notes)
-    samples = {
-        split: tuple(sorted(Sample(path, name) for name, paths in classes.items() for path in paths))
-        for split, classes in aligned.items()
-    }
-    return Dataset(
-        folder=folder,
-        class_names=class_names,
-        train=samples["train"],
-        val=samples.get("val", ()),
-        test=samples.get("test", ()),
-        split_folders=layout,
-        ignored=dict(sorted(walk.ignored.items())),
-        notes=tuple(walk.notes),
-    )
+    _note_empty_validation(aligned, sorted(aligned["train"], key=natural_order), layout, walk.notes)
+    return _as_dataset(walk, layout, aligned, aligned["train"])
 
 
 def scan_to_judge(folder: Path, known: Collection[str]) -> Dataset:
@@ -103,14 +88,21 @@ def scan_to_judge(folder: Path, known: Collection[str]) -> Dataset:
     walk, layout, found = _walked(folder, to_train=False)
     by_key = _by_spelling(known)
     aligned = {split: _renamed(one, known, by_key, layout.get(split, ""), walk.notes) for split, one in found.items()}
+    present = {name for classes in aligned.values() for name, paths in classes.items() if paths}
+    _require_images(folder, bool(present))
+    return _as_dataset(walk, layout, aligned, present)
+
+
+def _as_dataset(
+    walk: _Walk, layout: Mapping[SplitName, str], aligned: Mapping[SplitName, _Classes], class_names: Iterable[str]
+) -> Dataset:
     samples = {
         split: tuple(sorted(Sample(path, name) for name, paths in classes.items() for path in paths))
         for split, classes in aligned.items()
     }
-    _require_images(folder, any(samples.values()))
     return Dataset(
         folder=walk.root,
-        class_names=tuple(sorted({one.class_name for some in samples.values() for one in some}, key=natural_order)),
+        class_names=tuple(sorted(class_names, key=natural_order)),
         train=samples.get("train", ()),
         val=samples.get("val", ()),
         test=samples.get("test", ()),

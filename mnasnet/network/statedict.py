@@ -26,7 +26,7 @@ def library_of(weights: Mapping[str, NDArray[Any]]) -> Layout:
     spec = recognise(weights)
     if spec is None:
         return "mnasnet"
-    return "torchvision" if _plain(spec) == _plain(MNASNET_B1) else "timm"
+    return "torchvision" if _without_widths(spec) == _without_widths(MNASNET_B1) else "timm"
 
 
 def state_dict_of(weights: Mapping[str, NDArray[np.float32]], header: str) -> OrderedDict[str, Tensor]:
@@ -47,5 +47,5 @@ def state_dict_of(weights: Mapping[str, NDArray[np.float32]], header: str) -> Or
     return state
 
 
-def _plain(spec: ArchitectureSpec) -> list[object]:
+def _without_widths(spec: ArchitectureSpec) -> list[object]:
     return [replace(block, channels=1) for block in spec.blocks]

@@ -2,7 +2,7 @@
 
 The calling process asks, prices and tells; tasks only judge. So machines of the cluster need neither the study's
 file nor a database, and what they must share is what the evaluator reads: the same folder of images under the same
-path, and this package in the same version.
+path, the run folder where shared weights lie in it, and this package in the same version.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import Listener
-from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
@@ -96,7 +95,7 @@ def reference_place(search: OpenSearch, name: str, width: float, input_size: int
 
 
 def places(search: OpenSearch) -> Iterator[Place]:
-    """Every longer training that was begun: finalists, those of the search's own winner first, references."""
+    """Every longer training that was begun: finalists, full ones (a trial's own of the search first), references."""
     folder = search.folder.path
     final_epochs = int((search.folder.read_state().get("final") or {}).get("epochs", 0))
     for (number,) in _found(folder / "finalists", r"trial(\d+)"):
@@ -194,7 +193,7 @@ def _cut_out(
     """A training that goes on with the candidate's part of the shared weights, which know these images already."""
     model = ModelFile(
         architecture=architecture,
-        weights=weights_of(in_own_thread(lambda: shared.cut_out(candidate), threads=search.plan.threads)),
+        weights=weights_of(shared.cut_out(candidate)),
         class_names=search.plan.class_names,
         preprocess=search.images.preprocess(shared.size_of(candidate)),
         name=SHARED_START,

@@ -17,7 +17,8 @@ from mnasnet.machine import processor_description
 from mnasnet.search.company import is_over, join
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.problem_of import OpenSearch, Stop, opened, read_arguments
+from mnasnet.search.judging import Stop
+from mnasnet.search.problem_of import OpenSearch, opened, read_arguments
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, TrialRecord, records, search

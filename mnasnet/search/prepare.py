@@ -26,8 +26,9 @@ from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
 from mnasnet.search.images import divide
+from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
-from mnasnet.search.problem_of import OpenSearch, Stop, assemble
+from mnasnet.search.problem_of import OpenSearch, assemble
 from mnasnet.search.searching import LATENCY, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage

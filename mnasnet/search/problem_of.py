@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -25,7 +25,7 @@ from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
-from mnasnet.search.judging import Judging
+from mnasnet.search.judging import Judging, Stop
 from mnasnet.search.plan import Plan
 from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import COUNTS, ENERGY, LATENCY, Searching
@@ -39,8 +39,6 @@ from mnasnet.train.run_folder import read_yaml
 
 PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
 PRUNED_FROM_EPOCH = 2
-
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from mnasnet.search import prepare
 from mnasnet.search.answering import SearchedRun, levelled_off
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
+from mnasnet.search.judging import Stop
 from mnasnet.search.prepare import forecast
-from mnasnet.search.problem_of import Stop, opened, read_arguments
+from mnasnet.search.problem_of import opened, read_arguments
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.searching import Searching
 from mnasnet.search.study import records, winner

@@ -95,7 +95,8 @@ class SharedWeights:
 
     def cut_out(self, candidate: Candidate) -> MnasNet:
         """The network with its part of the weights and batch statistics of its own, in evaluation mode."""
-        return self._ready(self.train(), candidate)
+        supernet = self.train()
+        return in_own_thread(lambda: self._ready(supernet, candidate), threads=self.threads)
 
     def size_of(self, candidate: Candidate) -> int:
         """The input size in pixels at which the candidate is judged."""

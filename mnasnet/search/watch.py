@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from mnasnet.search.contenders import best_trials, trial_reward
-from mnasnet.search.problem_of import OpenSearch, Stop
+from mnasnet.search.judging import Stop
+from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.study import TrialRecord
 
 MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks

@@ -34,9 +34,10 @@ from mnasnet.search.contenders import (
 )
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.judging import Stop
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.prepare import forecast_of
-from mnasnet.search.problem_of import OpenSearch, Stop
+from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import Progress, SearchAudience, Stage
 from mnasnet.search.ranked import check_ranking_of
 from mnasnet.search.ranking import RankedNetwork

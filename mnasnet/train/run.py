@@ -202,12 +202,12 @@ def _go_on(
         except ReadingStopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save = _saver(run, training, plan, parts, readable(parts, unreadable_paths(run, team)))
-        if run.whole.exists() and team.writes:  # the part of an epoch that stood for it is trained to the end now
-            run.whole.replace(run.best)
+        if run.best_whole_epoch.exists() and team.writes:  # the epoch whose part stood for it is trained on now
+            run.best_whole_epoch.replace(run.best)
 
         def save_best(weights: Weights, row: Row) -> None:
             if row["partial"] and run.best.exists():
-                write_atomic(run.whole, run.best.read_bytes())
+                write_atomic(run.best_whole_epoch, run.best.read_bytes())
             save(run.best, weights, row)
 
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []

@@ -55,7 +55,7 @@ class RunFolder:
         return self.path / "weights" / "best.safetensors"
 
     @property
-    def whole(self) -> Path:
+    def best_whole_epoch(self) -> Path:
         """The model file of the best whole epoch, where time ended within a better one; a resumed run takes it back."""
         return self.path / "weights" / "best_whole_epoch.safetensors"
 

@@ -454,7 +454,7 @@ def test_a_limit_of_time_within_a_better_epoch_leaves_the_best_model_as_it_would
         whole = train_by_steps(seed=seed, name="whole")
         limited = train_by_steps(seed=seed, name="limited", max_minutes=12 / 60)
         assert limited.status == "time" and len(limited.history) == 1
-        stood_in += RunFolder(limited.folder).whole.exists()
+        stood_in += RunFolder(limited.folder).best_whole_epoch.exists()
 
         resumed = resume(limited.folder, max_minutes=0)
 
