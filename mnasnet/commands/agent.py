@@ -59,14 +59,22 @@ def run(arguments: argparse.Namespace) -> int:
         log = stack.enter_context(arguments.log.open("a", encoding="utf-8")) if arguments.log else sys.stderr
         agent = stack.enter_context(Agent(rules, _lines_to(log)))
         scheme = "https" if rules.certificate else "http"
-        try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            print(f"agent listens on {scheme}://{_bracketed(rules.host)}:{agent.server_address[1]}", flush=True)
-            print(json.dumps(agent.health()), flush=True)
-            agent.serve_forever()
-        except KeyboardInterrupt:  # a running measurement notices that its pipe has closed, and ends
-            print("agent stopped", flush=True)
+        _stop_on_signals(agent)
+        print(f"agent listens on {scheme}://{_bracketed(rules.host)}:{agent.server_address[1]}", flush=True)
+        print(json.dumps(agent.health()), flush=True)
+        agent.serve_forever()
+        print("agent stopped", flush=True)  # a running measurement notices that its pipe has closed, and ends
     return 0
+
+
+def _stop_on_signals(agent: Agent) -> None:
+    """Ctrl-C and SIGTERM end serving; an exception out of a signal would break the import of a runtime."""
+
+    def stop(number: int, frame: object) -> None:
+        threading.Thread(target=agent.shutdown, daemon=True).start()  # it waits for the thread that is in here
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _lines_to(file: TextIO) -> Any:

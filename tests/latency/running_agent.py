@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,8 +81,8 @@ class RunningAgent:
             time.sleep(0.02)
         raise AssertionError(f"no such line in {self.lines()}")
 
-    def stop(self):
-        self.process.terminate()
+    def stop(self, told=signal.SIGTERM):
+        self.process.send_signal(told)
         self.process.communicate(timeout=10)
         return self.process.returncode
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,17 @@ from mnasnet.errors import LatencyError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.testing import TINY
+
+#: an exception that a signal raises within a compiled module comes out as another one
+STOPPED_DURING_IMPORT = """
+import signal
+
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    raise ImportError("initialization failed")
+__version__ = "1.0"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -289,5 +301,13 @@ def test_every_request_is_a_line_of_the_log(agent):
     assert (line["client"], line["method"], line["status"]) == ("127.0.0.1", "GET", 200)
 
 
-def test_an_agent_stops_when_it_is_told(tmp_path):
-    assert RunningAgent(tmp_path / "stopped").stop() == 0
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_stops_when_it_is_told(tmp_path, told):
+    assert RunningAgent(tmp_path / "stopped").stop(told) == 0
+
+
+def test_an_agent_that_is_stopped_while_it_imports_a_runtime_stops_all_the_same(tmp_path):
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    (folder / "onnxruntime.py").write_text(STOPPED_DURING_IMPORT)
+    assert RunningAgent(folder).stop() == 0
