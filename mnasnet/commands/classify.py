@@ -19,8 +19,7 @@ from mnasnet.commands.values import a_path, share, whole
 from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
 from mnasnet.errors import DataError
 from mnasnet.files import exists
-
-MAX_INPUT_SIZE = 2048
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument(
         "--input-size",
-        type=whole(32, MAX_INPUT_SIZE),
+        type=whole(MIN_INPUT_SIZE, MAX_INPUT_SIZE),
         metavar="PIXELS",
         help="side of the network's input; default: the model's",
     )

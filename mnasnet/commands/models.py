@@ -7,13 +7,18 @@ import json
 
 from mnasnet.commands.values import whole
 from mnasnet.network.count import count
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "--input-size", type=whole(32, 2048), default=224, metavar="PIXELS", help="side of the square input"
+        "--input-size",
+        type=whole(MIN_INPUT_SIZE, MAX_INPUT_SIZE),
+        default=224,
+        metavar="PIXELS",
+        help="side of the square input",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 

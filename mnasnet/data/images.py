@@ -199,7 +199,8 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if kind == "u" and size == 1:
         return array
     if kind == "b":
-        return np.where(array, np.uint8(255), np.uint8(0))  # not a view: true is not always stored as 1
+        white: NDArray[np.uint8] = np.where(array, np.uint8(255), np.uint8(0))  # not a view: true may be stored as 2
+        return white
     if kind == "u" and size == 2:
         eight_bits: NDArray[np.uint8] = _eight_of_sixteen_bits()[array]
         return eight_bits

@@ -140,8 +140,8 @@ def _axis(first: NDArray[np.int64], weights: NDArray[np.float64], length: int, s
     matrices = np.zeros((blocks, reach, size), np.float32)
     place = first[:, None] + np.arange(taps) - starts[block][:, None]
     counts = place < reach  # beyond it weights are zero
-    at = np.broadcast_to(block[:, None], place.shape)[counts], place[counts]
-    matrices[(*at, np.broadcast_to((np.arange(results) % size)[:, None], place.shape)[counts])] = weights[counts]
+    result, _ = np.nonzero(counts)
+    matrices[block[result], place[counts], result % size] = weights[counts]
     return _Axis(tuple(int(start) for start in starts), reach, size, matrices)
 
 

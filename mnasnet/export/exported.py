@@ -200,7 +200,7 @@ def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: 
             name=str(header["name"]),
             header=header,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, MnasNetError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MnasNetError) as error:
         raise WeightsError(f"the header of {path} is damaged ({error}); export the model again") from error
     if facts.classes is not None and facts.classes != len(names):
         raise WeightsError(f"{path} has {facts.classes} outputs but {len(names)} class names; export the model again")

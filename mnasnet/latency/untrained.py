@@ -44,6 +44,7 @@ def untrained_to_time(architecture: ArchitectureSpec, input_size: int, num_class
 def _filled(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     if len(shape) > 1:  # variance 2 / fan-in keeps the scale through ReLUs (arXiv 1502.01852, eq. 10)
         scale = math.sqrt(2 / math.prod(shape[1:]))
-        return (rng.standard_normal(shape, np.float32) * np.float32(scale)).astype(np.float32)
+        filled: NDArray[np.float32] = rng.standard_normal(shape, np.float32) * np.float32(scale)
+        return filled
     is_scale = name.endswith(("bn.weight", "bn.running_var"))
     return np.full(shape, 1.0 if is_scale else 0.0, np.float32)

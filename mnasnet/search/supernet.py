@@ -123,7 +123,8 @@ def _some(images: DecodedSquares, count: int) -> DecodedSquares:
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:
     """At most ``count`` of ``total`` indices, spread evenly."""
-    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+    indices: NDArray[np.int64] = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+    return indices
 
 
 @dataclass(frozen=True)

@@ -347,6 +347,18 @@ def test_a_damaged_file_is_named(change, message, onnx_file, tmp_path):
         Classifier.load(path)
 
 
+def test_a_header_nested_without_end_is_named(onnx_file, tmp_path):
+    import onnx
+
+    graph = onnx.load(onnx_file)
+    (header,) = graph.metadata_props
+    header.value = "[" * 100_000
+    onnx.save(graph, tmp_path / "m.onnx")
+
+    with pytest.raises(WeightsError, match="header of .* is damaged"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
 def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
     import onnx
 
