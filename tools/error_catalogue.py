@@ -1011,14 +1011,21 @@ ENTRIES = (
     Entry(
         errors.SearchError,
         "A search that cannot be joined",
-        "It has not shown its first trial yet, it is over, or this machine would measure other costs.",
-        "Wait for the first trial, `extend` a search that is over, or search with an agent, a table or a counted cost.",
+        "It has not shown its first trial yet, it is over, or it counts energy.",
+        "Wait for the first trial, `extend` a search that is over, or search with another cost.",
         (
             "join when the search shows its first",
             "judges no more networks",
             "^energy is counted by the machine that leads",
-            "^the search measures latency on",
         ),
+    ),
+    Entry(
+        errors.SearchError,
+        "A search that measures latency on another machine",
+        "The latencies of two machines cannot be compared, so a search keeps to the one that measured its first.",
+        "Go on where it began. For a search that several machines can work on, take an agent, a table of the device or "
+        "a counted cost.",
+        ("^the search measures latency on",),
     ),
     Entry(
         errors.SearchError,

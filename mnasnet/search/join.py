@@ -12,13 +12,11 @@ from typing import Any, Literal
 import optuna
 
 from mnasnet.errors import SearchError
-from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.machine import processor_description
 from mnasnet.search.company import is_over, join
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop
-from mnasnet.search.problem_of import OpenSearch, opened, read_arguments
+from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, TrialRecord, records, search
@@ -61,7 +59,11 @@ def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: S
     # stopped within a training: another process judges its network
     with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
         trials, minutes = here.searching.trials, here.searching.minutes
-        _require_same_costs(here)
+        if here.searching.cost == "energy":
+            raise SearchError(
+                "energy is counted by the machine that leads the search alone, so no other process can join"
+            )
+        require_same_device(here)
         join(study)
         budget = Budget(evaluations=trials or None, minutes=minutes or None)
         search(here.study(), here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
@@ -97,19 +99,3 @@ def _stored(folder: SearchFolder) -> optuna.Study:
     if is_over(study):
         raise SearchError(f"{folder.path} judges no more networks; `python -m mnasnet extend` goes on with the search")
     return study
-
-
-def _require_same_costs(here: OpenSearch) -> None:
-    """Raise SearchError unless this machine's prices are those of the leading one."""
-    asked = here.searching
-    if asked.cost == "energy":
-        raise SearchError("energy is counted by the machine that leads the search alone, so no other process can join")
-    if not asked.needs_latency or asked.latency != "measured" or asked.meter in ("remote", "adb"):
-        return
-    mine = processor_description()
-    for latency in RememberingMeter(here.device_meter, here.folder.latencies).latencies():
-        if latency.device != mine:
-            raise SearchError(
-                f"the search measures latency on {latency.device}, this is {mine}; join from that machine, or search "
-                "with an agent, a table of the device or a counted cost"
-            )

@@ -19,6 +19,7 @@ from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
+from mnasnet.machine import processor_description, processor_name
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
@@ -116,6 +117,20 @@ def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
 def read_space(folder: SearchFolder) -> SearchSpace:
     """The space as it was when the search began."""
     return space_of(json.loads(folder.space.read_bytes()))
+
+
+def require_same_device(search: OpenSearch) -> None:
+    """Raise SearchError where this machine would mix other latencies with those that the search has measured."""
+    asked = search.searching
+    if not asked.needs_latency or asked.latency != "measured" or asked.meter in ("remote", "adb"):
+        return
+    for latency in RememberingMeter(search.device_meter, search.folder.latencies).latencies():
+        processor = latency.device.rpartition(", ")[0]  # without the cores, which a container may change
+        if processor != processor_name():
+            raise SearchError(
+                f"the search measures latency on {latency.device}, this is {processor_description()}; use that "
+                "machine, or search with an agent, a table of the device or a counted cost"
+            )
 
 
 def assemble(

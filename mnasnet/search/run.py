@@ -14,7 +14,7 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop
 from mnasnet.search.prepare import forecast
-from mnasnet.search.problem_of import opened, read_arguments
+from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.searching import Searching
 from mnasnet.search.study import records, winner
@@ -54,7 +54,8 @@ def run_search(
 def resume_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> SearchedRun:
     """Go on with a search that was stopped or killed; with one worker as if it had not been.
 
-    A search that is done only makes its answer again.
+    A search that is done only makes its answer again. Raises SearchError on another machine than the one that measured
+    latency so far.
     """
     return _with(open_search_folder(path), SearchAudience(listeners), stop)
 
@@ -69,7 +70,8 @@ def extend_search(
 ) -> SearchedRun:
     """Search on for so many trials or minutes more, then choose finalists and winner anew.
 
-    Trainings that exist already are not repeated. Warns when the last third of the trials brought hardly a gain.
+    Trainings that exist already are not repeated. Warns when the last third of the trials brought hardly a gain. Raises
+    SearchError on another machine, as :func:`resume_search` does.
     """
     if trials <= 0 and minutes <= 0:
         raise SettingsError(f"extend needs trials or minutes above 0, got {trials} and {minutes:g}")
@@ -82,6 +84,7 @@ def extend_search(
 def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     """Write down that the search has so many trials or minutes more."""
     with opened(folder.path, with_device=False) as old:
+        require_same_device(old)
         found = records(old.study())
     warning = levelled_off(found)
     if warning:
@@ -119,11 +122,12 @@ def promote(
     """Train any trial of a search fully, the winner without a number; the search's own winner stays what it is.
 
     ``epochs`` 0 takes the winner's. With ``references`` the published networks are trained too, at this trial's cost.
-    Raises SearchError for a trial that has no network.
+    Raises SearchError for a trial that has no network, and on another machine, as :func:`resume_search` does.
     """
     folder = open_search_folder(path)
     audience = SearchAudience(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
+        require_same_device(here)
         work = Work(here, audience, stop)
         found = {record.number: record for record in records(here.study())}
         number = (folder.read_state().get("final") or {}).get("trial") if trial is None else trial
@@ -157,4 +161,6 @@ def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> Searche
 
 def _work(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
     with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
+        if folder.read_state().get("status") != "done":
+            require_same_device(here)
         return Work(here, audience, stop).done()

@@ -156,5 +156,5 @@ def test_a_machine_that_would_measure_other_latencies_cannot_join(data: Path, tm
     row["latency"]["device"] = "another board"
     folder.latencies.write_text(f"{json.dumps(row)}\n")
 
-    with pytest.raises(SearchError, match="measures latency on another board, this is .*; join from that machine"):
+    with pytest.raises(SearchError, match="measures latency on another board, this is .*; use that machine"):
         join_search(folder.path)

@@ -21,6 +21,7 @@ from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
 from mnasnet.errors import DataError, SearchError, SettingsError, SpecError, TrainingError
+from mnasnet.machine import processor_name
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
@@ -427,3 +428,39 @@ class TestBeforeTheStart:
         with pytest.raises(error, match=message):
             run_search(replace(tiny_searching(data, tmp_path), **chosen))
         assert not (tmp_path / "runs").exists()
+
+
+class TestAnotherMachine:
+    @pytest.fixture
+    def elsewhere(self, data, tmp_path) -> Path:
+        """A stopped search whose latencies another board measured."""
+        hearing = Hearing()
+        asked = tiny_searching(
+            data, tmp_path, cost="latency", target_latency_ms=50.0, target_cost=0.0, profile=False, proxy_epochs=1
+        )
+        stopped = run_search(asked, listeners=[hearing], stop=lambda: hearing.trials > 0)
+        latencies = SearchFolder(stopped.folder).latencies
+        rows = [json.loads(line) for line in latencies.read_text().splitlines() if line]
+        for row in rows:
+            row["latency"]["device"] = "another board, 4 cores"
+        latencies.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return stopped.folder
+
+    @pytest.mark.parametrize(
+        "go_on", [resume_search, lambda path: extend_search(path, trials=3), lambda path: promote(path, 0)]
+    )
+    def test_does_not_mix_its_latencies_with_those_of_the_search(self, elsewhere, go_on):
+        before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+
+        with pytest.raises(SearchError, match="measures latency on another board, 4 cores, this is .*; use that"):
+            go_on(elsewhere)
+
+        assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
+
+    def test_only_makes_the_answer_again_once_the_search_is_done(self, elsewhere):
+        latencies = SearchFolder(elsewhere).latencies
+        latencies.write_text(latencies.read_text().replace("another board, 4 cores", f"{processor_name()}, 999 cores"))
+        assert resume_search(elsewhere).status == "done"  # more or fewer cores are the same processor
+        latencies.write_text(latencies.read_text().replace(processor_name(), "another board"))
+
+        assert resume_search(elsewhere).status == "done"
