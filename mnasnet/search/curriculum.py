@@ -103,12 +103,13 @@ def extreme(space: SearchSpace, which: Corner) -> Candidate:
 
 
 def mixes_operators(space: SearchSpace) -> bool:
-    """Whether a block may be a bottleneck or something else.
+    """Whether a block may have one operator or another, be it by its expansion: 1 makes a bottleneck separable.
 
     Operators share nothing, so each combination of them is news to the weights around it: with some hundred steps,
     where every other kind of choice is learned, networks of mixed operators stay at chance.
     """
-    return any(_field(choice) == "operator" and not _is_size(choice) for choice in space.choices)
+    designs = (space.block_designs(b, in_channels=space.stem_channels) for b in range(len(space.blocks)))
+    return any(len({design.operator for design in block}) > 1 for block in designs)
 
 
 def _smallest(space: SearchSpace, *, seed: int, number: int, closed: set[str]) -> Candidate:
