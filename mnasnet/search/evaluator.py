@@ -137,11 +137,6 @@ class ShortTraining:
             raise SearchStopped
         return float(np.median(np.diff(times.moments))) / recipe.batch_size
 
-    def seconds(self, candidate: Candidate, *, train_images: int, val_images: int) -> float:
-        """How long :meth:`evaluate` will take with so many images."""
-        per_image = self.seconds_per_image(candidate, self.size_of(candidate), images=train_images)
-        return OVERHEAD_S + self.epochs * per_image * (train_images + VALIDATION_COST * val_images)
-
     def describe(self) -> str:
         """One sentence for a report."""
         kind = "accuracy" if self.accuracy == "top1" else "recall of the class recognised worst"
