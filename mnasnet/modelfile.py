@@ -121,7 +121,9 @@ def with_header(text: str, tensors: Weights, path: Path) -> ModelFile:
     """The model of a header and tensors that were read from ``path``; raises WeightsError as :func:`load` does."""
     try:
         header = json.loads(text)
-        if not isinstance(header["schema"], int) or header["schema"] > SCHEMA:
+        if not is_whole(header["schema"]) or header["schema"] < 1:
+            raise TypeError("schema is a whole number from 1")
+        if header["schema"] > SCHEMA:
             raise WeightsError(
                 f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
             )
@@ -159,6 +161,7 @@ def _require_kinds(header: Mapping[str, Any]) -> None:
             raise TypeError(f"{key} is no {kind.__name__}")
     if not all(isinstance(name, str) for name in header["class_names"]):
         raise TypeError("class names must be text")
+    "".join(header["class_names"]).encode()  # raises ValueError for halves of characters, which no file could hold
     if not all(isinstance(card, dict) for card in header["latencies"]):
         raise TypeError("each of latencies is a mapping")
     if not is_whole(header["in_channels"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def space_of(values: object, default_name: str = "") -> SearchSpace:
         raise SpecError(f"unknown field {listed(unknown)}; a space has {', '.join(_FILE_FIELDS)}")
     schema = values.get("schema", SCHEMA)
     if not is_whole(schema) or schema < 1:
-        raise SpecError(f"schema must be a whole number >= 1, got {schema!r}; leave it out")
+        raise SpecError(f"schema must be a whole number >= 1, got {_short(schema)}; leave it out")
     if schema > SCHEMA:
         raise NewerSchemaError(f"space schema {schema!r} is newer than {SCHEMA}; update the mnasnet package")
     arguments = {key: values[key] for key in _SPACE_FIELDS if key in values}
@@ -66,7 +67,7 @@ def space_of(values: object, default_name: str = "") -> SearchSpace:
     arguments.setdefault("name", default_name)
     for key in ("name", "source"):
         if not isinstance(arguments.get(key, ""), str):
-            raise SpecError(f"{key} must be text, got {arguments[key]!r}")
+            raise SpecError(f"{key} must be text, got {_short(arguments[key])}")
     return SearchSpace(_parse_blocks(values, start), **arguments)
 
 
@@ -75,7 +76,9 @@ def _start(values: Mapping[str, Any]) -> ArchitectureSpec | None:
         return None
     if "blocks" in values:
         raise SpecError("a space has either 'blocks' or 'start', got both; put changes to all blocks under 'vary'")
-    return architecture(str(values["start"]))
+    if not isinstance(values["start"], str):
+        raise SpecError(f"start must be the name of a network, got {_short(values['start'])}")
+    return architecture(values["start"])
 
 
 def _parse_blocks(values: Mapping[str, Any], start: ArchitectureSpec | None) -> tuple[BlockChoices, ...]:
@@ -98,7 +101,7 @@ def _checked(b: int, options: Mapping[str, tuple[Any, ...]]) -> BlockChoices:
 
 def _block_options(where: str, values: object) -> dict[str, tuple[Any, ...]]:
     if not isinstance(values, Mapping):
-        raise SpecError(f"{where} must be a mapping such as {{kernel: [3, 5]}}, got {values!r}")
+        raise SpecError(f"{where} must be a mapping such as {{kernel: [3, 5]}}, got {_short(values)}")
     unknown = [str(key) for key in values if key not in BLOCK_FIELDS]
     if unknown:
         raise SpecError(f"{where} has the unknown field {listed(unknown)}; a block has {', '.join(BLOCK_FIELDS)}")
@@ -109,7 +112,12 @@ def _options(where: str, value: object) -> tuple[Any, ...]:
     options = tuple(value) if isinstance(value, list | tuple) else (value,)
     for option in options:
         if isinstance(option, bool) or not isinstance(option, str | int | float):
-            raise SpecError(f"{where}: an option is a number or a word, got {option!r}")
+            raise SpecError(f"{where}: an option is a number or a word, got {_short(option)}")
         if isinstance(option, float) and not math.isfinite(option):
             raise SpecError(f"{where}: an option must be a finite number, got {option!r}")
     return options
+
+
+def _short(value: object) -> str:
+    """``value`` for a message; aliases make a few lines of YAML a list of billions."""
+    return reprlib.repr(value)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.testing import random_model, write_image_folder
+from mnasnet.zoo import open_model
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,16 @@ def test_models_lists_every_network_with_its_counts(capsys):
     assert rows["mnasnet1_0"]["parameters"] == 4_383_312
     assert rows["mnasnet1_0"]["imagenet_top1_percent"] == pytest.approx(73.456)
     assert rows["mnasnet_140"]["imagenet_top1_percent"] is None
+
+
+def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):
+    model = open_model("photos10")
+    names = ("red \x1b[31m\n", *model.class_names[1:])
+    modelfile.save(replace(model, class_names=names), tmp_path / "m.safetensors")
+
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+
+    assert "red \N{REPLACEMENT CHARACTER}[31m" in capsys.readouterr().out
 
 
 def test_info_tells_what_a_file_holds(model, capsys):

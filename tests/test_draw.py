@@ -282,7 +282,7 @@ def test_charts_draw_names_in_a_font_of_the_machine_too(tmp_path: Path) -> None:
         "evaluation = evaluate(np.eye(2, dtype=np.float32), np.array([0, 1]), (name, 'b'))\n"
         "white = np.full((8, 8, 3), 255, np.uint8)\n"
         "for png in (confusion_matrix(evaluation, normalised=False), mistakes([white], [name], ['b'], [0.9])):\n"
-        "    print(int((np.array(Image.open(io.BytesIO(png)).convert('L')) < 60).sum()))\n"
+        "    print(int((np.array(Image.open(io.BytesIO(png)).convert('RGB')).max(2) < 60).sum()))  # a cell is blue\n"
     )
     dark = {}
 

@@ -49,6 +49,19 @@ def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
     torch.testing.assert_close(half, full, atol=0.01, rtol=0.01)
 
 
+@pytest.mark.parametrize("change", [{"schema": -5}, {"schema": True}, {"class_names": ["\ud800", "b", "c"]}])
+def test_a_header_that_no_version_wrote_is_damaged(tmp_path, change):
+    from safetensors.numpy import save
+
+    model = random_model()
+    header = json.dumps({**modelfile.header_of(model), **change})
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save(dict(model.weights), metadata={"mnasnet": header}))
+
+    with pytest.raises(WeightsError, match=r"header of .*m\.safetensors is damaged"):
+        modelfile.load(path)
+
+
 def test_a_file_of_a_newer_schema_asks_for_an_update(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     with monkeypatch.context() as newer:

@@ -181,6 +181,7 @@ ENTRIES = (
             "^schema must be",
             "^unknown field …; a space has",
             "must be text, got",
+            "^start must be the name of a network",
             "^a space has either",
             "^a search space needs 'blocks'",
             "^block …: …",
@@ -930,6 +931,7 @@ ENTRIES = (
         "The folder was made by a training, or its files are incomplete.",
         "`join`, `extend`, `promote` and `report` take folders of searches. A damaged one has to be searched anew.",
         (
+            "^there is no folder …; give the one that the search",
             "is not the folder of a search",
             "is not complete",
             "is missing, the search's prices",
@@ -957,11 +959,10 @@ ENTRIES = (
     Entry(
         errors.SearchError,
         "A trial or ranking that does not exist",
-        "The trial did not finish or has no such number; a ranking needs several networks and shared weights.",
+        "The trial did not finish or has no such number; a ranking needs several networks.",
         "`python -m mnasnet report RUN` lists the trials.",
         (
             "^trial must be a finished trial",
-            "there are no shared weights to check",
             "ranking needs … or more",
             "different networks were wanted",
         ),

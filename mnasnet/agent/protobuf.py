@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 MOST_FIELDS = 200_000  # of one message; the largest real graphs have some thousand
+MOST_NUMBER = 2**29 - 1  # of a field, by the format
 
 
 class DamagedError(ValueError):
@@ -52,10 +53,11 @@ def read(content: bytes | memoryview) -> Message:
         count += 1
         if count > MOST_FIELDS:
             raise DamagedError(f"more than {MOST_FIELDS} fields")
+        start = position
         key, position = _varint(view, position)
         number, kind = key >> 3, key & 7
-        if number == 0:
-            raise DamagedError("a field numbered 0")
+        if not 0 < number <= MOST_NUMBER or position - start > 5:  # other readers cut such a tag to a number of theirs
+            raise DamagedError(f"a field must be numbered 1 to {MOST_NUMBER}, got {number}")
         value: int | memoryview
         if kind == 0:
             value, position = _varint(view, position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -97,8 +98,6 @@ class Rules:
 
 
 def _host_name(header: str) -> str:
-    """``pi.local`` of ``pi.local:8765``, ``::1`` of ``[::1]:8765``."""
-    host = header.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """``pi.local`` of ``pi.local:8765``, ``::1`` of ``[::1]:8765``, "" of what is no host."""
+    parts = re.fullmatch(r"(?:\[([^]]*)\]|([^:]*))(?::\d*)?", header.strip().lower())
+    return (parts[1] or parts[2]) if parts else ""

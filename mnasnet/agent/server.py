@@ -24,6 +24,7 @@ from mnasnet.runtime.packages import distribution, is_installed, version
 
 MOST_CONNECTIONS = 16
 SILENCE_S = 30.0  # of a client, before it is cut off
+HEADERS_S = 10.0  # for all lines before the content: whoever may not ask must not keep others waiting
 DRAIN_S = 5.0
 
 Log = Callable[[Mapping[str, Any]], None]
@@ -52,6 +53,8 @@ class Agent(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own, or hang up on one too many."""
         if not self._connections.acquire(blocking=False):
+            error = f"more than {MOST_CONNECTIONS} connections at once"
+            self.log({"time": _now(), "client": client_address[0], "status": 0, "error": error})
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -95,7 +98,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._patience = threading.Timer(SILENCE_S, self._hang_up)  # a request line by line, over days, is no request
+        self._patience = threading.Timer(HEADERS_S, self._hang_up)  # a request line by line, over days, is no request
         self._patience.start()
 
     def finish(self) -> None:
@@ -123,11 +126,11 @@ class _Request(BaseHTTPRequestHandler):
 
     def _serve(self, path: str, act: Callable[[Mapping[str, str]], dict[str, Any]]) -> None:
         self._patience.cancel()
-        url = urllib.parse.urlsplit(self.path)
         self._unread = self._declared_bytes()
         try:
             if objection := self.server.rules.objection(self.headers):
                 raise _Refusal(*objection)
+            url = urllib.parse.urlsplit(self.path)
             if url.path != path:
                 raise _Refusal(404, "an agent knows GET /health and POST /measure")
             query = dict(urllib.parse.parse_qsl(url.query, max_num_fields=20))

@@ -40,23 +40,29 @@ def run(arguments: argparse.Namespace) -> int:
     size = recipe.input_size
     counts = count(spec, size, len(names), model.in_channels)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    print(f"network      {spec.name or model.name} ({spec.fingerprint})")
-    print(
-        f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px"
-    )
-    print(f"classes      {len(names)}: {shown}")
-    print(f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}")
+    lines = [
+        f"network      {spec.name or model.name} ({spec.fingerprint})",
+        f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px",
+        f"classes      {len(names)}: {shown}",
+        f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}",
+    ]
     for part in ("metrics", "training"):
         for index, (key, value) in enumerate(header[part].items()):
-            print(f"{part if index == 0 else '':13}{key}: {value}")
+            lines.append(f"{part if index == 0 else '':13}{key}: {value}")
     if "int8_ranges" in header:
-        print(
+        lines.append(
             f"int8         {len(header['int8_ranges'])} ranges of activations, learned by quantization-aware training"
         )
     for card in header["latencies"]:
-        print(f"latency      {_sentence(card)}")
-    print(f"{title:13}{' '.join(identity.values())}")
+        lines.append(f"latency      {_sentence(card)}")
+    lines.append(f"{title:13}{' '.join(identity.values())}")
+    print("\n".join(map(_printable, lines)))
     return 0
+
+
+def _printable(line: str) -> str:
+    """``line`` without what a terminal would obey: a header comes from whoever made the file."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
 def _sentence(card: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,26 +48,29 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
 def snippet(model: ExportedModel, path: Path) -> str:
     """A program that prints the label and probability of the image named on its command line."""
     own = model.preprocess
-    values = {
+    parts = {
         "import": _ENGINES[model.format].opening,
-        "names": repr(list(model.class_names)),
         "crop": _CENTRE if own.crop == "center" else _SQUASH,
+        "feed": _PIXELS if model.takes_pixels else _NORMALISED,
+        "engine": _ENGINES[model.format].call,
+        "result": _PROBABILITIES if model.gives_probabilities else _LOGITS,
+    }
+    values = {
+        "names": repr(list(model.class_names)),
         "size": str(own.input_size),
         "resize": str(own.resize),
         "filter": own.interpolation.upper(),
-        "feed": _PIXELS if model.takes_pixels else _NORMALISED,
         "planes": "images" if model.format == "litert" else "images.transpose(2, 0, 1)",
         "mean": repr(list(own.mean)),
         "std": repr(list(own.std)),
-        "engine": _ENGINES[model.format].call,
         "file": repr(path.name),
-        "result": _PROBABILITIES if model.gives_probabilities else _LOGITS,
     }
-    text = _PROGRAM
-    for _ in range(2):  # parts have holes of their own
-        for key, value in values.items():
-            text = text.replace(f"<{key}>", value)
-    return text
+    return _filled(_filled(_PROGRAM, parts), values)
+
+
+def _filled(program: str, values: Mapping[str, str]) -> str:
+    """``program`` with its holes filled in one pass: what comes from a model file is never read for holes itself."""
+    return re.sub(r"<(\w+)>", lambda hole: values.get(hole[1], hole[0]), program)
 
 
 _PROGRAM = """\

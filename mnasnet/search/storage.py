@@ -8,7 +8,7 @@ import json
 import operator
 import time
 import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,9 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
         raise SearchError(
             "storage must be a path or a URL such as postgresql://user@host/database, got one that cannot be read"
         ) from None  # the text could show a password
-    shown = url.render_as_string(hide_password=True)
+    secret_keys = [key for key in url.query if "password" in key.lower()]
+    secrets = [url.password, *(str(url.query[key]) for key in secret_keys)]
+    shown = url.update_query_dict(dict.fromkeys(secret_keys, "hidden")).render_as_string(hide_password=True)
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     try:
@@ -198,12 +200,18 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
             f"no database is called {url.drivername}; take postgresql://... or a path, got {shown}"
         ) from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise SearchError(f"the database {shown} does not let us in: {_cause(error, url.password)}") from None
+        raise SearchError(f"the database {shown} does not let us in: {_without(secrets, _cause(error))}") from None
 
 
-def _cause(error: BaseException, password: str | None) -> str:
-    """The server's or driver's own words, without the password."""
+def _cause(error: BaseException) -> str:
+    """The server's or driver's own words."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(str(getattr(error, "orig", error)).split())
-    return text.replace(password, "***") if password else text
+    return " ".join(str(getattr(error, "orig", error)).split())
+
+
+def _without(secrets: Iterable[str | None], text: str) -> str:
+    """``text`` with stars in place of each secret."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text

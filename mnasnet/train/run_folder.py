@@ -119,7 +119,7 @@ def open_run_folder(path: Path) -> RunFolder:
 def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death."""
     try:
-        lock = (run.path / ".lock").open("wb")
+        lock = open(run.path / ".lock", "ab", opener=_not_through_a_link)  # noqa: SIM115
     except OSError as error:
         raise TrainingError(f"{run.path} cannot be written to ({error.strerror}); give it write access") from error
     with lock:
@@ -129,6 +129,10 @@ def only_user(run: RunFolder) -> Iterator[None]:
         if not is_ours:
             raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it")
         yield
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # Windows has no such flag
 
 
 def require_space(run: RunFolder, model_bytes: int) -> None:

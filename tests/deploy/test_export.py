@@ -1,5 +1,6 @@
 """An export is kept only when it is the same network; whoever gets the file can use it without us."""
 
+import ast
 import json
 import logging
 import re
@@ -54,6 +55,16 @@ def test_every_format_is_the_same_network(name, pixels, softmax, model, photos, 
     found = classifier.predict([picture])[0]
     assert found.names == expected.names
     np.testing.assert_allclose(found.confidences, expected.confidences, atol=1e-5)
+
+
+def test_class_names_stay_names_in_the_recipes_program(model, tmp_path):
+    names = (',__import__("os").abort(),*"abc"]#<names>', "<file>", "```\n<size>")[: len(NAMES)]
+    (done,) = export_model(replace(model, class_names=names), tmp_path / "<names>", ["onnx"])
+    recipe = done.files[0].with_name(f"{done.files[0].name}.preprocess.md").read_text(encoding="utf-8")
+
+    program = ast.parse(re.search(r"```python\n(.*?)\n```\n", recipe, re.DOTALL)[1])
+    listed = [ast.unparse(line) for line in program.body if ast.unparse(line).startswith("names = ")]
+    assert listed == [f"names = {list(names)!r}"]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,12 @@ def test_an_agent_does_not_start_open_to_strangers(options, reason, tmp_path):
 
 @pytest.mark.parametrize(
     ("headers", "status"),
-    [({"Host": "evil.example:80"}, 421), ({"Origin": "http://evil.example"}, 403), ({"Host": "localhost:1"}, 200)],
+    [
+        ({"Host": "evil.example:80"}, 421),
+        ({"Host": "localhost:80@evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:1"}, 200),
+    ],
 )
 def test_pages_of_the_web_reach_no_agent(agent, headers, status):
     assert agent.ask("GET", "/health", **headers)[0] == status
@@ -135,6 +140,12 @@ def test_what_is_no_request_harms_nobody(agent, line):
         answer = client.recv(1000)
 
     assert b'"device"' not in answer and agent.ask("GET", "/health")[0] == 200
+
+
+def test_an_address_that_is_none_is_answered(agent):
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as client:
+        client.sendall(b"GET http://[::1/health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 400 " in client.recv(1000)
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(agent):
@@ -181,6 +192,20 @@ def huge_padding():
     return graph_of(helper.make_node("Pad", ["images", "pads"], ["scores"]), constants=[pads])
 
 
+def hidden_loop(content):
+    """A loop in a field whose number has 2^29 too much: who keeps 32 bits of a tag reads it as the graph's node."""
+    loop = helper.make_node("Loop", ["", "images"], ["scores"], body=graph_of().graph).SerializeToString()
+    graph = onnx.load_model_from_string(content).graph.SerializeToString()
+    graph += b"\x8a\x80\x80\x80\x10" + varint(len(loop)) + loop
+    opset = helper.make_operatorsetid("", 17).SerializeToString()
+    return b"\x08\x08\x3a" + varint(len(graph)) + graph + b"\x42" + varint(len(opset)) + opset
+
+
+def varint(number):
+    low, rest = number & 127, number >> 7
+    return bytes([low]) if not rest else bytes([low | 128]) + varint(rest)
+
+
 HOSTILE = {
     "nothing": (lambda content: b"\0", "damaged or neither ONNX nor LiteRT"),
     "truncated": (lambda content: content[: len(content) // 2], "it ends too early"),
@@ -199,6 +224,7 @@ HOSTILE = {
         ),
         "does not run the operator 'Loop'",
     ),
+    "hidden loop": (hidden_loop, "a field must be numbered 1 to 536870911"),
     "large tensor of a small number": (
         lambda content: graph_of(helper.make_node("ConstantOfShape", ["images"], ["scores"])),
         "does not run the operator 'ConstantOfShape'",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mnasnet.errors import DownloadError
+from mnasnet.network import download
 from mnasnet.network.download import PUBLISHED, Published, fetch, published_by_content, sha256_of
 from mnasnet.preprocess import Preprocess
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
@@ -214,6 +215,16 @@ def test_a_wrong_hash_is_an_error_and_leaves_nothing(server, cache):
     digest = hashlib.sha256(server.content).hexdigest()[:10]
 
     with pytest.raises(DownloadError, match=f"SHA-256 begins with {digest} instead of {WEIGHTS.sha256_prefix}"):
+        bring(server)
+
+    assert leftovers(cache) == []
+
+
+def test_a_download_without_end_is_broken_off(server, cache, monkeypatch):
+    monkeypatch.setattr(download, "_MOST_BYTES", 100_000)
+    server.content = bytes(10_000_000)
+
+    with pytest.raises(DownloadError, match="its SHA-256 begins with"):
         bring(server)
 
     assert leftovers(cache) == []

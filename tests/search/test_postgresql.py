@@ -110,6 +110,16 @@ def test_a_server_that_is_away_is_named_without_the_password():
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["password", "sslpassword"])
+def test_a_password_among_a_url_s_options_is_hidden_too(key):
+    pytest.importorskip("psycopg", reason="the driver psycopg is not installed")
+
+    with pytest.raises(SearchError, match="does not let us in") as caught:
+        open_storage(f"postgresql://searcher@127.0.0.1:{free_port()}/study?{key}=wrong-horse")
+
+    assert "wrong-horse" not in str(caught.value)
+
+
 def test_a_missing_driver_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
 

@@ -333,6 +333,19 @@ def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
         resume(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_lock_that_is_a_link_is_not_followed(done: TrainedRun, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("kept")
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    (run.path / ".lock").unlink(missing_ok=True)
+    (run.path / ".lock").symlink_to(elsewhere)
+
+    with pytest.raises(TrainingError, match="cannot be written to"):
+        resume(run.path)
+    assert elsewhere.read_text() == "kept"
+
+
 def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
     from mnasnet.train.run_folder import only_user
 

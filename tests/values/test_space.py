@@ -245,6 +245,14 @@ class TestInvalidCombinations:
         assert searched.architecture(("none",)) == searched.architecture(("identity",))
 
 
+def billions_of_words():
+    """A list that its aliases make too long to print."""
+    bomb = "[x, x, x, x, x, x, x, x, x]"
+    for name in "abcdefghi":
+        bomb = f"[&{name} {bomb}" + f", *{name}" * 8 + "]"
+    return bomb
+
+
 class TestSpaceFiles:
     def test_a_yaml_file_with_blocks_is_a_space(self, tmp_path):
         path = tmp_path / "mine.yaml"
@@ -313,6 +321,9 @@ class TestSpaceFiles:
             ("blocks: [{channels: 16, se_ratio: high}]", "se_ratio must lie in 0 to 1, got 'high'"),
             ("head_channels: 2000000000\nblocks: [{channels: 16}]", "head_channels must be at most 65,536"),
             ("start: " + "[" * 3000, "nested too deep"),
+            (f"start: {billions_of_words()}", "start must be the name of a network"),
+            (f"start: mnasnet-a1\nvary: {billions_of_words()}", "vary must be a mapping"),
+            (f"name: {billions_of_words()}\nblocks: [{{channels: 16}}]", "name must be text"),
             ("blocks: [{channels: 16}]\nschema: 99", "newer"),
             ("blocks: [{channels: 16}]\nschema: one", "schema must be a whole number >= 1, got 'one'"),
             ("blocks: [{channels: 16}]\nwidths: []", "widths are one or more numbers"),
