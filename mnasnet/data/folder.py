@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import re
 import unicodedata
@@ -140,11 +142,21 @@ def _require_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     if not folder.exists():
-        near = next((parent for parent in folder.parents if parent.is_dir()), Path("/"))
-        raise DataError(f"the dataset must be an existing folder, {folder} does not exist; {near} does")
+        raise DataError(f"the dataset must be an existing folder, {folder} does not exist{_nearest(folder)}")
     if zipfile.is_zipfile(folder) or folder.name.lower().endswith((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")):
         raise DataError(f"the dataset must be a folder, {folder} is an archive; unpack it and give the folder inside")
     raise DataError(f"the dataset must be a folder, {folder} is a file; give the folder that holds the class folders")
+
+
+def _nearest(folder: Path) -> str:
+    """What exists in the place of a folder that does not."""
+    parent = next((parent for parent in folder.parents if parent.is_dir()), Path("/"))
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        missing = folder.relative_to(parent).parts[0]
+        names = [entry.name for entry in entries if _is_folder(entry)]
+        if near := difflib.get_close_matches(missing, names, n=1, cutoff=0.6):
+            return f"; did you mean {parent / near[0]}?"
+    return f"; {parent} does" if parent != Path() else ""
 
 
 class _Walk:
@@ -176,6 +188,7 @@ class _Walk:
                 stray += 1
             else:
                 self.ignored[_kind(entry)] += 1
+        self._note_hidden_classes(classes)
         if stray:
             where = f"{relative}/" if relative else "the dataset's folder"
             self.ignored["images outside class folders"] += stray
@@ -216,6 +229,17 @@ class _Walk:
             seen.add(identity)
             fresh.append(entry)
         return sorted(fresh, key=lambda entry: entry.name)
+
+    def _note_hidden_classes(self, classes: Mapping[str, list[str]]) -> None:
+        """Classes that hold one folder each, all of other names: those names may be the classes."""
+        places = {name: {path.rpartition("/")[0] for path in paths} for name, paths in classes.items() if paths}
+        names = [PurePosixPath(place).name for found in places.values() for place in found]
+        are_lone = all(len(found) == 1 for found in places.values()) and not set(names) & set(places)
+        if are_lone and 1 < len(names) == len(set(names)) and not any(re.search(r"\d", name) for name in names):
+            self.notes.append(
+                f"each class holds one folder ({_listed(sorted(names))}); "
+                "if these are the classes, move them one level up"
+            )
 
     def _note_nested_classes(self, class_folder: str, with_images: Counter[str]) -> None:
         names = sorted({PurePosixPath(path).name for path in with_images if path != class_folder}, key=natural_order)
@@ -315,6 +339,8 @@ def _guess(only_class: Path) -> str:
     below = [entry.name for entry in os.scandir(only_class) if entry.is_dir() and not is_junk(entry.name)]
     if len(below) >= 2:
         return f"Its sub-folders look like the dataset: did you mean {only_class}?"
+    if below:
+        return f"It holds the folder {below[0]!r} alone: give each class a folder of its own"
     return "Did you point to train/ instead of its parent?"
 
 

@@ -132,6 +132,19 @@ def test_a_dataset_one_folder_further_down_is_pointed_out(tmp_path):
     assert error_of(tmp_path).endswith(f"did you mean {tmp_path / 'unpacked'}?")
 
 
+def test_one_class_with_one_folder_in_it_is_told_what_a_class_needs(tmp_path):
+    folder_of(tmp_path, "a/b/c/1.png")
+
+    assert error_of(tmp_path).endswith("It holds the folder 'b' alone: give each class a folder of its own")
+
+
+def test_a_mistyped_folder_is_told_the_nearest_name(tmp_path):
+    folder_of(tmp_path, "photos/a/1.png")
+
+    assert error_of(tmp_path / "phots").endswith(f"does not exist; did you mean {tmp_path / 'photos'}?")
+    assert error_of(tmp_path / "elsewhere" / "deep").endswith(f"does not exist; {tmp_path} does")
+
+
 def test_giving_train_itself_warns_of_the_validation_images_beside_it(tmp_path):
     folder_of(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png")
 
@@ -228,6 +241,18 @@ def test_sub_folders_that_look_like_classes_are_pointed_out(tmp_path):
     dataset = scan(folder_of(tmp_path, "animals/cat/1.png", "animals/dog/1.png", "cars/1.png"))
 
     assert "class 'animals' is one class with all its sub-folders ('cat', 'dog')" in dataset.notes[0]
+
+
+def test_classes_that_hold_one_folder_each_are_pointed_out(tmp_path):
+    dataset = scan(folder_of(tmp_path, "part/cat/1.png", "rest/dog/1.png"))
+
+    assert dataset.notes == (
+        "each class holds one folder ('cat', 'dog'); if these are the classes, move them one level up",
+    )
+
+
+def test_a_folder_that_every_class_has_is_none_to_point_out(tmp_path):
+    assert scan(folder_of(tmp_path, "cat/images/1.png", "dog/images/1.png")).notes == ()
 
 
 @pytest.mark.parametrize("start", [b"\0\0\0\x18ftyphevc", b"\0\0\0\x18ftypheic", b"\0\0\0\x1cftypavis", b"MM\0+"])
