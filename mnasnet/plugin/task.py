@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from ikomia import dataprocess
+from ikomia import core, dataprocess
 from numpy.typing import NDArray
 
 import mnasnet
@@ -25,6 +25,8 @@ NO_OBJECTS_MEANT = "WholeImage"  # our name of them when a task of ours named th
 TRAINING_CURVES, CONFUSION_MATRIX = "TrainingCurves", "ConfusionMatrix"  # our names of the training task's pictures
 TRADE_OFFS, SEARCH_CURVE = "TradeOffs", "SearchCurve"  # and of the search task's
 CHARTS = (TRAINING_CURVES, CONFUSION_MATRIX, TRADE_OFFS, SEARCH_CURVE)
+_LINES = (core.CGraphicsPoint, core.CGraphicsPolyline)
+_POLYGONS = (core.CGraphicsPolygon, core.CGraphicsComplexPolygon)
 
 
 class running:  # noqa: N801  # reads as a statement: with running(task)
@@ -139,18 +141,47 @@ class InputObject:
 
 
 def input_objects(items: Iterable[Any], image: NDArray[np.uint8]) -> list[InputObject]:
-    """The objects of ``items`` that lie in ``image``, boxes clipped at all four sides, slivers left out.
+    """The objects of ``items`` that lie in ``image``, boxes clipped at all four sides; slivers and parts left out.
 
     Ikomia's ``get_object_sub_image`` returns the whole image for images that came as arrays, and shifts a box that
     starts outside instead of clipping it.
     """
     objects = []
-    for item in items:
+    for item in _without_parts(list(items)):
         box = clipped_box(item.get_bounding_rect(), image.shape[1], image.shape[0])
         if box is not None:
             left, top, width, height = box
             objects.append(InputObject(item, box, image[top : top + height, left : left + width]))
     return objects
+
+
+def _without_parts(items: list[Any]) -> list[Any]:
+    """``items`` without points and lines, which keypoint tasks add to an object, and without the pieces of its mask.
+
+    A piece is a polygon of which most lies in a rectangle of the same category: masks are coarser than boxes and reach
+    over them. Ikomia makes a polygon of a turned box too, but gives it no rectangle and no category.
+    """
+    rectangles: dict[str, list[Any]] = {}
+    for item in items:
+        if isinstance(item, core.CGraphicsRectangle):
+            rectangles.setdefault(item.get_category(), []).append(item.get_bounding_rect())
+    return [
+        item
+        for item in items
+        if not isinstance(item, _LINES)
+        and not (
+            isinstance(item, _POLYGONS)
+            and any(_is_mostly_in(item.get_bounding_rect(), other) for other in rectangles.get(item.get_category(), ()))
+        )
+    ]
+
+
+def _is_mostly_in(box: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether more than half of ``box``, both left, top, width and height, lies in ``other``."""
+    left, top, width, height = box
+    shared_width = min(left + width, other[0] + other[2]) - max(left, other[0])
+    shared_height = min(top + height, other[1] + other[3]) - max(top, other[1])
+    return max(0, shared_width) * max(0, shared_height) > width * height / 2
 
 
 def clipped_box(box: Iterable[float], image_width: int, image_height: int) -> tuple[int, int, int, int] | None:

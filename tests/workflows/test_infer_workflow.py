@@ -451,6 +451,42 @@ def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, ima
     np.testing.assert_array_equal(image, task.get_image_with_graphics())
 
 
+def behind(name, add_infer, **parameters):
+    """A workflow in which Ikomia itself connects our task to the stand-in called ``name``."""
+    workflow = Workflow("behind")
+    workflow.add_task(name=name, auto_connect=True, public_hub=False)
+    return workflow, add_infer(workflow, **parameters)
+
+
+def test_a_segmented_object_is_one_object_not_one_more_for_each_piece_of_its_mask(add_infer, classifier, image):
+    workflow, task = behind("standin_segmenter", add_infer)
+
+    workflow.run_on(array=image)
+
+    crops = [image[20:90, 10:70], image[100:180, 200:290]]
+    assert [label for label, _ in task.get_results()] == [found.label for found in classifier.predict(crops, 1)]
+    assert boxes_of(task) == [(10, 20, 60, 70), (200, 100, 90, 80)]
+
+
+def test_a_person_is_one_object_not_one_more_for_each_point_and_limb(add_infer, image):
+    workflow, task = behind("standin_keypoints", add_infer)
+
+    workflow.run_on(array=image)
+
+    assert boxes_of(task) == [(10, 20, 100, 90)]
+
+
+@pytest.mark.parametrize("boxes", ["100,100,80,40,30", "100,100,80,40,30;100,80,180,140,0"])
+def test_a_turned_box_is_an_object_also_inside_a_straight_one(boxes, add_infer, image):
+    """Ikomia makes a polygon of it, as of a mask."""
+    workflow, _ = with_detector(boxes)
+    task = add_infer(workflow)
+
+    workflow.run_on(array=image)
+
+    assert len(task.get_results()) == len(boxes.split(";"))
+
+
 def test_the_whole_image_can_be_named_beside_a_detector(add_infer, model_path, classifier, image):
     workflow, _ = with_detector("10,10,60,60")
     task = workflow.add_task(name="infer_torchvision_mnasnet", public_hub=False)
