@@ -1,4 +1,4 @@
-"""Fields that take one of a few words: what the type checker knows of them, checked at run time too."""
+"""Fields that take one of a few words, which the type checker knows, checked at run time too; words for amounts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def require_words(value: object) -> None:
         given = getattr(value, name)
         if given not in words:
             raise SettingsError(f"{name} must be one of {', '.join(words)}, got {given!r}")
+
+
+def amount(count: int, noun: str) -> str:
+    """Such as "1 epoch", "2 epochs"; ``noun`` is in the singular."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _words(hint: Any) -> tuple[str, ...]:

@@ -70,19 +70,27 @@ class SearchMnasnet(core.CWorkflowTask):
         self._stopped = True
 
     def run(self):
+        from mnasnet.search.run import NothingFoundError  # torch and Optuna start here, not with Ikomia
+
         self._stopped = False
         clear_outputs(self)
         settings = self.get_param_object().settings
         with lines_on_stdout(), running(self):
             bar = StepBar(self.emit_step_progress)
-            run = self._resume(settings.resume_folder, bar) if settings.resume_folder else self._search(settings, bar)
+            try:
+                run = (
+                    self._resume(settings.resume_folder, bar) if settings.resume_folder else self._search(settings, bar)
+                )
+            except NothingFoundError as error:
+                show_search(self, error.searched)
+                raise
             bar.finish()
             show_search(self, run)
             say_what_came_of(run)
 
     def _search(self, settings, bar):
         """A new search, or the one that was stopped, when nothing has changed since."""
-        from mnasnet.search.run import Searching, run_search  # torch and Optuna start here, not with Ikomia
+        from mnasnet.search.run import Searching, run_search
 
         searching = Searching(
             data=input_folder(self), output_folder=output_folder(settings, FOLDER), **settings.arguments()

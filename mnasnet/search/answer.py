@@ -96,9 +96,14 @@ class Answer:
             return None
 
     def counts(self) -> dict[str, int]:
-        """How many trials are in each state; repeated networks count as ``repeated``."""
+        """How many trials are in each state; repeated networks count as ``repeated``.
+
+        What was at work when the search stopped is ``unfinished``.
+        """
         totals: dict[str, int] = {}
         for record in self.records:
-            state = "repeated" if record.duplicate_of is not None else record.state
+            state: str = "repeated" if record.duplicate_of is not None else record.state
+            if state == "running" and self.status != "running":
+                state = "unfinished"
             totals[state] = totals.get(state, 0) + 1
         return totals

@@ -10,16 +10,18 @@ from typing import Any, Literal
 
 import optuna
 
+from mnasnet.errors import SearchError
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import PROMOTE, Answer, Contender
 from mnasnet.search.company import joined_at
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.ranked import ranking_of
+from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.references import REFERENCES, WIDTHS
-from mnasnet.search.searching import ENERGY, LATENCY, Searching
+from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
 from mnasnet.search.study import TrialRecord, pareto_set, records
+from mnasnet.words import amount
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
 
@@ -65,6 +67,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
                 _about_ranking(search),
                 _about_start(search, contenders),
                 _about_costs(contenders),
+                _about_finalists(search, status),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -111,10 +114,9 @@ def _device(search: OpenSearch) -> str:
     """The device in words, with engine and version, from a latency that was measured on it."""
     conditions = [] if search.table is None else [search.table.conditions]
     for latency in (*conditions, *RememberingMeter(search.device_meter, search.folder.latencies).latencies()):
-        threads = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
         return (
-            f"{latency.device}, {latency.runtime} {latency.runtime_version} {latency.precision}, {threads}, "
-            f"batch {latency.batch}"
+            f"{latency.device}, {latency.runtime} {latency.runtime_version} {latency.precision}, "
+            f"{amount(latency.threads, 'thread')}, batch {latency.batch}"
         )
     return "not measured"
 
@@ -133,8 +135,14 @@ def _about_table(search: OpenSearch) -> str:
 
 
 def _about_ranking(search: OpenSearch) -> str:
-    ranking = ranking_of(search)
+    ranking = _ranking(search)
     return "" if ranking is None else f"shared weights: {ranking.sentence()}"
+
+
+def _ranking(search: OpenSearch) -> Ranking | None:
+    """The check of the shared weights as far as it got; None where there is none, or too few networks for one."""
+    networks = list(recorded(search.folder.ranking).values())
+    return rank(networks, seed=search.searching.seed) if len(networks) >= FEWEST_RANKED else None
 
 
 def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:
@@ -158,6 +166,16 @@ def _about_costs(contenders: Sequence[Contender]) -> str:
         if one.kind == "reference" and one.name.endswith(end)
     ]
     return f"{', '.join(found)}: look at its cost before you compare it" if found else ""
+
+
+def _about_finalists(search: OpenSearch, status: str) -> str:
+    """That the best trial won without longer trainings of others."""
+    chosen = (search.folder.read_state().get("finalists") or {}).get("trials", [])
+    if status != "done" or search.searching.finalists < 2 or len(chosen) != 1:
+        return ""
+    best = len(best_trials(records(search.study()), search.searching, 2))
+    why = "the minutes did not hold longer trainings" if best > 1 else "no other trial was finished"
+    return f"the winner is the best trial, no finalists were compared: {why}"
 
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:
@@ -212,6 +230,14 @@ class SearchedRun:
             "costs": dict(trained.costs) if trained else {},
             "minutes": round(self.answer.minutes, 2),
         }
+
+
+class NothingFoundError(SearchError):
+    """A search that ended without a network; ``searched`` is what it came to all the same."""
+
+    def __init__(self, message: str, searched: SearchedRun) -> None:
+        super().__init__(message)
+        self.searched = searched
 
 
 def levelled_off(found: Sequence[TrialRecord]) -> str:

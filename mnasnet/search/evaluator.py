@@ -25,6 +25,7 @@ from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe, recipe_for
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult, fit
+from mnasnet.words import amount
 
 AccuracyKind = Literal["top1", "worst_recall"]
 
@@ -142,7 +143,7 @@ class ShortTraining:
         kind = "accuracy" if self.accuracy == "top1" else "recall of the class recognised worst"
         size = f"at {self.proxy_input_size} px" if self.proxy_input_size else "at the network's own input size"
         return (
-            f"{kind} on {len(self.images.parts.val)} validation images after {self.epochs} epochs on "
+            f"{kind} on {len(self.images.parts.val)} validation images after {amount(self.epochs, 'epoch')} on "
             f"{self.images.share:.0%} of {len(self.images.parts.train)} training images {size}"
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search import prepare
-from mnasnet.search.answering import SearchedRun, levelled_off
+from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop
@@ -24,6 +24,7 @@ from mnasnet.search.work import Work, stopping
 from mnasnet.train.run_folder import only_user, write_yaml
 
 __all__ = [
+    "NothingFoundError",
     "SearchedRun",
     "Searching",
     "extend_search",
@@ -43,7 +44,7 @@ def run_search(
     """Search in a new run folder, train the winner and leave the answer.
 
     ``stop`` is asked between batches; a stopped search can be resumed. Raises SettingsError, SpecError, DataError or
-    LatencyError before the search begins, and SearchError, everything kept, when no network could be judged.
+    LatencyError before the search begins, and NothingFoundError, everything kept, when no network could be judged.
     """
     audience = SearchAudience(listeners)
     folder = prepare.begin(searching, tell=lambda text: audience.hear(Progress("preparing", 0.0, text)), stop=stop)

@@ -16,6 +16,7 @@ LEAST_TRIALS = 10  # no choice at all among fewer
 
 LONGER = 4  # times the epochs of a trial for a finalist where minutes do not decide
 FULL = 10  # and for the winner
+LEAST_FINALIST = 2  # times the images of a trial for a finalist, at least
 LEAST_FULL = 2  # times the epochs of a trial for the winner, at least
 MOST = 4  # times LONGER or FULL, at most, where there is time to spare
 
@@ -196,10 +197,16 @@ def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> 
         searching,
         plan,
         finalists,
-        searching.finalist_epochs or searching.proxy_epochs,
+        searching.finalist_epochs or _least_finalist_epochs(searching, plan),
         searching.final_epochs or least_full * searching.proxy_epochs,
         compared,
     )
+
+
+def _least_finalist_epochs(searching: Searching, plan: Plan) -> int:
+    """Epochs on all images that are longer than a trial; what goes on from shared weights is so after any number."""
+    times = 1.0 if plan.evaluator == "shared" else max(1.0, LEAST_FINALIST * plan.proxy_share)
+    return math.ceil(times * searching.proxy_epochs)
 
 
 def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, compared: bool) -> Timetable:

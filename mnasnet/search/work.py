@@ -16,7 +16,7 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError
 from mnasnet.modelfile import ModelFile
-from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
+from mnasnet.search.answering import NothingFoundError, SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.company import set_over
 from mnasnet.search.contenders import (
     Place,
@@ -39,8 +39,7 @@ from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import Progress, SearchAudience, Stage
-from mnasnet.search.ranked import check_ranking_of
-from mnasnet.search.ranking import RankedNetwork
+from mnasnet.search.ranking import RankedNetwork, check_ranking
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.searching import LATENCY
@@ -63,6 +62,7 @@ from mnasnet.search.workers import search_with_workers
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -225,7 +225,21 @@ class Work:
             text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
             self.tell("ranking", judged / wanted, text, left_s)
 
-        ranking = check_ranking_of(self.here, on_network=told, goes_on=has_time)
+        here = self.here
+        assert here.shared is not None  # the settings refuse the check of a search without shared weights
+        ranking = check_ranking(
+            here.problem.space,
+            wanted,
+            shared=here.shared,
+            alone=here.training,
+            input_size=here.plan.input_size,
+            num_classes=len(here.plan.class_names),
+            clock=time.perf_counter,
+            seed=here.searching.seed,
+            record=here.folder.ranking,
+            on_network=told,
+            goes_on=has_time,
+        )
         too_few = f"the minutes held {judged} of {wanted} networks, too few to compare"
         self.tell("ranking", 1.0, ranking.sentence() if ranking else too_few, 0.0)
 
@@ -281,8 +295,8 @@ class Work:
                 winner(self.here.study(), self.here.problem)
             except SearchError as error:
                 text = str(error)
-        self.answered("infeasible" if infeasible and not failed else "failed", text)
-        raise SearchError(f"{text}; all trials are kept in {self.folder.path}")
+        searched = self.answered("infeasible" if infeasible and not failed else "failed", text)
+        raise NothingFoundError(f"{text}; all trials are kept in {self.folder.path}", searched)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -439,7 +453,7 @@ class Work:
         start: Candidate | None = None,
     ) -> ModelFile:
         late_s = LATE * 60 * self.here.searching.minutes
-        self.tell(stage, before, f"{place.name}: {epochs} epochs")
+        self.tell(stage, before, f"{place.name}: {amount(epochs, 'epoch')}")
 
         def heard(epoch: int, accuracy: float) -> None:
             share = before + part * epoch / epochs

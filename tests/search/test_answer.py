@@ -57,6 +57,16 @@ def data_of(page: str) -> dict:
     return json.loads(found[1])
 
 
+def test_a_trial_that_was_at_work_when_the_search_stopped_is_unfinished(answer):
+    *others, last = answer.records
+    records = [*others, replace(last, state="running", duplicate_of=None)]
+
+    counts = {status: replace(answer, records=records, status=status).counts() for status in ("running", "stopped")}
+
+    assert counts["running"]["running"] == counts["stopped"]["unfinished"] == 1
+    assert "running" not in counts["stopped"]
+
+
 class TestFiles:
     def test_every_file_is_written(self, folder):
         assert {path.name for path in folder.iterdir()} == FILES

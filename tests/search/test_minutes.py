@@ -17,7 +17,7 @@ from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
 from mnasnet.search.folder import KIND, open_search_folder
-from mnasnet.search.plan import Speeds, chosen_share, with_speeds
+from mnasnet.search.plan import Plan, Speeds, chosen_share, with_speeds
 from mnasnet.search.prepare import begin, forecast
 from mnasnet.search.problem_of import read_arguments
 from mnasnet.search.references import REFERENCES
@@ -78,6 +78,28 @@ def test_after_the_trials_epochs_follow_the_time_that_is_left(
     if not searching.final_epochs and times.final_epochs > 1:
         assert times.after_search_s <= left_s
     assert times.final_epochs >= 1
+
+
+@given(wishes, plans, st.floats(0.01, 1), st.floats(0, 20_000))
+def test_finalists_see_more_images_than_trials_or_there_are_none(
+    searching: Searching, plan: Plan, share: float, left_s: float
+) -> None:
+    plan = replace(plan, proxy_share=share)
+
+    for times in (timetable(searching, plan), after_trials(searching, plan, left_s, plan.epoch_s)):
+        if times.finalists:
+            assert times.finalist_epochs >= 2 * share * searching.proxy_epochs
+
+
+def test_finalists_that_go_on_from_shared_weights_need_no_more_epochs_than_a_trial() -> None:
+    searching, plan = Searching(data=Path(), minutes=60, proxy_epochs=5), replace(PHOTOS, proxy_share=1.0)
+    left_s = (3 * (6 + 60 + 5 * 90) + (6 + 60 + 10 * 90)) / 0.95 + 1
+
+    shared = after_trials(searching, replace(plan, evaluator="shared"), left_s, 90.0)
+    short = after_trials(searching, plan, left_s, 90.0)
+
+    assert (shared.finalists, shared.finalist_epochs) == (3, 5)
+    assert short.finalists < 3 and short.finalist_epochs >= 10
 
 
 def test_a_slower_machine_trains_the_winner_before_more_finalists() -> None:

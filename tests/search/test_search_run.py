@@ -26,7 +26,15 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
-from mnasnet.search.run import SearchedRun, extend_search, promote, report_search, resume_search, run_search
+from mnasnet.search.run import (
+    NothingFoundError,
+    SearchedRun,
+    extend_search,
+    promote,
+    report_search,
+    resume_search,
+    run_search,
+)
 from mnasnet.search.study import records
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
@@ -278,8 +286,8 @@ class TestGoingOn:
 class TestTruth:
     def test_limits_that_nothing_meets_name_the_nearest_network(self, data, tmp_path):
         with pytest.raises(
-            SearchError, match=r"no network met the limits; the nearest is trial \d+ with multiply_adds"
-        ):
+            NothingFoundError, match=r"no network met the limits; the nearest is trial \d+ with multiply_adds"
+        ) as nothing:
             run_search(tiny_searching(data, tmp_path, target_cost=1000.0, algorithm="random"))
 
         folder = SearchFolder(tmp_path / "runs" / "tiny")
@@ -287,6 +295,7 @@ class TestTruth:
         rows = list(csv.DictReader((folder.path / "trials.csv").open()))
         assert {row["state"] for row in rows} == {"infeasible"}
         assert not folder.model.exists()
+        assert sum(nothing.value.searched.summary()["counts"].values()) == len(rows)
 
     def test_a_search_in_which_every_trial_failed_has_failed(self, tmp_path):
         folder = write_image_folder(tmp_path / "data", per_class=6)

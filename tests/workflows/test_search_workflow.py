@@ -184,6 +184,19 @@ def test_without_a_folder_the_next_step_is_told():
         workflow.run()
 
 
+def test_a_search_that_finds_nothing_still_shows_what_it_tried(data):
+    workflow = Workflow("nothing")
+    workflow.set_directory_input(folder=str(data))
+    task = add_search(workflow, trials=2, cost="multiply_adds", target_cost=1000, algorithm="random", name="nothing")
+
+    with pytest.raises(RuntimeError, match="no network met the limits"):
+        workflow.run()
+
+    details = details_of(task)
+    assert details["status"] == "infeasible" and set(details["counts"]) <= {"infeasible", "repeated"}
+    np.testing.assert_array_equal(read_image(Path(details["run"]) / "pareto.png"), task.get_output(1).get_image())
+
+
 # ------------------------------------------------------------------ stop, go on
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.quantities import how, quantity
 from mnasnet.train.listeners import duration
+from mnasnet.words import amount
 
 
 def summary_lines(answer: Answer) -> list[str]:
@@ -54,15 +55,14 @@ def _winner(answer: Answer) -> str:
 
 def _effort(answer: Answer) -> str:
     states = ", ".join(f"{count} {state}" for state, count in answer.counts().items()) or "none"
-    front = len(answer.pareto)
     return (
-        f"{len(answer.records)} trials in {duration(60 * answer.minutes)} ({states}); "
-        f"{front} network{'' if front == 1 else 's'} in the Pareto set."
+        f"{amount(len(answer.records), 'trial')} in {duration(60 * answer.minutes)} ({states}); "
+        f"{amount(len(answer.pareto), 'network')} in the Pareto set."
     )
 
 
 def _longer(contender: Contender) -> str:
-    parts = [f"{contender.epochs} epochs{' from shared weights' if contender.from_shared else ''}"]
+    parts = [f"{amount(contender.epochs, 'epoch')}{' from shared weights' if contender.from_shared else ''}"]
     if contender.val_accuracy is not None:
         parts.append(f"validation {contender.val_accuracy:.1%}")
     if contender.test_accuracy is not None:
