@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import SearchError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
@@ -26,17 +25,17 @@ class SearchFolder:
     @property
     def arguments(self) -> Path:
         """What was asked for and what was made of it; a resumed search reads it."""
-        return self.path / "args.yaml"
+        return self.as_run.arguments
 
     @property
     def split(self) -> Path:
         """Which images train, validate and are kept for the test."""
-        return self.path / SPLIT_FILE
+        return self.as_run.split
 
     @property
     def classes(self) -> Path:
         """One class name a line, in the order of the networks' outputs."""
-        return self.path / "classes.txt"
+        return self.as_run.classes
 
     @property
     def space(self) -> Path:
@@ -76,7 +75,7 @@ class SearchFolder:
     @property
     def model(self) -> Path:
         """The winner's model file."""
-        return self.path / "weights" / "best.safetensors"
+        return self.as_run.best
 
     def read_state(self) -> dict[str, Any]:
         """What :meth:`write_state` wrote; empty before that."""
@@ -114,8 +113,10 @@ def new_search_folder(parent: Path, name: str, *, data: Path) -> SearchFolder:
 
 def open_search_folder(path: Path) -> SearchFolder:
     """An existing search, also found by one of its files; raises SearchError where there is none."""
+    if not path.exists():
+        raise SearchError(f"there is no folder {path}; give the one that the search named when it began")
     if not is_search(path):
-        raise SearchError(f"{path} is not the folder of a search; searches are in runs/search")
+        raise SearchError(f"{path} is not the folder of a search; give the one that the search named when it began")
     return SearchFolder(open_run_folder(path).path.resolve())  # networks are named after the folder, "." has no name
 
 

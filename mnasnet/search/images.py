@@ -38,13 +38,14 @@ def divide(
     cut twice. Raises DataError when no image is left to validate on.
     """
     val, test = (dataset.val, dataset.test) if dataset.test else ((), dataset.val)
-    pool = dataset.train
+    pool, uses = dataset.train, ["training", "validation"]
     if not test:
+        uses.append("test")
         cut = split(_only(dataset, pool), val_fraction=test_fraction, seed=seed, grouping=grouping)
         pool, test = cut.train, cut.val
     parts = split(_only(dataset, pool, val), val_fraction=val_fraction, seed=seed + 1, grouping=grouping)
     parts = replace(parts, test=test)
-    require_validation(parts)
+    require_validation(parts, uses=uses)
     return parts
 
 

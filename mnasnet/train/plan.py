@@ -150,11 +150,12 @@ def device_of(training: Training) -> str:
     return "cuda" if training.device != "cpu" and has_cuda() else "cpu"
 
 
-def require_validation(parts: Split) -> None:
-    """Raise DataError where no image is left to validate on."""
+def require_validation(parts: Split, *, uses: Sequence[str] = ("training", "validation")) -> None:
+    """Raise DataError where no image is left to validate on, when those of a class are divided among ``uses``."""
     if not parts.val:
         raise DataError(
-            "no image is left for validation: every class has a single image; add images, at least two for each class"
+            f"no image is left for validation; add images, at least {len(uses)} for each class: for "
+            f"{', '.join(uses[:-1])} and {uses[-1]}"
         )
 
 

@@ -63,9 +63,17 @@ class TestDividing:
 
         assert divide(dataset, seed=1) == divide(dataset, seed=1) != divide(dataset, seed=2)
 
-    def test_classes_of_one_image_leave_nothing_to_validate(self, tmp_path):
-        with pytest.raises(DataError, match="no image is left for validation"):
-            divide(scan(write_image_folder(tmp_path, per_class=1)))
+    def test_classes_of_two_images_leave_nothing_to_validate(self, tmp_path):
+        with pytest.raises(DataError, match="at least 3 for each class: for training, validation and test"):
+            divide(scan(write_image_folder(tmp_path, per_class=2)))
+
+        assert divide(scan(write_image_folder(tmp_path / "three", per_class=3))).val
+
+    def test_beside_a_test_folder_two_images_of_a_class_are_enough(self, tmp_path):
+        with pytest.raises(DataError, match="at least 2 for each class: for training and validation"):
+            divide(scan(write_image_folder(tmp_path, per_class=1, splits=("train", "test"))))
+
+        assert divide(scan(write_image_folder(tmp_path / "two", per_class=2, splits=("train", "test")))).val
 
     def test_a_share_takes_as_much_of_each_class(self, folder):
         parts = divide(scan(folder))

@@ -153,6 +153,11 @@ def test_a_folder_without_a_search_is_one_line(
     assert "is not the folder of a search" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path / "serch")]) == 2
+    assert f"there is no folder {tmp_path / 'serch'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["search", "extend", "promote", "report", "spaces"])
 def test_help_reads_well(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
