@@ -36,14 +36,15 @@ class SettingsForm:
         parameters = settings.parameters()
         self.fields = {parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters}
         self._labels: dict[str, QtWidgets.QLabel] = {}
+        self.message = QtWidgets.QLabel()
+        self.message.setWordWrap(True)
+        self.message.setStyleSheet(WRONG)
+        self.message.setVisible(False)  # takes no room until there is something to say
+        self.layout.addWidget(self.message, 0, 0, 1, 2)
         self._add_rows([parameter for parameter in parameters if not parameter.advanced])
         advanced = [parameter for parameter in parameters if parameter.advanced]
         if advanced:
             self._add_advanced(advanced)
-        self.message = QtWidgets.QLabel()
-        self.message.setWordWrap(True)
-        self.message.setStyleSheet(WRONG)
-        self.layout.addWidget(self.message, self.layout.rowCount(), 0, 1, 2)
 
     def settings(self) -> Settings:
         """What the form says; raises SettingsError, whose text is then also shown in the form."""
@@ -56,8 +57,11 @@ class SettingsForm:
         return settings
 
     def _mark(self, reason: str) -> None:
-        """Show the reason, and colour the label of each field that it names."""
+        """Show the reason above the fields, where it is seen, and colour the label of each field that it names."""
         self.message.setText(reason)
+        self.message.setVisible(bool(reason))
+        if reason:
+            _scroll_to_the_top(self.message)
         named = set(re.findall(r"\w+", reason))
         for name, label in self._labels.items():
             label.setStyleSheet(WRONG if name in named else "")
@@ -165,6 +169,14 @@ class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
             path, _ = dialog.getOpenFileName(self, "Choose a file", present)
         if path:
             self.edit.setText(path)
+
+
+def _scroll_to_the_top(widget: QtWidgets.QWidget) -> None:
+    """Scroll what ``widget`` lies in, as STUDIO's panel, to its beginning."""
+    while widget is not None and not isinstance(widget, QtWidgets.QScrollArea):
+        widget = widget.parentWidget()
+    if widget is not None:
+        widget.verticalScrollBar().setValue(0)
 
 
 def _label_text(name: str) -> str:

@@ -86,6 +86,49 @@ def test_the_explanation_goes_when_the_value_is_right(widget):
     assert widget.applied == [InferSettings(input_size=96)]
 
 
+@pytest.fixture
+def panel(application):
+    """The search task's panel as low as on a small screen, its advanced part unfolded."""
+    from search_mnasnet.search_mnasnet import IkomiaPlugin
+
+    task, known = ik_registry.create_algorithm("search_mnasnet", public_hub=False), set(application.topLevelWidgets())
+    widget = IkomiaPlugin().get_widget_factory().create(task.get_param_object())
+    (window,) = [new for new in set(application.topLevelWidgets()) - known if new.findChildren(QtWidgets.QScrollArea)]
+    window.resize(480, 700)
+    window.show()
+    button_of(window, "Advanced").setChecked(True)
+    settle(application)
+    yield widget, window
+    window.hide()
+
+
+def button_of(window, text):
+    (button,) = [button for button in window.findChildren(QtWidgets.QAbstractButton) if button.text() == text]
+    return button
+
+
+def settle(application):
+    """Let Qt lay the window out and paint it."""
+    for _ in range(5):
+        application.sendPostedEvents()
+        application.processEvents()
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_the_explanation_is_seen_wherever_the_form_was_scrolled_to(application, panel, at_the_end):
+    widget, window = panel
+    bar = window.findChild(QtWidgets.QScrollArea).verticalScrollBar()
+    bar.setValue(bar.maximum() if at_the_end else 0)
+    widget.form.fields["max_bad"].show_number(7)
+
+    button_of(window, "Apply").click()
+    settle(application)
+
+    assert bar.maximum() > 1000
+    assert widget.form.message.text() == "max_bad must be a number from 0 to 1, got '7'"
+    assert widget.form.message.visibleRegion().boundingRect() == widget.form.message.rect()
+
+
 def colour_of_label(widget, name):
     """The colour that the label left of a field is drawn in."""
     layout = widget.form.layout
