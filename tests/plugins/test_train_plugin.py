@@ -276,6 +276,23 @@ def test_our_log_lines_are_printed_while_a_task_runs_and_not_after(capsys):
     assert capsys.readouterr().out == "epoch 1\nwarning: beware\n"
 
 
+def test_our_log_lines_are_printed_once_while_two_tasks_run_and_until_the_last_ends(capsys):
+    import logging
+
+    logger = logging.getLogger("mnasnet.train")
+    first, second = lines_on_stdout(), lines_on_stdout()
+    first.__enter__()
+    second.__enter__()
+    logger.info("both")
+    first.__exit__(None, None, None)  # begun first, ended first: as threads do
+    logger.info("the second")
+    second.__exit__(None, None, None)
+    logger.info("none")
+
+    assert capsys.readouterr().out == "both\nthe second\n"
+    assert logging.getLogger("mnasnet").propagate and not logging.getLogger("mnasnet").level
+
+
 def test_a_training_that_failed_is_marked_as_failed(tmp_path):
     from mlflow.tracking import MlflowClient  # here, since its import would take most of the time that a service gets
 
