@@ -61,6 +61,15 @@ def exists(path: Path) -> bool:
         return False
 
 
+def unquoted(path: str) -> str:
+    """``path`` out of the quotes that a file manager put around it when it was copied."""
+    bare = path.strip()
+    while len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        path = bare[1:-1]
+        bare = path.strip()
+    return path
+
+
 def try_lock(file: BinaryIO) -> bool:
     """Lock an open file against other processes unless one has it; the system lifts the lock at any death."""
     try:

@@ -370,6 +370,12 @@ def test_a_path_with_an_equals_sign_stays_a_path(model, photos, tmp_path, capsys
     assert (tmp_path / "out=1").is_dir()
 
 
+def test_a_path_may_keep_the_quotes_it_was_copied_with(model, photos, tmp_path, capsys):
+    assert main(["classify", f'"{photos}"', "--model", model, "--csv", f"'{tmp_path / 'l.csv'}'"]) == 0
+
+    assert (tmp_path / "l.csv").is_file()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
 def test_a_terminal_shows_how_many_images_of_how_many(model, photos):
     import fcntl

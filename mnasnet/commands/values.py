@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from mnasnet.files import unquoted
+
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
     """A whole number from ``minimum`` to ``maximum``."""
@@ -25,9 +27,10 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
 
 def a_path(text: str) -> Path:
     """A path; an empty one, as an unset variable of the shell gives, would mean the folder one stands in."""
-    if not text.strip():
+    path = unquoted(text)
+    if not path.strip():
         raise argparse.ArgumentTypeError("must be a path, got an empty one; `.` is the folder you are in")
-    return Path(text)
+    return Path(path)
 
 
 def share(text: str) -> float:

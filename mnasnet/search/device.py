@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import Probe, pieces_of_space
 from mnasnet.latency.table import LatencyTable, profile
-from mnasnet.runtime.session import Runtime
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
@@ -81,7 +79,7 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
             raise SearchStopped
 
     return IsolatedMeter(
-        cast("Runtime", name),
+        name,
         precision=searching.precision,
         threads=threads,
         num_classes=num_classes,

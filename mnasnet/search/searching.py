@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
-from mnasnet.latency.meter import METERS
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountName
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
+from mnasnet.settings.search import MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
@@ -40,12 +40,11 @@ Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_ac
 class Searching:
     """What is searched on which images, for which device; 0 and the empty text leave a choice to us.
 
-    ``space`` is a built-in space's name or a file; ``meter`` a name of :data:`mnasnet.latency.meter.METERS`, which
-    measures on ``meter_threads`` threads. ``proxy_share`` is the share of the training images that a short training
-    sees for ``proxy_epochs`` at ``proxy_input_size`` pixels; shared weights get ``shared_epochs``, and
-    ``check_ranking`` networks are trained alone to see how far they can be trusted. ``minutes`` are for all of
-    that, finalists and final training included; ``references`` are trained where they hold those too. The fields are
-    those of :class:`mnasnet.settings.SearchSettings`, explained there.
+    ``space`` is a built-in space's name or a file; ``meter`` measures on ``meter_threads`` threads. ``proxy_share`` is
+    the share of the training images that a short training sees for ``proxy_epochs`` at ``proxy_input_size`` pixels;
+    shared weights get ``shared_epochs``, and ``check_ranking`` networks are trained alone to see how far they can be
+    trusted. ``minutes`` are for all of that, finalists and final training included; ``references`` are trained where
+    they hold those too. The fields are those of :class:`mnasnet.settings.SearchSettings`, explained there.
     """
 
     data: Path
@@ -60,7 +59,7 @@ class Searching:
     accuracy: Literal["top1", "worst_recall"] = "top1"
     cost: Cost = "latency"
     target_cost: float = 0.0
-    meter: str = "onnxruntime"
+    meter: MeterName = "onnxruntime"
     agent_url: str = ""
     agent_token_file: str = ""
     agent_ca_file: str = ""
@@ -122,11 +121,6 @@ class Searching:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
         if self.algorithm not in SAMPLERS:
             raise SettingsError(f"algorithm must be one of {', '.join(SAMPLERS)}, got {self.algorithm!r}")
-        if self.meter not in METERS or self.meter == "table":
-            names = ", ".join(name for name in METERS if name != "table")
-            raise SettingsError(
-                f"meter must be one of {names}, got {self.meter!r}; to price by a table set latency to table"
-            )
         for meter, named in (("remote", ("agent_url",)), ("adb", ("adb_serial", "adb_tool"))):
             for name in named:
                 if getattr(self, name) and self.meter != meter:
@@ -192,16 +186,7 @@ class Searching:
     @property
     def objective_names(self) -> tuple[str, ...]:
         """The meters that trade-offs are looked for against; empty for a search by reward."""
-        words = [word.strip() for word in self.objectives.split(",") if word.strip()]
-        if self.objectives.strip() and not words:
-            raise SettingsError(
-                f"objectives must name a cost such as latency, got {self.objectives!r}; or leave it empty"
-            )
-        for word in words:
-            if word not in ("latency", LATENCY, *COUNTS):
-                raise SettingsError(
-                    f"objectives must be some of latency, {', '.join(COUNTS)}, separated by commas, got {word!r}"
-                )
+        words = objective_words(self.objectives)
         return tuple(dict.fromkeys(LATENCY if word == "latency" else word for word in words))
 
     @property

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
+from mnasnet.files import unquoted
 from mnasnet.preprocess import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
@@ -81,7 +82,9 @@ class Parameter:
 class Settings(BaseModel):
     """Base of every settings model: frozen, equal by value, complete in itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     #: names that no longer exist as a setting but are still understood by ``translated``, with what they mean now
     RETIRED: ClassVar[Mapping[str, str]] = {}
@@ -234,10 +237,17 @@ def _to_text(value: Any) -> str:
 
 
 def _readable(field: FieldInfo, value: Any) -> Any:
-    """``value`` as pydantic should see it: no text is no value for an optional setting, paths become text."""
+    """``value`` as pydantic should see it: no text is no value for an optional setting, paths become text.
+
+    Ikomia's workflow hands over None as a text.
+    """
     optional, kind, _ = _inner_type(field)
     if isinstance(value, str) and optional and value.strip() in ("", "None"):
         return None
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["path"]:
+        value = unquoted(value) if isinstance(value, str) else value
+        if value is None or value == "None":
+            return ""
     if kind is str and value is not None and hasattr(value, "__fspath__"):
         value = value.__fspath__()
     if kind is str and isinstance(value, str) and Path(value).parts[:1] == ("~",):  # no shell has looked at it
@@ -273,7 +283,7 @@ def _complaints(settings: type[Settings], error: ValidationError) -> Iterator[st
             yield own_words or detail["msg"]
             continue
         rule, value = parameters[name].rule, detail["input"]
-        choices = parameters[name].choices
+        choices = parameters[name].choices or parameters[name].suggestions
         near = difflib.get_close_matches(_MEANT.get(str(value).lower(), str(value)), choices, n=1, cutoff=0.6)
         yield f"{name} must be {rule}, got {value!r}" + (f"; did you mean {near[0]}?" if near else "")
 

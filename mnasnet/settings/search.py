@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator
+
+from mnasnet.errors import SettingsError
+from mnasnet.files import exists
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
 from mnasnet.spaces import SPACES
+
+OBJECTIVES = ("latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes")
+
+MeterName = Literal["onnxruntime", "openvino", "litert", "executorch", "torch", "remote", "adb"]
+
+
+def objective_words(text: str) -> tuple[str, ...]:
+    """The costs that ``text`` names, separated by commas; raises SettingsError for another word."""
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if text.strip() and not words:
+        raise SettingsError(f"objectives must name a cost such as latency, got {text!r}; or leave it empty")
+    for word in words:
+        if word not in (*OBJECTIVES, "latency_ms"):
+            raise SettingsError(
+                f"objectives must be some of {', '.join(OBJECTIVES)}, separated by commas, got {word!r}"
+            )
+    return words
+
+
+def _objectives(text: str) -> str:
+    objective_words(text)
+    return text
+
+
+def _space(value: str) -> str:
+    is_file = "/" in value or "\\" in value or Path(value).suffix or exists(Path(value))
+    if value not in SPACES and not is_file:
+        raise ValueError("unknown")
+    return value
 
 
 class SearchSettings(Settings):
@@ -29,9 +63,10 @@ class SearchSettings(Settings):
         ge=0,
         le=1_000_000,
     )
-    space: str = setting(
+    space: Annotated[str, AfterValidator(_space)] = setting(
         "small",
         f"What is searched: {', '.join(f'`{name}`' for name in SPACES)}, or your own space as a YAML or JSON file.",
+        rule=f"one of {', '.join(SPACES)}, or a YAML or JSON file",
         suggestions=tuple(SPACES),
     )
     algorithm: Literal["guided", "ppo", "evolution", "tpe", "nsga2", "random"] = setting(
@@ -71,10 +106,9 @@ class SearchSettings(Settings):
         ge=0.0,
         advanced=True,
     )
-    meter: str = setting(
+    meter: MeterName = setting(
         "onnxruntime",
         "Who measures latency: an engine of this machine, `remote` for a device with our agent, `adb` for a phone.",
-        suggestions=("onnxruntime", "openvino", "litert", "executorch", "torch", "remote", "adb"),
     )
     agent_url: str = setting(
         "",
@@ -149,7 +183,7 @@ class SearchSettings(Settings):
         ge=0.0,
         advanced=True,
     )
-    objectives: str = setting(
+    objectives: Annotated[str, AfterValidator(_objectives)] = setting(
         "",
         "Look for the best trade-offs of accuracy against these costs, separated by commas, such as `latency` or "
         "`latency, model_bytes`; empty looks for the highest reward.",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from mnasnet.draw import LabelStyle
 from mnasnet.errors import SettingsError
+from mnasnet.latency.meter import METERS
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
 from mnasnet.runtime.session import RUNTIMES, Precision
+from mnasnet.search.counts import CountName
 from mnasnet.settings import InferSettings, SearchSettings, Settings, TrainSettings, markdown_table, setting
+from mnasnet.settings.search import OBJECTIVES
+from mnasnet.spaces import SPACES
 
 
 class Oven(Settings):
@@ -64,6 +69,22 @@ def test_a_tilde_is_the_home_folder_in_every_setting_of_a_file(value, tmp_path, 
     assert Path(SearchSettings.parse({"space": value}).space) == tmp_path / "cake.txt"
 
 
+@pytest.mark.parametrize("nothing", ["", "None", None])
+def test_a_setting_of_a_file_takes_no_value(nothing):
+    """Ikomia's workflow makes the text None of it."""
+    assert Oven.parse({"recipe": nothing}).recipe == ""
+
+
+@pytest.mark.parametrize("pasted", ['"C:\\new cakes\\é.txt"', "'C:\\new cakes\\é.txt'", ' "C:\\new cakes\\é.txt" '])
+def test_a_path_is_taken_out_of_the_quotes_it_was_copied_with(pasted):
+    assert Oven.parse({"recipe": pasted}).recipe == "C:\\new cakes\\é.txt"
+
+
+@pytest.mark.parametrize("path", ['"', '"big" cake.txt', "'half"])
+def test_quotes_that_are_no_pair_around_a_path_stay(path):
+    assert Oven.parse({"recipe": path}).recipe == path
+
+
 @pytest.mark.parametrize("text, value", [("yes", True), ("On", True), ("1", True), ("FALSE", False), ("no", False)])
 def test_booleans_are_read_as_ikomia_reads_them(text, value):
     assert Oven.parse({"fan": text}).fan is value
@@ -104,6 +125,53 @@ def test_a_wrong_value_is_told_with_its_rule(values, message):
         Oven.parse(values)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"meter": "gpu"}, "meter must be one of onnxruntime, .*, adb, got 'gpu'"),
+        ({"objectives": "speed"}, "objectives must be some of latency, .*, separated by commas, got 'speed'"),
+        ({"objectives": ","}, "objectives must name a cost such as latency, got ','"),
+        ({"space": "big"}, "space must be one of paper, .*, or a YAML or JSON file, got 'big'"),
+        ({"space": "smal"}, "space must be .*, got 'smal'; did you mean small"),
+        ({"minutes": "inf"}, "minutes must be a number, 0 or more, got 'inf'"),
+        ({"ray_gpus": "1e400"}, "ray_gpus must be a number, 0 or more, got '1e400'"),
+    ],
+)
+def test_a_wrong_value_of_a_search_is_told_before_it_starts(values, message):
+    with pytest.raises(SettingsError, match=message):
+        SearchSettings.parse(values)
+
+
+@pytest.mark.parametrize("settings", [InferSettings, TrainSettings, SearchSettings])
+def test_no_number_is_without_end(settings):
+    fractions = [parameter.name for parameter in settings.parameters() if parameter.kind is float]
+
+    for name in fractions:
+        for endless in (math.inf, "-inf", "nan"):
+            with pytest.raises(SettingsError, match=f"{name} must be a number"):
+                settings.parse({name: endless})
+
+
+@pytest.mark.parametrize("space", [*SPACES, "mine.yaml", "spaces/mine", "C:\\spaces\\mine"])
+def test_a_space_has_a_known_name_or_is_a_file(space):
+    assert SearchSettings.parse({"space": space}).space == space
+
+
+def test_a_space_file_that_is_there_needs_no_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").touch()
+
+    assert SearchSettings.parse({"space": "mine"}).space == "mine"
+
+
+def test_the_words_of_a_search_are_those_that_exist():
+    choices = {parameter.name: parameter.choices for parameter in SearchSettings.parameters()}
+
+    assert set(choices["meter"]) == set(METERS) - {"table"}
+    assert set(OBJECTIVES) == {"latency", *get_args(CountName)}
+    assert set(choices["cost"]) == {*OBJECTIVES, "energy"}
 
 
 def test_every_wrong_value_is_told_in_one_line():
