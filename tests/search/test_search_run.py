@@ -225,6 +225,14 @@ class TestGoingOn:
         assert sum(one.kind == "reference" for one in compared.answer.contenders) == 4
         assert not [note for note in compared.answer.notes if note.startswith("not compared with")]
 
+    def test_a_winner_without_finalists_is_said_to_be_the_best_trial(self, finished, copied):
+        SearchFolder(copied).write_state(finalists={"trials": [finished.answer.winner.number], "epochs": 1})
+
+        notes = report_search(copied).answer.notes
+
+        told = "the winner is the best trial, no finalists were compared: the minutes did not hold longer trainings"
+        assert told in notes and told not in finished.answer.notes
+
     def test_a_user_in_the_folder_may_call_it_a_dot(self, finished, copied, monkeypatch):
         monkeypatch.chdir(copied)
 
