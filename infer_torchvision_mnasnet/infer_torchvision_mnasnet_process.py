@@ -1,6 +1,7 @@
 """The inference task: an image or the objects in it in, class names out."""
 
 import copy
+import logging
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
     from mnasnet.plugin.labels import annotated, as_dict, class_colors, confidence_text, show_pairs, shown_pairs
+    from mnasnet.plugin.long_task import lines_on_stdout
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import (
@@ -37,10 +39,16 @@ except ImportError as error:
         f"{NAME}: the package {lacking} is missing or too old; run this command and restart Ikomia: {CURE}"
     ) from error
 
+_log = logging.getLogger("mnasnet.plugin")
+
 MODEL_INPUT = 2
 UNKNOWN = "unknown"
 # settings that need no new model
 AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none", "draw_on_image": False}
+NOTHING_TO_NAME = (
+    "no objects came from the task before, so there is nothing to classify; to name the whole image add this task "
+    "without auto_connect and call wf.connect_tasks(wf.root(), task)"
+)
 MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
 
 
@@ -69,6 +77,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._boxes = None  # of the objects that the last run named; None when it named the whole image
         self._results = []
         self._ran_with = None  # settings of the last run
+        self._told = set()  # lines, so that a film does not repeat them with each frame
         self._stopped = False
         self.beginning = False  # kept by running()
 
@@ -121,6 +130,12 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         """
         return self._results
 
+    def _tell_once(self, line):
+        if line not in self._told:
+            self._told.add(line)
+            with lines_on_stdout():
+                _log.info(line)
+
     def _annotated(self, image, settings):
         return annotated(image, self._results, self._boxes, settings.label_style)
 
@@ -146,6 +161,11 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
             names = [*self._classifier.class_names, UNKNOWN]
             self.set_names(names)
             self.set_colors(class_colors(names))
+            if not model and settings.model_name == "auto":
+                self._tell_once(
+                    f"model_name auto is {self._classifier.model.name}, which knows {', '.join(names[:-1])}; "
+                    "for ImageNet's 1000 classes set model_name to mnasnet1_0"
+                )
         return self._classifier
 
     def _name_image(self, classifier, image, settings):
@@ -163,6 +183,8 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
     def _name_objects(self, classifier, image, settings):
         start = perf_counter()
         objects = input_objects(self.get_input_objects(), image)
+        if not objects:
+            self._tell_once(NOTHING_TO_NAME)
         predictions = []
         for first in range(0, len(objects), MAX_BATCH):
             if self._stopped:

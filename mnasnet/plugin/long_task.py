@@ -1,4 +1,4 @@
-"""What the tasks that take long, training and search, need of Ikomia: folders, a progress bar, log lines."""
+"""What the tasks that take long, training and search, need of Ikomia: folders, a progress bar; log lines for all."""
 
 from __future__ import annotations
 

@@ -193,6 +193,33 @@ def test_a_failed_run_leaves_no_results_of_the_run_before(add_infer, image, tmp_
     assert json.loads(task.get_output(4).to_json()) == {}
 
 
+def test_the_bundled_model_says_once_what_it_knows_and_how_to_get_imagenets_classes(image, capsys):
+    """The releases before this package took ImageNet's weights where nothing was set."""
+    workflow = Workflow("bundled")
+    task = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
+
+    for size in (128, 128, 96):
+        task.set_parameters({"input_size": size})
+        workflow.run_on(array=image)
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "model_name" in line]
+    assert line == (
+        "model_name auto is photos10, which knows airplane, automobile, bird, cat, deer, dog, frog, horse, ship, "
+        "truck; for ImageNet's 1000 classes set model_name to mnasnet1_0"
+    )
+
+
+def test_a_model_that_was_chosen_needs_no_words(add_infer, image, capsys):
+    workflow = Workflow("chosen")
+    task = add_infer(workflow)
+    workflow.run_on(array=image)
+
+    task.set_parameters({"model_weight_file": "", "model_name": "photos10"})
+    workflow.run_on(array=image)
+
+    assert "model_name" not in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------ parameters
 
 
@@ -487,8 +514,21 @@ def test_a_turned_box_is_an_object_also_inside_a_straight_one(boxes, add_infer, 
     assert len(task.get_results()) == len(boxes.split(";"))
 
 
-def test_the_whole_image_can_be_named_beside_a_detector(add_infer, model_path, classifier, image):
-    workflow, _ = with_detector("10,10,60,60")
+def test_behind_another_makers_classifier_the_log_says_how_to_name_the_whole_image(add_infer, image, capsys):
+    """Its empty graphics look like those of a detector that found nothing."""
+    workflow, task = behind("standin_classifier", add_infer)
+
+    for _ in range(2):
+        workflow.run_on(array=image)
+
+    assert task.get_results() == []
+    assert capsys.readouterr().out.count("without auto_connect and call wf.connect_tasks(wf.root(), task)") == 1
+
+
+@pytest.mark.parametrize("before", ["standin_detector", "standin_classifier"])
+def test_the_whole_image_can_be_named_beside_another_task(before, model_path, classifier, image):
+    workflow = Workflow("beside")
+    workflow.add_task(name=before, auto_connect=True, public_hub=False)
     task = workflow.add_task(name="infer_torchvision_mnasnet", public_hub=False)
     workflow.connect_tasks(workflow.root(), task)
     task.set_parameters({"model_weight_file": str(model_path)})
