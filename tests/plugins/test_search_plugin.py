@@ -13,6 +13,7 @@ pytest.importorskip("ikomia")
 import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
 from ikomia.core import AlgoType
 from ikomia.dataprocess.registry import ik_registry
+from ikomia.dataprocess.workflow import Workflow
 from PIL import Image
 
 import mnasnet
@@ -155,8 +156,21 @@ def test_unknown_and_wrong_parameters_raise_and_change_nothing(task):
         task.set_parameters({"minute": 3})
     with pytest.raises(SettingsError, match="algorithm must be one of guided, ppo, .*, got 'magic'"):
         task.set_parameters({"minutes": "2", "algorithm": "magic"})
+    for name, wrong in {"meter": "gpu", "objectives": "speed", "space": "big", "minutes": "inf"}.items():
+        with pytest.raises(SettingsError, match=f"{name} must be .*, got '{wrong}'"):
+            task.set_parameters({"trials": "2", name: wrong})
 
     assert task.get_parameters() == before
+
+
+def test_none_as_the_workflow_hands_it_over_is_no_folder():
+    workflow = Workflow("none")
+    task = workflow.add_task(name=NAME, auto_connect=True, public_hub=False)
+    task.set_parameters({"resume_folder": "/runs/first"})
+
+    workflow.set_parameters({"resume_folder": None}, task_name=NAME)
+
+    assert task.get_parameters()["resume_folder"] == ""
 
 
 def test_run_folders_go_to_ikomias_data_folder_and_never_into_the_plugin():
