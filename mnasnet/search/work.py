@@ -14,7 +14,7 @@ import optuna
 from mnasnet import modelfile
 from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
-from mnasnet.errors import SearchError
+from mnasnet.errors import LatencyError, SearchError
 from mnasnet.modelfile import ModelFile
 from mnasnet.search.answering import NothingFoundError, SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.company import set_over
@@ -32,6 +32,7 @@ from mnasnet.search.contenders import (
     train_longer,
     winner_place,
 )
+from mnasnet.search.curriculum import extreme
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.judging import Stop
@@ -145,7 +146,10 @@ class Work:
         for line in forecast_of(here).text.splitlines():
             self.tell(self._first_stage, 0.0, line)
         self._look_at_images()
-        self._train_shared_weights()
+        if hopeless := self._no_network_can_meet_limits():
+            self.tell(self._first_stage, 0.0, hopeless)
+        else:
+            self._train_shared_weights()
         found = records(study)
         limit_s = self._limit_s(found)
         watch = Watch(
@@ -192,6 +196,22 @@ class Work:
         )
         write_report(found, here.folder.path)
         _log.info("%s", as_text(found))
+
+    def _no_network_can_meet_limits(self) -> str:
+        """A sentence where even the smallest network costs more than twice a limit, "" else.
+
+        Trials then find the nearest network, but it is no use to train weights for them.
+        """
+        problem, smallest = self.here.problem, extreme(self.here.problem.space, "smallest")
+        try:
+            costs = {name: float(problem.meters[name].measure(smallest)) for name in problem.limits}
+        except LatencyError:
+            return ""  # the trials say so
+        far = [name for name, excess in problem.excess(costs).items() if excess > 1.0]
+        beyond = ", ".join(f"{name} {costs[name]:.4g}, limit {problem.limits[name]:.4g}" for name in far)
+        return (
+            f"even the smallest network is far above the limits: {beyond}; stop, or wait for the nearest" if far else ""
+        )
 
     def _train_shared_weights(self) -> None:
         """Train them to the end, where they judge; raises SearchStopped when asked to stop."""

@@ -14,6 +14,7 @@ import pytest
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import weights_of
+from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import KIND, SearchFolder
 from mnasnet.search.plan import Plan
@@ -104,6 +105,19 @@ def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[Searc
 
     assert stages == ["preparing", "supernet", "searching", "training", "ranking", "answering"]
     assert shares == sorted(shares)
+
+
+def test_limits_that_even_the_smallest_network_breaks_are_told_before_anything_is_trained(
+    data: Path, tmp_path: Path
+) -> None:
+    ears = Ears()
+
+    with pytest.raises(NothingFoundError, match="no network met the limits; the nearest is trial"):
+        run_search(asked(data, tmp_path, target_cost=1000.0, algorithm="random"), listeners=[ears])
+
+    told = [progress.text for progress in ears.heard]
+    assert any("even the smallest network is far above the limits: multiply_adds" in text for text in told)
+    assert not any("shared weights: epoch" in text for text in told)
 
 
 def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
