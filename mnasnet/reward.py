@@ -17,6 +17,8 @@ RewardForm = Literal["hard", "soft", "absolute", "product"]
 
 # alpha = beta = -0.07: doubling the latency buys about 5 % relative accuracy (arXiv 1807.11626, section 3).
 SOFT_EXPONENT = -0.07
+# Below it rewards of networks ten times too slow vanish beside those of others, and numbers overflow.
+STEEPEST_EXPONENT = -10.0
 # The absolute form's slope in TuNAS (google-research/tunas, mobile_architecture_search.py).
 ABSOLUTE_SLOPE = -0.10
 
@@ -68,9 +70,9 @@ class Reward:
         for name in ("alpha", "beta", "slope"):
             value = getattr(self, name)
             if not (is_number(value) and value <= 0):
-                raise SettingsError(
-                    f"{name} must be 0 or negative, so that cost is a loss, got {getattr(self, name)!r}"
-                )
+                raise SettingsError(f"{name} must be 0 or negative, so that cost is a loss, got {value!r}")
+            if name != "slope" and value < STEEPEST_EXPONENT:
+                raise SettingsError(f"{name} must be {STEEPEST_EXPONENT:g} or more, got {value!r}; -1 is steep already")
 
     def __call__(self, accuracy: float, cost: float) -> float:
         """The reward of a network; raises SettingsError for an accuracy or a cost that cannot be."""

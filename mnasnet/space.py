@@ -135,7 +135,7 @@ class Candidate:
 
     @property
     def fingerprint(self) -> str:
-        """A short text that is equal exactly for the same network at the same input size."""
+        """A short text that is equal exactly for the same design at the same input size."""
         size = "" if self.input_size is None else f"@{self.input_size}"
         return f"{self.architecture.fingerprint}{size}"
 

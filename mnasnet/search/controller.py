@@ -60,7 +60,8 @@ class ControllerSampler(optuna.samplers.BaseSampler):
     """Draws each trial from a policy that is a pure fold over the finished trials, batch by batch.
 
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
-    with the same policy. A trial above a limit, which was never judged, counts as worse than the worst.
+    with the same policy. A trial above a limit, which was never judged, counts as worse than the worst that was
+    judged before it, or as less than 0 where none was.
     """
 
     def __init__(

@@ -22,7 +22,6 @@ from mnasnet.search.history import (
     params_at,
     shared_categories,
     split_categories,
-    unavailable,
 )
 
 
@@ -92,7 +91,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
             self._networks.clear()
         self._seen.update(found for found in (indices_of(done, categories) for done in new) if found is not None)
         self._networks.update(outcome_of(done).get("fingerprint", "") for done in new)
-        taken = self._seen | unavailable(study, categories)
+        taken = self._seen | self._history.unavailable(study, categories)
         rng = generator(self._seed, trial)
         population = self._living(study, categories)
         child: tuple[int, ...] = ()

@@ -28,7 +28,7 @@ class Foresight:
         costs = self._known.get(indices)
         if costs is None:
             candidate = self.problem.space.candidate_at(indices)
-            costs = {name: float(meter.measure(candidate)) for name, meter in self.problem.estimates.items()}
+            costs = self.problem.estimated(candidate)
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[indices] = costs

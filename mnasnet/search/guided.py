@@ -32,7 +32,6 @@ from mnasnet.search.history import (
     params_at,
     shared_categories,
     split_categories,
-    unavailable,
 )
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
@@ -107,7 +106,7 @@ class GuidedSampler(optuna.samplers.BaseSampler):
             new = self._history.trials
         for trial in new:
             self._knowledge.add(trial)
-        self._knowledge.unavailable = unavailable(study, categories)
+        self._knowledge.leave_out(self._history.unavailable(study, categories))
         return self._knowledge
 
 
@@ -124,7 +123,9 @@ class _Knowledge:
         self.categories = categories
         self.counts = np.asarray([len(found.choices) for found in categories.values()])
         self.problem = problem
+        self._foresight = foresight
         self.unavailable: set[tuple[int, ...]] = set()
+        self.unavailable_networks: set[str] = set()
         self.seen: set[tuple[int, ...]] = set()
         self.networks: set[str] = set()  # several combinations of choices can mean the same network
         self.points: list[tuple[int, ...]] = []  # judged
@@ -138,6 +139,12 @@ class _Knowledge:
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
         self._cost_predictors: dict[str, _Predictor] = {}
+
+    def leave_out(self, unavailable: set[tuple[int, ...]]) -> None:
+        """Propose none of these points, and nothing that means the same network."""
+        self.unavailable = unavailable
+        if self._foresight is not None:
+            self.unavailable_networks = {self._foresight.fingerprint(point) for point in unavailable}
 
     def add(self, trial: FrozenTrial) -> None:
         indices = indices_of(trial, self.categories)
@@ -283,7 +290,7 @@ def _is_new(knowledge: _Knowledge, foresight: Foresight | None, point: tuple[int
     if foresight is None:
         return True
     network = foresight.fingerprint(point)
-    return network not in knowledge.networks and all(network != foresight.fingerprint(p) for p in knowledge.unavailable)
+    return network not in knowledge.networks and network not in knowledge.unavailable_networks
 
 
 def _unseen(

@@ -33,6 +33,8 @@ class History:
 
     trials: list[FrozenTrial] = field(default_factory=list)
     _known: set[int] = field(default_factory=set, repr=False)
+    _failed: dict[int, tuple[int, ...] | None] = field(default_factory=dict, repr=False)  # points by trial
+    _failed_of: Categories = field(default_factory=dict, repr=False)
 
     def update(self, study: optuna.Study) -> tuple[list[FrozenTrial], bool]:
         """The trials finished since the last call, and whether the fold must start anew.
@@ -51,22 +53,32 @@ class History:
         if not same:
             new = self.trials = sorted(finished, key=_completion)
             self._known = {trial._trial_id for trial in new}
+            self._failed.clear()
             return list(new), True
         self.trials += new
         self._known.update(trial._trial_id for trial in new)
         return new, False
+
+    def unavailable(self, study: optuna.Study, categories: Categories) -> set[tuple[int, ...]]:
+        """The points in work now, and those that failed or could not be measured.
+
+        No sampler proposes those again by itself; a failed one comes back where somebody enqueues it, as a retry does.
+        """
+        if self._failed_of != categories:
+            self._failed, self._failed_of = {}, dict(categories)
+        found = set()
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL)):
+            if trial.state == TrialState.RUNNING:
+                found.add(indices_of(trial, categories))
+            elif trial._trial_id not in self._failed:
+                self._failed[trial._trial_id] = indices_of(trial, categories)
+        return {point for point in (*found, *self._failed.values()) if point is not None}
 
 
 def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
     """What our search wrote on the trial; empty in a study of somebody else."""
     outcome: Mapping[str, Any] = trial.user_attrs.get(OUTCOME, {})
     return outcome
-
-
-def unavailable(study: optuna.Study, categories: Categories) -> set[tuple[int, ...]]:
-    """The points in work now, and those that failed or could not be measured: not to be proposed again."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
-    return {found for found in (indices_of(trial, categories) for trial in trials) if found is not None}
 
 
 def is_copy(trial: FrozenTrial) -> bool:

@@ -95,8 +95,7 @@ def typical_candidates(
         return count(candidate.architecture, candidate.input_size or input_size).multiply_adds
 
     def may_be_trained(candidate: Candidate) -> bool:
-        costs = {name: float(meter.measure(candidate)) for name, meter in problem.estimates.items()}
-        return all(excess <= 0 for excess in problem.excess(costs).values())
+        return all(excess <= 0 for excess in problem.excess(problem.estimated(candidate)).values())
 
     drawn.sort(key=multiply_adds)
     allowed = [candidate for candidate in drawn if may_be_trained(candidate)] or drawn[:1]

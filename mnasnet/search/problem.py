@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from mnasnet.errors import SettingsError
+from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import is_number
@@ -114,6 +116,14 @@ class SearchProblem:
         """For each limit how far above it the cost lies, relative to the limit; 0 or less meets it."""
         return {name: costs[name] / limit - 1.0 for name, limit in self.limits.items() if name in costs}
 
+    def estimated(self, candidate: Candidate) -> dict[str, float]:
+        """The estimated costs by name; one that cannot be told, such as that of a piece no table has, is left out."""
+        costs = {}
+        for name, meter in self.estimates.items():
+            with contextlib.suppress(LatencyError):
+                costs[name] = priced(name, meter, candidate)
+        return costs
+
     def fingerprint(self) -> dict[str, object]:
         """Plain values that a resumed study must agree with: space, reward, objectives and limits."""
         return {
@@ -131,3 +141,16 @@ def _numbers(reward: Reward) -> tuple[float, ...]:
 
 def _names(meters: Mapping[str, Meter]) -> str:
     return ", ".join(sorted(meters)) or "none"
+
+
+def priced(name: str, meter: Meter, candidate: Candidate) -> float:
+    """The network's cost; raises LatencyError for a meter that fails or answers with no number above 0."""
+    try:
+        cost = float(meter.measure(candidate))
+    except LatencyError:
+        raise
+    except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
+        raise LatencyError(f"the meter of {name} failed: {type(error).__name__}: {error}") from error
+    if not (math.isfinite(cost) and cost > 0):
+        raise LatencyError(f"{name} must be a number above 0, its meter returned {cost!r}")
+    return cost

@@ -7,7 +7,6 @@ from there, so a killed search goes on and several processes can work on one stu
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,12 +22,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.company import is_over, joined_at
-from mnasnet.search.history import FINISHED, OUTCOME, outcome_of
-from mnasnet.search.problem import Meter, SearchProblem
+from mnasnet.search.history import FINISHED, OUTCOME, categories_of, outcome_of
+from mnasnet.search.problem import SearchProblem, priced
 from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
-from mnasnet.space import Candidate, Option
+from mnasnet.space import Candidate, Option, SearchSpace
 from mnasnet.spec import is_number
 
 State = Literal["running", "done", "failed", "pruned", "infeasible", "unmeasured"]
@@ -181,10 +180,9 @@ class Search:
             self._beats[trial.number] = get_heartbeat_thread(trial._trial_id, self.study._storage)
             self._beats[trial.number].start()
         space = self.problem.space
-        try:
-            values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
-        except ValueError as error:  # somebody enqueued a trial with an option that the space does not have
-            return self._settle(trial, None, "failed", started, reason=f"not a network of the space: {error}")
+        if foreign := _foreign_option(trial, space):
+            return self._settle(trial, None, "failed", started, reason=f"not a network of the space: {foreign}")
+        values = [trial.suggest_categorical(choice.name, choice.options) for choice in space.choices]
         candidate = space.candidate([_option(value) for value in values])
         self._read_finished()
         twin = self._first.get(candidate.fingerprint)
@@ -195,7 +193,7 @@ class Search:
             reason = f"trial {rival} is judging this network"
             return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival)
         try:
-            costs = {name: _priced(name, meter, candidate) for name, meter in self.problem.meters.items()}
+            costs = {name: priced(name, meter, candidate) for name, meter in self.problem.meters.items()}
         except LatencyError as error:
             return self._settle(trial, candidate, "unmeasured", started, reason=str(error))
         excess = self.problem.excess(costs)
@@ -222,8 +220,6 @@ class Search:
 
     def is_hopeless(self, proposal: Proposal, step: int, accuracy: float) -> bool:
         """Note the accuracy so far and ask the study's pruner whether to give the network up."""
-        if not 0.0 <= accuracy <= 1.0:
-            raise SearchError(f"the accuracy so far must lie in 0 to 1, the evaluator reported {accuracy!r}")
         if self.problem.objectives:
             return False  # Optuna prunes by one value only
         with _told_again():
@@ -382,7 +378,7 @@ class Search:
                 self._remember(trial)
 
     def _remember(self, trial: FrozenTrial) -> None:
-        """Note who settled a network. A failure is not final: the network may be proposed again."""
+        """Note who settled a network. A failure is not final: a retry may judge the network again."""
         self._read.add(trial.number)
         outcome = outcome_of(trial)
         if outcome.get("state") in ("done", "pruned", "infeasible") and trial.state != TrialState.FAIL:
@@ -534,17 +530,16 @@ def _distance(problem: SearchProblem, record: TrialRecord) -> float:
     return sum(max(0.0, excess) for excess in problem.excess(record.costs).values())
 
 
-def _priced(name: str, meter: Meter, candidate: Candidate) -> float:
-    """The network's cost; raises LatencyError for a meter that fails or answers with no number above 0."""
-    try:
-        cost = float(meter.measure(candidate))
-    except LatencyError:
-        raise
-    except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
-        raise LatencyError(f"the meter of {name} failed: {type(error).__name__}: {error}") from error
-    if not (math.isfinite(cost) and cost > 0):
-        raise LatencyError(f"{name} must be a number above 0, its meter returned {cost!r}")
-    return cost
+def _foreign_option(trial: optuna.Trial, space: SearchSpace) -> str:
+    """What is wrong with a trial that somebody enqueued with an option that the space does not have, "" else."""
+    fixed = trial.study._storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {})
+    for name, distribution in categories_of(space).items():
+        if name in fixed:
+            try:
+                distribution.to_internal_repr(fixed[name])
+            except ValueError as error:
+                return f"{name}: {error}"
+    return ""
 
 
 def _option(value: Any) -> Option:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import optuna
 
+from mnasnet.errors import SearchError
 from mnasnet.search.problem import Evaluator, Report
 from mnasnet.space import Candidate
 
@@ -25,8 +26,14 @@ class Verdict:
 
 def judge(evaluator: Evaluator, candidate: Candidate, report: Report) -> Verdict:
     """Let ``evaluator`` judge ``candidate``; its error is a verdict too and is not raised."""
+
+    def checked(step: int, accuracy: float) -> None:
+        if not 0.0 <= accuracy <= 1.0:
+            raise SearchError(f"the accuracy so far must lie in 0 to 1, the evaluator reported {accuracy!r}")
+        report(step, accuracy)
+
     try:
-        return Verdict("done", float(evaluator.evaluate(candidate, report)))
+        return Verdict("done", float(evaluator.evaluate(candidate, checked)))
     except optuna.TrialPruned as error:
         return Verdict("pruned", reason=str(error))
     except Exception as error:  # whatever a user's evaluator raises must not end the search

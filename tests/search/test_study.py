@@ -297,6 +297,42 @@ class TestWhatCannotBe:
 
         assert records(study)[0].reason == "the meter of work failed: ConnectionError: the board is away"
 
+    @pytest.mark.parametrize("algorithm", ["guided", "evolution", "random"])
+    @pytest.mark.parametrize("answer", ["away", float("nan"), 0.0, -1.0])
+    def test_an_estimate_that_cannot_be_told_stays_unknown(self, algorithm, answer):
+        def estimated(candidate: Candidate) -> float:
+            if candidate.values[0] != 3:
+                return 5.0
+            if answer == "away":
+                raise LatencyError("the table has no such piece")
+            return answer
+
+        problem = SearchProblem(
+            space("tiny"),
+            CountingEvaluator(),
+            meters={"ms": FunctionMeter(lambda candidate: 5.0)},
+            limits={"ms": 9.0},
+            estimates={"ms": FunctionMeter(estimated)},
+            reward=Reward(6.0),
+            reward_cost="ms",
+        )
+
+        study = run(problem, 40, algorithm)
+
+        assert {record.state for record in records(study)} == {"done"}
+
+    def test_an_error_of_a_sampler_is_not_taken_for_an_option_that_the_space_lacks(self):
+        class Broken(optuna.samplers.RandomSampler):
+            def sample_independent(self, *arguments):
+                raise ValueError("operands could not be broadcast together")
+
+        problem = problem_of(CountingEvaluator())
+        study = create_study(problem, algorithm="random", seed=0)
+        study.sampler = Broken()
+
+        with pytest.raises(ValueError, match="broadcast"):
+            search(study, problem, Budget(evaluations=1))
+
     @pytest.mark.parametrize("so_far", [75.0, -0.1, float("nan")])
     def test_an_accuracy_so_far_that_cannot_be_fails_the_trial(self, so_far):
         class Percent:

@@ -29,6 +29,7 @@ from tests.search.workers_evaluators import (
     dying,
     endless,
     failing,
+    in_percent,
     of_variable,
     plain,
     refusing,
@@ -182,6 +183,14 @@ class TestWorkerProcesses:
         search_with_workers(failing, study, problem_of(), Budget(evaluations=2), workers=1)
 
         assert [record.reason for record in records(study)] == ["RuntimeError: out of memory"] * 2
+
+    def test_a_wrong_accuracy_so_far_fails_its_trial_and_not_the_search(self):
+        study = study_of()
+
+        search_with_workers(in_percent, study, problem_of(), Budget(evaluations=2), workers=1)
+
+        assert [record.state for record in records(study)] == ["failed"] * 2
+        assert "the accuracy so far must lie in 0 to 1" in records(study)[0].reason
 
     def test_a_hopeless_network_is_pruned_in_its_worker(self):
         study = study_of(pruner=optuna.pruners.MedianPruner(n_startup_trials=5))

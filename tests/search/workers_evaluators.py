@@ -37,6 +37,18 @@ def dying(stop: Stop) -> Evaluator:
     raise AssertionError("dead")
 
 
+class Percent:
+    """Reports percent where shares belong."""
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        report(1, 55.0)
+        return 0.55
+
+
+def in_percent(stop: Stop) -> Evaluator:
+    return Percent()
+
+
 def failing(stop: Stop) -> Evaluator:
     def fail(candidate: Candidate) -> float:
         raise RuntimeError("out of memory")
