@@ -6,26 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from mnasnet.search.history import (
-    Categories,
-    History,
-    draw_independently,
-    generator,
-    indices_of,
-    outcome_of,
-    params_at,
-    shared_categories,
-    split_categories,
-)
+from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
+from mnasnet.search.history import History, outcome_of
 
 if TYPE_CHECKING:
     from mnasnet.search.policy import Policy
@@ -56,7 +46,7 @@ class ControllerSettings:
     max_gradient: float = 1.0
 
 
-class ControllerSampler(optuna.samplers.BaseSampler):
+class ControllerSampler(CategoricalSampler):
     """Draws each trial from a policy that is a pure fold over the finished trials, batch by batch.
 
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
@@ -71,36 +61,14 @@ class ControllerSampler(optuna.samplers.BaseSampler):
         categories: Categories | None = None,
         settings: ControllerSettings | None = None,
     ) -> None:
-        self._seed = seed
-        self._given = categories
+        super().__init__(seed, categories)
         self._settings = settings or ControllerSettings()
         self._history = History()
         self._learner: _Learner | None = None
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The given choices, or the categorical parameters that the study's trials share."""
-        self._raise_error_if_multi_objective(study)
-        return dict(shared_categories(study) if self._given is None else self._given)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> Sequence[int]:
         """One sequence of tokens drawn from the policy."""
-        self._raise_error_if_multi_objective(study)
-        categories, others = split_categories(search_space)
-        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
-        if not categories:
-            return params
-        policy = self._learn(study, categories)
-        uniform = generator(self._seed, trial).random(len(categories))
-        return params | params_at(policy.sample(uniform), categories)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """An even draw: the controller handles the categorical parameters of the whole trial at once."""
-        self._raise_error_if_multi_objective(study)
-        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+        return self._learn(study, categories).sample(generator(self._seed, trial).random(len(categories)))
 
     def _learn(self, study: optuna.Study, categories: Categories) -> Policy:
         new, restarted = self._history.update(study)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from mnasnet.search.categorical import CategoricalSampler, Categories, draw_indices, generator, indices_of
 from mnasnet.search.foresight import Foresight
-from mnasnet.search.history import (
-    Categories,
-    History,
-    draw_independently,
-    draw_indices,
-    generator,
-    indices_of,
-    is_copy,
-    outcome_of,
-    params_at,
-    shared_categories,
-    split_categories,
-)
+from mnasnet.search.history import History, is_copy, outcome_of
 
 
-class EvolutionSampler(optuna.samplers.BaseSampler):
+class EvolutionSampler(CategoricalSampler):
     """The best of a random sample of the youngest ``population`` trials has a child that differs in one choice or two.
 
     The population is the last ``population`` finished trials: the oldest dies, not the worst. After ``initial``
@@ -49,8 +35,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         second_mutation: float = 0.5,
         attempts: int = 200,
     ) -> None:
-        self._seed = seed
-        self._categories = categories
+        super().__init__(seed, categories)
         self._foresight = foresight
         self._population = population
         self._sample = sample
@@ -61,30 +46,8 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         self._seen: set[tuple[int, ...]] = set()
         self._networks: set[str] = set()
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The given choices, or the categorical parameters that the study's trials share."""
-        self._raise_error_if_multi_objective(study)
-        return dict(shared_categories(study) if self._categories is None else self._categories)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """A child of the population, or a random point at first."""
-        self._raise_error_if_multi_objective(study)
-        categories, others = split_categories(search_space)
-        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
-        if not categories:
-            return params
-        return params | params_at(self._propose(study, trial, categories), categories)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """An even draw: evolution handles the categorical parameters of the whole trial at once."""
-        self._raise_error_if_multi_objective(study)
-        return draw_independently(self._seed, study, trial, param_name, param_distribution)
-
     def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> tuple[int, ...]:
+        """A child of the population, or a random point at first."""
         new, restarted = self._history.update(study)
         if restarted:
             self._seen.clear()

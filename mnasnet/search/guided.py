@@ -9,30 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from mnasnet.search.foresight import Foresight
-from mnasnet.search.history import (
+from mnasnet.search.categorical import (
+    CategoricalSampler,
     Categories,
-    History,
     categories_of,
-    draw_independently,
     draw_indices,
     generator,
     indices_of,
-    is_copy,
-    outcome_of,
-    params_at,
-    shared_categories,
-    split_categories,
 )
+from mnasnet.search.foresight import Foresight
+from mnasnet.search.history import History, is_copy, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
 
@@ -50,7 +43,7 @@ _MIN_GAINS = 4  # trainings to the end before one that was ended early is comple
 _MIN_COSTS = 8  # measured costs before they are predicted
 
 
-class GuidedSampler(optuna.samplers.BaseSampler):
+class GuidedSampler(CategoricalSampler):
     """Predicts accuracy from the finished trials and proposes what could be best, one trial at a time.
 
     With a ``problem`` it knows the limits, the reward or the objectives and, where there are estimates, every
@@ -62,39 +55,17 @@ class GuidedSampler(optuna.samplers.BaseSampler):
     def __init__(
         self, *, seed: int = 0, problem: SearchProblem | None = None, categories: Categories | None = None
     ) -> None:
-        self._seed = seed
+        super().__init__(seed, categories if problem is None else categories_of(problem.space))
         self._problem = problem
-        self._given = categories_of(problem.space) if problem is not None else categories
         self._foresight = Foresight(problem) if problem is not None else None
         self._history = History()
         self._knowledge: _Knowledge | None = None
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The problem's choices, or the categorical parameters that the study's trials share."""
-        self._require_single_objective(study)
-        return dict(shared_categories(study) if self._given is None else self._given)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> tuple[int, ...]:
         """The network that a draw of the predictor holds best; a random one within the limits at first."""
-        self._require_single_objective(study)
-        categories, others = split_categories(search_space)
-        params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
-        if not categories:
-            return params
-        knowledge = self._learn(study, categories)
-        rng = generator(self._seed, trial)
-        return params | params_at(_propose(knowledge, self._foresight, rng), categories)
+        return _best_guess(self._learn(study, categories), self._foresight, generator(self._seed, trial))
 
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """An even draw: the guided search handles the categorical parameters of the whole trial at once."""
-        self._require_single_objective(study)
-        return draw_independently(self._seed, study, trial, param_name, param_distribution)
-
-    def _require_single_objective(self, study: optuna.Study) -> None:
+    def _require_objectives(self, study: optuna.Study) -> None:
         if self._problem is None or len(study.directions) != len(self._problem.directions):
             self._raise_error_if_multi_objective(study)
 
@@ -262,7 +233,7 @@ def _last_step(first: int, length: int) -> int:
     return step
 
 
-def _propose(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
+def _best_guess(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
     prices = _prices(knowledge, foresight, rng)
     score = _first_score(knowledge, prices)
     if len(knowledge.points) >= INITIAL:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
-from mnasnet.space import SearchSpace
+from mnasnet.search.categorical import Categories, indices_of
 
 OUTCOME = "outcome"  # the one user attribute of a trial: state, costs, accuracy and what else the search knows
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-Categories = dict[str, CategoricalDistribution]
 
 
 @dataclass
@@ -84,69 +78,6 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
 def is_copy(trial: FrozenTrial) -> bool:
     """Whether the trial repeats an earlier one, which was not evaluated again."""
     return "duplicate_of" in outcome_of(trial)
-
-
-def generator(seed: int, trial: FrozenTrial, word: str = "") -> np.random.Generator:
-    """Random numbers that depend on nothing but seed, trial number and ``word``: a resumed search goes on alike."""
-    return np.random.default_rng((seed, trial.number, zlib.crc32(word.encode())))
-
-
-def categories_of(space: SearchSpace) -> Categories:
-    """The choices of ``space`` as Optuna's distributions, in their order."""
-    return {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
-
-
-def shared_categories(study: optuna.Study) -> Categories:
-    """The categorical parameters that all finished trials of any study share: its search space, if none is given."""
-    shared = IntersectionSearchSpace(include_pruned=True).calculate(study)
-    return {name: found for name, found in shared.items() if isinstance(found, CategoricalDistribution)}
-
-
-def split_categories(distributions: Mapping[str, BaseDistribution]) -> tuple[Categories, dict[str, BaseDistribution]]:
-    """The categorical distributions and the others."""
-    categories: Categories = {}
-    others: dict[str, BaseDistribution] = {}
-    for name, distribution in distributions.items():
-        if isinstance(distribution, CategoricalDistribution):
-            categories[name] = distribution
-        else:
-            others[name] = distribution
-    return categories, others
-
-
-def indices_of(trial: FrozenTrial, categories: Categories) -> tuple[int, ...] | None:
-    """The place of each option of the trial; None when it has other parameters or options."""
-    indices = []
-    for name, distribution in categories.items():
-        if not _is_same(trial.distributions.get(name), distribution):
-            return None
-        indices.append(int(distribution.to_internal_repr(trial.params[name])))
-    return tuple(indices)
-
-
-def _is_same(found: BaseDistribution | None, distribution: CategoricalDistribution) -> bool:
-    """Equality of distributions; Optuna's own is slow, and asked for every choice of every trial."""
-    if isinstance(found, CategoricalDistribution):
-        alike = found.choices == distribution.choices  # but 1 is no True, which the types tell
-        if alike and [*map(type, found.choices)] == [*map(type, distribution.choices)]:
-            return True
-    return bool(found == distribution)
-
-
-def params_at(indices: tuple[int, ...], categories: Categories) -> dict[str, Any]:
-    """Optuna's parameters for the options at ``indices``."""
-    return {name: found.choices[i] for i, (name, found) in zip(indices, categories.items(), strict=True)}
-
-
-def draw_indices(categories: Categories, rng: np.random.Generator) -> tuple[int, ...]:
-    """Options drawn independently and evenly."""
-    return tuple(int(rng.integers(len(found.choices))) for found in categories.values())
-
-
-def draw_independently(seed: int, study: optuna.Study, trial: FrozenTrial, name: str, distribution: Any) -> Any:
-    """One parameter drawn evenly, for parameters that a sampler does not handle itself."""
-    sampler = optuna.samplers.RandomSampler(seed=int(generator(seed, trial, name).integers(2**32)))
-    return sampler.sample_independent(study, trial, name, distribution)
 
 
 def _completion(trial: FrozenTrial) -> tuple[float, int]:

@@ -11,11 +11,11 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import SettingsError
+from mnasnet.search.categorical import categories_of, generator
 from mnasnet.search.controller import ControllerSampler
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.foresight import Foresight
 from mnasnet.search.guided import GuidedSampler
-from mnasnet.search.history import categories_of, generator
 from mnasnet.search.problem import SearchProblem
 
 

@@ -21,8 +21,9 @@ from optuna.storages._heartbeat import BaseHeartbeat, BaseHeartbeatThread, get_h
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
+from mnasnet.search.categorical import categories_of
 from mnasnet.search.company import is_over, joined_at
-from mnasnet.search.history import FINISHED, OUTCOME, categories_of, outcome_of
+from mnasnet.search.history import FINISHED, OUTCOME, outcome_of
 from mnasnet.search.problem import SearchProblem, priced
 from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
