@@ -60,13 +60,13 @@ class History:
         """
         if self._failed_of != categories:
             self._failed, self._failed_of = {}, dict(categories)
-        found = set()
+        running = []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL)):
             if trial.state == TrialState.RUNNING:
-                found.add(indices_of(trial, categories))
+                running.append(indices_of(trial, categories))
             elif trial._trial_id not in self._failed:
                 self._failed[trial._trial_id] = indices_of(trial, categories)
-        return {point for point in (*found, *self._failed.values()) if point is not None}
+        return {point for point in (*running, *self._failed.values()) if point is not None}
 
 
 def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
