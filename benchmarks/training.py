@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--epochs", type=int, default=10, help="of the accuracy part")
     parser.add_argument("--seeds", type=int, default=3, help="of the accuracy and fine-tuning parts")
+    parser.add_argument("--first-seed", type=int, default=0, help="so that seeds may be divided among processes")
     parser.add_argument("--rounds", type=int, default=3, help="of the speed part")
     parser.add_argument("--batch", type=int, default=128, help="of the speed part, for all contenders")
     parser.add_argument("--finetune-epochs", type=int, default=15)
@@ -174,7 +175,8 @@ class Book:
 
     @staticmethod
     def _question(content: Mapping[str, Any]) -> tuple[object, ...]:
-        options = {key: value for key, value in content["options"].items() if key not in ("seeds", "out", "parts")}
+        aside = ("seeds", "first_seed", "out", "parts")
+        options = {key: value for key, value in content["options"].items() if key not in aside}
         return content["machine"], content["commit"], options
 
     def accuracy(self, name: str, seed: int) -> Result | None:
@@ -279,7 +281,7 @@ def accuracy(book: Book, files: Files, work: Path, options: argparse.Namespace) 
     data, images = unpacked(files, work / "accuracy", options.images_per_class, options.val_per_class)
     results: dict[str, list[Result]] = defaultdict(list)
     print(f"\naccuracy: {images} training images, {SIZE_PX} px, {options.epochs} epochs, each one's defaults")
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, train in contenders.items():
             result = book.accuracy(name, seed)
             if result is None:
@@ -319,7 +321,7 @@ def finetune(book: Book, files: Files, work: Path, options: argparse.Namespace) 
         scores: dict[str, list[float]] = defaultdict(list)
         count = sum(1 for _ in test_folder.rglob("*.*"))
         print(f"\nfine-tuning: {task}; 600 images, {options.finetune_epochs} epochs, judged on {count} others")
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             for way, start in ways.items():
                 flags = (*start, "--flip", "false") if "digits" in task else start
                 run = Job(train_folder, work, 600, options.finetune_epochs, options.threads, seed=seed)
