@@ -38,7 +38,6 @@ from mnasnet.spec import ArchitectureSpec, BlockSpec
 
 REPEATS = 20
 RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
-PIECE_PASSES = 20  # of each piece; disturbed ones are timed up to three times
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def profiled_table(runtime: str, precision: str, name: str, checks: int) -> None
     own, rng = space(name), random.Random(0)
     networks = list(dict.fromkeys((own.random(rng).architecture, 224) for _ in range(checks)))
     began = time.perf_counter()
-    meter = SessionMeter(runtime, precision=precision, runs=PIECE_PASSES)
+    meter = SessionMeter(runtime, precision=precision)
     table = profile(pieces_of_space(own, 224), networks, meter, 224)
     taken_s = time.perf_counter() - began
     print(
