@@ -1,4 +1,4 @@
-"""What this machine is: its processor in words, the cores that this process may use, and its Python."""
+"""What this machine is: its processor and GPU in words, the cores that this process may use, and its Python."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def processor_name() -> str:
                 if line.partition(":")[0].strip() == key:
                     return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def gpu_name() -> str:
+    """The first NVIDIA GPU in words, as its driver tells."""
+    for told in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in told.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.partition(":")[0].strip() == "Model":
+                return line.partition(":")[2].strip()
+    return "an NVIDIA GPU"
 
 
 def usable_cores() -> int:

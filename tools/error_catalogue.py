@@ -282,8 +282,9 @@ ENTRIES = (
         "Not every runtime runs on a GPU, computes in every precision or opens every file.",
         "Set `runtime` to `auto`, or to the one that the sentence names.",
         (
-            "^device cuda runs through runtime torch",
-            "^exported files run on the CPU",
+            "^device cuda runs through",
+            "^onnxruntime could not start CUDA",
+            "^an exported … file in … runs on the CPU",
             "has no bf16 on the CPU",
             "runs through …, got runtime",
             "does not compute in int8",
@@ -674,7 +675,7 @@ ENTRIES = (
         "An optional package or program that is not installed",
         "Engines, clusters and databases are extras, so that a small installation stays small.",
         "Run the command. `onnxruntime` and `torch` are always there; `openvino` and `litert` are extras.",
-        ("is not installed",),
+        ("is not installed", "^device cuda through onnxruntime needs"),
         mistakes.missing_runtime,
     ),
     Entry(

@@ -22,7 +22,7 @@ from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published,
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.runtime.packages import is_installed
-from mnasnet.runtime.session import RUNTIMES, has_cuda
+from mnasnet.runtime.session import RUNTIMES, reaches_cuda
 from mnasnet.zoo import open_runnable
 
 PRECISIONS: Mapping[str, tuple[MeterPrecision, ...]] = {
@@ -115,8 +115,8 @@ def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
         options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs}
         for precision in PRECISIONS.get(name, ("fp32",)):
             meters[f"{name} {precision}"] = SessionMeter(name, precision=precision, **options)  # type: ignore[arg-type]
-        if name == "torch" and has_cuda():
-            meters["torch cuda fp32"] = SessionMeter("torch", device="cuda", **options)
+        if reaches_cuda(name):
+            meters[f"{name} cuda fp32"] = SessionMeter(name, device="cuda", **options)  # type: ignore[arg-type]
     return meters
 
 

@@ -15,7 +15,7 @@ from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.timing import Timing, frequency_note, memory_probe, pinned, time_calls
 from mnasnet.latency.untrained import untrained_to_time
-from mnasnet.machine import processor_description, usable_cores
+from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.packages import version
 from mnasnet.runtime.session import (
@@ -25,6 +25,7 @@ from mnasnet.runtime.session import (
     Precision,
     Runtime,
     Session,
+    has_cuda,
     import_torch,
     open_session,
     require,
@@ -163,7 +164,7 @@ def _precision_of(model: ModelFile | ExportedModel, asked: MeterPrecision) -> Me
 def device_name(device: str = "cpu") -> str:
     """The processor or GPU in words."""
     if device == "cuda":
-        return str(import_torch().cuda.get_device_name())
+        return str(import_torch().cuda.get_device_name()) if has_cuda() else gpu_name()
     return processor_description()
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+Provider = str | tuple[str, dict[str, str]]  # its name, with its options where it has some
+
 SPIN_US = 20  # longer than the gaps between the layers of one pass; 500 takes a busy machine half as long again
 _LIMITED_SPINNING = (1, 26)  # the first ONNX Runtime whose threads can be told how long to wait awake
 
 
-def open_graph(content: bytes, threads: int) -> ort.InferenceSession:
-    """The graph on the CPU, ``threads`` working on one pass; raises what ONNX Runtime raises."""
+def open_graph(
+    content: bytes, threads: int, providers: Sequence[Provider] = ("CPUExecutionProvider",)
+) -> ort.InferenceSession:
+    """The graph on the CPU or what else ``providers`` name, ``threads`` of the CPU working on one pass.
+
+    Raises what ONNX Runtime raises.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -25,4 +33,4 @@ def open_graph(content: bytes, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     if spins:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(content, options, providers=list(providers))

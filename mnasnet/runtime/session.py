@@ -30,6 +30,7 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "torch": ("mnasnet.runtime.torch", "TorchSession"),
 }
 
+ON_CUDA = ("torch", "onnxruntime")
 NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT", "executorch": "ExecuTorch"}
 
 
@@ -53,10 +54,10 @@ def open_session(
 ) -> Session:
     """``model`` ready to run.
 
-    ``auto`` takes CUDA through torch where a GPU answers, else ONNX Runtime on the CPU; reduced precision is
-    never chosen by itself. An exported file runs through the engines that read it. ``threads`` defaults to
-    the cores this process may use. Raises RuntimeMissingError with the install line when the runtime is not installed
-    and SettingsError for a combination that cannot be.
+    ``auto`` takes CUDA through torch where a GPU answers, else ONNX Runtime on the CPU, which takes CUDA only where
+    ``device`` says so; reduced precision is never chosen by itself. An exported file runs through the engines that
+    read it. ``threads`` defaults to the cores this process may use. Raises RuntimeMissingError with the install line
+    when the runtime is not installed and SettingsError for a combination that cannot be.
     """
     _require_one_of("runtime", runtime, ("auto", *RUNTIMES))
     _require_one_of("device", device, ("auto", *get_args(Device)))
@@ -69,9 +70,11 @@ def open_session(
     if runtime == "auto":
         runtime = _runtime_for(chosen_device, precision)
     if chosen_device == "cuda":
-        if runtime != "torch":
-            raise SettingsError(f"device cuda runs through runtime torch, got runtime {runtime!r}; set runtime to auto")
-        if not has_cuda():
+        if runtime not in ON_CUDA:
+            raise SettingsError(
+                f"device cuda runs through {' or '.join(ON_CUDA)}, got runtime {runtime!r}; set runtime to auto"
+            )
+        if runtime == "torch" and not has_cuda():
             raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
     if precision == "bf16" and runtime in NO_BF16:
         raise SettingsError(f"{NO_BF16[runtime]} has no bf16 on the CPU; set runtime to auto or openvino")
@@ -102,9 +105,14 @@ def _engine_of_file(
             f"an exported {model.format} file runs through {' or '.join(readers)}, got runtime {runtime!r}; "
             "set runtime to auto"
         )
-    if device == "cuda":
-        raise SettingsError("exported files run on the CPU here, got device 'cuda'; give the model file instead")
-    return chosen, "cpu"
+    if device != "cuda":
+        return chosen, "cpu"
+    if chosen not in ON_CUDA or model.precision == "int8":
+        raise SettingsError(
+            f"an exported {model.format} file in {model.precision} runs on the CPU through {chosen}, got device "
+            "'cuda'; give the model file instead"
+        )
+    return chosen, "cuda"
 
 
 def _require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -120,10 +128,20 @@ def require(runtime: str) -> None:
 
 def has_cuda() -> bool:
     """Whether torch can use an NVIDIA GPU; torch is not even imported where no driver is present."""
-    driver = Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or sys.platform == "win32"
-    if not driver:
+    return _may_have_driver() and bool(import_torch().cuda.is_available())
+
+
+def reaches_cuda(runtime: str) -> bool:
+    """Whether ``runtime``, which is installed, was built for an NVIDIA GPU and a driver is here."""
+    if runtime == "torch":
+        return has_cuda()
+    if runtime not in ON_CUDA or not _may_have_driver():
         return False
-    return bool(import_torch().cuda.is_available())
+    return "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers()
+
+
+def _may_have_driver() -> bool:
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or sys.platform == "win32"
 
 
 def import_torch() -> Any:

@@ -2,14 +2,17 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import RuntimeMissingError, SettingsError
+from mnasnet.export.exported import in_memory
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
 from mnasnet.runtime import packages, session
+from mnasnet.runtime.onnxruntime import CUDA
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
@@ -115,7 +118,10 @@ def test_one_session_serves_several_threads():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "cuda", "runtime": "onnxruntime"}, "device cuda runs through runtime torch"),
+        (
+            {"device": "cuda", "runtime": "openvino"},
+            "device cuda runs through torch or onnxruntime, got runtime 'openvino'; set runtime to auto",
+        ),
         ({"runtime": "onnxruntime", "precision": "bf16"}, "no bf16 on the CPU; set runtime to auto or openvino"),
         ({"runtime": "litert", "precision": "bf16"}, "LiteRT has no bf16 on the CPU; set runtime to auto or openvino"),
         (
@@ -134,6 +140,38 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
 
     with pytest.raises(SettingsError, match="torch sees no GPU; set device to auto or cpu"):
         open_session(random_model(), device="cuda")
+
+
+def test_onnx_runtime_on_a_gpu_needs_its_other_package(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+
+    with pytest.raises(RuntimeMissingError, match="pip uninstall onnxruntime; pip install onnxruntime-gpu; or set"):
+        open_session(random_model(), device="cuda", runtime="onnxruntime")
+
+
+@pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="CUDA may start here")
+def test_onnx_runtime_that_would_quietly_compute_on_the_cpu_is_refused(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+
+    with pytest.raises(SettingsError, match="could not start CUDA .* set runtime to torch, or device to cpu"):
+        open_session(random_model(), device="cuda", runtime="onnxruntime")
+
+
+@pytest.mark.gpu
+def test_onnx_runtime_on_a_gpu_gives_the_networks_scores(model):
+    batch = pixels(65)
+
+    opened = open_session(model, runtime="onnxruntime", device="cuda")
+
+    np.testing.assert_allclose(opened.run(batch), reference(model, batch), atol=1e-4)
+    assert " cuda fp32" in opened.description
+
+
+def test_an_exported_file_that_no_gpu_engine_reads_says_what_to_give():
+    exported = in_memory(random_model(), "litert")
+
+    with pytest.raises(SettingsError, match="litert file in fp32 runs on the CPU .* give the model file instead"):
+        open_session(exported, device="cuda")
 
 
 def test_a_missing_runtime_is_named_with_its_install_line():
