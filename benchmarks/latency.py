@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from mnasnet.commands.profile import RUNS
 from mnasnet.errors import MnasNetError
 from mnasnet.export.litert import to_litert
 from mnasnet.export.openvino import OpenvinoExporter
@@ -85,7 +86,7 @@ def profiled_table(runtime: str, precision: str, name: str, checks: int) -> None
     own, rng = space(name), random.Random(0)
     networks = list(dict.fromkeys((own.random(rng).architecture, 224) for _ in range(checks)))
     began = time.perf_counter()
-    meter = SessionMeter(runtime, precision=precision)
+    meter = SessionMeter(runtime, precision=precision, runs=RUNS)
     table = profile(pieces_of_space(own, 224), networks, meter, 224)
     taken_s = time.perf_counter() - began
     print(

@@ -18,7 +18,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.table import LatencyTable, profile
+from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
 from mnasnet.space import SearchSpace
@@ -26,6 +26,7 @@ from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec
 
+RUNS = 20  # many short turns, far apart, find more quiet moments than long ones
 LEAST_TAU = 0.5  # below, a table is called useless
 DRAWS_PER_CHECK = 20  # small spaces repeat themselves; more draws would find no other network
 
@@ -51,9 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
     parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="default 224")
     parser.add_argument("--classes", type=int, default=1000, metavar="N", help="outputs of the networks (default 1000)")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed passes of each piece (default 50)")
+    parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"timed passes of a piece ({RUNS})")
     parser.add_argument(
-        "--attempts", type=whole(1, 20), default=3, metavar="N", help="times that a disturbed piece is timed (3)"
+        "--rounds",
+        type=whole(1, 20),
+        default=ROUNDS,
+        metavar="N",
+        help=f"times that each is timed ({ROUNDS})",
     )
     parser.add_argument(
         "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
@@ -73,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     size = arguments.input_size
     drawn = [probe for own in spaces for probe in _drawn(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
-    with tqdm(unit=" networks", disable=None, leave=False) as bar:
+    with tqdm(unit=" timings", disable=None, leave=False) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
@@ -85,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             meter,
             size,
             made_on=datetime.date.today().isoformat(),
-            attempts=arguments.attempts,
+            rounds=arguments.rounds,
             progress=show,
         )
     table.save(arguments.out)
@@ -157,7 +162,7 @@ def _as_text(table: LatencyTable, path: Path) -> str:
     error = table.error.sentence if table.error else "error unknown: fewer than three whole networks were timed"
     if table.error is not None and table.error.kendall_tau < LEAST_TAU:
         error += "\n         do not trust this table: it hardly orders networks as the device does; profile again "
-        error += "with more --runs and --checks, on a quiet device"
+        error += "with more --rounds and --checks, on a quiet device"
     return "\n".join(
         [
             f"device   {own.device}, {own.runtime} {own.runtime_version} {own.precision}, threads {own.threads}",

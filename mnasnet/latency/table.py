@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,11 +20,12 @@ from mnasnet.latency.pieces import Piece, Probe, pieces_of
 from mnasnet.spec import ArchitectureSpec
 
 SCHEMA = 1
+ROUNDS = 5
 FOLDS = 5
 FEWEST_TO_FIT = 6  # networks; below, three coefficients would only learn their noise
 
 Progress = Callable[[int, int], None]
-"""Hears of the networks timed so far and of all."""
+"""Hears of the timings done so far and of all, networks times rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +166,22 @@ def profile(
     input_size: int,
     *,
     made_on: str = "",
-    attempts: int = 3,
+    rounds: int = ROUNDS,
+    most_seconds: float = math.inf,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> LatencyTable:
-    """Time every distinct piece once, and the whole networks ``checks`` to correct and judge their sums.
+    """Time every distinct piece, and the whole networks ``checks`` to correct and judge their sums.
 
-    All networks are timed through ``meter``; the undisturbed time of each counts. What was disturbed is timed again
-    after all others, up to ``attempts`` times. ``input_size`` is named as the table's condition. Raises LatencyError
-    when one cannot be measured.
+    All networks are timed through ``meter`` in each of ``rounds``, and the fastest undisturbed time of each counts:
+    what disturbs a machine lasts for seconds and minutes, so turns that lie apart tell more than long ones. A round
+    after the first begins only where it would end within ``most_seconds``. ``input_size`` is named as the table's
+    condition. Raises LatencyError when a network cannot be measured.
     """
     distinct = {piece.key: piece for piece in pieces}
     probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
-    timed = _timed(list(dict.fromkeys(_in_turns(list(probes), checks))), meter, attempts, progress)
+    turns = list(dict.fromkeys(_in_turns(list(probes), checks)))
+    timed = _timed(turns, meter, rounds, most_seconds, progress, clock)
 
     def piece_ms(piece: Piece) -> float:
         base_ms = timed[piece.base].undisturbed_ms if piece.base else 0.0
@@ -196,23 +202,27 @@ def _in_turns(probes: Sequence[Probe], wholes: Sequence[Probe]) -> list[Probe]:
 
 
 def _timed(
-    networks: Sequence[Probe], meter: LatencyMeter, attempts: int, progress: Progress | None
+    networks: Sequence[Probe],
+    meter: LatencyMeter,
+    rounds: int,
+    most_seconds: float,
+    progress: Progress | None,
+    clock: Callable[[], float],
 ) -> dict[Probe, Latency]:
-    """Each network's quiet latency, else the fastest of ``attempts`` that lie far apart in time."""
+    """Each network's fastest latency of all rounds."""
     timed: dict[Probe, Latency] = {}
-    done, waiting = 0, list(networks)
-    for _ in range(attempts):
-        total = done + len(waiting)
-        for network in waiting:
+    started, done = clock(), 0
+    for turn in range(rounds):
+        if turn and (clock() - started) * (turn + 1) / turn > most_seconds:
+            break
+        # every second round backwards, so that a slow minute does not meet the same networks again
+        for network in networks if turn % 2 == 0 else reversed(networks):
             latency = meter.measure(*network)
-            before = timed.get(network)
-            if before is None or latency.quiet or latency.undisturbed_ms < before.undisturbed_ms:
+            if network not in timed or latency.undisturbed_ms < timed[network].undisturbed_ms:
                 timed[network] = latency
             done += 1
             if progress is not None:
-                progress(done, total)
-        # backwards, so that a slow hour does not meet the same networks again
-        waiting = [network for network in reversed(waiting) if not timed[network].quiet]
+                progress(done, rounds * len(networks))
     return timed
 
 

@@ -13,7 +13,7 @@ from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import Probe, pieces_of_space
-from mnasnet.latency.table import LatencyTable, profile
+from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
@@ -100,16 +100,17 @@ def profiled(
 ) -> LatencyTable | None:
     """The device's table for ``space``; None, with a line in the log, where it would take over ``most_seconds``.
 
-    ``progress`` hears of the networks timed and of all, and may raise to stop. Raises LatencyError when the device
+    ``progress`` hears of the timings done and of all, and may raise to stop. Raises LatencyError when the device
     cannot be measured.
     """
     started = clock()
 
     def watch(done: int, total: int) -> None:
         progress(done, total)
-        needed_s = (clock() - started) / done * total if done else 0.0
-        if done >= FIRST_PIECES and needed_s > most_seconds:
-            raise _TooLong(f"a table of the device would take {needed_s:.0f} s for {total} pieces")
+        networks = total // ROUNDS
+        needed_s = (clock() - started) / done * networks
+        if FIRST_PIECES <= done <= networks and needed_s > most_seconds:
+            raise _TooLong(f"a table of the device would take {needed_s:.0f} s for {networks} pieces")
 
     size = max(space.input_sizes, default=input_size)
     try:
@@ -119,7 +120,9 @@ def profiled(
             meter,
             size,
             made_on=made_on,
+            most_seconds=most_seconds,
             progress=watch,
+            clock=clock,
         )
     except _TooLong as reason:
         _log.info("%s; the search goes without one", reason)

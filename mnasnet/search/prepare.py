@@ -225,7 +225,7 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
         if stop():
             raise SearchStopped
         if done == 1 or done % 25 == 0:
-            tell(f"measuring the device: {done} of {total} pieces and networks")
+            tell(f"measuring the device: {done} of {total} timings of pieces and networks")
 
     table = profiled(
         search.problem.space,

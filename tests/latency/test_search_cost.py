@@ -69,7 +69,7 @@ def test_a_table_of_any_engine_prices_networks(runtime, precision):
     candidate = own.random(random.Random(0))
     meter = SessionMeter(runtime, precision=precision, num_classes=3, warmups=1, runs=3)
 
-    table = profile(pieces_of(candidate.architecture, 32), [(candidate.architecture, 32)], meter, 32, attempts=1)
+    table = profile(pieces_of(candidate.architecture, 32), [(candidate.architecture, 32)], meter, 32, rounds=1)
     price = TableMeter(table).measure(candidate.architecture, 32)
 
     assert price.predicted and (price.runtime, price.precision) == (runtime, precision)

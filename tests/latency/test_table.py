@@ -64,10 +64,10 @@ def test_an_additive_device_is_predicted_exactly(table, networks):
     assert table.error.kendall_tau > 0.99  # equal networks are ordered by rounding
 
 
-def test_every_piece_is_timed_once():
+def test_every_piece_is_timed_once_a_round():
     meter = CountingMeter()
 
-    profile([*pieces_of(TINY, 64), *pieces_of(TINY, 64)], [], meter, 64)
+    profile([*pieces_of(TINY, 64), *pieces_of(TINY, 64)], [], meter, 64, rounds=1)
 
     assert len(meter.measured) == len(set(meter.measured))
 
@@ -84,25 +84,41 @@ class RestlessMeter(CountingMeter):
                        p90_ms=2 * latency.p90_ms, quiet=False, note="not quiet")  # fmt: skip
 
 
-def test_what_was_disturbed_is_timed_again_after_all_others():
+def test_of_several_rounds_the_fastest_time_of_each_piece_counts():
     restless, calm = RestlessMeter(), CountingMeter()
 
-    table = profile(pieces_of(TINY, 64), [], restless, 64)
+    table = profile(pieces_of(TINY, 64), [], restless, 64, rounds=2)
 
-    assert table.piece_ms == pytest.approx(profile(pieces_of(TINY, 64), [], calm, 64).piece_ms)
+    assert table.piece_ms == pytest.approx(profile(pieces_of(TINY, 64), [], calm, 64, rounds=1).piece_ms)
     assert restless.measured == [*calm.measured, *reversed(calm.measured)]
 
 
-def test_what_stays_disturbed_counts_with_its_fastest_attempt():
+def test_a_further_round_begins_only_where_it_would_end_in_time():
+    class Slow(CountingMeter):
+        def measure(self, architecture, input_size):
+            time["s"] += 1.0
+            return super().measure(architecture, input_size)
+
+    def rounds_within(seconds):
+        time["s"], meter = 0.0, Slow()
+        profile(pieces_of(TINY, 64), [], meter, 64, rounds=3, most_seconds=seconds, clock=lambda: time["s"])
+        return len(meter.measured) / len(set(meter.measured))
+
+    time = {"s": 0.0}
+    calm = CountingMeter()
+    profile(pieces_of(TINY, 64), [], calm, 64, rounds=1)
+    pieces = len(calm.measured)
+
+    assert [rounds_within(share * pieces) for share in (0.1, 1.9, 2.1, 3.0)] == [1, 1, 2, 3]
+
+
+def test_what_stays_disturbed_says_so():
     class NeverQuiet(CountingMeter):
         def measure(self, architecture, input_size):
             return replace(super().measure(architecture, input_size), quiet=False, note="not quiet")
 
-    meter = NeverQuiet()
+    table = profile(pieces_of(TINY, 64), [], NeverQuiet(), 64, rounds=2)
 
-    table = profile(pieces_of(TINY, 64), [], meter, 64, attempts=2)
-
-    assert len(meter.measured) == 2 * len(set(meter.measured))
     assert not table.conditions.quiet
 
 
@@ -210,7 +226,7 @@ def test_profile_writes_a_table_that_the_meter_reads(runtime, precision, tmp_pat
         "3",
         "--runs",
         "3",
-        "--attempts",
+        "--rounds",
         "1",
         "--classes",
         "10",
@@ -230,7 +246,7 @@ def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
     path = tmp_path / "t.json"
 
     assert (
-        main(["profile", "mnasnet_small", "--input-size", "32", "--runs", "2", "--attempts", "1", "--out", str(path)])
+        main(["profile", "mnasnet_small", "--input-size", "32", "--runs", "2", "--rounds", "1", "--out", str(path)])
         == 0
     )
 
