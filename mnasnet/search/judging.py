@@ -9,7 +9,7 @@ from pathlib import Path
 from mnasnet.data.folder import scan
 from mnasnet.data.split import Split
 from mnasnet.errors import SearchError
-from mnasnet.search.evaluator import ShortTraining
+from mnasnet.search.evaluator import SearchStopped, ShortTraining
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.plan import Plan
@@ -20,6 +20,16 @@ from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.space import SearchSpace
 
 Stop = Callable[[], bool]
+
+
+def stopping(stop: Stop) -> Callable[[int, int], None]:
+    """A progress hook that raises SearchStopped when ``stop`` says so."""
+
+    def watch(done: int, total: int) -> None:
+        if stop():
+            raise SearchStopped
+
+    return watch
 
 
 @dataclass(frozen=True, eq=False)

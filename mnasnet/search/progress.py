@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mnasnet.errors import MnasNetError
 from mnasnet.search.study import TrialRecord
+from mnasnet.train.listeners import EpochEnded, Event
 
 _log = logging.getLogger(__name__)
 
@@ -55,3 +56,15 @@ class SearchAudience:
             except Exception as error:  # a faulty listener must not cost the user the search
                 self._listeners.remove(listener)
                 _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)
+
+
+@dataclass(frozen=True, eq=False)
+class EpochListener:
+    """Hears of a training's epochs and passes on their number and validation accuracy."""
+
+    heard: Callable[[int, float], None]
+
+    def hear(self, event: Event) -> None:
+        """Take notice of an epoch that ended."""
+        if isinstance(event, EpochEnded):
+            self.heard(int(event.row["epoch"]), float(event.row["val_accuracy"]))

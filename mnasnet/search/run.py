@@ -12,15 +12,18 @@ from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
-from mnasnet.search.judging import Stop
+from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.searching import Searching
+from mnasnet.search.sitting import Sitting
+from mnasnet.search.stage_ranking import ranking_stage
+from mnasnet.search.stage_search import search_stage
+from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.study import records, winner
 from mnasnet.search.timetable import require_time
 from mnasnet.search.watch import was_judged
-from mnasnet.search.work import Work, stopping
 from mnasnet.train.run_folder import only_user, write_yaml
 
 __all__ = [
@@ -129,20 +132,21 @@ def promote(
     audience = SearchAudience(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
         require_same_device(here)
-        work = Work(here, audience, stop)
+        sitting = Sitting(here, audience, stop)
+        training = TrainingStages(sitting)
         found = {record.number: record for record in records(here.study())}
         number = (folder.read_state().get("final") or {}).get("trial") if trial is None else trial
         record = winner(here.study(), here.problem) if number is None else found.get(number)
         if record is None or not record.fingerprint:
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {number}")
         try:
-            model = work.train_fully(record, epochs or work.final_epochs())
+            model = training.train_fully(record, epochs or training.final_epochs())
             if references:
-                work.train_references(record, model, epochs or work.final_epochs())
+                training.train_references(record, model, epochs or training.final_epochs())
         except SearchStopped:
-            return work.answered("stopped", "stopped on request")
+            return sitting.answered("stopped", "stopped on request")
         state = folder.read_state()
-        return work.answered(state.get("status", "stopped"), state.get("reason", "a trial was promoted"))
+        return sitting.answered(state.get("status", "stopped"), state.get("reason", "a trial was promoted"))
 
 
 def report_search(path: Path) -> SearchedRun:
@@ -150,7 +154,7 @@ def report_search(path: Path) -> SearchedRun:
     folder = open_search_folder(path)
     with opened(folder.path, with_device=False) as here:
         state = folder.read_state()
-        return Work(here, SearchAudience(()), lambda: False).told(
+        return Sitting(here, SearchAudience(()), lambda: False).told(
             state.get("status", "running"), state.get("reason", "")
         )
 
@@ -164,4 +168,20 @@ def _work(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> Searche
     with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
         if folder.read_state().get("status") != "done":
             require_same_device(here)
-        return Work(here, audience, stop).done()
+        return _all_stages(Sitting(here, audience, stop))
+
+
+def _all_stages(sitting: Sitting) -> SearchedRun:
+    """The stages in order; what a stage decides is written down before it begins, and one that is over is left out."""
+    searching, training = sitting.here.searching, TrainingStages(sitting)
+    sitting.folder.write_state(status="running", reason="")
+    try:
+        reason = search_stage(sitting)
+        chosen, model = training.choose_and_train()
+        if searching.references:
+            training.train_references(chosen, model, training.final_epochs(), most_s=sitting.left_s)
+        if searching.check_ranking:
+            ranking_stage(sitting)
+    except SearchStopped:
+        return sitting.answered("stopped", "stopped on request; resume goes on")
+    return sitting.answered("done", reason)

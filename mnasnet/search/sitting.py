@@ -1,0 +1,85 @@
+"""One process's sitting at a search: its clock, what it foresees, what it tells and what it writes down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
+from mnasnet.search.folder import SearchFolder
+from mnasnet.search.judging import Stop
+from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.progress import Progress, SearchAudience, Stage
+from mnasnet.search.report.files import write_answer
+from mnasnet.search.study import records
+from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
+
+KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
+
+
+@dataclass(eq=False)
+class Sitting:
+    """What the stages of a search share: the open search, who listens, whether to stop, and the time."""
+
+    here: OpenSearch
+    audience: SearchAudience
+    stop: Stop
+    clock: Callable[[], float] = time.monotonic
+    times: Timetable = field(init=False)
+    share: float = field(default=0.0, init=False)
+    _began: float = field(init=False)  # as if it had been in one sitting
+    _kept: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kept = self.clock()
+        self._began = self._kept - self._spent_before()
+        self.times = timetable(self.here.searching, self.here.plan, spent_s=self.folder.prepared_s)
+
+    @property
+    def folder(self) -> SearchFolder:
+        """Where everything lies."""
+        return self.here.folder
+
+    @property
+    def spent_s(self) -> float:
+        """The seconds of all sittings so far."""
+        return self.clock() - self._began
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the minutes for everything but the check of the ranking and the answer."""
+        minutes = self.here.searching.minutes
+        return 60 * minutes - self.spent_s - self.times.ranking_s - ANSWER_S if minutes else float("inf")
+
+    def _spent_before(self) -> float:
+        """What earlier sittings took; one that was killed is known by its trials, and from time to time by itself."""
+        by_trials_s = trials_s(self.here.study(), self.here.searching.workers)
+        return max(float(self.folder.read_state().get("seconds", 0.0)), by_trials_s)
+
+    def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
+        """Pass on where the search stands; ``share`` is of the stage."""
+        if self.clock() - self._kept > KEPT_EVERY_S:
+            self._kept = self.clock()
+            self.folder.write_state(seconds=round(self.spent_s, 1))
+        total = max(self.times.total_s, 1e-9)
+        done = self.times.share_before(stage) + share * self.times.seconds().get(stage, 0.0) / total
+        left = eta_s if eta_s is not None else (1 - done) * total
+        self.share = max(self.share, min(1.0, done))  # an estimate that grew must not turn a bar back
+        self.audience.hear(Progress(stage, self.share, text, left, **more))
+
+    def answered(self, status: SearchStatus, reason: str) -> SearchedRun:
+        """Write the state and the answer's files."""
+        self.folder.write_state(status=status, reason=reason, seconds=round(self.spent_s, 1))
+        searched = self.told(status, reason)
+        if status == "done":
+            self.audience.hear(Progress("answering", 1.0, reason, 0.0, best=searched.answer.winner))
+        return searched
+
+    def told(self, status: SearchStatus, reason: str) -> SearchedRun:
+        """Write the answer's files alone, which may be done beside the process that searches."""
+        note = levelled_off(records(self.here.study()))
+        answer = answer_of(self.here, status, reason, self.spent_s, note=note)
+        write_answer(answer, self.folder.path)
+        return SearchedRun(self.folder.path, status, reason, answer)

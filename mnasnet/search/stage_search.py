@@ -1,0 +1,188 @@
+"""The first stage: shared weights where they judge, then networks judged until the budget is spent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import optuna
+
+from mnasnet.data.check import check
+from mnasnet.data.report import as_text, write_report
+from mnasnet.errors import LatencyError, SearchError
+from mnasnet.search.answering import NothingFoundError
+from mnasnet.search.company import set_over
+from mnasnet.search.contenders import best_trials
+from mnasnet.search.curriculum import extreme
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.judging import stopping
+from mnasnet.search.prepare import forecast_of
+from mnasnet.search.progress import EpochListener, Stage
+from mnasnet.search.sitting import Sitting
+from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, winner
+from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
+from mnasnet.search.watch import Watch, was_judged
+from mnasnet.search.workers import search_with_workers
+
+_log = logging.getLogger(__name__)
+
+MOST_IDLE_MEASURED = 300  # proposals without an evaluation, where each costs a measurement
+MOST_IDLE_COUNTED = 1000
+LEAST_IDLE, IDLE_PER_TRIAL = 60, 10  # who asks for few trials does not wait for hundreds of proposals
+IDLE_PER_COMBINATION = 4  # in a small space most have been met by then
+
+
+def search_stage(sitting: Sitting) -> str:
+    """Search until the budget is spent, and say why it ended; raises SearchError when nothing was found."""
+    state = sitting.folder.read_state()
+    if state.get("search_over"):
+        return str(state.get("search_ended", ""))
+    here = sitting.here
+    study = here.study()
+    for line in forecast_of(here).text.splitlines():
+        sitting.tell(_first_stage(sitting), 0.0, line)
+    _look_at_images(sitting)
+    if hopeless := _no_network_can_meet_limits(sitting):
+        sitting.tell(_first_stage(sitting), 0.0, hopeless)
+    else:
+        _train_shared_weights(sitting)
+    found = records(study)
+    limit_s = _limit_s(sitting, found)
+    watch = Watch(
+        here,
+        found,
+        limit_s=limit_s,
+        later_s=sitting.times.after_search_s,
+        tell=partial(sitting.tell, "searching"),
+        stop=sitting.stop,
+    )
+    set_over(study, False)
+    ending = _run(sitting, study, watch, limit_s)
+    if ending == "stopped" and not watch.hopeless:
+        raise SearchStopped
+    set_over(study, True)
+    found = records(study)
+    if not best_trials(found, here.searching, 1):
+        _give_up(sitting, found)
+    reason = {
+        "budget": "the trials are spent",
+        "time": "the time for searching is used up",
+        "exhausted": "no new network within the limits turned up any more",
+        "stopped": "too many trials failed",
+    }[ending]
+    sitting.folder.write_state(search_over=True, search_ended=reason)
+    return reason
+
+
+def _first_stage(sitting: Sitting) -> Stage:
+    return "searching" if sitting.here.shared is None else "supernet"
+
+
+def _look_at_images(sitting: Sitting) -> None:
+    """Decode them before the first trial; the first time say what of them would spoil a training."""
+    here, images = sitting.here, sitting.here.images
+    train = images.train()
+    if here.folder.as_run.dataset_report.exists():
+        return
+    val = images.val(here.searching.proxy_input_size or here.plan.input_size)
+    decoded = {"val": val.cache, **({"train": train.cache} if images.share >= 1 else {})}
+    sitting.tell(_first_stage(sitting), 0.0, f"looking at {sum(map(len, here.parts.parts.values()))} images")
+    found = check(
+        here.dataset,
+        here.parts,
+        max_bad=here.searching.max_bad,
+        decoded=decoded,
+        threads=here.plan.threads,
+        progress=stopping(sitting.stop),
+    )
+    write_report(found, here.folder.path)
+    _log.info("%s", as_text(found))
+
+
+def _no_network_can_meet_limits(sitting: Sitting) -> str:
+    """A sentence where even the smallest network costs more than twice a limit, "" else.
+
+    Trials then find the nearest network, but it is no use to train weights for them.
+    """
+    problem, smallest = sitting.here.problem, extreme(sitting.here.problem.space, "smallest")
+    try:
+        costs = {name: float(problem.meters[name].measure(smallest)) for name in problem.limits}
+    except LatencyError:
+        return ""  # the trials say so
+    far = [name for name, excess in problem.excess(costs).items() if excess > 1.0]
+    beyond = ", ".join(f"{name} {costs[name]:.4g}, limit {problem.limits[name]:.4g}" for name in far)
+    return f"even the smallest network is far above the limits: {beyond}; stop, or wait for the nearest" if far else ""
+
+
+def _train_shared_weights(sitting: Sitting) -> None:
+    """Train them to the end, where they judge; raises SearchStopped when asked to stop."""
+    shared = sitting.here.shared
+    if shared is None:
+        return
+    sitting.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs")
+
+    def heard(epoch: int, accuracy: float) -> None:
+        text = f"shared weights: epoch {epoch} of {shared.epochs}, largest network {accuracy:.1%}"
+        sitting.tell("supernet", epoch / shared.epochs, text)
+
+    shared.train([EpochListener(heard)])
+
+
+def _limit_s(sitting: Sitting, found: Sequence[TrialRecord]) -> float:
+    """The seconds for trials: what later stages leave, but always enough for some trials."""
+    later_s = sitting.times.after_search_s - sitting.times.ranking_s  # which left_s leaves out already
+    lacking = LEAST_TRIALS - sum(was_judged(record) for record in found)
+    least_s = lacking * sitting.here.plan.trial_s / sitting.here.searching.workers
+    unfinished_s = sitting.here.plan.trial_s / 2  # what the last trial is likely to take too long
+    return max(sitting.left_s - later_s / MARGIN - unfinished_s, least_s, 0.0)
+
+
+def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) -> Ending:
+    asked = sitting.here.searching
+    if not limit_s:
+        return "time"
+    most_idle = MOST_IDLE_MEASURED if asked.needs_latency and asked.latency == "measured" else MOST_IDLE_COUNTED
+    idle = min(most_idle, IDLE_PER_COMBINATION * sitting.here.problem.space.size)
+    if asked.trials:
+        idle = min(idle, max(LEAST_IDLE, IDLE_PER_TRIAL * asked.trials))
+    budget = Budget(
+        evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
+    )
+    hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
+    judging = sitting.here.judging
+    if asked.ray:
+        from mnasnet.search.cluster import search_on_cluster  # the optional package ray
+
+        return search_on_cluster(
+            judging,
+            study,
+            sitting.here.problem,
+            budget,
+            address=asked.ray,
+            cpus=asked.ray_cpus,
+            gpus=asked.ray_gpus,
+            **hooks,
+        )
+    if asked.workers > 1:
+        threads = sitting.here.plan.threads
+        return search_with_workers(
+            judging, study, sitting.here.problem, budget, workers=asked.workers, threads=threads, **hooks
+        )
+    return search(study, sitting.here.problem, budget, **hooks)
+
+
+def _give_up(sitting: Sitting, found: Sequence[TrialRecord]) -> None:
+    """Say truthfully that there is no answer, keep everything and raise SearchError."""
+    failed = [record for record in found if record.state == "failed"]
+    infeasible = any(record.state == "infeasible" for record in found)
+    if failed:
+        text = f"all {len(failed)} networks that were judged failed; the last reason: {failed[-1].reason}"
+    else:
+        try:
+            winner(sitting.here.study(), sitting.here.problem)
+        except SearchError as error:
+            text = str(error)
+    searched = sitting.answered("infeasible" if infeasible and not failed else "failed", text)
+    raise NothingFoundError(f"{text}; all trials are kept in {sitting.folder.path}", searched)

@@ -1,0 +1,247 @@
+"""The stages of longer trainings: finalists, the winner, and the published networks beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from mnasnet import modelfile
+from mnasnet.modelfile import ModelFile
+from mnasnet.search.contenders import (
+    Place,
+    accuracy_of,
+    counted,
+    epoch_seconds,
+    finalist_place,
+    finalist_trials,
+    fresh_place,
+    reference_place,
+    reward_of,
+    train_longer,
+    winner_place,
+)
+from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.plan import epoch_s_of
+from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.progress import EpochListener, Stage
+from mnasnet.search.references import REFERENCES, at_cost
+from mnasnet.search.searching import LATENCY
+from mnasnet.search.sitting import Sitting
+from mnasnet.search.study import TrialRecord, records
+from mnasnet.search.timetable import (
+    SCALING_S,
+    SETTING_UP_S,
+    after_trials,
+    compared_networks,
+    holds_another_finalist,
+    training_s,
+)
+from mnasnet.space import Candidate
+from mnasnet.spec import ArchitectureSpec
+from mnasnet.words import amount
+
+LATE = 0.05  # of the minutes that a training may end late, or the epoch that began before
+
+
+@dataclass(eq=False)
+class TrainingStages:
+    """Trains networks longer than a trial; a training that exists already is not repeated."""
+
+    sitting: Sitting
+    _setup_s: float = field(default=0.0, init=False)  # of the longer trainings so far, the most besides the epochs
+
+    @property
+    def _here(self) -> OpenSearch:
+        return self.sitting.here
+
+    def choose_and_train(self) -> tuple[TrialRecord, ModelFile]:
+        """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
+        here = self._here
+        found = {record.number: record for record in records(here.study())}
+        chosen = self._winner_of_finalists(found)
+        if not self._here.folder.read_state().get("final"):
+            self._plan_the_rest([chosen], finalists=0)
+            self._here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
+        model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
+        modelfile.save(replace(model, name=self._here.folder.path.name), self._here.folder.model)
+        return chosen, model
+
+    def _plan_the_rest(self, networks: Sequence[TrialRecord], *, finalists: int) -> None:
+        """Fit finalists and epochs to the time that is left, by what is known of these networks' speed by now."""
+        asked, plan = replace(self._here.searching, finalists=finalists), self._here.plan
+        if asked.minutes:
+            plan = replace(plan, read_s=max(plan.read_s, self._setup_s - SETTING_UP_S))
+            epoch_s = max(self._epoch_s(network) for network in networks)
+            rest = after_trials(asked, plan, self.sitting.left_s, epoch_s)
+            self.sitting.times = replace(
+                rest, search_s=self.sitting.times.search_s, ranking_s=self.sitting.times.ranking_s
+            )
+
+    def _epoch_s(self, trial: TrialRecord) -> float:
+        """The seconds of an epoch of a full training: as the finalist took, else by its trial."""
+        longer = epoch_seconds(finalist_place(self._here, trial.number))
+        if longer is not None:
+            return longer
+        return epoch_s_of(trial, self._here.plan)
+
+    def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
+        asked, state = self._here.searching, self._here.folder.read_state()
+        if not state.get("finalists"):
+            best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), self._multiply_adds)
+            self._plan_the_rest(best, finalists=asked.finalists)
+            numbers = [one.number for one in best[: max(1, self.sitting.times.finalists)]]
+            self._here.folder.write_state(finalists={"trials": numbers, "epochs": self.sitting.times.finalist_epochs})
+            state = self._here.folder.read_state()
+        numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
+        if len(numbers) < 2:
+            return found[numbers[0]]
+        rewards: dict[int, float] = {}
+        for index, number in enumerate(numbers):
+            place = finalist_place(self._here, number)
+            if (
+                index
+                and place.finished() is None
+                and not self._holds_another_finalist(found[numbers[index - 1]], epochs)
+            ):
+                numbers = numbers[:index]  # the machine has become slower: the winner's training comes first
+                self._here.folder.write_state(finalists={"trials": numbers, "epochs": epochs})
+                break
+            most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / (len(numbers) - index)
+            model = self._train(
+                "finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs, most_s=most_s
+            )
+            costs = self._costs_of(model)
+            rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
+        return found[max(numbers, key=lambda number: (rewards[number], -number))]
+
+    def _holds_another_finalist(self, last: TrialRecord, epochs: int) -> bool:
+        asked, plan = self._here.searching, self._here.plan
+        if not asked.minutes:
+            return True
+        return holds_another_finalist(asked, plan, self.sitting.left_s, self._epoch_s(last), epochs)
+
+    def _multiply_adds(self, record: TrialRecord) -> float:
+        candidate = self._here.problem.space.candidate(record.params)
+        size = candidate.input_size or self._here.plan.input_size
+        return counted(self._here, candidate.architecture, size)["multiply_adds"]
+
+    def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
+        """Train one trial's network with the final recipe and judge it on the test images."""
+        place = winner_place(self._here, record.number, epochs)
+        return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
+
+    def train_references(
+        self, record: TrialRecord, model: ModelFile, epochs: int, *, most_s: float = float("inf")
+    ) -> None:
+        """Train the published networks, scaled to the cost of ``model``, the trial's, with the recipe of fresh weights.
+
+        Where it started from shared weights its own design comes first, from fresh ones as they do. Those that
+        ``most_s`` seconds do not hold are left out, which the answer tells.
+        """
+        plan, until_s = self._here.plan, self.sitting.spent_s + most_s
+        known: dict[str, dict[str, float]] = self._here.folder.read_state().get("references") or {}
+        widths = known.get(str(record.number))
+        size = model.preprocess.input_size
+        epoch_s = epoch_seconds(winner_place(self._here, record.number, epochs))
+        needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
+        is_shared = self._here.shared is not None
+        fewest_s = (1 + is_shared) * needed_s + SCALING_S * len(REFERENCES)  # two designs, or there is no comparison
+        if widths is None and most_s < fewest_s:
+            return
+        # foreseen or not, they are part of what is left to do now
+        networks = compared_networks(plan)
+        self.sitting.times = replace(self.sitting.times, compared=True, references_s=networks * (needed_s + SCALING_S))
+        if widths is None:
+            self.sitting.tell("references", 0.0, "scaling the published networks to the winner's cost")
+            wanted = self._costs_of(model)[self._here.searching.reward_cost]
+            widths = {}
+            for name, spec in REFERENCES.items():
+                _, widths[name] = at_cost(spec, wanted, lambda scaled: self._cost_of(scaled, size))
+                if self.sitting.stop():
+                    raise SearchStopped
+            self._here.folder.write_state(references={**known, str(record.number): widths})
+        compared = [(fresh_place(self._here, record.number, epochs), model.architecture)] if is_shared else []
+        for name, width in widths.items():
+            spec = REFERENCES[name].scaled(width).named(f"{REFERENCES[name].name}_x{width:g}")
+            compared.append((reference_place(self._here, name, width, size, epochs), spec))
+        part = 1 / len(compared)
+        for index, (place, spec) in enumerate(compared):
+            if self.sitting.spent_s + needed_s > until_s and place.finished() is None:
+                continue
+            most_s = until_s - self.sitting.spent_s
+            self._train_spec("references", index * part, part, place, spec, size, epochs, final=True, most_s=most_s)
+
+    def final_epochs(self) -> int:
+        """The epochs of a full training, the same for all of a search."""
+        return int((self._here.folder.read_state().get("final") or {}).get("epochs", self.sitting.times.final_epochs))
+
+    def _train(
+        self,
+        stage: Stage,
+        before: float,
+        part: float,
+        place: Place,
+        record: TrialRecord,
+        epochs: int,
+        *,
+        final: bool = False,
+        most_s: float = float("inf"),
+    ) -> ModelFile:
+        candidate = self._here.problem.space.candidate(record.params)
+        spec = candidate.architecture.named(f"{self._here.folder.path.name}_trial{record.number}")
+        size = candidate.input_size or self._here.plan.input_size
+        return self._train_spec(
+            stage, before, part, place, spec, size, epochs, final=final, most_s=most_s, start=candidate
+        )
+
+    def _train_spec(
+        self,
+        stage: Stage,
+        before: float,
+        part: float,
+        place: Place,
+        spec: ArchitectureSpec,
+        input_size: int,
+        epochs: int,
+        *,
+        final: bool,
+        most_s: float = float("inf"),
+        start: Candidate | None = None,
+    ) -> ModelFile:
+        late_s = LATE * 60 * self._here.searching.minutes
+        self.sitting.tell(stage, before, f"{place.name}: {amount(epochs, 'epoch')}")
+
+        def heard(epoch: int, accuracy: float) -> None:
+            share = before + part * epoch / epochs
+            self.sitting.tell(
+                stage, share, f"{place.name}: epoch {epoch} of {epochs}, validation accuracy {accuracy:.1%}"
+            )
+
+        began = self.sitting.clock()
+        model = train_longer(
+            self._here,
+            place,
+            spec,
+            input_size=input_size,
+            epochs=epochs,
+            with_test=final,
+            shared_start=start,
+            most_minutes=max(0.01, most_s + late_s) / 60 if most_s < float("inf") else 0.0,
+            listeners=[EpochListener(heard)],
+            stop=self.sitting.stop,
+        )
+        self._setup_s = max(self._setup_s, self.sitting.clock() - began - epochs * (epoch_seconds(place) or 0.0))
+        return model
+
+    def _costs_of(self, model: ModelFile) -> dict[str, float]:
+        size, name = model.preprocess.input_size, self._here.searching.reward_cost
+        costs = counted(self._here, model.architecture, size)
+        if model.latencies:
+            costs[LATENCY] = float(model.latencies[0]["undisturbed_ms"])
+        return costs if name in costs else {**costs, name: self._cost_of(model.architecture, size)}
+
+    def _cost_of(self, spec: ArchitectureSpec, input_size: int) -> float:
+        name = self._here.searching.reward_cost
+        if name == LATENCY:
+            return self._here.device_meter.measure(spec, input_size).undisturbed_ms
+        return self._here.problem.meters[name].measure(Candidate((), spec, input_size))
