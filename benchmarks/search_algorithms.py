@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from mnasnet.reward import Reward
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
+from mnasnet.search.records import TrialRecord
 from mnasnet.search.samplers import PARETO, SAMPLERS
-from mnasnet.search.study import Budget, TrialRecord, create_study, search
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, Candidate, SearchSpace
 
 TARGET_MS = 4.8  # the latency of the table's network nearest to MnasNet-A1

@@ -30,10 +30,11 @@ from mnasnet.search.answer import Answer
 from mnasnet.search.cluster import search_on_cluster
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import Evaluator, FunctionEvaluator, SearchProblem
+from mnasnet.search.records import TrialRecord, pareto_set, records, winner
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, TrialRecord, create_study, pareto_set, records, search, winner
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import Candidate
 from mnasnet.spaces import space

@@ -53,10 +53,11 @@ from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import Evaluator, Report, SearchProblem
 from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, recorded, spread
+from mnasnet.search.records import records, winner
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, create_study, records, search, winner
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import Candidate
 from mnasnet.spaces import around_a1_space
 from mnasnet.spec import ArchitectureSpec

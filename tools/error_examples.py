@@ -226,7 +226,8 @@ def out_of_reach() -> object:
     import optuna
 
     from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
-    from mnasnet.search.study import Budget, create_study, search, winner
+    from mnasnet.search.records import winner
+    from mnasnet.search.study import Budget, create_study, search
     from mnasnet.spaces import space
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -10,8 +10,8 @@ from mnasnet.errors import SpecError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 
-if TYPE_CHECKING:  # study.py starts Optuna, which values do not need
-    from mnasnet.search.study import TrialRecord
+if TYPE_CHECKING:  # records.py starts Optuna, which values do not need
+    from mnasnet.search.records import TrialRecord
 
 #: RUN stands for the search's folder, which may be moved: whoever shows the command says where the folder is then
 PROMOTE = "python -m mnasnet promote RUN"

@@ -18,9 +18,9 @@ from mnasnet.search.contenders import best_trials, contender, places, rank_agree
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
+from mnasnet.search.records import TrialRecord, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
-from mnasnet.search.study import TrialRecord, pareto_set, records
 from mnasnet.words import amount
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]

@@ -22,7 +22,8 @@ import optuna
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import Evaluator, SearchProblem
-from mnasnet.search.study import Budget, Ending, TrialRecord, hopeless_after
+from mnasnet.search.records import TrialRecord
+from mnasnet.search.study import Budget, Ending, hopeless_after
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate
 

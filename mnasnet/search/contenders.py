@@ -32,9 +32,9 @@ from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.records import TrialRecord
 from mnasnet.search.searching import COUNTS, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
-from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.listeners import Listener

@@ -16,7 +16,8 @@ from typing import Protocol
 import optuna
 
 from mnasnet.search.problem import Evaluator, SearchProblem
-from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search, TrialRecord
+from mnasnet.search.records import TrialRecord
+from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search
 from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate
 

@@ -18,8 +18,9 @@ from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
+from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, TrialRecord, records, search
+from mnasnet.search.study import Budget, search
 from mnasnet.search.watch import was_judged
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over

@@ -14,8 +14,8 @@ from mnasnet.network.count import count
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import SearchProblem
+from mnasnet.search.records import TrialRecord
 from mnasnet.search.searching import Searching
-from mnasnet.search.study import TrialRecord
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.recipe import batch_size_for
 

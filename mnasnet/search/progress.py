@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mnasnet.errors import MnasNetError
-from mnasnet.search.study import TrialRecord
+from mnasnet.search.records import TrialRecord
 from mnasnet.train.listeners import EpochEnded, Event
 
 _log = logging.getLogger(__name__)

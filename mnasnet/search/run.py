@@ -16,12 +16,12 @@ from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
+from mnasnet.search.records import records, winner
 from mnasnet.search.searching import Searching
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.stage_ranking import ranking_stage
 from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
-from mnasnet.search.study import records, winner
 from mnasnet.search.timetable import require_time
 from mnasnet.search.watch import was_judged
 from mnasnet.train.run_folder import only_user, write_yaml

@@ -12,8 +12,8 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import Progress, SearchAudience, Stage
+from mnasnet.search.records import records
 from mnasnet.search.report.files import write_answer
-from mnasnet.search.study import records
 from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
 
 KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed

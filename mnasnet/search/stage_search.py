@@ -20,8 +20,9 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.judging import stopping
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.progress import EpochListener, Stage
+from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.sitting import Sitting
-from mnasnet.search.study import Budget, Ending, TrialRecord, records, search, winner
+from mnasnet.search.study import Budget, Ending, search
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
 from mnasnet.search.watch import Watch, was_judged
 from mnasnet.search.workers import search_with_workers

@@ -24,10 +24,10 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
+from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.searching import LATENCY
 from mnasnet.search.sitting import Sitting
-from mnasnet.search.study import TrialRecord, records
 from mnasnet.search.timetable import (
     SCALING_S,
     SETTING_UP_S,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from mnasnet.search.contenders import best_trials, trial_reward
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.study import TrialRecord
+from mnasnet.search.records import TrialRecord
 
 MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
 RECENT_TRIALS = 10  # whose time tells how long the next ones take

@@ -19,7 +19,8 @@ from mnasnet.errors import SearchError, SettingsError
 from mnasnet.machine import python_program, usable_cores
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import SearchProblem
-from mnasnet.search.study import Budget, Ending, TrialRecord, hopeless_after
+from mnasnet.search.records import TrialRecord
+from mnasnet.search.study import Budget, Ending, hopeless_after
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate
 

@@ -9,7 +9,8 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
-from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
+from mnasnet.search.records import pareto_set, records, winner
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 

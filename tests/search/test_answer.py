@@ -18,12 +18,12 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.records import TrialRecord, pareto_set
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
-from mnasnet.search.study import TrialRecord, pareto_set
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model
 

@@ -17,7 +17,8 @@ import pytest
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search.cluster import search_on_cluster
-from mnasnet.search.study import Budget, create_study, records
+from mnasnet.search.records import records
+from mnasnet.search.study import Budget, create_study
 from tests.search.test_workers import problem_of
 from tests.search.workers_evaluators import deadly, failing, plain, refusing, stepwise
 

@@ -12,8 +12,9 @@ import pytest
 
 from mnasnet.search.company import join, set_over
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
+from mnasnet.search.records import records
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
+from mnasnet.search.study import Budget, Proposal, Search, create_study, search
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture

@@ -17,9 +17,10 @@ from mnasnet.reward import Reward
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.progress import Progress
+from mnasnet.search.records import records
 from mnasnet.search.run import Searching, report_search, resume_search, run_search
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, create_study, records, search
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 

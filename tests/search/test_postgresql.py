@@ -14,8 +14,9 @@ import optuna
 import pytest
 
 from mnasnet.errors import RuntimeMissingError, SearchError
+from mnasnet.search.records import records
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, create_study, records, search
+from mnasnet.search.study import Budget, create_study, search
 from tests.search.test_workers import problem_of
 
 PASSWORD = "open-sesame-75"

@@ -12,8 +12,9 @@ from mnasnet.search.controller import ControllerSampler, ControllerSettings
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
+from mnasnet.search.records import records
 from mnasnet.search.samplers import PARETO, SAMPLERS, SeededPerTrial, make_sampler
-from mnasnet.search.study import Budget, create_study, records, search
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 

@@ -26,6 +26,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
+from mnasnet.search.records import records
 from mnasnet.search.run import (
     NothingFoundError,
     SearchedRun,
@@ -35,7 +36,6 @@ from mnasnet.search.run import (
     resume_search,
     run_search,
 )
-from mnasnet.search.study import records
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import only_user

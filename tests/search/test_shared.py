@@ -15,8 +15,9 @@ from mnasnet.search.curriculum import Curriculum, extreme
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import SearchProblem
+from mnasnet.search.records import records
 from mnasnet.search.shared import SharedWeights
-from mnasnet.search.study import Budget, create_study, records, search
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore

@@ -21,9 +21,9 @@ from mnasnet.search.plan import Plan
 from mnasnet.search.prepare import Forecast, begin
 from mnasnet.search.problem_of import opened, read_arguments
 from mnasnet.search.progress import Progress
+from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.shared_plan import SharedTimes, with_shared
-from mnasnet.search.study import TrialRecord, records
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space

@@ -12,9 +12,10 @@ from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
+from mnasnet.search.records import pareto_set, records, winner
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, create_study, pareto_set, records, search, winner
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, Candidate, SearchSpace
 from mnasnet.spaces import space
 

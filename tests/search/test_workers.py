@@ -17,9 +17,10 @@ from optuna.trial import TrialState
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search.crew import search_with_crew
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
+from mnasnet.search.records import records
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
-from mnasnet.search.study import Budget, Proposal, Search, create_study, records, search
+from mnasnet.search.study import Budget, Proposal, Search, create_study, search
 from mnasnet.search.workers import LocalCrew, search_with_workers
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.spaces import space

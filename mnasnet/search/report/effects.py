@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.search.answer import Answer
-from mnasnet.search.study import TrialRecord
+from mnasnet.search.records import TrialRecord
 from mnasnet.space import Choice, Option
 
 FEWEST_NETWORKS = 12  # below, a fit would only repeat chance

@@ -1,0 +1,104 @@
+"""What a study says of its trials, and what follows from them: the winner and the Pareto set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.errors import SearchError
+from mnasnet.search.history import FINISHED, outcome_of
+from mnasnet.search.problem import SearchProblem
+from mnasnet.space import Option
+
+State = Literal["running", "done", "failed", "pruned", "infeasible", "unmeasured"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial as the search tells it: what was tried, what it costs, how good it is, or why there is no answer.
+
+    ``values`` are the study's: the reward, or accuracy and the objectives. ``accuracy`` lies in 0 to 1.
+    ``duplicate_of`` is the trial that was evaluated in place of this one.
+    """
+
+    number: int
+    state: State
+    params: Mapping[str, Option]
+    fingerprint: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    duplicate_of: int | None = None
+
+
+def records(study: optuna.Study) -> list[TrialRecord]:
+    """All trials of the study, in their order."""
+    return [record_of(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """The trial of a study as a record."""
+    outcome = outcome_of(trial)
+    state: State = outcome.get("state", "running") if trial.state.is_finished() else "running"
+    reason = outcome.get("reason", "")
+    if not outcome and trial.state in FINISHED:
+        state, reason = "unmeasured", "told by somebody else: its costs and accuracy are not known here"
+    if trial.state == TrialState.FAIL and state in ("running", "done", "infeasible"):
+        state, reason = "failed", "the process that worked on it has ended"
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=dict(trial.params),
+        fingerprint=outcome.get("fingerprint", ""),
+        costs=outcome.get("costs", {}),
+        accuracy=outcome.get("accuracy"),
+        values=tuple(trial.values or ()),
+        reason=reason,
+        seconds=outcome.get("seconds", 0.0),
+        duplicate_of=outcome.get("duplicate_of"),
+    )
+
+
+def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
+    """The best network found: of highest reward, or of highest accuracy when the search was for a Pareto set.
+
+    Raises SearchError when no trial was finished: with the nearest network if the limits were never met.
+    """
+    finished = records(study)
+    done = [record for record in finished if record.state == "done" and record.duplicate_of is None]
+    if done:
+        return max(done, key=lambda record: (record.values[0], -record.number))
+    infeasible = [record for record in finished if record.state == "infeasible"]
+    if infeasible:
+        nearest = min(infeasible, key=lambda record: _distance(problem, record))
+        raise SearchError(
+            f"no network met the limits; the nearest is trial {nearest.number} with {nearest.reason}; "
+            "raise the limit or take a space with smaller networks"
+        )
+    reasons = [record.reason for record in finished if record.reason]
+    raise SearchError(
+        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}" if reasons else "no trial was finished"
+    )
+
+
+def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:
+    """The finished networks that no other beats in accuracy and all ``costs``, by rising first cost."""
+    done = [record for record in found if record.state == "done" and record.duplicate_of is None]
+    points = [(record.accuracy or 0.0, *(-record.costs[name] for name in costs)) for record in done]
+    best: list[tuple[tuple[float, ...], TrialRecord]] = []
+    # best first, so that a later point can only be beaten by one already kept
+    for point, record in sorted(zip(points, done, strict=True), key=lambda pair: pair[0], reverse=True):
+        if not any(all(a >= b for a, b in zip(kept, point, strict=True)) for kept, _ in best):
+            best.append((point, record))
+    front = [record for _, record in best]
+    return sorted(front, key=lambda record: record.costs[costs[0]]) if costs else front
+
+
+def _distance(problem: SearchProblem, record: TrialRecord) -> float:
+    return sum(max(0.0, excess) for excess in problem.excess(record.costs).values())
