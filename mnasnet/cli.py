@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -59,17 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
     except MnasNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error), as_json=getattr(options, "json", False))
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has gone; nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        return 2
+        text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        return _failed(text, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def _failed(text: str, *, as_json: bool) -> int:
+    """Say what went wrong; a program that reads standard output hears it there too."""
+    print(f"error: {text}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"status": "failed", "error": text}))
+    return 2
 
 
 class _Parser(argparse.ArgumentParser):

@@ -408,3 +408,17 @@ def test_the_first_chart_of_a_machine_is_no_news(tmp_path):
 
     assert list(tmp_path.glob("fontlist*"))
     assert "fontManager" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "nowhere"], ["search", "nowhere", "--target-ms", "5"], ["info", "nowhere"]]
+)
+def test_a_program_that_asked_for_json_hears_of_a_failure_there_too(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert main([*command, "--json"]) == 2
+
+    shown = capsys.readouterr()
+    told = json.loads(shown.out.splitlines()[-1])
+    assert told["status"] == "failed" and "nowhere" in told["error"]
+    assert shown.err.splitlines()[-1] == f"error: {told['error']}"
