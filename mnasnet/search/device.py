@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -93,6 +94,7 @@ def profiled(
     input_size: int,
     *,
     most_seconds: float,
+    rounds_s: float = math.inf,
     made_on: str,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -100,8 +102,8 @@ def profiled(
 ) -> LatencyTable | None:
     """The device's table for ``space``; None, with a line in the log, where it would take over ``most_seconds``.
 
-    ``progress`` hears of the timings done and of all, and may raise to stop. Raises LatencyError when the device
-    cannot be measured.
+    Rounds after the first begin only where they would end within ``rounds_s``. ``progress`` hears of the timings done
+    and of all, and may raise to stop. Raises LatencyError when the device cannot be measured.
     """
     started = clock()
 
@@ -120,7 +122,7 @@ def profiled(
             meter,
             size,
             made_on=made_on,
-            most_seconds=most_seconds,
+            most_seconds=rounds_s,
             progress=watch,
             clock=clock,
         )

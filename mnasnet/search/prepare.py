@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import math
 import secrets
 import shutil
 import tempfile
@@ -40,7 +41,7 @@ from mnasnet.train.run_folder import write_classes, write_yaml
 _log = logging.getLogger(__name__)
 
 TABLE_SHARE = 0.1  # of the minutes, at most, for the device's table where it only speeds up the search
-TABLE_S = 60.0  # and so long at most where no minutes are given
+TABLE_S = 60.0  # and so long at most where no minutes are given, or it is to become more exact
 Telling = Callable[[str], None]
 
 
@@ -100,7 +101,7 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
 
     Raises SettingsError, as the search itself would, when the minutes are too few.
     """
-    table_s = min(TABLE_S, _table_limit_s(searching)) if searching.needs_latency and searching.profile else 0.0
+    table_s = _rounds_s(searching) if searching.needs_latency and searching.profile else 0.0
     with tempfile.TemporaryDirectory(prefix="mnasnet-search-") as folder:
         search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop, spent_s=table_s)
         try:
@@ -231,7 +232,8 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
         search.problem.space,
         search.device_meter,
         search.plan.input_size,
-        most_seconds=float("inf") if searching.latency == "table" else _table_limit_s(searching),
+        most_seconds=math.inf if searching.latency == "table" else _table_limit_s(searching),
+        rounds_s=_rounds_s(searching),
         made_on=datetime.date.today().isoformat(),
         seed=searching.seed,
         progress=watch,
@@ -246,6 +248,12 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
 def _table_limit_s(searching: Searching) -> float:
     """How long the table may take where it only speeds up the search."""
     return TABLE_SHARE * 60 * searching.minutes or TABLE_S
+
+
+def _rounds_s(searching: Searching) -> float:
+    """How long its further rounds may take, which make it more exact: longer where it is all that prices networks."""
+    limit_s = _table_limit_s(searching)
+    return limit_s if searching.latency == "table" else min(TABLE_S, limit_s)
 
 
 def _minutes(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """A search prices networks by a device's table and never takes an unmeasured one for fast."""
 
+import math
 import random
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -12,7 +14,7 @@ from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, TableMeter, profile
 from mnasnet.network.count import count
-from mnasnet.search.device import LatencyCost, profiled
+from mnasnet.search.device import FIRST_PIECES, LatencyCost, profiled
 from mnasnet.spaces import space
 
 
@@ -48,6 +50,26 @@ def test_a_table_tells_its_error_over_all_input_sizes_of_a_space():
     cost, truth = LatencyCost(TableMeter(table)), LatencyCost(device)
     errors = [abs(cost.measure(one) / truth.measure(one) - 1) for one in candidates]
     assert table.error.mape_percent == pytest.approx(100 * sum(errors) / len(errors), rel=0.5)  # of 24 networks
+
+
+def test_a_table_that_takes_too_long_is_left_out_and_further_rounds_keep_their_time():
+    class Slow(SmallCache):
+        timings = 0
+
+        def measure(self, architecture, input_size):
+            self.timings += 1
+            return super().measure(architecture, input_size)
+
+    def made(most_seconds, rounds_s):
+        device = Slow()
+        table = profiled(space("tiny"), device, 64, most_seconds=most_seconds, rounds_s=rounds_s, made_on="2026-01-01",
+                         clock=lambda: float(device.timings))  # a second for each  # fmt: skip
+        return table, device.timings
+
+    _, one_round = made(math.inf, 0.0)
+
+    assert made(one_round + 1, 2.5 * one_round) == (ANY, 2 * one_round)
+    assert made(one_round - 1, math.inf) == (None, FIRST_PIECES)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
