@@ -36,6 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }
 
+#: a module -> what pip calls its package, where that is another name
+PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; our errors become one line on stderr and code 2."""
@@ -45,6 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells when it lists the fonts
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given)
+    except ModuleNotFoundError as error:  # an installation that leaves some out, as an agent's
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "mnasnet"):
+            raise
+        package = PACKAGES.get(module, module)
+        return _failed(
+            f"this needs the package {package}, which is not installed; run: pip install {package}",
+            as_json="--json" in given,
+        )
+
+
+def _run(given: list[str]) -> int:
     chosen = next((word for word in given if not word.startswith("-")), None)
     parser = _parser(chosen)
     if chosen is not None and chosen not in COMMANDS:

@@ -422,3 +422,55 @@ def test_a_program_that_asked_for_json_hears_of_a_failure_there_too(command, tmp
     told = json.loads(shown.out.splitlines()[-1])
     assert told["status"] == "failed" and "nowhere" in told["error"]
     assert shown.err.splitlines()[-1] == f"error: {told['error']}"
+
+
+def test_a_package_that_an_installation_left_out_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it fails, as on a board that has numpy and a runtime
+    monkeypatch.delitem(sys.modules, "mnasnet.commands.classify", raising=False)
+    monkeypatch.delitem(sys.modules, "mnasnet.commands.outputs", raising=False)
+
+    assert main(["classify", "photo.jpg"]) == 2
+
+    told = "error: this needs the package tqdm, which is not installed; run: pip install tqdm\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    "command", [["benchmark"], ["export", "photos10", "--to", "onnx"], ["val", "photos10", "."], ["check", "."]]
+)
+def test_an_out_that_is_a_file_is_told_before_anything_runs(command, tmp_path, capsys):
+    (tmp_path / "file.txt").touch()
+
+    with pytest.raises(SystemExit):
+        main([*command, "--out", str(tmp_path / "file.txt")])
+
+    assert "argument --out: takes a folder to write into" in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_is_named_as_the_user_did(model, photos, tmp_path, capsys):
+    (tmp_path / "file").touch()
+
+    assert main(["classify", str(photos), "--model", model, "--csv", str(tmp_path / "file" / "x.csv")]) == 2
+
+    shown = capsys.readouterr().err
+    assert f"cannot write {tmp_path / 'file' / 'x.csv'}: " in shown and ".part" not in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            ["train", "{photos}", "--model", "runs/train/frist"],
+            "got 'runs/train/frist', and no such file exists; check the path",
+        ),
+        (["profile", "smal"], "no space, network or file is called 'smal'; did you mean small?"),
+        (["profile", "small", "--out", "{photos}"], "takes a file to write"),
+    ],
+)
+def test_a_typing_mistake_is_named_with_what_was_meant(command, told, photos, capsys):
+    try:
+        code = main([word.format(photos=photos) for word in command])
+    except SystemExit as ended:
+        code = ended.code
+
+    assert code == 2 and told in capsys.readouterr().err

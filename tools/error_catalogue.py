@@ -531,10 +531,10 @@ ENTRIES = (
     ),
     Entry(
         errors.DataError,
-        "A folder where a file is to be written",
-        "`--csv` names a folder, or `--annotate` a file.",
-        "Name a file, which may lie in that folder.",
-        ("takes a file to write", "takes a folder to write into"),
+        "A place that cannot be written as asked",
+        "A file is to be written where a folder is, or a folder where a file is, or writing is forbidden there.",
+        "Name a file or folder where you may write.",
+        ("takes a file to write", "takes a folder to write into", "^cannot write …: …; name a file"),
     ),
     Entry(
         errors.DataError,
@@ -639,7 +639,7 @@ ENTRIES = (
         "A model under a name that does not exist",
         "The name is no published network, no bundled model and no file.",
         "`python -m mnasnet models` lists the names. Networks without published weights have to be trained.",
-        ("^no model and no file is called", "has no published weights"),
+        ("^no model and no file is called", "has no published weights", "^no space, network or file is called"),
     ),
     Entry(
         errors.WeightsError,
@@ -844,9 +844,10 @@ ENTRIES = (
     Entry(
         errors.LatencyError,
         "A table without a block of this network",
-        "A table knows the blocks of the space that it was profiled for.",
-        "Profile the space, or the network, that has the block.",
-        ("lacks the piece",),
+        "A table knows the blocks of the space that it was profiled for, at the input size that it was profiled at.",
+        "Profile the space, or the network, that has the block; give the pixels that the sentence names as "
+        "`--input-size`.",
+        ("lacks the piece", "px, networks take … px here"),
     ),
     Entry(
         errors.LatencyError,

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mnasnet import modelfile
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.values import a_path
+from mnasnet.commands.values import folder_to_write
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
     parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")
     parser.add_argument("--card", action="store_true", help="write the latencies into the given model files")
-    parser.add_argument("--out", type=a_path, default=Path("benchmark"), metavar="DIR", help="default: benchmark")
+    parser.add_argument(
+        "--out", type=folder_to_write, default=Path("benchmark"), metavar="DIR", help="default: benchmark"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from mnasnet.commands.values import a_path
+from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, require_int8
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
     parser.add_argument("--to", default="onnx", metavar="FORMATS", help=f"any of {','.join(EXPORTERS)} (default onnx)")
-    parser.add_argument("--out", type=a_path, default=Path("exports"), metavar="DIR", help="default: exports")
+    parser.add_argument("--out", type=folder_to_write, default=Path("exports"), metavar="DIR", help="default: exports")
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument(

@@ -93,9 +93,14 @@ class CsvFile:
     def __enter__(self) -> CsvFile:
         if self._path.is_dir():
             raise DataError(f"--csv takes a file to write, {self._path} is a folder; name a file in it")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # a file name need not be valid text; it is then written with escapes
-        self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # a file name need not be valid text; it is then written with escapes
+            self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise DataError(
+                f"cannot write {self._path}: {error.strerror or error}; name a file in another folder"
+            ) from error
         self._rows = csv.writer(self._file)
         self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error", "label"])
         return self

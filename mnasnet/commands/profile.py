@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import difflib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,8 @@ from typing import get_args
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.values import a_path, whole
-from mnasnet.errors import SettingsError
+from mnasnet.commands.values import file_to_write, whole
+from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
-    parser.add_argument("--out", type=a_path, default=Path("latency_table.json"), metavar="FILE")
+    parser.add_argument("--out", type=file_to_write, default=Path("latency_table.json"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)
 
@@ -123,6 +124,9 @@ def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[Architecture
         else:
             from mnasnet.zoo import open_model
 
+            near = difflib.get_close_matches(name, list(SPACES), n=2, cutoff=0.6)
+            if near and not Path(name).exists():
+                raise WeightsError(f"no space, network or file is called {name!r}; did you mean {' or '.join(near)}?")
             networks.append(open_model(name).architecture)
     return spaces, networks
 

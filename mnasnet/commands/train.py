@@ -36,6 +36,7 @@ ALIASES = {
 }
 
 _NOT_HERE = ("resume_folder",)  # a command of its own
+_COMMON = ("name",)  # a form folds it away, here it is how the run is found again
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,11 @@ def add_task_arguments(
     rare = parser.add_argument_group("for the curious")
     for parameter in kind.parameters():
         if parameter.name not in _NOT_HERE:
-            _add_setting(rare if parameter.advanced else common, parameter, aliases.get(parameter.name, ()))
+            _add_setting(
+                rare if parameter.advanced and parameter.name not in _COMMON else common,
+                parameter,
+                aliases.get(parameter.name, ()),
+            )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

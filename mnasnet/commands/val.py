@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from mnasnet.commands.values import a_path
+from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
-    parser.add_argument("--out", type=a_path, metavar="DIR", help="write per-class table and pictures there")
+    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="write per-class table and pictures there")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 

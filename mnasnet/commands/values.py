@@ -33,6 +33,22 @@ def a_path(text: str) -> Path:
     return Path(path)
 
 
+def folder_to_write(text: str) -> Path:
+    """A path where a folder is or may be made."""
+    path = a_path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"takes a folder to write into, {path} is a file; name a folder")
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """A path where a file is or may be made."""
+    path = a_path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"takes a file to write, {path} is a folder; name a file in it")
+    return path
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     try:

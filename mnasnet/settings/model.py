@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
-from mnasnet.files import unquoted
+from mnasnet.files import exists, unquoted
 from mnasnet.preprocess import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
@@ -184,7 +184,10 @@ def _one_of(known: tuple[str, ...], value: str) -> str:
     if value in known:
         return value
     if "/" in value or "\\" in value or value.endswith((".pth", ".tar", ".pt", ".safetensors", ".onnx")):
-        raise ValueError(f"model_name must be the name of a network, got {value!r}; for a file set model_weight_file")
+        missing = "" if exists(Path(value)) else ", and no such file exists; check the path"
+        raise ValueError(
+            f"model_name must be the name of a network, got {value!r}{missing}; for a file set model_weight_file"
+        )
     near = difflib.get_close_matches(value, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(f"model_name must be one of {', '.join(known)}, got {value!r}{hint}")
