@@ -90,6 +90,15 @@ class Classifier:
         self._session = open_session(model, threads=self._threads, **self._options)
         self._bulk_session: Session | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs to open it again: a session itself cannot be sent there."""
+        return {"model": self.model, "threads": self._threads, "options": self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.model, self._threads, self._options = state["model"], state["threads"], state["options"]
+        self._session = open_session(self.model, threads=self._threads, **self._options)
+        self._bulk_session = None
+
     @classmethod
     def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
         """Open a model and make it ready.

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -44,6 +46,15 @@ def test_a_file_gives_what_its_pixels_give(classifier, tmp_path):
     Image.fromarray(frame).save(tmp_path / "bild ä.PNG")
 
     assert classifier.predict([tmp_path / "bild ä.PNG"]) == classifier.predict([frame])
+
+
+def test_another_process_opens_the_classifier_that_it_is_sent(classifier):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        (there,) = pool.submit(classifier.predict, frames(1)).result()
+
+    (here,) = classifier.predict(frames(1))
+    assert there.names == here.names
+    np.testing.assert_allclose(there.confidences, here.confidences, atol=1e-6)
 
 
 def test_nothing_in_nothing_out(classifier):
