@@ -83,6 +83,11 @@ def _stem(architecture: ArchitectureSpec, input_size: int) -> Piece:
     return Piece(key, (alone, input_size))
 
 
+def stem_input_size(key: str) -> int | None:
+    """The pixels of the images that a stem takes, read from its ``key``; None where the key is another piece's."""
+    return int(key.rpartition("@")[2]) if key.startswith("stem ") else None
+
+
 def _layer(layer: LayerSpec, side: int) -> Piece:
     blocks, size = _lead(layer.in_channels, side)
     key = (

@@ -16,7 +16,7 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import Agreement, agreement
 from mnasnet.latency.meter import Latency, LatencyMeter
-from mnasnet.latency.pieces import Piece, Probe, pieces_of
+from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
 from mnasnet.spec import ArchitectureSpec
 
 SCHEMA = 1
@@ -58,24 +58,34 @@ class LatencyTable:
     made_on: str = ""
 
     def predict_ms(self, architecture: ArchitectureSpec, input_size: int) -> float:
-        """The time of a whole network; raises LatencyError naming the piece that the table lacks."""
+        """The time of a whole network; raises LatencyError naming the input size or the piece that the table lacks."""
         keys = _keys(architecture, input_size)
-        return self.correction(self._sum_ms(keys), len(keys))
+        return self.correction(self._sum_ms(keys, input_size), len(keys))
 
-    def _sum_ms(self, keys: Sequence[str]) -> float:
+    def _sum_ms(self, keys: Sequence[str], input_size: int) -> float:
         for key in keys:
             if key not in self.piece_ms:
-                raise LatencyError(
-                    f"the latency table of {self.conditions.device} lacks the piece {key!r}; "
-                    "profile the space or network that has it"
-                )
+                raise self._lacks(key, input_size)
         return math.fsum(self.piece_ms[key] for key in keys)
+
+    def _lacks(self, piece: str, input_size: int) -> LatencyError:
+        sizes = sorted({size for size in map(stem_input_size, self.piece_ms) if size})
+        if sizes and input_size not in sizes:
+            return LatencyError(
+                f"the latency table of {self.conditions.device} is for {', '.join(map(str, sizes))} px, "
+                f"networks take {input_size} px here; profile with --input-size {input_size}"
+            )
+        return LatencyError(
+            f"the latency table of {self.conditions.device} lacks the piece {piece!r}; "
+            f"profile the space or network that has it with --input-size {input_size}"
+        )
 
     def calibrated(self, networks: Sequence[Probe], measured_ms: Sequence[float]) -> LatencyTable:
         """This table with a correction fitted to whole networks, its error taken from folds that were held out."""
         _require_times(networks, measured_ms)
         keys = [_keys(*network) for network in networks]
-        sums, counts = [self._sum_ms(own) for own in keys], [len(own) for own in keys]
+        sums = [self._sum_ms(own, size) for own, (_, size) in zip(keys, networks, strict=True)]
+        counts = [len(own) for own in keys]
         held_out = np.zeros(len(sums))
         folds = min(FOLDS, len(sums))
         for fold in range(folds):

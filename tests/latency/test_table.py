@@ -145,8 +145,13 @@ def test_predictions_say_that_they_are_predicted(table):
 
 
 def test_the_table_names_the_missing_piece(table):
-    with pytest.raises(LatencyError, match=r"table of a counter lacks the piece 'stem 3>32 s2 @64'; profile"):
+    with pytest.raises(LatencyError, match=r"table of a counter lacks the piece 'stem 3>32 s2 @64'; profile .* 64$"):
         TableMeter(table).measure(PRESETS["mnasnet_b1"], 64)
+
+
+def test_the_table_names_the_input_size_that_it_lacks(table):
+    with pytest.raises(LatencyError, match=r"is for 64 px, networks take 128 px here; profile with --input-size 128"):
+        TableMeter(table).measure(PRESETS["mnasnet_small"], 128)
 
 
 def test_a_table_survives_its_file(table, tmp_path):
