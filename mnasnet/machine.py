@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from pathlib import Path
 def processor_description() -> str:
     """The processor and the cores to be used, as a latency names its device."""
     return f"{processor_name()}, {usable_cores()} cores"
+
+
+def without_cores(device: str) -> str:
+    """A latency's device without the number of its cores, which a container may change."""
+    return re.sub(r", \d+ cores$", "", device)
 
 
 def processor_name() -> str:

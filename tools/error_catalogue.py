@@ -315,6 +315,7 @@ ENTRIES = (
             "^meter remote needs agent_url",
             "^--max-minutes is for trainings",
             "^--data is for trainings",
+            "^the latency table is of",
             "^a search has either",
             "cannot look for a Pareto set",
             "cannot look for trade-offs",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.words import amount
 
 if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of these
     from mnasnet.export.exported import ExportedModel
@@ -73,13 +74,19 @@ class Latency:
     def sentence(self) -> str:
         """The latency in one line for people."""
         kind = "predicted" if self.predicted else f"n={self.n}"
-        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
         text = (
             f"{self.undisturbed_ms:.2f} ms (median {self.median_ms:.2f}, p90 {self.p90_ms:.2f}, {kind}) "
-            f"on {self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}, "
-            f"batch {self.batch}, {self.input_size} px"
+            f"on {self.measured_on}, {self.input_size} px"
         )
         return f"{text}; {self.note}" if self.note else text
+
+    @property
+    def measured_on(self) -> str:
+        """The device, its runtime and how they were set, for people."""
+        return (
+            f"{self.device}, {self.runtime} {self.runtime_version} {self.precision}, "
+            f"{amount(self.threads, 'thread')}, batch {self.batch}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as model files and tables keep them."""

@@ -21,7 +21,6 @@ from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
-from mnasnet.words import amount
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
 
@@ -63,6 +62,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
             text
             for text in (
                 _about_reward(search),
+                _about_target(search, found),
                 _about_table(search),
                 _about_ranking(search),
                 _about_start(search, contenders),
@@ -114,10 +114,7 @@ def _device(search: OpenSearch) -> str:
     """The device in words, with engine and version, from a latency that was measured on it."""
     conditions = [] if search.table is None else [search.table.conditions]
     for latency in (*conditions, *RememberingMeter(search.device_meter, search.folder.latencies).latencies()):
-        return (
-            f"{latency.device}, {latency.runtime} {latency.runtime_version} {latency.precision}, "
-            f"{amount(latency.threads, 'thread')}, batch {latency.batch}"
-        )
+        return latency.measured_on
     return "not measured"
 
 
@@ -126,12 +123,26 @@ def _about_reward(search: OpenSearch) -> str:
     return reward.explain() if reward is not None and reward.ignores_target else ""
 
 
+def _about_target(search: OpenSearch, found: Sequence[TrialRecord]) -> str:
+    """That even the dearest network takes less than half of the latency that was allowed."""
+    reward = search.problem.reward
+    tried_ms = [record.costs[LATENCY] for record in found if LATENCY in record.costs]
+    if reward is None or reward.ignores_target or search.searching.reward_cost != LATENCY or not tried_ms:
+        return ""
+    if max(tried_ms) >= reward.target / 2:
+        return ""
+    return (
+        f"the target of {reward.target:g} ms never bound: every network tried takes at most {max(tried_ms):.3g} ms; a "
+        "larger space or input_size would make use of the rest, a smaller target would favour faster networks"
+    )
+
+
 def _about_table(search: OpenSearch) -> str:
     if search.table is None:
         return ""
     error = search.table.error.sentence if search.table.error else "of unknown error"
     use = "prices every trial" if search.searching.latency == "table" else "steers the proposals"
-    return f"the table of the device, {error}, {use}"
+    return f"the table of {search.table.conditions.measured_on}: {error}, {use}"
 
 
 def _about_ranking(search: OpenSearch) -> str:
@@ -248,6 +259,5 @@ def levelled_off(found: Sequence[TrialRecord]) -> str:
     gain = max(values) - max(values[: -(len(values) // 3)])
     if gain >= LEVELLED_OFF:
         return ""
-    return (
-        f"the gain has levelled off: the last {len(values) // 3} of {len(values)} trials raised the best by {gain:.4f}"
-    )
+    told = f"raised the best by {gain:.4f}" if round(gain, 4) else "found nothing better"
+    return f"the gain has levelled off: the last {len(values) // 3} of {len(values)} trials {told}"

@@ -17,19 +17,22 @@ from pathlib import Path
 import mnasnet
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, write_split
-from mnasnet.errors import SearchError, SettingsError
+from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.latency.energy import open_counter
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
 from mnasnet.runtime.session import has_cuda
+from mnasnet.search.curriculum import extreme
 from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
 from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
-from mnasnet.search.problem_of import OpenSearch, assemble
+from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_device
 from mnasnet.search.searching import LATENCY, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage
@@ -55,6 +58,7 @@ class Forecast:
     trials: int
     short_epochs: int
     workers: int
+    latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
 
     @property
     def short_minutes(self) -> float:
@@ -81,9 +85,14 @@ class Forecast:
             stages.append(f"comparison {_minutes(times.references_s)}")
         if times.ranking_s:
             stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
+        latency = []
+        if self.latency_ms:
+            low, high = (f"{ms:.3g}" for ms in self.latency_ms)
+            latency = [f"latency   {low} to {high} ms on the device, the smallest and the largest network of the space"]
         return "\n".join(
             [
                 f"space     {self.networks:,} networks",
+                *latency,
                 f"short     {self.short_epochs} epochs for each network, {plan.small_s:.0f} to {plan.large_s:.0f} s: "
                 f"{_minutes(60 * self.short_minutes)} for {self.trials}",
                 f"shared    {plan.shared_epochs} epochs once for all, then {plan.shared_trial_s:.1f} s for each: "
@@ -116,7 +125,26 @@ def forecast_of(search: OpenSearch) -> Forecast:
     trials = round(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
     asked = search.searching
     trials = min(trials, asked.trials or trials)
-    return Forecast(search.problem.space.size, search.plan, times, trials, asked.proxy_epochs, asked.workers)
+    return Forecast(
+        networks=search.problem.space.size,
+        plan=search.plan,
+        times=times,
+        trials=trials,
+        short_epochs=asked.proxy_epochs,
+        workers=asked.workers,
+        latency_ms=_latency_ms(search),
+    )
+
+
+def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
+    """What the smallest and the largest network take; None where that is no cost or cannot be told."""
+    meter, space = search.problem.meters.get(LATENCY), search.problem.space
+    if meter is None:
+        return None
+    try:
+        return meter.measure(extreme(space, "smallest")), meter.measure(extreme(space, "largest"))
+    except LatencyError:
+        return None  # the trials say so
 
 
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
@@ -169,14 +197,18 @@ def prepared(
     write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
     _bring_table(searching, folder)
     search = assemble(folder, searching, plan, dataset, parts, stop=stop)
+    if searching.needs_latency and search.table is not None:
+        _require_prices(search, search.table)
     wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
     if wants_table and search.table is None and _make_table(search, tell=tell, stop=stop) is not None:
         search.close()
         search = assemble(folder, searching, plan, dataset, parts, stop=stop)
-    small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
-    if searching.needs_latency and searching.latency == "measured":
+    if searching.needs_latency and (searching.latency == "measured" or searching.latency_table):
         tell("measuring a first network")
-        search.problem.meters[LATENCY].measure(small)  # a device that is away is told at once
+        first = _first_latency(search)  # a device that is away is told at once
+        if search.table is not None:
+            require_table_of_device(search.table, first)
+    small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
     tell("timing a small and a large network")
     speeds = timed(search.training, small, large)
     plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
@@ -216,6 +248,20 @@ def _bring_table(searching: Searching, folder: SearchFolder) -> None:
     """Copy the user's table, so that the search stays what it is when that file changes."""
     if searching.latency_table:
         LatencyTable.load(Path(searching.latency_table)).save(folder.table)
+
+
+def _require_prices(search: OpenSearch, table: LatencyTable) -> None:
+    """Raise LatencyError where the user's table lacks the smallest network of the space, at any of its input sizes."""
+    smallest = extreme(search.problem.space, "smallest")
+    for size in search.problem.space.input_sizes or (search.plan.input_size,):
+        table.predict_ms(smallest.architecture, size)
+
+
+def _first_latency(search: OpenSearch) -> Latency:
+    """The smallest network's, measured on the device and remembered."""
+    smallest = extreme(search.problem.space, "smallest")
+    meter = RememberingMeter(search.device_meter, search.folder.latencies)
+    return meter.measure(smallest.architecture, smallest.input_size or search.plan.input_size)
 
 
 def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTable | None:

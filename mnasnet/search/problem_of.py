@@ -13,13 +13,13 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split
-from mnasnet.errors import SearchError
+from mnasnet.errors import SearchError, SettingsError
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
-from mnasnet.machine import processor_description, processor_name
+from mnasnet.machine import processor_description, processor_name, without_cores
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
@@ -125,12 +125,25 @@ def require_same_device(search: OpenSearch) -> None:
     if not asked.needs_latency or asked.latency != "measured" or asked.meter in ("remote", "adb"):
         return
     for latency in RememberingMeter(search.device_meter, search.folder.latencies).latencies():
-        processor = latency.device.rpartition(", ")[0]  # without the cores, which a container may change
-        if processor != processor_name():
+        if without_cores(latency.device) != processor_name():
             raise SearchError(
                 f"the search measures latency on {latency.device}, this is {processor_description()}; use that "
                 "machine, or search with an agent, a table of the device or a counted cost"
             )
+
+
+def require_table_of_device(table: LatencyTable, measured: Latency) -> None:
+    """Raise SettingsError where a table's prices would be mixed with measurements under other conditions."""
+
+    def told(latency: Latency) -> tuple[object, ...]:
+        return without_cores(latency.device), latency.runtime, latency.precision, latency.threads, latency.batch
+
+    if told(table.conditions) != told(measured):
+        raise SettingsError(
+            f"the latency table is of {table.conditions.measured_on}, this search measures on {measured.measured_on}; "
+            "set meter (remote with agent_url, or adb), precision and meter_threads to the table's, or profile the "
+            "device that is measured"
+        )
 
 
 def assemble(

@@ -16,6 +16,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.answering import levelled_off
 from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.records import TrialRecord, pareto_set
@@ -255,6 +256,23 @@ class TestWords:
     )
     def test_costs_are_shown_in_units_people_read(self, name, value, text):
         assert quantity(name).text(value) == text
+
+
+class TestLevelledOff:
+    @pytest.mark.parametrize(
+        ("late", "ending"),
+        [
+            (0.5, "the last 3 of 10 trials found nothing better"),
+            (0.60004, "the last 3 of 10 trials found nothing better"),
+            (0.601, "the last 3 of 10 trials raised the best by 0.0010"),
+        ],
+    )
+    def test_a_gain_that_nobody_would_see_is_told_as_none(self, late, ending):
+        values = [0.6, *[0.5] * 6, late, 0.4, 0.4]
+
+        told = levelled_off([TrialRecord(number, "done", {}, values=(value,)) for number, value in enumerate(values)])
+
+        assert told == f"the gain has levelled off: {ending}"
 
 
 class TestMeasuredAfresh:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_search import tiny_searching
+from tiny_search import SPACE, tiny_searching
 
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
-from mnasnet.errors import DataError, SearchError, SettingsError, SpecError, TrainingError
+from mnasnet.errors import DataError, LatencyError, SearchError, SettingsError, SpecError, TrainingError
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.pieces import pieces_of_space
+from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import processor_name
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
@@ -30,12 +34,14 @@ from mnasnet.search.records import records
 from mnasnet.search.run import (
     NothingFoundError,
     SearchedRun,
+    Searching,
     extend_search,
     promote,
     report_search,
     resume_search,
     run_search,
 )
+from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import only_user
@@ -445,6 +451,72 @@ class TestBeforeTheStart:
         with pytest.raises(error, match=message):
             run_search(replace(tiny_searching(data, tmp_path), **chosen))
         assert not (tmp_path / "runs").exists()
+
+
+def priced_by(parent: Path, input_size: int = 32, **conditions: object) -> str:
+    """The file of a table in which each piece of the tiny space takes half a millisecond on this machine."""
+    latency = Latency(f"{processor_name()}, 999 cores", "onnxruntime", "1", "fp32", 1, 1, input_size, 9, 1.0, 1.0, 1.0)
+    pieces = pieces_of_space(space_of(SPACE), input_size)
+    file = parent / "table.json"
+    LatencyTable(replace(latency, **conditions), {piece.key: 0.5 for piece in pieces}).save(file)
+    return str(file)
+
+
+class TestATableOfTheUsers:
+    def asked(self, data: Path, parent: Path, table: str, latency: str = "table") -> Searching:
+        return tiny_searching(
+            data, parent, cost="latency", target_latency_ms=50.0, latency=latency, latency_table=table, profile=False
+        )
+
+    @pytest.mark.parametrize("latency", ["table", "measured"])
+    def test_for_images_of_another_size_is_refused_before_the_plan(self, data, tmp_path, latency):
+        asked = self.asked(data, tmp_path, priced_by(tmp_path, input_size=224), latency)
+
+        for begin in (forecast, run_search):
+            with pytest.raises(LatencyError, match="is for 224 px, networks take 32 px here; profile with --input-si"):
+                begin(asked)
+        assert not list((tmp_path / "runs").glob("*"))
+
+    @pytest.mark.parametrize(
+        ("latency", "conditions"),
+        [
+            ("table", {"device": "Raspberry Pi 5, 4 cores"}),
+            ("measured", {"device": "Raspberry Pi 5, 4 cores"}),
+            ("table", {"runtime": "litert"}),
+            ("table", {"precision": "int8"}),
+            ("table", {"threads": 4}),
+        ],
+    )
+    def test_of_another_device_or_setting_is_not_mixed_with_measurements(self, data, tmp_path, latency, conditions):
+        asked = self.asked(data, tmp_path, priced_by(tmp_path, **conditions), latency)
+
+        with pytest.raises(SettingsError, match="the latency table is of (.*), this search measures on (.*); ") as told:
+            forecast(asked)
+        table, measured = re.search(r"is of (.*), this search measures on (.*); ", str(told.value)).groups()
+        assert str(next(iter(conditions.values()))) in table
+        assert processor_name() in measured and "onnxruntime" in measured and "fp32, 1 thread" in measured
+
+    def test_of_this_machine_with_more_cores_is_taken_and_tells_what_networks_take(self, data, tmp_path):
+        told = forecast(self.asked(data, tmp_path, priced_by(tmp_path)))
+
+        # a stem and a head around three blocks of one layer, of which the second may have two
+        assert told.latency_ms == (2.5, 3.0)
+        assert "latency   2.5 to 3 ms on the device, the smallest and the largest network of the space" in told.text
+
+    @pytest.mark.slow
+    def test_is_named_in_the_answer_which_says_that_the_target_never_bound(self, data, tmp_path):
+        asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), trials=2, proxy_epochs=1)
+
+        stopped = run_search(asked, stop=lambda: bool(list(tmp_path.glob("runs/tiny/trained"))))
+        notes = stopped.answer.notes
+
+        dearest_ms = max(record.costs["latency_ms"] for record in stopped.answer.records)
+        device = f"{processor_name()}, 999 cores, onnxruntime 1 fp32, 1 thread, batch 1"
+        assert f"the table of {device}: of unknown error, prices every trial" in notes
+        assert [note for note in notes if note.startswith("the target")] == [
+            f"the target of 50 ms never bound: every network tried takes at most {dearest_ms:g} ms; a larger space or "
+            "input_size would make use of the rest, a smaller target would favour faster networks"
+        ]
 
 
 class TestAnotherMachine:
