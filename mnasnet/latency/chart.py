@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnasnet.latency.benchmark import IMAGENET, Row
 from mnasnet.pages import render
+from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, VIOLET, new_figure, png
 from mnasnet.presets import MOBILENET_V2
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-BLUE, ORANGE, GREEN, GREY, VIOLET = "#2563a8", "#d9822b", "#2f855a", "#6b7280", "#7c4d9e"
 
 #: how a family is drawn: a line through its networks, and its colour
 FAMILIES = (
@@ -39,17 +38,13 @@ def csv_table(rows: Sequence[Row]) -> bytes:
 
 def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
     """Accuracy over milliseconds as PNG: a panel for each meter, models of one's own below where they differ."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     measured = [row for row in rows if row.latency and row.subject.accuracy_percent is not None]
     common = [row for row in measured if row.subject.accuracy_on == IMAGENET]
     mine = [row for row in measured if row.subject.accuracy_on != IMAGENET]
     panels = [(meter, group) for group in (common, mine) for meter in dict.fromkeys(row.meter for row in group)]
     columns = max(1, min(2, len(panels)))
     lines = max(1, -(-len(panels) // columns))
-    figure = Figure(figsize=(6.4 * columns, 4.4 * lines + 0.5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4 * columns, 4.4 * lines + 0.5)
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes, (meter, group) in zip(grid.flat, panels, strict=False):
         _panel(axes, meter, [row for row in group if row.meter == meter])
@@ -59,9 +54,7 @@ def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
     figure.draw_without_rendering()  # settles the layout, which the names' places depend on
     for axes, (meter, group) in zip(grid.flat, panels, strict=False):
         name_points(axes, _places([row for row in group if row.meter == meter]))
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+    return png(figure)
 
 
 def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.draw import fonts_beside_main
+from mnasnet.plots import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
 from mnasnet.train.evaluate import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY, RED = "#2563a8", "#d9822b", "#6b7280", "#b3261e"
 MOST_CLASSES_NAMED = 60  # beyond that names on an axis cannot be read
 MOST_NUMBERS = 30  # beyond that numbers in cells cannot be read
 
@@ -117,54 +114,6 @@ def mistakes(
                 f"taken for {_short(predicted[index])}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
             )
     return png(figure)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure without pyplot, whose global state would not bear several threads."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def percent_ticks() -> Any:
-    """Writes the ticks of an axis from 0 to 1 in percent."""
-    from matplotlib.ticker import PercentFormatter
-
-    return PercentFormatter(1.0, decimals=None)
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    import logging
-    import warnings
-
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    _set_fonts(figure)
-    content = io.BytesIO()
-    with warnings.catch_warnings():  # class names in scripts no font has become boxes here, not in tables
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(content, format="png")
-    return content.getvalue()
-
-
-def _set_fonts(figure: Figure) -> None:
-    """Let texts in scripts that Matplotlib's own font lacks use fonts of this machine, as labels on images do."""
-    from matplotlib.font_manager import FontProperties, fontManager
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        families = []
-        for path in fonts_beside_main(text.get_text()):
-            try:
-                fontManager.addfont(path)
-            except (OSError, RuntimeError):  # a bitmap font, as for emoji
-                continue
-            families.append(FontProperties(fname=path).get_name())
-        if families:
-            text.set_fontfamily(["DejaVu Sans", *families])
 
 
 def _short(name: str, most: int = 18) -> str:

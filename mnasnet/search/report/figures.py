@@ -7,11 +7,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from mnasnet.latency.chart import name_points
+from mnasnet.plots import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.quantities import how, quantity
-from mnasnet.train.figures import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
