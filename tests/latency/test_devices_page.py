@@ -17,7 +17,16 @@ from mnasnet.testing import write_image_folder
 
 PAGE = read("docs/devices.md")
 HERE = {"pi.local": "localhost", "192.168.1.20": "127.0.0.1"}
-INSTALL, TUNNEL, GUARDED, OVER_TLS, INT8, ROUNDED, _ = blocks(PAGE, "sh")  # the phone's: test_adb.py
+PACKED, INSTALL, TUNNEL, TABLE, GUARDED, OVER_TLS, EXPORT, RUN_THERE, INT8, ROUNDED, _ = blocks(PAGE, "sh")
+#: the last block, for a phone, runs in test_adb.py
+
+#: the command line on a device that has numpy, a runtime and what the page installs, but nothing else
+ON_THE_DEVICE = """
+import runpy, sys
+for absent in "cv2 fontTools jinja2 matplotlib optuna pydantic safetensors torch torchvision yaml".split():
+    sys.modules[absent] = None
+runpy.run_module("mnasnet", run_name="__main__", alter_sys=True)
+"""
 
 
 def lines_of(block, port="8765"):
@@ -55,20 +64,48 @@ def workplace(tmp_path_factory):
 
 def test_the_page_installs_the_wheel_of_this_version():
     assert re.findall(r"mnasnet-(.+)-py3", INSTALL) == [mnasnet.__version__]
+    assert re.search(r"^packages:", read("Makefile"), re.MULTILINE)
+    assert PACKED.startswith("make packages\n")
 
 
 @pytest.mark.slow
-def test_an_agent_started_as_the_page_says_measures_and_profiles(workplace):
+def test_an_agent_started_as_the_page_says_measures_profiles_and_searches(workplace):
     (start,) = ours(INSTALL)
 
     with agent_of(start, workplace) as port:
-        commands = ours(TUNNEL, port)
-        assert [shlex.split(command)[3] for command in commands] == ["benchmark", "profile"]
-        run_command(f"{commands[0]} --only", workplace)
-        one_network = commands[1].replace("profile small", "profile my_model.safetensors")  # not a whole space
-        run_command(f"{one_network} --input-size 32 --runs 2 --checks 0", workplace)
+        benchmark, search = ours(TUNNEL, port)
+        profile, search_with_table = ours(TABLE, port)
+        assert "profile small --input-size 128 " in profile
+        run_command(f"{benchmark} --only", workplace)
+        run_command(search, workplace)
+        run_command(f"{profile.replace('small', 'tiny')} --runs 2 --rounds 1 --checks 0", workplace)
+        run_command(search_with_table, workplace)
 
-    assert (workplace / "pi.json").exists()
+    measured, by_table = sorted((workplace / "runs" / "search").iterdir())
+    assert "remote" in (measured / "args.yaml").read_text()
+    assert "pi.json" in (by_table / "args.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_a_model_runs_on_the_device_with_the_packages_that_the_page_installs(workplace, tmp_path):
+    (export,) = ours(EXPORT)
+    run_command(export.replace("runs/search/photos/weights/best", "my_model"), workplace)
+    (onnx,) = (workplace / "board").glob("*.onnx")
+    (classify,) = ours(RUN_THERE)
+    shutil.copy(onnx, tmp_path / shlex.split(classify)[-1])
+    shutil.copy(workplace / "photo.jpg", tmp_path)
+
+    done = subprocess.run(
+        [sys.executable, "-c", ON_THE_DEVICE, *shlex.split(classify)[3:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"photo.jpg: (blue|green|red) ", done.stdout)
+    assert "pip install pillow tqdm onnx " in RUN_THERE
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
