@@ -64,11 +64,16 @@ def parameters_page() -> str:
     for title, (settings, task, command) in TASKS.items():
         parts.append(
             f"## {title}\n\nTask [`{task}`](../{task}/README.md), command "
-            f"[`{command}`](commands.md#{command}).\n\n{markdown_table(settings)}\n"
+            f"[`{command}`](commands.md#{command}).\n\n{_as_typed(markdown_table(settings))}\n"
         )
         if settings.old_names():
             parts.append(f"Names of earlier releases, still understood:\n\n{markdown_old_names(settings)}\n")
     return "\n".join(parts)
+
+
+def _as_typed(table: str) -> str:
+    """``table`` with defaults as they are typed; READMEs of the HUB quote every default."""
+    return re.sub(r"\| `'(.*?)'` \|", lambda default: f"| `{default[1]}` |" if default[1] else "| empty |", table)
 
 
 def commands_page() -> str:
