@@ -14,11 +14,11 @@ function element(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
-// The folder of this page as one word of a command line, where the page is opened as a file; moved with it, it is still right.
+// The run folder as one word of a command line, where this page lies in it and is opened as a file; moved with it, it is still right.
 const PROMOTE = "python -m mnasnet promote RUN";
 function folder() {
-  if (location.protocol !== "file:" || location.host) return "RUN";
-  const path = decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") || "/";
+  const place = decodeURIComponent(location.pathname), path = place.replace(/\/[^/]*$/, "") || "/";
+  if (location.protocol !== "file:" || location.host || !place.endsWith("/report.html")) return "RUN";
   if (/^\/[A-Za-z]:/.test(path)) return `"${path.slice(1)}"`;
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'"'"'`)}'`;
 }

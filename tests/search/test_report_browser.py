@@ -141,6 +141,17 @@ def test_commands_name_the_folder_in_which_the_page_lies_now(browser, answer, tm
     assert str(tmp_path) not in (moved / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_page_kept_outside_its_run_folder_names_no_folder(browser, page, tmp_path):
+    kept = tmp_path / "recorded_search.html"
+    kept.write_bytes(page.read_bytes())
+    browser.open(kept)
+
+    browser.run("document.querySelector('#trials tbody tr[data-trial=\"0\"]').click()")
+
+    fact = browser.run("document.querySelector('#facts code').textContent")
+    assert fact == "python -m mnasnet promote RUN --trial 0"
+
+
 def test_a_search_without_trials_is_a_page_too(browser, answer, tmp_path):
     write_answer(replace(answer, records=(), winner=None, pareto=(), contenders=(), kendall_tau=None), tmp_path)
 

@@ -104,6 +104,15 @@ def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_for_latency_tells_what_the_smallest_and_the_largest_network_take(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(data, tmp_path, "--cost=latency", "--target-ms=8", "--profile=false", "--dry-run", "--json")) == 0
+
+    smallest_ms, largest_ms = json.loads(capsys.readouterr().out)["latency_ms"]
+    assert 0 < smallest_ms < largest_ms
+
+
 @pytest.mark.parametrize(
     ("word", "complaint"),
     [
