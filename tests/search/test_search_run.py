@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -490,9 +489,9 @@ class TestATableOfTheUsers:
     def test_of_another_device_or_setting_is_not_mixed_with_measurements(self, data, tmp_path, latency, conditions):
         asked = self.asked(data, tmp_path, priced_by(tmp_path, **conditions), latency)
 
-        with pytest.raises(SettingsError, match="the latency table is of (.*), this search measures on (.*); ") as told:
+        with pytest.raises(SettingsError, match="the latency table is of .*; this search measures on .*; set") as told:
             forecast(asked)
-        table, measured = re.search(r"is of (.*), this search measures on (.*); ", str(told.value)).groups()
+        table, measured = str(told.value).split("; ")[:2]
         assert str(next(iter(conditions.values()))) in table
         assert processor_name() in measured and "onnxruntime" in measured and "fp32, 1 thread" in measured
 
