@@ -2,7 +2,7 @@
 
 python tools/docs_pictures.py [SEARCH_RUN]
 
-It takes some ten minutes on two cores; with the folder of a search that was made by SEARCH below, only its pictures.
+With the folder of a search that was made by SEARCH below, only its pictures.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import demo
 IMAGES = demo.ROOT / "docs" / "images"
 # a space and a size for minutes; the target lies among its networks' latencies, so that some are too slow
 SEARCH = (
-    "search digits --target-ms 0.14 --trials 20 --minutes 0 --space tiny --input-size 32 --evaluator short "
-    "--proxy-epochs 3 --train-threads 1 --finalists 3 --finalist-epochs 6 --final-epochs 15 --flip false --name digits"
+    "search digits --target-ms 0.24 --trials 20 --minutes 0 --space tiny --input-size 64 --evaluator short "
+    "--proxy-epochs 3 --train-threads 1 --finalists 3 --finalist-epochs 6 --final-epochs 15 --profile false "
+    "--references false --flip false --name digits"
 )
 
 
@@ -47,15 +48,18 @@ def search_pictures(run: Path) -> None:
     sys.path.insert(0, str(demo.ROOT / "tests"))
     from browser import Browser
 
+    whole = IMAGES / "search_report.png"
+    page = run / "page.html"  # under another name than the report's it shows no path of this machine
+    shutil.copy(run / "report.html", page)
     browser = Browser()
     try:
-        browser.open(run / "report.html", width=1100)
-        whole = IMAGES / "search_report.png"
+        browser.open(page, width=1100)
         browser.screenshot(whole)
     finally:
         browser.close()
-    page = Image.open(whole).convert("RGB")
-    small(page.crop((0, 0, page.width, min(page.height, 1500))), whole)
+        page.unlink()
+    picture = Image.open(whole).convert("RGB")
+    small(picture.crop((0, 0, picture.width, min(picture.height, 1500))), whole)
 
 
 def small(picture: Image.Image, path: Path, width: int = 1000) -> None:
@@ -64,7 +68,8 @@ def small(picture: Image.Image, path: Path, width: int = 1000) -> None:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     if path.stem != "classified_cat":  # a photo
-        picture = picture.quantize(128, dither=Image.Dither.NONE)
+        # rare colours are kept: those of a few points in a chart
+        picture = picture.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
 
 
