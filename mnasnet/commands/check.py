@@ -14,7 +14,6 @@ from mnasnet.data.folder import scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import SPLIT_FILE, Grouping, split, write_split
 from mnasnet.data.unreadable import MAX_BAD
-from mnasnet.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; exit code 0 is fine, 1 warnings with ``--strict``, 2 errors."""
-    try:
-        report = _examined(arguments)
-    except DataError as error:
-        if arguments.json:
-            print(json.dumps({"folder": str(arguments.folder), "errors": [str(error)]}))
-        raise
+    report = _examined(arguments)
     print(json.dumps(report.to_dict()) if arguments.json else _printable(as_text(report)))
     if report.errors:
         return 2

@@ -350,7 +350,7 @@ def test_the_command_gives_json_for_programs_also_where_the_folder_is_unusable(f
     assert json.loads(capsys.readouterr().out)["counts"]["val"]["red"] == 10
 
     assert main(["check", str(tmp_path / "nothing"), "--json"]) == 2
-    assert "does not exist" in json.loads(capsys.readouterr().out)["errors"][0]
+    assert "does not exist" in json.loads(capsys.readouterr().out)["error"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
