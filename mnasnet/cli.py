@@ -55,10 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if module in ("", "mnasnet"):
             raise
         package = PACKAGES.get(module, module)
-        return _failed(
-            f"this needs the package {package}, which is not installed; run: pip install {package}",
-            as_json="--json" in given,
-        )
+        return _failed(f"this needs the package {package}, which is not installed; run: pip install {package}", given)
 
 
 def _run(given: list[str]) -> int:
@@ -77,22 +74,22 @@ def _run(given: list[str]) -> int:
     try:
         return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
     except MnasNetError as error:
-        return _failed(str(error), as_json=getattr(options, "json", False))
+        return _failed(str(error), given)
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has gone; nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        return _failed(text, as_json=getattr(options, "json", False))
+        return _failed(text, given)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
 
 
-def _failed(text: str, *, as_json: bool) -> int:
+def _failed(text: str, given: Sequence[str]) -> int:
     """Say what went wrong; a program that reads standard output hears it there too."""
     print(f"error: {text}", file=sys.stderr)
-    if as_json:
+    if "--json" in given:
         print(json.dumps({"status": "failed", "error": text}))
     return 2
 

@@ -20,7 +20,7 @@ from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
 from mnasnet.spec import ArchitectureSpec
 
 SCHEMA = 1
-ROUNDS = 5
+ROUNDS = 5  # on a machine with neighbours the error still fell from the third to the fifth
 FOLDS = 5
 FEWEST_TO_FIT = 6  # networks; below, three coefficients would only learn their noise
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+CUDA = "CUDAExecutionProvider"
 Provider = str | tuple[str, dict[str, str]]  # its name, with its options where it has some
 
 SPIN_US = 20  # longer than the gaps between the layers of one pass; 500 takes a busy machine half as long again

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.onnx_graph import open_graph
+from mnasnet.runtime.onnx_graph import CUDA, open_graph
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-CUDA = "CUDAExecutionProvider"
 INSTEAD = "set runtime to torch, or device to cpu"
 
 

@@ -15,6 +15,7 @@ from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.packages import distribution, is_installed
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
@@ -137,7 +138,7 @@ def reaches_cuda(runtime: str) -> bool:
         return has_cuda()
     if runtime not in ON_CUDA or not _may_have_driver():
         return False
-    return "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers()
+    return CUDA in importlib.import_module("onnxruntime").get_available_providers()
 
 
 def _may_have_driver() -> bool:

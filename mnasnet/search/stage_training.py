@@ -59,11 +59,11 @@ class TrainingStages:
         here = self._here
         found = {record.number: record for record in records(here.study())}
         chosen = self._winner_of_finalists(found)
-        if not self._here.folder.read_state().get("final"):
+        if not here.folder.read_state().get("final"):
             self._plan_the_rest([chosen], finalists=0)
-            self._here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
+            here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
         model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
-        modelfile.save(replace(model, name=self._here.folder.path.name), self._here.folder.model)
+        modelfile.save(replace(model, name=here.folder.path.name), here.folder.model)
         return chosen, model
 
     def _plan_the_rest(self, networks: Sequence[TrialRecord], *, finalists: int) -> None:

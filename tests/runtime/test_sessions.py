@@ -12,7 +12,7 @@ from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
 from mnasnet.runtime import packages, session
-from mnasnet.runtime.onnxruntime import CUDA
+from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
