@@ -37,10 +37,13 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """Every command of ours in ``text``, lines that go on joined; int8 needs a trained model: test_devices_page.py."""
+    """Every command of ours in ``text``, lines that go on joined.
+
+    Two are run elsewhere: int8 needs a trained model (test_devices_page.py), a join a search that runs (test_join.py).
+    """
     lines = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     typed = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
-    return [line for line in typed if line.startswith("python -m mnasnet") and "--int8" not in line]
+    return [line for line in typed if line.startswith("python -m mnasnet") and not re.search("--int8| join ", line)]
 
 
 def printed(text: str) -> list[tuple[str, list[str]]]:
