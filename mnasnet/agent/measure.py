@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from mnasnet.agent.formats import Graph, recognise
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.latency.meter import Latency
-from mnasnet.latency.timing import frequency_note, memory_probe, pinned, time_calls
+from mnasnet.latency.probe import machine_probe
+from mnasnet.latency.timing import frequency_note, pinned, time_calls
 from mnasnet.machine import processor_description
 from mnasnet.runtime.packages import version
 
@@ -89,7 +90,7 @@ def measure(content: bytes, job: Job) -> Latency:
         if not np.isfinite(engine.run()).all():
             raise LatencyError(f"{job.runtime} gave scores that are no numbers; its time would mean nothing")
         timing = time_calls(
-            engine.run, warmups=job.warmups, runs=job.runs, one_thread=job.threads == 1, probe=memory_probe()
+            engine.run, warmups=job.warmups, runs=job.runs, one_thread=job.threads == 1, probe=machine_probe()
         )
     disturbance = timing.disturbance
     return Latency(

@@ -13,7 +13,8 @@ from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing
 from mnasnet.latency.meter import Latency, MeterPrecision
-from mnasnet.latency.timing import Timing, frequency_note, memory_probe, pinned, time_calls
+from mnasnet.latency.probe import machine_probe
+from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
@@ -146,7 +147,7 @@ class SessionMeter:
                 warmups=self.warmups,
                 runs=self.runs,
                 one_thread=one_thread,
-                probe=memory_probe() if self.device == "cpu" else None,
+                probe=machine_probe() if self.device == "cpu" else None,
             )
         except LatencyError:
             raise

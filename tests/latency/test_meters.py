@@ -11,17 +11,9 @@ import pytest
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import METERS, Latency, open_meter
+from mnasnet.latency.probe import READS, STARTS, MachineProbe, machine_probe
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import (
-    BLOCK,
-    PROBE_READS,
-    PROBE_STARTS,
-    MemoryProbe,
-    Timing,
-    memory_probe,
-    pinned,
-    time_calls,
-)
+from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
@@ -180,31 +172,41 @@ def test_a_processor_that_slows_down_is_noticed():
     assert "speed changed by +30% meanwhile" in Timing((1.0,) * 25 + (1.3,) * 25).disturbance
 
 
-def probe_of(readings_ms):
-    """A memory probe that reads these milliseconds; its clock is asked twice for each of its four times."""
-    ticks = (tick for ms in readings_ms for _ in range(PROBE_READS) for tick in (0.0, ms / 1e3))
-    return MemoryProbe(clock=lambda: next(ticks))
+def probe_of(memory_ms, arithmetic_ms=None):
+    """A probe that reads these milliseconds; its clock is asked twice for each of its four times of each."""
+    pairs = zip(memory_ms, arithmetic_ms or [1.0] * len(memory_ms), strict=True)
+    ticks = (tick for pair in pairs for ms in pair for _ in range(READS) for tick in (0.0, ms / 1e3))
+    return MachineProbe(clock=lambda: next(ticks))
 
 
-def test_passes_beside_slow_memory_do_not_count():
-    starts = [1.0] * PROBE_STARTS
-    probe = probe_of([*starts, 1.0, 1.0, 1.2, 1.0, 1.0, 1.0, 1.0, 1.0])  # the second and third block are disturbed
+QUIET = [1.0] * STARTS
+
+
+@pytest.mark.parametrize("slow", ["memory", "arithmetic"])
+def test_passes_beside_a_slow_machine_do_not_count(slow):
+    disturbed = [*QUIET, 1.0, 1.0, 1.2, 1.0, 1.0, 1.0, 1.0, 1.0]  # the second and third block
+    quiet = [1.0] * len(disturbed)
+    probe = probe_of(disturbed, quiet) if slow == "memory" else probe_of(quiet, disturbed)
     passes = iter([0.010] * (10 + 1 + BLOCK) + [0.030] * 2 * (BLOCK + 1) + [0.010] * 4 * (BLOCK + 1))
     clock = Ticking(passes)
 
     timing = time_calls(clock.call, runs=50, probe=probe, clock=clock)
 
-    assert timing.slowdown == pytest.approx(0.0) and timing.disturbance == ""
+    assert timing.slowdown == {"memory": 0.0, "arithmetic": 0.0} and timing.disturbance == ""
     assert timing.p90_ms == pytest.approx(10) and len(timing.times_ms) == 50
 
 
-def test_memory_that_stays_slow_is_noticed():
-    probe = probe_of([*[1.0] * PROBE_STARTS, *[1.3] * (3 * 5 + 1)])
+def test_a_machine_that_stays_slow_is_noticed():
+    blocks = 5 * PATIENCE + 1
+    probe = probe_of([*QUIET, *[1.3] * blocks], [*QUIET, *[1.5] * blocks])
     clock = Ticking(iter([0.010] * 1000))
 
     timing = time_calls(clock.call, runs=50, probe=probe, clock=clock)
 
-    assert timing.disturbance == "not quiet: memory was 30% slower than it can be" and len(timing.times_ms) == 50
+    assert timing.disturbance == (
+        "not quiet: memory was 30% slower than it can be, arithmetic was 50% slower than it can be"
+    )
+    assert len(timing.times_ms) == 50
 
 
 def in_ticks(clock):
@@ -215,10 +217,10 @@ def in_ticks(clock):
 def test_a_processor_clock_of_whole_ticks_is_not_measured_with():
     pixels = np.ones(1 << 20)
 
-    probe = memory_probe(in_ticks(time.thread_time))
+    probe = machine_probe(in_ticks(time.thread_time))
     timing = time_calls(pixels.sum, one_thread=True, probe=probe, cpu_clock=in_ticks(time.process_time))
 
-    assert probe.best_ms > 0 and timing.slowdown is not None
+    assert probe.best_ms("memory") > 0 and probe.best_ms("arithmetic") > 0 and timing.slowdown
     assert timing.cpu_ms == () and timing.undisturbed_ms == min(timing.times_ms)
 
 
