@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of the accuracy part")
     parser.add_argument("--seeds", type=int, default=3, help="of the accuracy and fine-tuning parts")
     parser.add_argument("--first-seed", type=int, default=0, help="so that seeds may be divided among processes")
+    parser.add_argument("--contender", default="", help="of the accuracy part, only those whose name has this word")
     parser.add_argument("--rounds", type=int, default=3, help="of the speed part")
     parser.add_argument("--batch", type=int, default=128, help="of the speed part, for all contenders")
     parser.add_argument("--finetune-epochs", type=int, default=15)
@@ -175,7 +176,7 @@ class Book:
 
     @staticmethod
     def _question(content: Mapping[str, Any]) -> tuple[object, ...]:
-        aside = ("seeds", "first_seed", "out", "parts")
+        aside = ("seeds", "first_seed", "contender", "out", "parts")
         options = {key: value for key, value in content["options"].items() if key not in aside}
         return content["machine"], content["commit"], options
 
@@ -278,6 +279,7 @@ def accuracy(book: Book, files: Files, work: Path, options: argparse.Namespace) 
         f"torchvision loop, {OURS}": partial(torchvision_loop, OURS),
         **ultralytics_contenders(options),
     }
+    contenders = {name: train for name, train in contenders.items() if options.contender in name}
     data, images = unpacked(files, work / "accuracy", options.images_per_class, options.val_per_class)
     results: dict[str, list[Result]] = defaultdict(list)
     print(f"\naccuracy: {images} training images, {SIZE_PX} px, {options.epochs} epochs, each one's defaults")
