@@ -167,7 +167,8 @@ class TestClock:
         assert 60 < time.monotonic() - began < 1.1 * 90 + BUSY_S
         assert searched.status == "done"
         assert searched.answer.minutes == pytest.approx((time.monotonic() - began) / 60, abs=ANSWER_S / 60)
-        assert len(epochs_of(searched, "finalist")) == 1
+        assert len(epochs_of(searched, "finalist")) <= 1  # all alike; none where a busy machine leaves no time
+        assert min(epochs_of(searched, "promoted")) >= 1
         compared = {one.name.partition(" x")[0] for one in searched.answer.contenders if one.kind == "reference"}
         missing = set(REFERENCES) - compared
         notes = " ".join(searched.answer.notes)
