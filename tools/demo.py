@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo"
 SEARCH_SIZE_PX = 64
+PROMISED = 0.97  # of the held-out digits, by the network that was trained
 SHARE_OF_SMALL = 0.9  # of MnasNet-small's latency on this machine: faster than what is known
 SHORT_SEARCH = {
     "space": "tiny",
@@ -120,7 +121,11 @@ def train_and_classify(digits: Path) -> None:
     for index, name in ((1, "curves"), (2, "confusion")):
         Image.fromarray(training.get_output(index).get_image()).save(DEMO / f"digits_{name}.png")
     print(f"\n  trained in {time.monotonic() - began:.0f} s")
-    classify_digits(model, digits, DEMO / "digits_classified.png")
+    right = classify_digits(model, digits, DEMO / "digits_classified.png")
+    if right < PROMISED:
+        raise SystemExit(
+            f"the trained network should name {PROMISED:.0%} of the digits; please tell us about this machine"
+        )
     print(f"  pictures: {DEMO / 'digits_classified.png'}, digits_curves.png and digits_confusion.png beside it")
 
 
@@ -149,8 +154,8 @@ def search_and_classify(digits: Path) -> None:
     print(f"  report: {json.loads(search.get_output(5).to_json())['report']}")
 
 
-def classify_digits(model: str, digits: Path, picture: Path) -> None:
-    """Classify what the training never saw in an Ikomia workflow, count what is right and draw some of it."""
+def classify_digits(model: str, digits: Path, picture: Path) -> float:
+    """Classify what the training never saw in an Ikomia workflow and draw some of it: the share that is right."""
     from ikomia.dataprocess.workflow import Workflow
 
     workflow = Workflow("digits")
@@ -165,6 +170,7 @@ def classify_digits(model: str, digits: Path, picture: Path) -> None:
     right = sum(name == path.parent.name for path, name, _ in answers)
     print(f"  held-out digits: {right} of {len(answers)} right, {right / len(answers):.1%}")
     draw_answers(answers, picture)
+    return right / len(answers)
 
 
 def draw_answers(answers: list[tuple[Path, str, float]], target: Path, columns: int = 8, rows: int = 4) -> None:

@@ -106,7 +106,13 @@ class Audience:
                 raise
             except Exception as error:  # a faulty listener must not cost the user the training
                 self._listeners.remove(listener)
-                _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)
+                _warn_of(listener, error)
+
+
+def _warn_of(listener: Listener, error: Exception) -> None:
+    """Say why ``listener`` hears no more, without the user and password that a server's address may hold."""
+    text = re.sub(r"(?<=://)[^\s/@]*@", "", str(error))
+    _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, text)
 
 
 class EndHeldBack:
@@ -249,7 +255,7 @@ class Background:
             try:
                 self._listener.hear(event)
             except Exception as error:  # whatever a tracking service does, training goes on
-                _log.warning("%s stopped listening: %s: %s", type(self._listener).__name__, type(error).__name__, error)
+                _warn_of(self._listener, error)
                 return
             if isinstance(event, Ended):
                 return

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mnasnet.data.cache import DecodedImages
-from mnasnet.data.check import check
+from mnasnet.data.check import examine
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import Split
@@ -48,7 +48,7 @@ def read_images(
 
     if team.writes and not run.dataset_report.exists():
         _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
-        found = check(
+        found = examine(
             dataset,
             parts,
             max_bad=training.max_bad,
@@ -56,8 +56,10 @@ def read_images(
             threads=plan.threads,
             progress=progress,
         )
-        write_report(found, run.path)
         _log.info("%s", as_text(found))
+        if found.errors:  # not written: whoever mends the images resumes, and they are looked at again
+            raise DataError("; ".join(found.errors))
+        write_report(found, run.path)
     unreadable = unreadable_paths(run, team)
     for cache, what in ((val, "validation"), (train, "training")):
         cache.fill(progress, max_bad=1.0)

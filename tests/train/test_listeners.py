@@ -76,6 +76,17 @@ def test_a_faulty_listener_is_reported_once_and_heard_no_more(caplog: pytest.Log
     assert "Faulty stopped listening: ConnectionError: no server" in caplog.text
 
 
+def test_the_password_of_a_server_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    faulty = Faulty(ConnectionError("API request to http://user:s3cret@127.0.0.1:9/api failed"))
+    background = Background(faulty)
+
+    Audience([faulty]).hear(EPOCH)
+    for event in (EPOCH, ENDED):
+        background.hear(event)
+
+    assert caplog.text.count("API request to http://127.0.0.1:9/api failed") == 2 and "s3cret" not in caplog.text
+
+
 def test_our_own_errors_do_stop_a_training() -> None:
     with pytest.raises(TrainingError):
         Audience([Faulty(TrainingError("disk full"))]).hear(EPOCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from tiny import tiny_training
 
 from mnasnet import Classifier, modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
-from mnasnet.testing import random_model, write_image_folder
+from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
@@ -77,7 +78,7 @@ def test_nothing_that_we_write_for_ourselves_is_a_pickle(done: TrainedRun) -> No
     starts = {path.name: path.read_bytes()[:2] for path in done.folder.rglob("*") if path.is_file()}
     starts.pop("best.pth")  # asked for by export_pth
 
-    assert b"PK" not in starts.values() and b"\x80\x02" not in starts.values()
+    assert [name for name, start in starts.items() if start == b"PK" or b"\x80\x02" <= start <= b"\x80\x05"] == []
 
 
 def test_inference_sees_the_very_validation_accuracy_of_the_run(done: TrainedRun, data: Path) -> None:
@@ -274,6 +275,23 @@ def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: py
     with pytest.raises(DataError, match="999"):
         for seed in range(8):  # in at least one of these splits the file is a training image
             train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.0, seed=seed))
+
+
+def test_a_training_that_is_refused_shows_what_was_looked_at_and_goes_on_once_that_is_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    data = write_image_folder(tmp_path / "data", per_class=4, splits=("train", "val"))
+    broken = data / "train" / "red" / "999.jpg"
+    broken.write_bytes(b"")
+
+    with pytest.raises(DataError, match="999"):
+        train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.0))
+
+    assert re.search(r"red +5", caplog.text) and re.search(r"blue +4", caplog.text)
+    (run,) = (tmp_path / "runs").rglob("args.yaml")
+    coloured_image((200, 40, 40)).save(broken)
+    assert resume(run.parent).status == "done"
 
 
 def test_the_dataset_is_not_written_to(tmp_path: Path) -> None:
