@@ -370,6 +370,14 @@ def test_a_path_with_an_equals_sign_stays_a_path(model, photos, tmp_path, capsys
     assert (tmp_path / "out=1").is_dir()
 
 
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+
+    assert main(["classify", str(photos), "--model", model, "--csv=~/l.csv"]) == 0
+
+    assert (tmp_path / "l.csv").is_file()
+
+
 def test_a_path_may_keep_the_quotes_it_was_copied_with(model, photos, tmp_path, capsys):
     assert main(["classify", f'"{photos}"', "--model", model, "--csv", f"'{tmp_path / 'l.csv'}'"]) == 0
 

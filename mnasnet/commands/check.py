@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from mnasnet.commands.values import a_path, folder_to_write
+from mnasnet.commands.values import a_path, folder_to_write, share, whole
 from mnasnet.data.check import DatasetReport, examine
 from mnasnet.data.folder import scan
 from mnasnet.data.report import as_text, write_report
@@ -28,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-bad",
-        type=float,
+        type=share,
         default=MAX_BAD,
         metavar="0..1",
         help="share of unreadable training images allowed (0.05)",
     )
-    parser.add_argument("--threads", type=int, help="default: the cores this process may use")
+    parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
     parser.add_argument(
         "--out", type=folder_to_write, metavar="DIR", help="write dataset_report.json and split.json there"
     )

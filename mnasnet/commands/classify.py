@@ -120,8 +120,9 @@ def _results(
     arguments: argparse.Namespace, classifier: Classifier, copies: AnnotatedCopies | None
 ) -> Iterator[FileResult]:
     there = [path for path in arguments.paths if exists(path)]
+    known = set(there)
     for path in arguments.paths:
-        if path not in there:
+        if path not in known:
             yield FileResult(path, error=_why_missing(str(path)))
     images = iter_images(path for path in there if not _is_video(path))
     wanted = (path for path in images if copies is None or not copies.is_own(path))

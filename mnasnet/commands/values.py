@@ -30,7 +30,7 @@ def a_path(text: str) -> Path:
     path = unquoted(text)
     if not path.strip():
         raise argparse.ArgumentTypeError("must be a path, got an empty one; `.` is the folder you are in")
-    return Path(path)
+    return Path(path).expanduser()  # a shell leaves `~` alone behind `=`
 
 
 def folder_to_write(text: str) -> Path:

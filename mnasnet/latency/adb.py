@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -128,7 +129,8 @@ class AdbMeter:
         )
 
     def _run(self, content: bytes) -> str:
-        serial, there = self.phone.serial, f"{PHONE_FOLDER}/mnasnet.tflite"
+        # a name of its own: two searches may share the phone, and each must time what it sent
+        serial, there = self.phone.serial, f"{PHONE_FOLDER}/mnasnet-{secrets.token_hex(4)}.tflite"
         with tempfile.TemporaryDirectory() as folder:
             here = Path(folder) / "model.tflite"
             here.write_bytes(content)

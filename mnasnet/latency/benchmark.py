@@ -125,9 +125,10 @@ def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
     """``subjects``, those of equal names called by as much of their paths as tells them apart."""
     named = []
     for subject in subjects:
-        rivals = [one.path for one in subjects if one.name == subject.name and one.path and one.path != subject.path]
-        if subject.path is not None and rivals:
-            parts, others = subject.path.absolute().parts, [path.absolute().parts for path in rivals]
+        own_path = subject.path and subject.path.absolute()
+        paths = {one.path.absolute() for one in subjects if one.name == subject.name and one.path}
+        if own_path and (rivals := paths - {own_path}):
+            parts, others = own_path.parts, [path.parts for path in rivals]
             count = next(n for n in range(1, len(parts) + 1) if all(other[-n:] != parts[-n:] for other in others))
             subject = replace(subject, name="/".join(parts[-count:]))
         named.append(subject)

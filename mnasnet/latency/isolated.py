@@ -6,6 +6,7 @@ line of JSON for each line it reads, and ends when its input does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -70,7 +71,8 @@ class IsolatedMeter:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(OSError):  # what it was not told is lost with it
+                        pipe.close()
 
     def __enter__(self) -> IsolatedMeter:
         return self

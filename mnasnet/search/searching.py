@@ -221,7 +221,7 @@ class Searching:
         return {
             **asdict(self),
             **files,
-            "data": str(self.data.absolute()),
+            "data": str(self.data.expanduser().absolute()),
             "output_folder": str(self.output_folder.absolute()),
         }
 

@@ -95,7 +95,8 @@ class Training:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
-        return {**asdict(self), "data": str(self.data.absolute()), "output_folder": str(self.output_folder.absolute())}
+        data, output_folder = self.data.expanduser().absolute(), self.output_folder.absolute()
+        return {**asdict(self), "data": str(data), "output_folder": str(output_folder)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Training:

@@ -26,6 +26,7 @@ from mnasnet.train.listeners import (
     Audience,
     Background,
     CsvFile,
+    Ended,
     EndHeldBack,
     Listener,
     Reported,
@@ -215,34 +216,39 @@ def _go_on(
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
         in_memory = train_images.cache.planned == len(train_images.cache)
-        result = in_own_thread(
-            lambda: fit(
-                network,
-                train_images,
-                val_images,
-                plan.recipe,
-                plan.preprocess,
-                epochs=training.epochs,
-                seed=training.seed,
-                balance=training.balance,
-                patience=training.patience,
-                max_minutes=training.max_minutes,
-                team=team,
-                store=run.store,
-                identity={
-                    "images": parts.fingerprint,
-                    "training_images": len(train_images.labels),
-                    "architecture": plan.architecture.fingerprint,
-                    "preprocess": plan.to_dict()["preprocess"],
-                },
-                on_best=save_best,
-                listeners=[until_written],
-                stop=lambda: stop() or interrupted.is_set(),
-                prefetch=team.device != "cpu" or not in_memory,
-            ),
-            threads=plan.threads,
-            on_interrupt=interrupted.set,
-        )
+        try:
+            result = in_own_thread(
+                lambda: fit(
+                    network,
+                    train_images,
+                    val_images,
+                    plan.recipe,
+                    plan.preprocess,
+                    epochs=training.epochs,
+                    seed=training.seed,
+                    balance=training.balance,
+                    patience=training.patience,
+                    max_minutes=training.max_minutes,
+                    team=team,
+                    store=run.store,
+                    identity={
+                        "images": parts.fingerprint,
+                        "training_images": len(train_images.labels),
+                        "architecture": plan.architecture.fingerprint,
+                        "preprocess": plan.to_dict()["preprocess"],
+                    },
+                    on_best=save_best,
+                    listeners=[until_written],
+                    stop=lambda: stop() or interrupted.is_set(),
+                    prefetch=team.device != "cpu" or not in_memory,
+                ),
+                threads=plan.threads,
+                on_interrupt=interrupted.set,
+            )
+        except BaseException as error:  # its thread and file would stay open as long as the process
+            for background in tensorboard:
+                background.hear(Ended("failed", str(error), ()))
+            raise
         evaluation = None
         if team.writes:
             save(run.last, weights_of(result.average), result.history[-1] if result.history else {})

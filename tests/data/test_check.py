@@ -239,6 +239,14 @@ def test_progress_counts_to_the_number_of_images(folder):
     assert heard == [(done, 90) for done in range(1, 91)]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--threads", "-1"), ("--max-bad", "5")])
+def test_numbers_that_cannot_be_are_refused_in_a_line(option, value, folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["check", str(folder), option, value])
+
+    assert f"argument {option}: must be a" in capsys.readouterr().err
+
+
 def test_the_report_does_not_depend_on_the_number_of_threads(folder):
     (folder / "train/red/000.jpg").write_bytes(b"")
     shutil.copy(folder / "train/red/003.jpg", folder / "val/red/copy.jpg")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from documents import commands, make_workplace, read, run_command
@@ -188,6 +189,15 @@ def test_a_latency_names_the_phone_and_the_build_of_its_tool(phone, tool):
     assert (latency.device, latency.runtime, latency.n) == ("Nobody Pretend 1, PC", "litert", 50)
     assert latency.runtime_version.startswith("benchmark_model ") and "p90 is the 95th percentile" in latency.note
     assert [path.name for path in (phone.folder / "tmp").iterdir()] == ["benchmark_model"]  # the model is gone again
+
+
+@needs_adb
+def test_two_searches_on_one_phone_do_not_take_each_others_network(phone, tool):
+    meters = [AdbMeter.open(AndroidPhone(phone.serial, tool), num_classes=classes) for classes in (3, 5)]
+
+    with ThreadPoolExecutor(2) as both:
+        for latency in both.map(lambda meter: [meter.measure(TINY, 64) for _ in range(3)], meters):
+            assert [one.n for one in latency] == [50] * 3
 
 
 @needs_adb

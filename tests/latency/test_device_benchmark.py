@@ -203,3 +203,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
     names = [subject.name for subject in subjects]
     assert names == [f"{run}/weights/best.safetensors" for run in ("first", "second", "first")]
+
+
+def test_one_file_given_in_two_ways_is_one_file(tmp_path, monkeypatch):
+    modelfile.save(random_model(), tmp_path / "own.safetensors")
+    monkeypatch.chdir(tmp_path)
+
+    subjects = told_apart(
+        [own(path, random_model()) for path in ("own.safetensors", str(tmp_path / "own.safetensors"))]
+    )
+
+    assert [subject.name for subject in subjects] == ["own.safetensors"] * 2

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -292,6 +294,29 @@ def test_a_training_that_is_refused_shows_what_was_looked_at_and_goes_on_once_th
     (run,) = (tmp_path / "runs").rglob("args.yaml")
     coloured_image((200, 40, 40)).save(broken)
     assert resume(run.parent).status == "done"
+
+
+def test_a_training_that_fails_leaves_no_thread(tmp_path: Path) -> None:
+    class Broken:
+        def hear(self, event: object) -> None:
+            raise TrainingError("no")
+
+    data = write_image_folder(tmp_path / "data", per_class=4)
+    before = set(threading.enumerate())
+
+    with pytest.raises(TrainingError, match="no"):
+        train(tiny_training(data, tmp_path / "runs", epochs=1, tensorboard=True), listeners=[Broken()])
+
+    assert [one.name for one in threading.enumerate() if one not in before and "TensorBoard" in one.name] == []
+
+
+def test_a_home_folder_written_as_a_tilde_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+    write_image_folder(tmp_path / "data", per_class=4)
+
+    trained = train(tiny_training(Path("~/data"), tmp_path / "runs", epochs=1))
+
+    assert resume(trained.folder).status == "done"
 
 
 def test_the_dataset_is_not_written_to(tmp_path: Path) -> None:
