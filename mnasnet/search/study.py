@@ -136,6 +136,7 @@ class Search:
         self._clock = clock
         self._has_company = not alone
         self._in_work: dict[int, optuna.Trial] = {}
+        self._left: set[int] = set()  # by a killed process, for this one to take up
         self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work, where others must know of them
         self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
         self._read: set[int] = set()
@@ -262,6 +263,7 @@ class Search:
         joined = joined_at(self.study)
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         left = [trial for trial in running if joined is None or trial.number < joined]
+        self._left = {trial.number for trial in left}
         return [optuna.Trial(self.study, trial._trial_id) for trial in sorted(left, key=lambda t: t.number)]
 
     def in_work_elsewhere(self) -> int:
@@ -270,7 +272,7 @@ class Search:
             return 0
         _fail_stale(self.study)
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return sum(trial.number not in self._in_work for trial in running)
+        return sum(trial.number not in self._left and trial.number not in self._in_work for trial in running)
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """Mark the trial as failed; while the search goes on another process judges its network."""

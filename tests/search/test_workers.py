@@ -15,12 +15,14 @@ import pytest
 from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError, SettingsError
-from mnasnet.search.crew import search_with_crew
+from mnasnet.search.company import join
+from mnasnet.search.crew import Returned, search_with_crew
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, search
+from mnasnet.search.verdict import Verdict
 from mnasnet.search.workers import LocalCrew, search_with_workers
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.spaces import space
@@ -127,6 +129,43 @@ def test_a_search_that_is_not_alone_leaves_running_trials_to_their_workers_and_w
 
     assert [record.state for record in records(study)] == ["failed", "done", "done", "done"]
     assert [record.number for record in heard] == [1, 2, 3]
+
+
+class AtOnce:
+    """A crew of two who judge as soon as they are asked."""
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
+    def has_room(self) -> bool:
+        return len(self.given) < 2
+
+    def judge(self, number, candidate) -> None:
+        self.given.append(number)
+
+    def events(self, timeout_s: float) -> list[Returned]:
+        if not self.given:
+            time.sleep(timeout_s)
+        done, self.given = self.given, []
+        return [Returned(number, Verdict("done", 0.5)) for number in done]
+
+    def answer(self, number: int, hopeless: bool) -> None:
+        raise AssertionError("nobody reports a step")
+
+
+@pytest.mark.parametrize("go_on", [search, partial(search_with_crew, AtOnce())], ids=["alone", "with a crew"])
+def test_the_last_networks_that_a_killed_process_left_are_judged_though_others_have_joined(tmp_path, go_on):
+    study = study_of(storage=open_storage(tmp_path / "journal"))
+    killed = Search(study, problem_of())
+    killed.propose()
+    killed.propose()
+    join(study)
+    again, until = study_of(storage=open_storage(tmp_path / "journal")), time.monotonic() + 10
+
+    ending = go_on(again, problem_of(), Budget(evaluations=2), should_stop=lambda: time.monotonic() > until)
+
+    assert ending == "budget"
+    assert [record.state for record in records(again)] == ["done", "done"]
 
 
 def study_of(problem: SearchProblem | None = None, algorithm: str = "random", **arguments) -> optuna.Study:
