@@ -6,11 +6,12 @@ import bisect
 import contextlib
 import json
 import operator
+import os
 import time
 import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
@@ -23,14 +24,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mnasnet.errors import RuntimeMissingError, SearchError
 
-# A process killed while it writes leaves its lock behind; a write takes milliseconds, so a lock of this age is dead.
-LOCK_GRACE_S = 5
+# A process killed while it writes leaves its lock behind. A write takes milliseconds, on a busy or shared disk now and
+# then many seconds: a lock of this age is dead.
+LOCK_GRACE_S = 60
 
 HEARTBEAT_S = 60  # how often a process that shares a study says that it still works on its trials
 GRACE_BEATS = 2  # without so many it is dead, and its networks are judged once more by others
 RETRIES = 1
 
 _BEAT = "heartbeat"  # the system attribute of a trial that counts in a journal
+
+_DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 Retry = Callable[[optuna.Study, FrozenTrial], None]
 
@@ -77,7 +81,8 @@ class _Journal(JournalStorage, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Say that the trial is being worked on."""
-        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else gave it up
+        # somebody else gave it up, or the file is away; without this beat there may still be the next
+        with contextlib.suppress(UpdateFinishedTrialError, OSError):
             self.set_trial_system_attr(trial_id, _BEAT, time.time())
 
     def get_heartbeat_interval(self) -> int:
@@ -137,6 +142,15 @@ class _Trials:
 _number = operator.attrgetter("number")
 
 
+class _Database(optuna.storages.RDBStorage):
+    """A database that may be away for a moment: a beat that does not reach it does not end those to come."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Say that the trial is being worked on."""
+        with contextlib.suppress(*_DATABASE_ERRORS):
+            super().record_heartbeat(trial_id)
+
+
 def _retry() -> Retry:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -145,10 +159,11 @@ def _retry() -> Retry:
 
 
 class _JournalFile(JournalFileBackend):
-    """A journal that waits for the disk once a trial, not once a choice.
+    """A journal that waits for the disk once a trial, not once a choice, and that a full disk does not spoil.
 
     A choice is in the file, for every process and after any kill, without the wait; only a power cut can lose
-    it, and with it the running trial alone. The next waiting write brings it to the disk too.
+    it, and with it the running trial alone. The next waiting write brings it to the disk too. A line that was cut off
+    counts for no reader, and makes way for the next.
     """
 
     def __init__(self, file_path: str, lock: JournalFileOpenLock) -> None:
@@ -158,16 +173,29 @@ class _JournalFile(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines; those with more than choices are on the disk when this returns."""
-        if not all("param_name" in log for log in logs):
-            super().append_logs(logs)
-            return
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self._file_lock.acquire()
         try:
-            with self._path.open("ab") as file:
+            with self._path.open("a+b") as file:
+                _remove_cut_line(file)
                 file.write(lines)
+                file.flush()
+                if not all("param_name" in log for log in logs):
+                    os.fsync(file.fileno())
         finally:
-            self._file_lock.release()
+            # after a write of minutes another process has taken the lock for a dead one's
+            with contextlib.suppress(RuntimeError):
+                self._file_lock.release()
+
+
+def _remove_cut_line(file: BinaryIO) -> None:
+    """Take away what a full disk, or a kill, left of a last line."""
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStorage:
@@ -185,7 +213,7 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.storages.RDBStorage(
+            return _Database(
                 url.render_as_string(hide_password=False),
                 heartbeat_interval=heartbeat_s,
                 grace_period=GRACE_BEATS * heartbeat_s,
@@ -199,7 +227,7 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
         raise SearchError(
             f"no database is called {url.drivername}; take postgresql://... or a path, got {shown}"
         ) from None
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except _DATABASE_ERRORS as error:
         raise SearchError(f"the database {shown} does not let us in: {_without(secrets, _cause(error))}") from None
 
 

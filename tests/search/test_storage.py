@@ -1,6 +1,11 @@
-"""The journal file keeps Optuna's contract, and gives the same trials as Optuna's own however they were finished."""
+"""The journal file keeps Optuna's contract, and gives the same trials as Optuna's own however they were finished.
 
+A disk that is full, slow or away for a moment costs neither the study nor a living trial.
+"""
+
+import os
 import random
+import sqlite3
 
 import optuna
 import pytest
@@ -39,3 +44,62 @@ def test_trials_of_any_states_are_those_of_optunas_own_journal(tmp_path):
         own = JournalStorage(JournalFileBackend(str(path))).get_all_trials(study._study_id, states=states)
 
         assert found == own
+
+
+@pytest.mark.parametrize("kept", [1, 40, -1])
+def test_a_line_that_a_full_disk_cut_off_does_not_spoil_the_next(tmp_path, kept):
+    path = tmp_path / "journal"
+    study = optuna.create_study(storage=open_storage(path))
+    study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 1.0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[1][:kept])
+
+    again = optuna.load_study(study_name=study.study_name, storage=open_storage(path))
+    again.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+
+    states = [trial.state for trial in study.get_trials()]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert optuna.load_study(study_name=study.study_name, storage=open_storage(path)).trials == study.trials
+    assert path.read_bytes().startswith(whole)
+
+
+def test_a_write_so_slow_that_another_process_took_its_lock_away_counts(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    study = optuna.create_study(storage=open_storage(path))
+    to_disk = os.fsync
+
+    def slow(file: int) -> None:
+        to_disk(file)
+        (tmp_path / "journal.lock").unlink()
+
+    monkeypatch.setattr(os, "fsync", slow)
+    study.set_user_attr("told", 1)
+
+    assert optuna.load_study(study_name=study.study_name, storage=open_storage(path)).user_attrs == {"told": 1}
+
+
+def test_a_file_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp_path):
+    there = tmp_path / "there"
+    storage = open_storage(there / "journal")
+    trial = optuna.create_study(storage=storage).ask()
+
+    there.rename(tmp_path / "away")
+    storage.record_heartbeat(trial._trial_id)
+    (tmp_path / "away").rename(there)
+    storage.record_heartbeat(trial._trial_id)
+
+    assert "heartbeat" in storage.get_trial(trial._trial_id).system_attrs
+
+
+def test_a_database_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}?timeout=0")
+    trial = optuna.create_study(storage=storage).ask()
+    busy = sqlite3.connect(tmp_path / "study.db")
+    busy.execute("BEGIN EXCLUSIVE")
+
+    storage.record_heartbeat(trial._trial_id)
+    busy.close()
+    storage.record_heartbeat(trial._trial_id)
+
+    beats = sqlite3.connect(tmp_path / "study.db").execute("SELECT count(*) FROM trial_heartbeats").fetchone()
+    assert beats == (1,)
