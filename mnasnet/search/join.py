@@ -19,7 +19,7 @@ from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import TrialRecord, records
-from mnasnet.search.storage import open_storage
+from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
 from mnasnet.search.watch import was_judged
 
@@ -39,6 +39,7 @@ class Joined:
         return asdict(self)
 
 
+@telling_of_database()
 def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> Joined:
     """Judge networks of the search in ``path`` until its trials are spent or the process that leads it ends them.
 

@@ -22,6 +22,7 @@ from mnasnet.search.sitting import Sitting
 from mnasnet.search.stage_ranking import ranking_stage
 from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
+from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
 from mnasnet.search.watch import was_judged
 from mnasnet.train.run_folder import only_user, write_yaml
@@ -64,6 +65,7 @@ def resume_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop:
     return _with(open_search_folder(path), SearchAudience(listeners), stop)
 
 
+@telling_of_database()
 def extend_search(
     path: Path,
     *,
@@ -114,6 +116,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     )
 
 
+@telling_of_database()
 def promote(
     path: Path,
     trial: int | None = None,
@@ -149,6 +152,7 @@ def promote(
         return sitting.answered(state.get("status", "stopped"), state.get("reason", "a trial was promoted"))
 
 
+@telling_of_database()
 def report_search(path: Path) -> SearchedRun:
     """Make the answer's files again from what the folder holds, also after a kill."""
     folder = open_search_folder(path)
@@ -164,6 +168,7 @@ def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> Searche
         return _work(folder, audience, stop)
 
 
+@telling_of_database()
 def _work(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
     with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
         if folder.read_state().get("status") != "done":

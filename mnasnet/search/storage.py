@@ -9,7 +9,7 @@ import operator
 import os
 import time
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -229,6 +229,17 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
         ) from None
     except _DATABASE_ERRORS as error:
         raise SearchError(f"the database {shown} does not let us in: {_without(secrets, _cause(error))}") from None
+
+
+@contextlib.contextmanager
+def telling_of_database() -> Iterator[None]:
+    """Raises SearchError, with the server's words, when the database of a study that is open goes away."""
+    try:
+        yield
+    except _DATABASE_ERRORS as error:
+        raise SearchError(
+            f"the database does not let us in any more: {_cause(error)}; once it does, resume or join goes on"
+        ) from error
 
 
 def _cause(error: BaseException) -> str:

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,3 +160,17 @@ def test_a_machine_that_would_measure_other_latencies_cannot_join(data: Path, tm
 
     with pytest.raises(SearchError, match="measures latency on another board, this is .*; use that machine"):
         join_search(folder.path)
+
+
+def test_a_database_that_goes_away_is_told_in_a_sentence(data: Path, tmp_path: Path) -> None:
+    asked = tiny_searching(data, tmp_path, proxy_epochs=1, storage=f"sqlite:///{tmp_path / 'study.db'}?timeout=1")
+    busy = sqlite3.connect(tmp_path / "study.db")
+
+    def hear(progress: Progress) -> None:
+        if progress.record:
+            busy.execute("BEGIN EXCLUSIVE")
+
+    for go_on in (partial(run_search, asked), partial(join_search, tmp_path / "runs" / "tiny")):
+        with pytest.raises(SearchError, match="the database does not let us in any more: database is locked; once it"):
+            go_on(listeners=[SimpleNamespace(hear=hear)])
+        busy.rollback()
