@@ -85,11 +85,21 @@ def _parse_blocks(values: Mapping[str, Any], start: ArchitectureSpec | None) -> 
     vary = _block_options("vary", values.get("vary", {}))
     if start is not None:
         # what the start's blocks are is the default; vary opens it
-        return tuple(_checked(b, asdict(BlockChoices.fixed(block)) | vary) for b, block in enumerate(start.blocks))
+        fixed = [asdict(BlockChoices.fixed(block)) for block in start.blocks]
+        return tuple(_checked(b, _opened(own, vary)) for b, own in enumerate(fixed))
     listed = values.get("blocks")
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
         raise SpecError("a search space needs 'blocks', a list of blocks, or 'start', the name of a network")
     return tuple(_checked(b, vary | _block_options(f"block {b}", block)) for b, block in enumerate(listed))
+
+
+def _opened(own: Mapping[str, tuple[Any, ...]], vary: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """A block's choices with ``vary`` in place of its own; an expansion is opened only where the block has one."""
+    if "expansion" not in vary or "operator" in vary:
+        return {**own, **vary}
+    if own["operator"][0].startswith("inverted"):
+        return {**own, "operator": ("inverted",), **vary}
+    return {**own, **vary, "expansion": own["expansion"]}
 
 
 def _checked(b: int, options: Mapping[str, tuple[Any, ...]]) -> BlockChoices:

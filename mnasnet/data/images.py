@@ -411,6 +411,8 @@ def _reason_not_an_image(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         if data[8:12] in _HEIF_BRANDS:
             return "HEIC photo; to read it: pip install pillow-heif"
+        if data[8:12] in _AVIF_BRANDS:
+            return "truncated: the file ends before the picture does; copy or download it again"
         return "this is a video, not an image"
     if head.startswith((b"\x1aE\xdf\xa3".lower(), b"\0\0\1\xba")) or (head[:4] == b"riff" and head[8:11] == b"avi"):
         return "this is a video, not an image"

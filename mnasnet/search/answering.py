@@ -252,8 +252,12 @@ class NothingFoundError(SearchError):
 
 
 def levelled_off(found: Sequence[TrialRecord]) -> str:
-    """A sentence when the last third of the judged trials brought hardly a gain in reward; else empty."""
-    values = [record.values[0] for record in found if record.state == "done" and record.duplicate_of is None]
+    """A sentence when the last third of the judged trials brought hardly a gain in reward; else empty.
+
+    Where several values count, accuracy alone says nothing of the gain.
+    """
+    judged = [record.values for record in found if record.state == "done" and record.duplicate_of is None]
+    values = [first for first, *others in judged if not others]
     if len(values) < 9:
         return ""
     gain = max(values) - max(values[: -(len(values) // 3)])

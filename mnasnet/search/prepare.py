@@ -160,10 +160,8 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     try:
         search = prepared(searching, folder, tell=tell, stop=stop)
         search.close()
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
-        if isinstance(error, SearchStopped):
-            raise SearchError("stopped before the first trial; nothing is left behind, start again") from None
         raise
     return folder
 
@@ -197,29 +195,33 @@ def prepared(
     write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
     _bring_table(searching, folder)
     search = assemble(folder, searching, plan, dataset, parts, stop=stop)
-    if searching.needs_latency and search.table is not None:
-        _require_prices(search, search.table)
-    wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
-    if wants_table and search.table is None and _make_table(search, tell=tell, stop=stop) is not None:
-        search.close()
-        search = assemble(folder, searching, plan, dataset, parts, stop=stop)
-    if searching.needs_latency and (searching.latency == "measured" or searching.latency_table):
-        tell("measuring a first network")
-        first = _first_latency(search)  # a device that is away is told at once
-        if search.table is not None:
-            require_table_of_device(search.table, first)
-    small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
-    tell("timing a small and a large network")
-    speeds = timed(search.training, small, large)
-    plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
-    plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
-    times = shared_times(search.training, space, curriculum_of(searching), speeds)
-    plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=clock() - began)
-    spent_s = round(clock() - began, 1)
-    require_time(searching, plan, spent_s=spent_s)
-    folder.write_state(prepared_s=spent_s, seconds=spent_s)
-    write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
-    search.close()
+    try:
+        if searching.needs_latency and search.table is not None:
+            _require_prices(search, search.table)
+        wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
+        if wants_table and search.table is None and _make_table(search, tell=tell, stop=stop) is not None:
+            search.close()
+            search = assemble(folder, searching, plan, dataset, parts, stop=stop)
+        if searching.needs_latency and (searching.latency == "measured" or searching.latency_table):
+            tell("measuring a first network")
+            first = _first_latency(search)  # a device that is away is told at once
+            if search.table is not None:
+                require_table_of_device(search.table, first)
+        small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
+        tell("timing a small and a large network")
+        speeds = timed(search.training, small, large)
+        plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
+        plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
+        times = shared_times(search.training, space, curriculum_of(searching), speeds)
+        plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=clock() - began)
+        spent_s = round(clock() - began, 1)
+        require_time(searching, plan, spent_s=spent_s)
+        folder.write_state(prepared_s=spent_s, seconds=spent_s)
+        write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
+    except SearchStopped:
+        raise SearchError("stopped before the first trial; nothing is left behind, start again") from None
+    finally:
+        search.close()  # also of what failed: its measuring process would live as long as this one
     return assemble(folder, searching, plan, dataset, parts, stop=stop)
 
 

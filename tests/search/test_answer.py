@@ -274,6 +274,11 @@ class TestLevelledOff:
 
         assert told == f"the gain has levelled off: {ending}"
 
+    def test_where_two_values_count_accuracy_alone_tells_no_gain(self):
+        records = [TrialRecord(number, "done", {}, values=(0.6, 9.0 - number / 2)) for number in range(10)]
+
+        assert levelled_off(records) == ""
+
 
 class TestMeasuredAfresh:
     """A network that was trained longer is measured again; a moment of other work must not make it slow for ever."""

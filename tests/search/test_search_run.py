@@ -413,6 +413,22 @@ class TestElsewhere:
 
 
 class TestBeforeTheStart:
+    @pytest.mark.skipif(sys.platform != "linux", reason="children are counted in /proc")
+    def test_a_forecast_that_is_stopped_or_refused_leaves_no_process(self, data: Path, tmp_path: Path) -> None:
+        def children() -> set[str]:
+            return {
+                pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
+            }
+
+        before = children()
+
+        with pytest.raises(SearchError, match="stopped before the first trial; nothing is left behind"):
+            forecast(tiny_searching(data, tmp_path, trials=7), stop=lambda: True)
+        with pytest.raises(SettingsError, match="minutes must be at least"):
+            forecast(tiny_searching(data, tmp_path, trials=0, minutes=0.01))
+
+        assert children() <= before
+
     def test_a_forecast_tells_trials_and_time_and_leaves_nothing(self, data, tmp_path):
         told = forecast(tiny_searching(data, tmp_path, trials=7))
 

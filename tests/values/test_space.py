@@ -276,6 +276,14 @@ class TestSpaceFiles:
             "block1.filters",
         ]
 
+    def test_expansion_is_opened_where_blocks_have_one(self, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_text("start: mnasnet_b1\nvary: {expansion: [3, 6]}\n", encoding="utf-8")
+
+        found = load_space(path)
+
+        assert [len(block.expansion) for block in found.blocks] == [1, 2, 2, 2, 2, 2, 2]
+
     def test_a_file_can_start_from_a_published_network(self, tmp_path):
         path = tmp_path / "b1.yaml"
         path.write_text("start: mnasnet_b1\nvary: {kernel: [3, 5]}\n", encoding="utf-8")
