@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample
@@ -16,6 +15,7 @@ from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import preprocess_for, require_validation, stored_side
+from mnasnet.train.reading import squares
 
 Filling = Callable[[int, int], None]
 """Hears of the images decoded so far and of all; may raise to stop."""
@@ -59,7 +59,9 @@ class SearchImages:
 
     ``share`` of each class's training images, chosen by ``seed``, are used. ``short_side`` is typical for the
     images, in pixels; ``largest_px`` the largest input size that will be asked for, ``val_sizes`` how many. Training
-    images are kept once, validation images once for each input size, as inference prepares them.
+    images are kept once, validation images once for each input size, as inference prepares them. The paths
+    in ``unreadable`` are left out; where more than the share ``max_bad`` of the training images cannot be read,
+    DataError names them.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class SearchImages:
     cache_mb: int = 2000
     max_bad: float = 0.05
     threads: int | None = None
+    unreadable: frozenset[str] = frozenset()
     filling: Filling = lambda done, total: None
     _train: DecodedSquares | None = field(default=None, init=False, repr=False)
     _val: dict[int, DecodedSquares] = field(default_factory=dict, init=False, repr=False)
@@ -91,24 +94,24 @@ class SearchImages:
         if self._train is None:
             side = stored_side(self.largest_px, self.short_side)
             form = replace(self.preprocess(self.largest_px), input_size=side, resize=side)
-            chosen = share_of(self.parts, self.share, seed=self.seed)
             budget_bytes = int(self.cache_mb * 1e6 * (1 - VAL_MEMORY))
-            self._train = self._decoded(chosen, form, budget_bytes)
-            missing = sorted(set(range(self.num_classes)) - set(self._train.labels.tolist()))
-            if missing:
-                name = self.parts.class_names[missing[0]]
-                raise DataError(f"class {name!r} has no readable training image; add or replace images")
+            self._train = self._readable_train(self._decoded(self._chosen, form, budget_bytes, self.max_bad))
         return self._train
 
     def val(self, input_size: int) -> DecodedSquares:
         """The validation images at ``input_size`` pixels."""
         if input_size not in self._val:
             budget_bytes = int(self.cache_mb * 1e6 * VAL_MEMORY / self.val_sizes)
-            images = self._decoded(self.parts.val, self.preprocess(input_size), budget_bytes)
-            if not len(images.labels):
-                raise DataError("no validation image can be read; replace them")
-            self._val[input_size] = images
+            cache = self._decoded(self.parts.val, self.preprocess(input_size), budget_bytes, max_bad=1.0)
+            self._val[input_size] = self._readable_val(cache)
         return self._val[input_size]
+
+    def leave_out(self, unreadable: frozenset[str]) -> None:
+        """Do without these paths from now on: beyond the memory nobody knows of them before all are looked at."""
+        self.unreadable = unreadable
+        if self._train is not None:
+            self._train = self._readable_train(self._train.cache)
+        self._val = {size: self._readable_val(images.cache) for size, images in self._val.items()}
 
     def read(self, samples: Sequence[Sample]) -> None:
         """Read and decode images as for a training, and keep none of them."""
@@ -117,12 +120,29 @@ class SearchImages:
         cache = DecodedImages.prepared([self.folder / one.path for one in samples], form, 10**9, threads=self.threads)
         cache.fill(self.filling, max_bad=1.0)
 
-    def _decoded(self, samples: Sequence[Sample], form: Preprocess, budget_bytes: int) -> DecodedSquares:
+    @property
+    def _chosen(self) -> tuple[Sample, ...]:
+        return share_of(self.parts, self.share, seed=self.seed)
+
+    def _decoded(self, samples: Sequence[Sample], form: Preprocess, budget_bytes: int, max_bad: float) -> DecodedImages:
         paths = [self.folder / sample.path for sample in samples]
         cache = DecodedImages.prepared(paths, form, budget_bytes, threads=self.threads)
-        cache.fill(self.filling, max_bad=self.max_bad)
-        numbers: NDArray[np.int64] = np.array(cache.readable, dtype=np.int64)
-        return DecodedSquares(cache, numbers, np.asarray(self.parts.labels(samples), dtype=np.int64)[numbers])
+        cache.fill(self.filling, max_bad=max_bad)
+        return cache
+
+    def _readable_train(self, cache: DecodedImages) -> DecodedSquares:
+        images = squares(cache, self.parts, self._chosen, self.unreadable)
+        missing = sorted(set(range(self.num_classes)) - set(images.labels.tolist()))
+        if missing:
+            name = self.parts.class_names[missing[0]]
+            raise DataError(f"class {name!r} has no readable training image; add or replace images")
+        return images
+
+    def _readable_val(self, cache: DecodedImages) -> DecodedSquares:
+        images = squares(cache, self.parts, self.parts.val, self.unreadable)
+        if not len(images.labels):
+            raise DataError("no validation image can be read; replace them")
+        return images
 
 
 def share_of(parts: Split, share: float, *, seed: int = 0) -> tuple[Sample, ...]:

@@ -36,8 +36,8 @@ def stopping(stop: Stop) -> Callable[[int, int], None]:
 class Judging:
     """Makes the evaluator of a search in whichever process calls it; it can be sent there.
 
-    Nothing is measured, so no device is opened. The images must lie at the same path everywhere; of the run folder
-    only shared weights are read.
+    Nothing is measured, so no device is opened. The images must lie at the same path everywhere, and all do without
+    those in ``unreadable``; of the run folder only shared weights are read.
     """
 
     folder: SearchFolder
@@ -45,6 +45,7 @@ class Judging:
     plan: Plan
     parts: Split
     space: SearchSpace
+    unreadable: frozenset[str] = frozenset()
 
     def __call__(self, stop: Stop) -> Evaluator:
         """The evaluator. Raises DataError where the images are not, SearchError where shared weights are not."""
@@ -75,6 +76,7 @@ class Judging:
             cache_mb=asked.cache_mb,
             max_bad=asked.max_bad,
             threads=plan.threads,
+            unreadable=self.unreadable,
             filling=filling,
         )
 

@@ -36,7 +36,9 @@ from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.train.reading import unreadable_paths
 from mnasnet.train.run_folder import read_yaml
+from mnasnet.train.team import Team
 
 PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
 PRUNED_FROM_EPOCH = 2
@@ -159,7 +161,9 @@ def assemble(
 ) -> OpenSearch:
     """Put images, evaluator, meters and limits together; nothing is decoded or measured yet."""
     space = read_space(folder)
-    judging = Judging(folder, searching, plan, parts, space)
+    looked_at = folder.as_run.dataset_report.exists()
+    unreadable = unreadable_paths(folder.as_run, Team()) if looked_at else frozenset()
+    judging = Judging(folder, searching, plan, parts, space, unreadable)
     images = judging.images(dataset.folder, filling)
     training, shared = judging.short(images, stop), judging.shared(images, stop)
     device_meter = open_device_meter(searching, len(plan.class_names), stop) if with_device else _NoDevice()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -98,6 +99,7 @@ def _look_at_images(sitting: Sitting) -> None:
         threads=here.plan.threads,
         progress=stopping(sitting.stop),
     )
+    images.leave_out(frozenset(file.path for files in found.unreadable.values() for file in files))
     write_report(found, here.folder.path)
     _log.info("%s", as_text(found))
 
@@ -152,7 +154,7 @@ def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) ->
         evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
     )
     hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
-    judging = sitting.here.judging
+    judging = replace(sitting.here.judging, unreadable=sitting.here.images.unreadable)
     if asked.ray:
         from mnasnet.search.cluster import search_on_cluster  # the optional package ray
 

@@ -84,6 +84,35 @@ class TestDividing:
         assert set(share_of(parts, 0.001)) <= set(chosen)
 
 
+class TestUnreadableImages:
+    @pytest.fixture
+    def parts(self, tmp_path):
+        return divide(scan(write_image_folder(tmp_path, per_class=12)))
+
+    @pytest.mark.parametrize("cache_mb", [0, 2000])
+    def test_are_left_out_whatever_the_memory_holds(self, parts, tmp_path, cache_mb):
+        bad = {parts.train[5].path, parts.val[0].path}
+        for path in bad:
+            (tmp_path / path).write_bytes((tmp_path / path).read_bytes()[:300])
+        images = SearchImages(tmp_path, parts, short_side=60, largest_px=32, cache_mb=cache_mb)
+        images.train(), images.val(32)  # made before all were looked at
+
+        images.leave_out(frozenset(bad))
+
+        assert len(images.train().labels) == len(parts.train) - 1
+        assert [len(images.val(px).labels) for px in (32, 48)] == [len(parts.val) - 1] * 2
+        assert 0 <= evaluator(images, epochs=1).evaluate(CANDIDATE, nobody) <= 1
+
+    def test_of_the_validation_are_no_training_images(self, parts, tmp_path):
+        (tmp_path / parts.val[0].path).write_bytes(b"")
+        images = SearchImages(tmp_path, parts, short_side=60, largest_px=32, max_bad=0.0)
+
+        assert len(images.val(32).labels) == len(parts.val) - 1
+        (tmp_path / parts.train[0].path).write_bytes(b"")
+        with pytest.raises(DataError, match=f"1 of {len(parts.train)} training images are unreadable"):
+            images.train()
+
+
 class TestJudging:
     def test_the_same_network_gets_the_same_accuracy_again(self, images):
         first = evaluator(images).evaluate(CANDIDATE, nobody)

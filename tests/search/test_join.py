@@ -18,7 +18,9 @@ import pytest
 from optuna.trial import TrialState
 from tiny_search import tiny_searching
 
+from mnasnet.data.folder import scan
 from mnasnet.errors import SearchError
+from mnasnet.search.images import divide
 from mnasnet.search.join import join_search
 from mnasnet.search.prepare import begin
 from mnasnet.search.problem_of import opened
@@ -174,3 +176,20 @@ def test_a_database_that_goes_away_is_told_in_a_sentence(data: Path, tmp_path: P
         with pytest.raises(SearchError, match="the database does not let us in any more: database is locked; once it"):
             go_on(listeners=[SimpleNamespace(hear=hear)])
         busy.rollback()
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_image_that_cannot_be_read_fails_no_trial_of_any_process(tmp_path: Path, workers: int) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    asked = tiny_searching(data, tmp_path, cache_mb=0, workers=workers, trials=2, max_bad=0.1)
+    parts = divide(scan(data))  # as the search does
+    bad = data / parts.train[5].path
+    bad.write_bytes(bad.read_bytes()[:300])
+
+    searched = run_search(asked)
+
+    assert searched.status == "done"
+    assert not [record.reason for record in searched.answer.records if record.state == "failed"]
+    with opened(searched.folder) as here:  # as who resumes or joins opens it
+        candidate = here.problem.space.candidate(searched.answer.records[0].params)
+        assert here.training.evaluate(candidate, lambda step, accuracy: None) == searched.answer.records[0].accuracy
