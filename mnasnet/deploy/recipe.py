@@ -14,7 +14,7 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     """The recipe for the file ``path`` in words and as a Python program that takes an image's path."""
     own = model.preprocess
     steps = [
-        "Decode the image to RGB, turned upright as its EXIF orientation says.",
+        "Decode the image to RGB, turned upright as its EXIF orientation says, what is transparent over white.",
         (
             f"Resize the short side to {own.resize} pixels ({own.interpolation}, antialiased as Pillow does) and keep "
             f"the middle {own.input_size} x {own.input_size}."
@@ -82,7 +82,8 @@ from PIL import Image, ImageOps
 
 names = <names>
 
-image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 width, height = image.size
 <crop>
 pixels = np.asarray(image.resize((<size>, <size>), Image.Resampling.<filter>, box=box))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
@@ -84,6 +85,10 @@ def test_the_recipes_program_gives_our_answer(name, pixels, softmax, crop, model
     program = re.search(r"```python\n(.*?)```", recipe, re.DOTALL)[1]
     (tmp_path / "program.py").write_text(program, encoding="utf-8")
     photo = photos / "red" / "000.jpg"
+    if pixels:  # half of the picture shines through
+        image = Image.open(photo).convert("RGBA")
+        image.paste((0, 0, 255, 40), (0, 0, image.width // 2, image.height))
+        image.save(photo := tmp_path / "photo.png")
 
     shown = subprocess.run(
         [sys.executable, "-X", "utf8", "program.py", str(photo)],
