@@ -967,7 +967,6 @@ ENTRIES = (
         (
             "^trial must be a finished trial",
             "ranking needs … or more",
-            "different networks were wanted",
         ),
     ),
     Entry(

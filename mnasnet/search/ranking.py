@@ -120,6 +120,7 @@ def check_ranking(
 ) -> Ranking | None:
     """Judge ``count`` networks of ``space``, evenly spread over their multiply-adds, by both evaluators and compare.
 
+    A space of fewer networks gives all that it has.
     With ``record``, a file, each network is written there when it is judged, and those that lie there already are
     not judged again. ``goes_on`` is asked before each network; those for which it says no are left out, and with
     fewer than three left there is no ranking. ``input_size`` in pixels is for spaces that leave it open. Raises
@@ -160,7 +161,10 @@ def check_ranking(
 
 
 def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) -> list[Candidate]:
-    """Different networks drawn by ``seed`` and picked so that their multiply-adds lie evenly among those drawn."""
+    """Different networks drawn by ``seed`` and picked so that their multiply-adds lie evenly among those drawn.
+
+    They are fewer than ``count`` where the space has no more.
+    """
     if count < FEWEST_RANKED:
         raise SearchError(f"a ranking needs {FEWEST_RANKED} or more networks, got {count}")
     rng, meter = random.Random(seed), CountMeter("multiply_adds", input_size)
@@ -168,9 +172,7 @@ def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) ->
         candidate.fingerprint: candidate for candidate in (space.random(rng) for _ in range(count * DRAWS_PER_PICK))
     }
     by_cost = sorted(drawn.values(), key=lambda candidate: (meter.measure(candidate), candidate.fingerprint))
-    if len(by_cost) < count:
-        raise SearchError(f"{count} different networks were wanted for a ranking, the space gave {len(by_cost)}")
-    return [by_cost[round(place)] for place in np.linspace(0, len(by_cost) - 1, count)]
+    return [by_cost[round(place)] for place in np.linspace(0, len(by_cost) - 1, min(count, len(by_cost)))]
 
 
 def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:

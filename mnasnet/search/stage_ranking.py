@@ -13,7 +13,8 @@ def ranking_stage(sitting: Sitting) -> None:
 
     Raises SearchStopped.
     """
-    wanted, judged, longest_s = sitting.here.searching.check_ranking, 0, 0.0
+    here, judged, longest_s = sitting.here, 0, 0.0
+    wanted = min(here.searching.check_ranking, here.problem.space.count_networks())
     sitting.tell("ranking", 0.0, f"training {wanted} networks alone")
 
     def has_time() -> bool:
@@ -27,11 +28,10 @@ def ranking_stage(sitting: Sitting) -> None:
         text = f"network {judged} of {wanted}: shared {network.shared:.1%}, trained alone {network.alone:.1%}"
         sitting.tell("ranking", judged / wanted, text, left_s)
 
-    here = sitting.here
     assert here.shared is not None  # the settings refuse the check of a search without shared weights
     ranking = check_ranking(
         here.problem.space,
-        wanted,
+        here.searching.check_ranking,
         shared=here.shared,
         alone=here.training,
         input_size=here.plan.input_size,

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from tiny_search import SPACE as SPACE_OF_DOZENS
 
 from mnasnet.errors import SearchError
 from mnasnet.network.count import count
@@ -13,6 +14,7 @@ from mnasnet.search.problem import FunctionEvaluator
 from mnasnet.search.ranking import RankedNetwork, check_ranking, rank, spread
 from mnasnet.search.zero_cost import synaptic_flow
 from mnasnet.space import Candidate
+from mnasnet.space_file import space_of
 from mnasnet.spaces import tiny_space
 from mnasnet.testing import TINY
 
@@ -85,6 +87,14 @@ def test_spread_networks_reach_from_small_to_large() -> None:
     assert len({candidate.fingerprint for candidate in picked}) == 6
     assert costs == sorted(costs)
     assert costs[-1] > 1.1 * costs[0]  # the kernels alone change no more
+
+
+def test_a_space_of_fewer_networks_than_wanted_gives_all_it_has() -> None:
+    small = space_of(SPACE_OF_DOZENS)
+
+    picked = spread(small, small.size, input_size=32)
+
+    assert len({candidate.fingerprint for candidate in picked}) == len(picked) == small.count_networks() < small.size
 
 
 def test_networks_judged_before_are_not_judged_again(tmp_path: Path) -> None:
