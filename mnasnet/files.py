@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
 from typing import BinaryIO
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -29,6 +32,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written in ``folder`` and the folders in it.
+
+    For who alone writes there: a file that another process is writing would go as well. Raises OSError.
+    """
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def user_cache() -> Path:

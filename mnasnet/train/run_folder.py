@@ -14,7 +14,7 @@ from typing import Any
 from mnasnet.data.folder import OUTPUT_FOLDER
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import SettingsError, TrainingError
-from mnasnet.files import try_lock, write_atomic
+from mnasnet.files import remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
@@ -117,7 +117,10 @@ def open_run_folder(path: Path) -> RunFolder:
 
 @contextlib.contextmanager
 def only_user(run: RunFolder) -> Iterator[None]:
-    """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death."""
+    """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death.
+
+    Files that such a death left half written, as large as a checkpoint each, are removed.
+    """
     try:
         lock = open(run.path / ".lock", "ab", opener=_not_through_a_link)  # noqa: SIM115
     except OSError as error:
@@ -126,6 +129,8 @@ def only_user(run: RunFolder) -> Iterator[None]:
         is_ours = True
         with contextlib.suppress(OSError):  # a file system without locks
             is_ours = try_lock(lock)
+            if is_ours:
+                remove_leftovers(run.path)
         if not is_ours:
             raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it")
         yield

@@ -396,6 +396,19 @@ def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
         resume(done.folder)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(done: TrainedRun, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    dies = "import os, sys; from pathlib import Path; from mnasnet.files import write_atomic; os.fsync = os._exit; "
+    for path in (run.store.last, run.arguments):
+        subprocess.run([sys.executable, "-c", f"{dies} write_atomic(Path({str(path)!r}), b'half')"], check=False)
+    (run.path / ".notes.tmp").write_text("the user's")
+    assert len(list(run.path.rglob(".*.tmp"))) == 3
+
+    resume(run.path)
+
+    assert [path.name for path in run.path.rglob(".*.tmp")] == [".notes.tmp"]
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
     data: Path, done: TrainedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
