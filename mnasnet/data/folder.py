@@ -77,6 +77,7 @@ def scan(folder: Path) -> Dataset:
     _require_classes(walk.root, found, layout)
     aligned = _aligned(found, layout, walk.notes)
     _require_training_images(aligned, layout)
+    _require_text([walk.root.absolute().name, *aligned["train"]])
     _note_empty_validation(aligned, sorted(aligned["train"], key=natural_order), layout, walk.notes)
     return _as_dataset(walk, layout, aligned, aligned["train"])
 
@@ -410,6 +411,15 @@ def _require_training_images(aligned: Mapping[SplitName, _Classes], layout: Mapp
         f"class {empty[0]!r} has 0 images in {where}" + (f" ({elsewhere})" if elsewhere else "") + f"{more}; "
         "every class needs images to learn from: add some, or remove the folder from every split"
     )
+
+
+def _require_text(names: Iterable[str]) -> None:
+    """A model file keeps the names of its dataset and classes; Linux allows names that are no text."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"names of folders must be UTF-8, got {name!r}; rename this folder") from error
 
 
 def _note_empty_validation(

@@ -290,6 +290,16 @@ def test_any_class_name_is_fine(tmp_path, name):
     assert name in scan(folder_of(tmp_path, f"{name}/1.png", "other/1.png")).class_names
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+@pytest.mark.parametrize("name", [b"data/caf\xe9", b"caf\xe9/a"])
+def test_a_folder_whose_name_is_no_text_is_refused_before_a_training_cannot_write_it(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    add_image(path / "1.png")
+    add_image(path.parent / "other/1.png")
+
+    assert error_of(path.parent) == r"names of folders must be UTF-8, got 'caf\udce9'; rename this folder"
+
+
 def test_each_folder_is_opened_a_fixed_number_of_times(tmp_path, monkeypatch):
     """The scan is linear: a folder's files are listed once each, however many there are."""
     write_image_folder(tmp_path, splits=("train", "val"), per_class=3)
