@@ -13,10 +13,11 @@ from documents import commands, make_workplace, read, run_command
 from pretend_phone import PretendPhone
 
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
+from mnasnet.export.exported import in_memory
 from mnasnet.latency.adb import AdbMeter, AndroidPhone, tool_times
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import open_meter
-from mnasnet.testing import TINY
+from mnasnet.testing import TINY, random_model
 
 needs_adb = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
 
@@ -71,6 +72,14 @@ low, middle, high = (round(value) for value in np.percentile(times, (5, 50, 95))
 print("INFO: count=1 curr=9999 p5=9999 median=9999 p95=9999", file=sys.stderr)
 print(f"INFO: count={{len(times)}} first={{times[0]}} curr={{times[-1]}} min={{min(times)}} max={{max(times)}} "
       f"avg={{np.mean(times)}} std=0 p5={{low}} median={{middle}} p95={{high}}", file=sys.stderr)
+"""
+
+#: gives the size of the file as its time, late enough for another to have come meanwhile
+SLOW_TOOL = """\
+#!/bin/sh
+sleep 1
+for word; do case $word in --graph=*) size=$(($(wc -c < "${word#--graph=}"))); esac; done
+echo "count=50 first=$size curr=$size min=$size max=$size avg=$size std=0 p5=$size median=$size p95=$size"
 """
 
 
@@ -192,12 +201,19 @@ def test_a_latency_names_the_phone_and_the_build_of_its_tool(phone, tool):
 
 
 @needs_adb
-def test_two_searches_on_one_phone_do_not_take_each_others_network(phone, tool):
-    meters = [AdbMeter.open(AndroidPhone(phone.serial, tool), num_classes=classes) for classes in (3, 5)]
+def test_two_searches_on_one_phone_each_time_what_they_sent(phone, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    tells_the_size = tmp_path / "benchmark_model"
+    tells_the_size.write_text(SLOW_TOOL)
+    meter = AdbMeter.open(AndroidPhone(phone.serial, tells_the_size))
+    models = [
+        in_memory(random_model(class_names=names), "litert") for names in ("ab", [str(number) for number in range(500)])
+    ]
 
     with ThreadPoolExecutor(2) as both:
-        for latency in both.map(lambda meter: [meter.measure(TINY, 64) for _ in range(3)], meters):
-            assert [one.n for one in latency] == [50] * 3
+        times = [latency.median_ms for latency in both.map(meter.measure_model, models)]
+
+    assert times == [len(model.content) / 1e3 for model in models]
 
 
 @needs_adb

@@ -41,6 +41,16 @@ class TestIsolatedMeter(LatencyMeterContract):
                 meter.measure(TINY, 64)
             assert meter.measure(TINY, 64).undisturbed_ms > 0
 
+    def test_an_engine_that_dies_just_before_it_is_asked_is_the_same_error(self, monkeypatch):
+        with IsolatedMeter("onnxruntime") as meter:
+            meter.measure(TINY, 64)
+            meter._process.kill()
+            meter._process.wait()
+            monkeypatch.setattr(meter._process, "poll", lambda: None)  # it was still there when it was looked at
+
+            with pytest.raises(LatencyError, match="onnxruntime ended its process while it was measured"):
+                meter.measure(TINY, 64)
+
     def test_a_waiting_caller_can_end_it(self):
         class Enough(Exception):
             pass
