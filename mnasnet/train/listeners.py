@@ -329,7 +329,7 @@ class TensorBoardFiles:
                 if isinstance(value, (int, float)) and key != "epoch":
                     self._writer.add_scalar(key, float(value), int(event.row["epoch"]))
             self._writer.flush()
-        elif isinstance(event, Ended):
+        elif isinstance(event, Ended) and self._writer is not None:  # a training may fail before it starts
             self._writer.close()
 
 

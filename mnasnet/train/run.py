@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,7 @@ def _go_on(
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
         in_memory = train_images.cache.planned == len(train_images.cache)
-        try:
+        with _failure_told(tensorboard):
             result = in_own_thread(
                 lambda: fit(
                     network,
@@ -245,28 +246,33 @@ def _go_on(
                 threads=plan.threads,
                 on_interrupt=interrupted.set,
             )
-        except BaseException as error:  # its thread and file would stay open as long as the process
-            for background in tensorboard:
-                background.hear(Ended("failed", str(error), ()))
-            raise
-        evaluation = None
-        if team.writes:
-            save(run.last, weights_of(result.average), result.history[-1] if result.history else {})
-            if not run.best.exists():
-                if result.history:
-                    _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
-                save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
-            if result.status != "stopped":
-                evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result)
-                audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
-        until_written.release()
-        return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
+            evaluation = None
+            if team.writes:
+                save(run.last, weights_of(result.average), result.history[-1] if result.history else {})
+                if not run.best.exists():
+                    if result.history:
+                        _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
+                    save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
+                if result.status != "stopped":
+                    evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result)
+                    audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
+            until_written.release()
+            return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
 
 
 def _nobody() -> Any:
-    import contextlib
-
     return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _failure_told(listeners: Iterable[Listener]) -> Iterator[None]:
+    """Tell listeners of our own when a training fails; their threads and files would stay open with this process."""
+    try:
+        yield
+    except BaseException as error:
+        for listener in listeners:
+            listener.hear(Ended("failed", str(error), ()))
+        raise
 
 
 def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: int) -> MnasNet:

@@ -296,10 +296,12 @@ def test_a_training_that_is_refused_shows_what_was_looked_at_and_goes_on_once_th
     assert resume(run.parent).status == "done"
 
 
-def test_a_training_that_fails_leaves_no_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", [Started, Reported])
+def test_a_training_that_fails_leaves_no_thread(moment: type, tmp_path: Path) -> None:
     class Broken:
         def hear(self, event: object) -> None:
-            raise TrainingError("no")
+            if isinstance(event, moment):
+                raise TrainingError("no")
 
     data = write_image_folder(tmp_path / "data", per_class=4)
     before = set(threading.enumerate())
@@ -308,6 +310,20 @@ def test_a_training_that_fails_leaves_no_thread(tmp_path: Path) -> None:
         train(tiny_training(data, tmp_path / "runs", epochs=1, tensorboard=True), listeners=[Broken()])
 
     assert [one.name for one in threading.enumerate() if one not in before and "TensorBoard" in one.name] == []
+
+
+def test_a_training_that_fails_before_it_starts_says_why_alone(
+    done: TrainedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    run.arguments.write_text(run.arguments.read_text().replace("tensorboard: false", "tensorboard: true"))
+    for checkpoint in (run.store.last, run.store.before_last):
+        checkpoint.write_bytes(b"damaged")
+
+    with pytest.raises(TrainingError, match="no whole checkpoint"):
+        resume(run.path)
+
+    assert "TensorBoard" not in caplog.text
 
 
 def test_a_home_folder_written_as_a_tilde_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
