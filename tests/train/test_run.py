@@ -414,7 +414,7 @@ def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
 
 def test_what_a_killed_process_left_half_written_is_removed(done: TrainedRun, tmp_path: Path) -> None:
     run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
-    dies = "import os, sys; from pathlib import Path; from mnasnet.files import write_atomic; os.fsync = os._exit; "
+    dies = "import os; from pathlib import Path; from mnasnet.files import write_atomic; os.fsync = os._exit; "
     for path in (run.store.last, run.arguments):
         subprocess.run([sys.executable, "-c", f"{dies} write_atomic(Path({str(path)!r}), b'half')"], check=False)
     (run.path / ".notes.tmp").write_text("the user's")
