@@ -399,6 +399,13 @@ class TestElsewhere:
 
         assert not list(elsewhere.iterdir())
 
+    def test_a_home_folder_written_as_a_tilde_is_found_again(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+
+        kept = tiny_searching(Path("~/data"), tmp_path).to_dict()
+
+        assert Searching.from_dict(kept).data == tmp_path / "data"
+
     @pytest.mark.parametrize(
         ("name", "value"), [("evaluator", "shraed"), ("latency", "tabel"), ("device", "gpu"), ("reward", "steep")]
     )
@@ -420,14 +427,25 @@ class TestBeforeTheStart:
                 pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
             }
 
+        measuring = tiny_searching(data, tmp_path, trials=7, cost="latency", profile=False)
         before = children()
 
         with pytest.raises(SearchError, match="stopped before the first trial; nothing is left behind"):
-            forecast(tiny_searching(data, tmp_path, trials=7), stop=lambda: True)
+            forecast(measuring, stop=lambda: True)
         with pytest.raises(SettingsError, match="minutes must be at least"):
-            forecast(tiny_searching(data, tmp_path, trials=0, minutes=0.01))
+            forecast(replace(measuring, trials=0, minutes=0.01))
 
         assert children() <= before
+
+    @pytest.mark.slow
+    def test_prices_by_a_table_that_is_not_there_are_measured_first(self, data: Path, tmp_path: Path) -> None:
+        searched = run_search(
+            tiny_searching(data, tmp_path, cost="latency", target_cost=50.0, latency="table", trials=2)
+        )
+
+        assert searched.status == "done"
+        assert (searched.folder / "latency_table.json").is_file()
+        assert all(record.costs["latency_ms"] > 0 for record in searched.answer.records if record.state == "done")
 
     def test_a_forecast_tells_trials_and_time_and_leaves_nothing(self, data, tmp_path):
         told = forecast(tiny_searching(data, tmp_path, trials=7))
