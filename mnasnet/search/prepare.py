@@ -194,12 +194,13 @@ def prepared(
     write_classes(folder.classes, parts.class_names)
     write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
     _bring_table(searching, folder)
-    search = assemble(folder, searching, plan, dataset, parts, stop=stop)
+    measuring = searching if folder.table.exists() else replace(searching, latency="measured")  # until there is a table
+    search = assemble(folder, measuring, plan, dataset, parts, stop=stop)
     try:
         if searching.needs_latency and search.table is not None:
             _require_prices(search, search.table)
         wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
-        if wants_table and search.table is None and _make_table(search, tell=tell, stop=stop) is not None:
+        if wants_table and search.table is None and _make_table(search, searching, tell=tell, stop=stop):
             search.close()
             search = assemble(folder, searching, plan, dataset, parts, stop=stop)
         if searching.needs_latency and (searching.latency == "measured" or searching.latency_table):
@@ -266,9 +267,8 @@ def _first_latency(search: OpenSearch) -> Latency:
     return meter.measure(smallest.architecture, smallest.input_size or search.plan.input_size)
 
 
-def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTable | None:
-    """Measure the device's table and say how far it can be trusted."""
-    searching = search.searching
+def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop: Stop) -> bool:
+    """Measure the device's table and say how far it can be trusted; False where the time does not hold it."""
 
     def watch(done: int, total: int) -> None:
         if stop():
@@ -290,7 +290,7 @@ def _make_table(search: OpenSearch, *, tell: Telling, stop: Stop) -> LatencyTabl
         table.save(search.folder.table)
         error = table.error.sentence if table.error else "error unknown, too few networks were measured whole"
         tell(f"table of the device: {len(table.piece_ms)} pieces, {error}")
-    return table
+    return table is not None
 
 
 def _table_limit_s(searching: Searching) -> float:
