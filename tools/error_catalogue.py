@@ -458,8 +458,21 @@ ENTRIES = (
         "A folder with a single class or without images",
         "A classifier chooses between classes; it needs two or more, with images in each.",
         "One folder for each class; `python -m mnasnet check FOLDER` says what else would spoil a training.",
-        ("^needs >= 2 classes", "^no images in", "has 0 images in", "^data/check.py:check$"),
+        (
+            "^needs >= 2 classes",
+            "^no images in",
+            "has 0 images in",
+            "^data/check.py:check$",
+            "^train/reading.py:read_images$",
+        ),
         mistakes.single_class,
+    ),
+    Entry(
+        errors.DataError,
+        "A folder with a name that is no text",
+        "Linux allows names of any bytes; a model file keeps the names of its dataset and classes as text, UTF-8.",
+        "Rename the folder; such names come from old archives.",
+        ("^names of folders must be UTF-8",),
     ),
     Entry(
         errors.DataError,
