@@ -191,14 +191,14 @@ def test_a_trained_network_keeps_its_accuracy_in_every_format(
 def test_it_brings_back_most_of_what_8_bits_cost(reads_digits: ModelFile, digits: Path, tmp_path: Path) -> None:
     uneven = tmp_path / "uneven.safetensors"
     modelfile.save(with_uneven_channels(reads_digits), uneven)
-    (plain,) = export_int8(modelfile.load(uneven), tmp_path, digits, ["litert"], max_drop=0.99)
-    lost = plain.before.accuracy - plain.after.accuracy
-    assert lost > 0.05
 
     learned = aware(digits, tmp_path / "aware", uneven, epochs=5, batch_size=16)
 
-    for name in INT8_EXPORTERS:
+    for name in INT8_EXPORTERS:  # each against itself: how much 8 bits cost differs by runtime and processor
+        (plain,) = export_int8(modelfile.load(uneven), tmp_path / "plain", digits, [name], max_drop=0.99)
         (made,) = export_int8(modelfile.load(learned.model), tmp_path, digits, [name], max_drop=0.99)
+        lost = plain.before.accuracy - plain.after.accuracy
+        assert lost > 0.05
         assert plain.before.accuracy - made.after.accuracy < lost / 2
         assert read_exported(made.files[0]).header["metrics"]["int8_accuracy"] == made.after.accuracy
 
