@@ -51,6 +51,7 @@ _FORMATS = (
 # fmt: on
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+_TRUNCATED = "truncated: the file ends before the picture does; copy or download it again"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", *_TIFF_STARTS)
 START_BYTES = 16
@@ -401,7 +402,7 @@ def _register_heif() -> None:
 def _reason_damaged(error: Exception) -> str:
     text = str(error).lower()
     if "truncated" in text or isinstance(error, EOFError):
-        return "truncated: the file ends before the picture does; copy or download it again"
+        return _TRUNCATED
     return f"damaged: {str(error) or type(error).__name__}; copy or download it again"
 
 
@@ -412,7 +413,7 @@ def _reason_not_an_image(data: bytes) -> str:
         if data[8:12] in _HEIF_BRANDS:
             return "HEIC photo; to read it: pip install pillow-heif"
         if data[8:12] in _AVIF_BRANDS:
-            return "truncated: the file ends before the picture does; copy or download it again"
+            return _TRUNCATED
         return "this is a video, not an image"
     if head.startswith((b"\x1aE\xdf\xa3".lower(), b"\0\0\1\xba")) or (head[:4] == b"riff" and head[8:11] == b"avi"):
         return "this is a video, not an image"

@@ -195,7 +195,7 @@ def _go_on(
     stop: Stop,
 ) -> TrainedRun:
     """Train from the run's checkpoint, or from the start, to the end, and write what the run leaves."""
-    with only_user(run) if team.writes else _nobody():
+    with only_user(run) if team.writes else contextlib.nullcontext():
         network = _start_network(training, plan, run, images=len(parts.train))
         if team.writes:
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
@@ -258,10 +258,6 @@ def _go_on(
                     audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
             until_written.release()
             return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
-
-
-def _nobody() -> Any:
-    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
