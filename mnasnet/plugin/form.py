@@ -106,17 +106,17 @@ class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
 
     def show_number(self, value: float) -> None:
         """Show ``value``; for a 0 that has a word, the word."""
-        word = self._parameter.zero if value == 0 else ""
+        word = self._parameter.unset if value == 0 else ""
         self.lineEdit().setText(word or repr(value).removesuffix(".0"))
 
     def value_text(self) -> str:
         """What was typed, to be read by the settings model."""
-        word = self._parameter.zero
+        word = self._parameter.unset
         return "0" if word and self.text() in ("", word) else self.text()
 
     def keyPressEvent(self, event: Any) -> None:  # noqa: N802  # Qt's name
         """Let a number that is typed replace the word for 0, wherever the cursor is."""
-        if event.text() and self.text() == self._parameter.zero:
+        if event.text() and self.text() == self._parameter.unset:
             self.selectAll()
         super().keyPressEvent(event)
 
@@ -201,7 +201,9 @@ def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
         check.setChecked(bool(value))
         return check
     if parameter.optional or parameter.kind is str:
-        return QtWidgets.QLineEdit("" if value is None else str(value))
+        line = QtWidgets.QLineEdit("" if value is None else str(value))
+        line.setPlaceholderText(parameter.unset)
+        return line
     return NumberBox(parameter, value)
 
 

@@ -48,7 +48,7 @@ class InferSettings(Settings):
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` is the "
         "size the model was trained at.",
         rule=INPUT_SIZE_RULE,
-        zero="auto",
+        unset="auto",
         ge=0,
         le=MAX_INPUT_SIZE,
     )

@@ -34,7 +34,7 @@ def setting(
     rule: str = "",
     suggestions: tuple[str, ...] = (),
     path: Literal["", "file", "folder"] = "",
-    zero: str = "",
+    unset: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -43,7 +43,7 @@ def setting(
 
     ``rule`` replaces the rule that is derived from type and bounds in error messages and documentation;
     ``suggestions`` are the values a form offers where others are valid too; ``path`` asks a form for a browse button;
-    ``zero`` is the word that a form shows where the number is 0.
+    ``unset`` is the word that a form shows where the value is left open: a 0 that counts for none, or nothing.
     """
     extra: dict[str, Any] = {
         "old_names": list(old_names),
@@ -51,7 +51,7 @@ def setting(
         "rule": rule,
         "suggestions": list(suggestions),
         "path": path,
-        "zero": zero,
+        "unset": unset,
     }
     return Field(default, description=meaning, ge=ge, gt=gt, le=le, json_schema_extra=extra)
 
@@ -74,7 +74,7 @@ class Parameter:
     choices: tuple[str, ...]
     suggestions: tuple[str, ...]
     path: str
-    zero: str
+    unset: str
     minimum: float | None
     maximum: float | None
 
@@ -310,7 +310,7 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
         choices=choices,
         suggestions=tuple(details["suggestions"]),
         path=details["path"],
-        zero=details["zero"],
+        unset=details["unset"],
         minimum=minimum if minimum is not None else above,
         maximum=maximum,
     )

@@ -53,13 +53,13 @@ class SearchSettings(Settings):
         60.0,
         "Time for everything, from the first measurement to the report: epochs and finalists follow from it, and too "
         "little is refused; `0` is no limit, then `trials` must say how many.",
-        zero="no limit",
+        unset="no limit",
         ge=0.0,
     )
     trials: int = setting(
         0,
         "Networks to judge; `0` is as many as the minutes allow, both end at what comes first.",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=1_000_000,
     )
@@ -78,7 +78,7 @@ class SearchSettings(Settings):
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}; `0` suits the images: at "
         "most 128 on a CPU, 224 on a GPU. A space with input sizes of its own decides itself.",
         rule=f"0 (chosen by the images) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=MAX_INPUT_SIZE,
     )
@@ -102,7 +102,7 @@ class SearchSettings(Settings):
     target_cost: float = setting(
         0.0,
         "The target of another `cost`, in its own unit: operations, parameters or bytes.",
-        zero="none",
+        unset="none",
         ge=0.0,
         advanced=True,
     )
@@ -161,25 +161,25 @@ class SearchSettings(Settings):
         advanced=True,
     )
     max_latency_ms: float = setting(
-        0.0, "No network above this latency; `0` is no limit.", zero="no limit", ge=0.0, advanced=True
+        0.0, "No network above this latency; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
     )
     max_multiply_adds: float = setting(
-        0.0, "No network of more multiply-adds for one image; `0` is no limit.", zero="no limit", ge=0.0, advanced=True
+        0.0, "No network of more multiply-adds for one image; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
     )
     max_parameters: float = setting(
-        0.0, "No network of more weights; `0` is no limit.", zero="no limit", ge=0.0, advanced=True
+        0.0, "No network of more weights; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
     )
     max_model_mb: float = setting(
         0.0,
         "No network with a larger model file, in MB of float32: flash; `0` is no limit.",
-        zero="no limit",
+        unset="no limit",
         ge=0.0,
         advanced=True,
     )
     max_peak_mb: float = setting(
         0.0,
         "No network with more live activations at once, in MB of float32: RAM; `0` is no limit.",
-        zero="no limit",
+        unset="no limit",
         ge=0.0,
         advanced=True,
     )
@@ -203,7 +203,7 @@ class SearchSettings(Settings):
     shared_epochs: int = setting(
         0,
         "Epochs of the shared weights; `0` fits them to the minutes, else 50.",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=10_000,
         advanced=True,
@@ -221,7 +221,7 @@ class SearchSettings(Settings):
         0,
         "Train so many networks alone after the search, to see how far the order by shared weights can be trusted; "
         "24 tell something.",
-        zero="off",
+        unset="off",
         ge=0,
         le=1000,
         advanced=True,
@@ -231,7 +231,7 @@ class SearchSettings(Settings):
         0.0,
         "Share of the training images that the short training sees; `0` fits it to the minutes, so that enough "
         "networks are tried.",
-        zero="auto",
+        unset="auto",
         ge=0.0,
         le=1.0,
         advanced=True,
@@ -241,7 +241,7 @@ class SearchSettings(Settings):
         "Input size of the short training in pixels; `0` is the network's own. Latency is always that of the "
         "network's own size.",
         rule=f"0 (the network's own) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=MAX_INPUT_SIZE,
         advanced=True,
@@ -260,7 +260,7 @@ class SearchSettings(Settings):
     finalist_epochs: int = setting(
         0,
         "Epochs of the finalists' training; `0` fits them to the minutes, else four times `proxy_epochs`.",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=10_000,
         advanced=True,
@@ -268,7 +268,7 @@ class SearchSettings(Settings):
     final_epochs: int = setting(
         0,
         "Epochs of the winner's full training; `0` fits them to the minutes, else ten times `proxy_epochs`.",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=10_000,
         advanced=True,
@@ -320,7 +320,7 @@ class SearchSettings(Settings):
         "auto", "Where networks are trained; `auto` takes an NVIDIA GPU where one answers.", advanced=True
     )
     train_threads: int = setting(
-        0, "Processor threads of a training; `0` takes all cores.", zero="all cores", ge=0, le=1024, advanced=True
+        0, "Processor threads of a training; `0` takes all cores.", unset="all cores", ge=0, le=1024, advanced=True
     )
     cache_mb: int = setting(
         2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True

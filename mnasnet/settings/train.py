@@ -41,7 +41,7 @@ class TrainSettings(Settings):
         "Images for each step, 2 to 4096; `0` suits the number of images. Where memory does not suffice the work is "
         "divided, the step stays the same.",
         rule="0 (chosen by the number of images) or a whole number from 2 to 4096",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=4096,
     )
@@ -50,7 +50,7 @@ class TrainSettings(Settings):
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` suits the "
         "images: at most 128 on a CPU, 224 on a GPU.",
         rule=f"0 (chosen by the images) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
-        zero="auto",
+        unset="auto",
         ge=0,
         le=MAX_INPUT_SIZE,
     )
@@ -67,10 +67,10 @@ class TrainSettings(Settings):
     export_pth: bool = setting(False, "Also write the best weights as a torch state dict, `.pth`.")
     export_onnx: bool = setting(False, "Also write the best model as `.onnx`.")
     patience: int = setting(
-        0, "Stop after this many epochs without a better validation; `0` never.", zero="off", ge=0, le=10_000
+        0, "Stop after this many epochs without a better validation; `0` never.", unset="off", ge=0, le=10_000
     )
     max_minutes: float = setting(
-        0.0, "Stop after this time and keep the best model; `0` is no limit.", zero="no limit", ge=0.0
+        0.0, "Stop after this time and keep the best model; `0` is no limit.", unset="no limit", ge=0.0
     )
     resume_folder: str = setting(
         "",
@@ -79,17 +79,18 @@ class TrainSettings(Settings):
         path="folder",
     )
     learning_rate: float = setting(
-        0.0, "Peak learning rate; `0` leaves it to the recipe.", zero="recipe's", ge=0.0, le=10.0
+        0.0, "Peak learning rate; `0` leaves it to the recipe.", unset="recipe's", ge=0.0, le=10.0
     )
     momentum: float | None = setting(
         None,
         "Momentum of SGD and RMSProp, first beta of AdamW; empty leaves it to the recipe.",
+        unset="recipe's",
         ge=0.0,
         le=0.9999,
         advanced=True,
     )
     weight_decay: float | None = setting(
-        None, "Weight decay; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+        None, "Weight decay; empty leaves it to the recipe.", unset="recipe's", ge=0.0, le=1.0, advanced=True
     )
     recipe: Literal["auto", "modern", "mnasnet", "continue"] = setting(
         "auto",
@@ -102,23 +103,44 @@ class TrainSettings(Settings):
     )
     flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
     label_smoothing: float | None = setting(
-        None, "Label smoothing; empty leaves it to the recipe.", ge=0.0, le=0.9, advanced=True
+        None, "Label smoothing; empty leaves it to the recipe.", unset="recipe's", ge=0.0, le=0.9, advanced=True
     )
     dropout: float | None = setting(
-        None, "Dropout before the classifier; empty leaves it to the recipe.", ge=0.0, le=0.9, advanced=True
+        None,
+        "Dropout before the classifier; empty leaves it to the recipe.",
+        unset="recipe's",
+        ge=0.0,
+        le=0.9,
+        advanced=True,
     )
     mixup: float | None = setting(
-        None, "Share of batches with mixup; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+        None,
+        "Share of batches with mixup; empty leaves it to the recipe.",
+        unset="recipe's",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
     )
     cutmix: float | None = setting(
-        None, "Share of batches with CutMix; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+        None,
+        "Share of batches with CutMix; empty leaves it to the recipe.",
+        unset="recipe's",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
     )
     erasing: float | None = setting(
-        None, "Share of images with a random box erased; empty leaves it to the recipe.", ge=0.0, le=1.0, advanced=True
+        None,
+        "Share of images with a random box erased; empty leaves it to the recipe.",
+        unset="recipe's",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
     )
     ema: float | None = setting(
         None,
         "Decay of the averaged weights, 0 for none; empty leaves it to the recipe.",
+        unset="recipe's",
         ge=0.0,
         le=0.99999,
         advanced=True,
@@ -126,6 +148,7 @@ class TrainSettings(Settings):
     frozen_epochs: int | None = setting(
         None,
         "Epochs at the start in which only the classifier learns; empty leaves it to the recipe.",
+        unset="recipe's",
         ge=0,
         advanced=True,
     )
@@ -156,7 +179,9 @@ class TrainSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where to train; `auto` takes an NVIDIA GPU where one answers."
     )
-    threads: int = setting(0, "Processor threads; `0` takes all cores.", zero="all cores", ge=0, le=1024, advanced=True)
+    threads: int = setting(
+        0, "Processor threads; `0` takes all cores.", unset="all cores", ge=0, le=1024, advanced=True
+    )
     cache_mb: int = setting(
         2000, "Memory in MB for decoded images; what does not fit is decoded again.", ge=0, advanced=True
     )

@@ -12,6 +12,7 @@ QtWidgets = pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
 
 from ikomia.dataprocess.registry import ik_registry  # noqa: E402
 
+from mnasnet.plugin.form import SettingsForm  # noqa: E402
 from mnasnet.settings import InferSettings, TrainSettings  # noqa: E402
 
 pytestmark = pytest.mark.ikomia
@@ -156,6 +157,14 @@ def test_a_small_number_keeps_all_its_digits(widget):
     widget.form.fields["confidence_threshold"].show_number(0.00001)
 
     assert widget.form.settings().confidence_threshold == 0.00001
+
+
+def test_an_empty_field_says_what_empty_means(application):
+    form = SettingsForm(TrainSettings())
+
+    empty = {parameter.name for parameter in TrainSettings.parameters() if parameter.optional}
+    said = {name for name in empty if form.fields[name].placeholderText() == "recipe's"}
+    assert {"momentum", "dropout", "ema"} <= empty and said == empty
 
 
 def test_the_training_tasks_form_shows_and_applies_all_its_parameters(application):
