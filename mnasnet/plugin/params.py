@@ -42,6 +42,7 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
         difference says what was meant. An old name without today's name beside it is no such merge: there an empty
         text counts too, and clears.
         """
+        self.settings.require_mapping(values)
         present = self.get_values()
         for old, today in self.settings.old_names().items():
             if today in present and today not in values:

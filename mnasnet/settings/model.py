@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -122,6 +123,14 @@ class Settings(BaseModel):
         return {**renamed, **cls.RETIRED}
 
     @classmethod
+    def require_mapping(cls, values: object) -> None:
+        """Raise SettingsError where ``values`` are not names with their values."""
+        if not isinstance(values, Mapping):
+            name, field = next(iter(cls.model_fields.items()))
+            example = {name: field.default}
+            raise SettingsError(f"parameters must be a dict such as {example}, got {reprlib.repr(values)}")
+
+    @classmethod
     def _validated(cls: type[_Settings], values: Mapping[str, Any]) -> _Settings:
         try:
             return cls.model_validate({name: _readable(cls.model_fields[name], values[name]) for name in values})
@@ -131,11 +140,12 @@ class Settings(BaseModel):
     @classmethod
     def _current_names(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` under today's names; raises SettingsError for a name never used or given twice."""
+        cls.require_mapping(values)
         renamed = {old: parameter.name for parameter in cls.parameters() for old in parameter.old_names}
         known = [*cls.model_fields, *renamed, *cls.RETIRED]
         unknown = [name for name in values if name not in known]
         if unknown:
-            raise SettingsError(_unknown_names(unknown, known, list(cls.model_fields)))
+            raise SettingsError(_unknown_names(unknown, list(cls.model_fields), renamed, list(cls.RETIRED)))
         current: dict[str, Any] = {}
         for name, value in cls.translated(dict(values)).items():
             today = renamed.get(name, name)
@@ -260,11 +270,13 @@ def _readable(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _unknown_names(unknown: list[str], known: list[str], valid: list[str]) -> str:
+def _unknown_names(unknown: list[str], valid: list[str], renamed: Mapping[str, str], retired: list[str]) -> str:
     hints = []
     for name in unknown:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-        hints.append(f"{name!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+        begun = [one for one in valid if one.startswith(f"{name}_")]
+        near = difflib.get_close_matches(str(name), [*valid, *renamed, *retired], n=1, cutoff=0.5)
+        meant = begun or [renamed.get(one, one) for one in near]
+        hints.append(f"{name!r}" + (f" (did you mean {' or '.join(meant)}?)" if meant else ""))
     noun = "parameter" if len(unknown) == 1 else "parameters"
     return f"unknown {noun} {', '.join(hints)}; valid are {', '.join(valid)}"
 

@@ -70,6 +70,12 @@ def test_workflow_text_is_complete_and_checked(param):
         workflow_text(param, {"nope": 1})
 
 
+@pytest.mark.parametrize("values", [None, "top_k=3", ["top_k", 3]])
+def test_parameters_that_are_no_dict_are_refused(param, values):
+    with pytest.raises(SettingsError, match=r"parameters must be a dict such as \{'model_name': 'auto'\}, got"):
+        workflow_text(param, values)
+
+
 def test_an_old_name_beside_all_other_present_values_counts(param):
     """Ikomia's ``ik`` classes pass every parameter, most of them at their defaults."""
     everything = {**param.get_values(), "model_path": "net.pth"}

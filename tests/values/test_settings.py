@@ -190,6 +190,31 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_valid_ones():
     assert all(parameter.name in str(caught.value) for parameter in InferSettings.parameters())
 
 
+@pytest.mark.parametrize(
+    "wrong, today",
+    [
+        ("model", "model_name or model_weight_file"),
+        ("modelpath", "model_weight_file"),
+        ("classfile", "class_file"),
+        ("datset", "dataset"),
+    ],
+)
+def test_a_name_that_never_was_is_answered_with_names_of_today(wrong, today):
+    """But for those without a name of today, such as the old dataset."""
+    with pytest.raises(SettingsError) as caught:
+        InferSettings.parse({wrong: "x"})
+
+    assert f"unknown parameter '{wrong}' (did you mean {today}?)" in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [None, "top_k=3", 3, ["top_k", 3], [("top_k", 3)], {"top_k"}])
+def test_parameters_that_are_no_dict_are_refused_in_one_line(values):
+    with pytest.raises(SettingsError, match=r"^parameters must be a dict such as \{'model_name': 'auto'\}, got .+$"):
+        InferSettings.parse(values)
+    with pytest.raises(SettingsError, match="parameters must be a dict"):
+        InferSettings().changed(values)
+
+
 def test_changing_settings_makes_new_ones_and_leaves_the_old():
     before = InferSettings()
 
