@@ -1,9 +1,14 @@
-"""Draw the three STUDIO forms into docs/images, without a screen: folded as they open, and one unfolded in the dark."""
+"""Draw the STUDIO forms into docs/images, without a screen.
+
+Each folded as it opens and unfolded in the dark; and one at 200 % with a value that Apply refused.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,15 @@ WIDTH_PX = 460
 
 
 def main() -> None:
+    if "QT_SCALE_FACTOR" in os.environ:
+        draw_all(refused=True)
+        return
+    draw_all()
+    subprocess.run([sys.executable, __file__], env={**os.environ, "QT_SCALE_FACTOR": "2"}, check=True)
+
+
+def draw_all(*, refused: bool = False) -> None:
+    """Every form, or one whose value was ``refused``; Qt takes a scale only once in a process."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["HOME"] = os.environ["USERPROFILE"] = home  # Ikomia reads it when it is imported
         os.environ["IKOMIA_AUTO_COMPLETION"] = "false"
@@ -26,6 +40,9 @@ def main() -> None:
         application = QApplication([])
         application.setStyle("Fusion")
         light = application.palette()
+        if refused:
+            draw("infer_torchvision_mnasnet", FOLDER / "form_refused.png", typed={"input_size": "5"})
+            return
         for name in install_plugins.PLUGINS:
             application.setPalette(light)
             draw(name, FOLDER / f"form_{name}.png")
@@ -33,8 +50,8 @@ def main() -> None:
             draw(name, FOLDER / f"form_{name}_dark.png", unfolded=True)
 
 
-def draw(name: str, target: Path, *, unfolded: bool = False) -> None:
-    """One plugin's form as STUDIO would show it."""
+def draw(name: str, target: Path, *, unfolded: bool = False, typed: dict[str, str] | None = None) -> None:
+    """One plugin's form as STUDIO would show it; ``typed`` replaces numbers, and Apply is pressed."""
     from ikomia.dataprocess.registry import ik_registry
     from PyQt6.QtWidgets import QApplication, QCheckBox, QPushButton, QScrollArea
 
@@ -51,6 +68,11 @@ def draw(name: str, target: Path, *, unfolded: bool = False) -> None:
         for box in window.findChildren(QCheckBox):
             if box.text() == "Advanced":
                 box.setChecked(True)
+    for field, text in (typed or {}).items():
+        form.form.fields[field].lineEdit().setText(text)
+    if typed:
+        (apply,) = [button for button in window.findChildren(QPushButton) if button.text() == "Apply"]
+        apply.click()
     (area,) = window.findChildren(QScrollArea)
     window.resize(
         WIDTH_PX, area.widget().sizeHint().height() + window.sizeHint().height() - area.sizeHint().height() + 2

@@ -201,10 +201,20 @@ def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
         check.setChecked(bool(value))
         return check
     if parameter.optional or parameter.kind is str:
-        line = QtWidgets.QLineEdit("" if value is None else str(value))
-        line.setPlaceholderText(parameter.unset)
-        return line
+        return _line("" if value is None else str(value), parameter.unset)
     return NumberBox(parameter, value)
+
+
+def _line(text: str, unset: str) -> QtWidgets.QWidget:
+    """A line to type in that shows the word ``unset`` while it is empty."""
+    line = QtWidgets.QLineEdit(text)
+    line.setPlaceholderText(unset)
+    palette = line.palette()
+    role, colour = type(palette).ColorRole, palette.color(type(palette).ColorRole.Text)
+    colour.setAlphaF(0.5)
+    palette.setColor(role.PlaceholderText, colour)  # a palette made dark keeps Qt's black one, seen by nobody
+    line.setPalette(palette)
+    return line
 
 
 def _step(parameter: Parameter, number: float, *, up: bool) -> float:

@@ -11,6 +11,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 QtWidgets = pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
 
 from ikomia.dataprocess.registry import ik_registry  # noqa: E402
+from PyQt6 import QtGui  # noqa: E402
 
 from mnasnet.plugin.form import SettingsForm  # noqa: E402
 from mnasnet.settings import InferSettings, TrainSettings  # noqa: E402
@@ -165,6 +166,20 @@ def test_an_empty_field_says_what_empty_means(application):
     empty = {parameter.name for parameter in TrainSettings.parameters() if parameter.optional}
     said = {name for name in empty if form.fields[name].placeholderText() == "recipe's"}
     assert {"momentum", "dropout", "ema"} <= empty and said == empty
+
+
+def test_what_empty_means_is_readable_where_a_palette_was_made_dark(application):
+    before, dark = application.palette(), QtGui.QPalette(application.palette())
+    dark.setColor(QtGui.QPalette.ColorRole.Base, QtGui.QColor(35, 35, 35))
+    dark.setColor(QtGui.QPalette.ColorRole.Text, QtGui.QColor(230, 230, 230))
+    application.setPalette(dark)
+    try:
+        palette = SettingsForm(TrainSettings()).fields["momentum"].palette()
+    finally:
+        application.setPalette(before)
+
+    word = palette.color(QtGui.QPalette.ColorRole.PlaceholderText)
+    assert word.lightness() * word.alphaF() > 100
 
 
 def test_the_training_tasks_form_shows_and_applies_all_its_parameters(application):
