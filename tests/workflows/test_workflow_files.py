@@ -84,6 +84,14 @@ def test_train_then_infer(tmp_path):
 
 
 @pytest.mark.slow
+def test_train_then_infer_as_it_is(tmp_path):
+    results = model_then_photo(load("train_then_infer"), write_image_folder(tmp_path / "colours", per_class=12))
+
+    assert sorted(name for name, _ in results) == ["blue", "green", "red"]
+    assert results[0][0] == "red"
+
+
+@pytest.mark.slow
 def test_search_then_infer(tmp_path):
     workflow = load("search_then_infer")
     workflow.find_task("search_mnasnet", 0).set_parameters(
