@@ -24,18 +24,32 @@ def load_space(path: Path) -> SearchSpace:
     """
     import yaml  # the only use of it, and not needed for the built-in spaces
 
+    text = ""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except OSError as error:
         raise SpecError(f"the space file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # also of text that is no UTF-8, and of endless numbers
-        raise SpecError(f"the space file {path} is neither YAML nor JSON: {error}") from error
+        raise SpecError(f"the space file {path} is neither YAML nor JSON: {_slip(error, text)}") from error
     except RecursionError as error:
         raise SpecError(f"the space file {path} is nested too deep; it needs three levels") from error
     try:
         return space_of(values, default_name=Path(path).stem)
     except SpecError as error:
         raise SpecError(f"space file {path}: {error}") from error
+
+
+def _slip(error: Exception, text: str) -> str:
+    """What is wrong in ``text`` in one line, with its place; the reader of YAML says that in five."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
+    reason = str(error).partition("\n")[0]
+    if not hasattr(error, "position"):
+        return reason
+    before = text[: error.position]  # of a character that YAML does not have
+    return f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}: {reason}"
 
 
 _SPACE_FIELDS = ("name", "source", "stem_channels", "stem_stride", "head_channels", "input_sizes", "widths",

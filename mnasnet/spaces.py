@@ -14,7 +14,9 @@ from mnasnet.spec import ArchitectureSpec
 def space(name: str) -> SearchSpace:
     """The built-in space called ``name``; raises SpecError with the list of names."""
     if name not in SPACES:
-        raise SpecError(f"no search space is called {name!r}; there are {', '.join(SPACES)}, or give a YAML file")
+        raise SpecError(
+            f"no search space and no file is called {name!r}; there are {', '.join(SPACES)}, or give a YAML file"
+        )
     return SPACES[name]()
 
 

@@ -160,7 +160,7 @@ ENTRIES = (
         "A search space under a name that does not exist",
         "The name is no built-in space, and no file has it.",
         "`python -m mnasnet spaces` lists the built-in ones.",
-        ("^no search space is called",),
+        ("^no search space and no file is called",),
         mistakes.unknown_space,
     ),
     Entry(

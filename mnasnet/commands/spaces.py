@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mnasnet.files import exists
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
@@ -25,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         spaces = [make() for make in SPACES.values()]
         print(json.dumps([_summary(own) for own in spaces]) if arguments.json else _table(spaces))
         return 0
-    own = load_space(Path(arguments.space)) if Path(arguments.space).is_file() else space(arguments.space)
+    name = arguments.space
+    own = space(name) if name in SPACES or not exists(Path(name)) else load_space(Path(name))
     print(json.dumps({**_summary(own), "space": own.to_dict()}) if arguments.json else _choices(own))
     return 0
 

@@ -152,6 +152,20 @@ def test_spaces_shows_the_choices_of_a_file(tmp_path: Path, capsys: pytest.Captu
     assert "block2.filters" in out and "0.75, 1.0" in out
 
 
+def test_spaces_says_what_is_no_space_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").mkdir()
+    Path("tiny").write_text("nothing")  # a file never hides a built-in space
+
+    assert main(["spaces", "nofile.yaml"]) == 2
+    assert "error: no search space and no file is called 'nofile.yaml'; there are paper" in capsys.readouterr().err
+    assert main(["spaces", "mine.yaml"]) == 2
+    assert "error: the space file mine.yaml cannot be read: Is a directory" in capsys.readouterr().err
+    assert main(["spaces", "tiny"]) == 0
+
+
 @pytest.mark.parametrize("command", ["extend", "promote", "report"])
 def test_a_folder_without_a_search_is_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

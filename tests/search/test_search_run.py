@@ -473,7 +473,7 @@ class TestBeforeTheStart:
             ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
             ({"objectives": "latency", "algorithm": "ppo"}, SettingsError, "ppo maximises one reward"),
             ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
-            ({"space": "nowhere"}, SpecError, "no search space is called 'nowhere'"),
+            ({"space": "nowhere"}, SpecError, "no search space and no file is called 'nowhere'"),
             ({"data": Path("/nowhere")}, DataError, "must be an existing folder"),
             ({"agent_url": "https://pi.local:8765"}, SettingsError, "agent_url names a device for meter remote"),
             ({"meter": "remote"}, SettingsError, "meter remote needs agent_url"),

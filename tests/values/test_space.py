@@ -347,6 +347,32 @@ class TestSpaceFiles:
 
         assert "faulty.yaml" in str(error.value)
 
+    @pytest.mark.parametrize(
+        ("text", "where"),
+        [
+            ("blocks:\n  - kernel: [3, 5\n  - x: 1\n", r"line 3, column 6: expected ',' or '\]', but got ':'"),
+            ("blocks: 1\n\tname: x\n", "line 2, column 1: found character '\\\\t' that cannot start any token"),
+            ('{"name": "x",,}', "line 1, column 14: expected the node content, but found ','"),
+            ("name: 'never ends", "line 1, column 18: found unexpected end of stream"),
+            ("name: x\nsource: a\0b", "line 2, column 10: unacceptable character #x0000: special characters .*"),
+        ],
+    )
+    def test_a_slip_in_yaml_is_told_in_one_line_with_its_place(self, text, where, tmp_path):
+        path = tmp_path / "slip.yaml"
+        path.write_text(text, encoding="utf-8")
+
+        with pytest.raises(SpecError, match=rf"slip\.yaml is neither YAML nor JSON: {where}$") as error:
+            load_space(path)
+
+        assert "\n" not in str(error.value)
+
+    def test_text_that_is_no_utf_8_is_told_in_one_line(self, tmp_path):
+        path = tmp_path / "latin.yaml"
+        path.write_bytes("name: café".encode("latin-1"))
+
+        with pytest.raises(SpecError, match=r"latin\.yaml is neither YAML nor JSON: .*can't decode byte 0xe9"):
+            load_space(path)
+
     def test_yaml_that_names_python_objects_is_refused(self, tmp_path):
         path = tmp_path / "evil.yaml"
         path.write_text("!!python/object/apply:os.system ['true']", encoding="utf-8")
