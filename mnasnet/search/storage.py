@@ -219,7 +219,13 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
                 grace_period=GRACE_BEATS * heartbeat_s,
                 heartbeat_stale_trial_callback=_retry(),
             )
-    except ImportError:
+    except ImportError as error:
+        if not url.drivername.startswith("postgresql"):
+            module = getattr(error.__cause__, "name", error.name)  # Optuna tells no more than that one is missing
+            raise RuntimeMissingError(
+                f"the driver for {shown}, the Python module {module}, is not installed; install it, or take "
+                "postgresql://... or a path"
+            ) from None
         raise RuntimeMissingError(
             f"the driver for {shown} is not installed; run: pip install 'mnasnet[postgresql]'"
         ) from None

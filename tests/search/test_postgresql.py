@@ -130,6 +130,18 @@ def test_a_missing_driver_says_what_to_install(monkeypatch):
     assert PASSWORD not in str(caught.value)
 
 
+def test_the_missing_driver_of_another_database_is_named_with_what_is_at_hand(monkeypatch):
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+
+    with pytest.raises(RuntimeMissingError) as caught:
+        open_storage(f"mysql://searcher:{PASSWORD}@host/study")
+
+    assert str(caught.value) == (
+        "the driver for mysql://searcher:***@host/study, the Python module MySQLdb, is not installed; install it, or "
+        "take postgresql://... or a path"
+    )
+
+
 @pytest.mark.parametrize("location", ["oracle9://x:hidden@host/db", "postgresql://x:hidden@host:port/db"])
 def test_a_url_of_no_database_is_refused_without_the_password(location):
     with pytest.raises(SearchError) as caught:
