@@ -3,14 +3,18 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import timm
 import torch
 import torchvision
+from PIL import Image
 
 from mnasnet import modelfile, zoo
+from mnasnet.classify import Classifier
 from mnasnet.errors import DownloadError, SpecError, WeightsError
 from mnasnet.network import download
 from mnasnet.network.download import PUBLISHED, sha256_of
@@ -238,6 +242,20 @@ def test_the_model_that_needs_no_download_is_the_bundled_one():
 
     assert model.name == "photos10" and len(model.class_names) == 10
     assert model.fingerprint == open_model("photos10").fingerprint
+
+
+@pytest.mark.parametrize(("photo", "name"), [("chelsea.png", "cat"), ("horse.png", "horse")])
+@pytest.mark.parametrize("side", [200, 448, 1600])
+def test_the_bundled_model_names_pictures_of_any_size(photo, name, side, tmp_path):
+    """The photo of a cat, and the silhouette of a horse, that come with scikit-image."""
+    with Image.open(Path(skimage.__file__).parent / "data" / photo) as image:
+        share = side / min(image.size)
+        image.convert("RGB").resize((round(image.width * share), round(image.height * share))).save(tmp_path / photo)
+
+    (prediction,) = Classifier.load().predict(tmp_path / photo)
+
+    assert prediction.label == name
+    assert prediction.confidence > 0.6
 
 
 def test_an_installation_without_its_bundled_model_says_so(tmp_path, monkeypatch):
