@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from mnasnet.search.timetable import Timetable, require_time, timetable
 from mnasnet.space import SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes, write_yaml
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -78,25 +79,26 @@ class Forecast:
         stages = [f"shared weights {_minutes(times.supernet_s)}"] if times.supernet_s else []
         stages.append(f"search {_minutes(times.search_s)}")
         if times.finalists_s:
-            epochs = f"{times.finalists} for {times.finalist_epochs} epochs"
+            epochs = f"{times.finalists} for {amount(times.finalist_epochs, 'epoch')}"
             stages.append(f"finalists {_minutes(times.finalists_s)} ({epochs})")
-        stages.append(f"full training {_minutes(times.final_s)} ({times.final_epochs} epochs)")
+        stages.append(f"full training {_minutes(times.final_s)} ({amount(times.final_epochs, 'epoch')})")
         if times.compared:
             stages.append(f"comparison {_minutes(times.references_s)}")
         if times.ranking_s:
             stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
         latency = []
         if self.latency_ms:
-            low, high = (f"{ms:.3g}" for ms in self.latency_ms)
-            latency = [f"latency   {low} to {high} ms on the device, the smallest and the largest network of the space"]
+            span = _span(f"{ms:.3g}" for ms in sorted(self.latency_ms))
+            latency = [f"latency   {span} ms on the device, the smallest and the largest network of the space"]
+        short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
         return "\n".join(
             [
                 f"space     {self.networks:,} networks",
                 *latency,
-                f"short     {self.short_epochs} epochs for each network, {plan.small_s:.0f} to {plan.large_s:.0f} s: "
+                f"short     {amount(self.short_epochs, 'epoch')} for each network, {short} s: "
                 f"{_minutes(60 * self.short_minutes)} for {self.trials}",
-                f"shared    {plan.shared_epochs} epochs once for all, then {plan.shared_trial_s:.1f} s for each: "
-                f"{_minutes(60 * self.shared_minutes)} for {self.trials}",
+                f"shared    {amount(plan.shared_epochs, 'epoch')} once for all, then {_seconds(plan.shared_trial_s)} s "
+                f"for each: {_minutes(60 * self.shared_minutes)} for {self.trials}",
                 f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
                 f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
                 f"trials    about {self.trials}",
@@ -302,6 +304,15 @@ def _rounds_s(searching: Searching) -> float:
     """How long its further rounds may take, which make it more exact: longer where it is all that prices networks."""
     limit_s = _table_limit_s(searching)
     return limit_s if searching.latency == "table" else min(TABLE_S, limit_s)
+
+
+def _span(ends: Iterable[str]) -> str:
+    """Such as "12 to 33"; a single number where both ends read the same."""
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 9.95 else f"{seconds:.1f}" if seconds >= 0.05 else "<0.1"
 
 
 def _minutes(seconds: float) -> str:

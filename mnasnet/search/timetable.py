@@ -11,6 +11,7 @@ from mnasnet.search.evaluator import OVERHEAD_S
 from mnasnet.search.plan import Plan
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import Searching
+from mnasnet.words import amount
 
 LEAST_TRIALS = 10  # no choice at all among fewer
 
@@ -117,10 +118,11 @@ def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, leas
     if needed_s <= 60 * searching.minutes:
         return
     stages = [f"preparing {spent_s:.0f} s"] if spent_s else []
-    stages += [f"{plan.shared_epochs} epochs of shared weights {plan.supernet_s:.0f} s"] if plan.supernet_s else []
+    if plan.supernet_s:
+        stages.append(f"{amount(plan.shared_epochs, 'epoch')} of shared weights {plan.supernet_s:.0f} s")
     stages += [
-        f"{trials} networks {search_s:.0f} s",
-        f"{least.final_epochs} epochs of the winner {least.final_s:.0f} s",
+        f"{amount(trials, 'network')} {search_s:.0f} s",
+        f"{amount(least.final_epochs, 'epoch')} of the winner {least.final_s:.0f} s",
     ]
     stages += [f"check_ranking {ranking_s:.0f} s"] if ranking_s else []
     raise SettingsError(

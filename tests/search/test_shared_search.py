@@ -232,6 +232,23 @@ def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     assert "60 min for 120" in forecast.text and "29 min for 120" in forecast.text
 
 
+@pytest.mark.parametrize(
+    ("small_s", "large_s", "told"),
+    [(12.0, 33.4, "12 to 33 s"), (2.1, 0.96, "1.0 to 2.1 s"), (8.96, 9.04, "9.0 s"), (0.04, 12.0, "<0.1 to 12 s")],
+)
+def test_a_forecast_tells_times_in_order_and_one_epoch_as_one(small_s: float, large_s: float, told: str) -> None:
+    searching = Searching(data=Path(), minutes=0, trials=3, final_epochs=1)
+    plan = replace(PLAN, small_s=small_s, large_s=large_s, shared_epochs=1, shared_epoch_s=9.0, shared_trial_s=0.02)
+
+    forecast = Forecast(512, plan, timetable(searching, plan), 3, short_epochs=1, workers=1, latency_ms=(1.30, 1.299))
+
+    assert f"1 epoch for each network, {told}: " in forecast.text
+    assert "1 epoch once for all, then <0.1 s for each" in forecast.text
+    assert "min (1 epoch)" in forecast.text
+    assert "latency   1.3 ms on the device" in forecast.text
+    assert "1 epochs" not in forecast.text
+
+
 def test_checking_the_ranking_needs_shared_weights() -> None:
     with pytest.raises(SettingsError, match="got 24 with evaluator short"):
         Searching(data=Path(), evaluator="short", check_ranking=24)
