@@ -43,6 +43,7 @@ _BLACK: Colour = (0, 0, 0)
 _PLATE = (12, 14, 18, 190)  # 75 %: over a white image, white text keeps a contrast of 9 to 1
 _BAR = (79, 152, 255, 255)
 _ELLIPSIS = "…"
+_ROWS_AWAY = 4  # heights of a tag; further from its box nobody would look for it
 _FEW_LETTERS = 4  # letter sizes; a name cut to less cannot be guessed
 _MISSING = "□"
 
@@ -86,10 +87,11 @@ def draw_boxes(
     size = _font_size(drawn.shape[1], drawn.shape[0])
     for box, (name, _) in zip(boxes, labels, strict=True):
         _draw_frame(drawn, box, colour_of(name), max(1, round(size / 7)))
+    frames = np.array([(x, y, x + width, y + height) for x, y, width, height in boxes], float).reshape(-1, 4)
     taken: list[Edges] = []
     for box, label in zip(boxes, labels, strict=True):  # after all frames, so that no frame crosses a label
         tag = _tag(label, size, drawn.shape[1], style)
-        left, top = _free_place(box, tag.size, drawn.shape, taken)
+        left, top = _free_place(box, tag.size, drawn.shape, frames, taken)
         _blend(drawn, tag, left, top)
         taken.append((left, top, left + tag.width, top + tag.height))
     return drawn
@@ -219,19 +221,46 @@ def _tag(label: tuple[str, float], size: int, width: int, style: LabelStyle) -> 
 
 
 def _free_place(
-    box: Box, tag: tuple[int, int], image_shape: tuple[int, ...], taken: Sequence[Edges]
+    box: Box, tag: tuple[int, int], image_shape: tuple[int, ...], frames: NDArray[Any], taken: Sequence[Edges]
 ) -> tuple[int, int]:
-    """Left upper corner of a tag: above its box, inside it, below it, wherever no earlier tag lies."""
-    left = min(max(round(box[0]), 0), image_shape[1] - tag[0])
-    over, top, bottom = round(box[1]) - tag[1], round(box[1]), round(box[1] + box[3])
-    tops = [over, top, bottom - tag[1], bottom] if over >= 0 else [top, bottom - tag[1], bottom]
-    places = [min(max(place, 0), image_shape[0] - tag[1]) for place in tops]
-    free = (y for y in places if not any(_overlap((left, y, left + tag[0], y + tag[1]), other) for other in taken))
-    return left, next(free, places[0])
+    """Left upper corner of a tag: the first place at its box, or near it, on no earlier tag and over no small object.
+
+    Where there is none, in a crowd, small objects are covered, and at last as little as possible of other tags.
+    """
+    places = list(dict.fromkeys(_places(box, tag, image_shape)))
+    corners = np.array(places)
+    edges = np.hstack([corners, corners + tag])
+    on_tags = _shared_areas(edges, np.array(taken, float).reshape(-1, 4)).sum(axis=1)
+    sizes = (frames[:, 2:] - frames[:, :2]).prod(axis=1)
+    hides = (_shared_areas(edges, frames) > sizes / 2).any(axis=1)
+    return places[int(np.lexsort((hides, on_tags))[0])]  # stable: the first of equal ones
 
 
-def _overlap(one: Edges, other: Edges) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _places(box: Box, tag: tuple[int, int], image_shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Above the box, inside it, below it, beside it, then rows further away, all moved into the image."""
+    x, y, right, bottom = (round(edge) for edge in (box[0], box[1], box[0] + box[2], box[1] + box[3]))
+    width, height = tag
+    over, inside, columns = y - height, [y, bottom - height], [x, right - width]
+    tops = [over, *inside, bottom] if over >= 0 else [*inside, bottom]
+    places = [(left, top) for left in columns for top in tops]
+    places += [(left, top) for left in (right, x - width) for top in inside]
+    for row in range(1, _ROWS_AWAY + 1):
+        tops = [over - row * height, bottom + row * height]
+        places += [(left, top) for left in (*columns, right, x - width) for top in tops]
+    for left, top in places:
+        yield (
+            min(max(left, 0), max(image_shape[1] - width, 0)),
+            min(max(top, 0), max(image_shape[0] - height, 0)),
+        )
+
+
+def _shared_areas(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """How much each rectangle of ``edges``, N x 4, shares with each of ``others``, M x 4: N x M."""
+    left, top, right, bottom = edges.T[:, :, None]
+    wide = np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])
+    high = np.minimum(bottom, others[:, 3]) - np.maximum(top, others[:, 1])
+    shared: NDArray[Any] = np.maximum(wide, 0) * np.maximum(high, 0)
+    return shared
 
 
 def _luminance(colour: Colour) -> float:

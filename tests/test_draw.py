@@ -131,6 +131,35 @@ def test_tags_of_neighbouring_boxes_do_not_cover_each_other() -> None:
     assert together.sum() > sum(alone) - shared + 1000  # the second tag found a place of its own
 
 
+@pytest.mark.parametrize("style", ["plate", "outline"])
+@pytest.mark.parametrize(("width", "height", "side"), [(640, 480, 12), (3840, 2160, 40)])
+def test_tags_of_a_crowd_of_small_objects_cover_neither_each_other_nor_an_object(
+    width: int, height: int, side: int, style: str
+) -> None:
+    image, label = plain(width, height), ("horse", 0.97)
+    boxes = [
+        (width / 2 + 1.2 * side * place, height / 2 + shift, side, side) for place, shift in enumerate((0, 4, 2, 5, 0))
+    ]
+
+    alone = (draw_boxes(image, boxes[:1], [label], style) != image).any(axis=2).sum()
+    drawn = draw_boxes(image, boxes, [label] * 5, style)
+
+    assert (drawn != image).any(axis=2).sum() > 0.98 * 5 * (alone - side * side)
+    for x, y, *_ in boxes:
+        middle = drawn[round(y + side / 2), round(x + side / 2)]
+        assert (middle == 128).all()  # the inside of each frame stays free
+
+
+def test_tags_find_room_on_a_thumbnail() -> None:
+    image, label = plain(64, 64), ("cat", 0.9)
+    boxes = [(2.0, 2.0, 20.0, 20.0), (40.0, 0.0, 24.0, 20.0), (30.0, 30.0, 30.0, 30.0)]
+
+    alone = (draw_boxes(image, [(2.0, 2.0, 0.0, 0.0)], [label]) != image).any(axis=2).sum()
+    together = (draw_boxes(image, boxes, [label] * 3) != image).any(axis=2).sum()
+
+    assert together >= 3 * (alone - 9)  # 9: the frame of a box without size
+
+
 def test_no_lines_draw_nothing() -> None:
     assert (draw_labels(plain(64, 64), []) == 128).all()
 
