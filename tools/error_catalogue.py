@@ -322,6 +322,7 @@ ENTRIES = (
             "cannot look for trade-offs",
             "^cost energy is counted",
             "^cost … needs target_cost",
+            "^… is for … … alone, got … with",
             "^check_ranking compares",
             "^the reward's cost must be one of the meters",
             "has no meter",
@@ -904,7 +905,12 @@ ENTRIES = (
         "A disk that is full",
         "There is no room for checkpoints or the model file. What was written before is whole.",
         "Make room, then `python -m mnasnet resume RUN`; or set `output_folder` to another disk.",
-        ("MB of disk", "^cannot write the model file", "^train/checkpoint.py:save$"),
+        (
+            "MB of disk",
+            "^cannot write the model file",
+            "^cannot write …: …; the training",
+            "^train/checkpoint.py:save$",
+        ),
     ),
     Entry(
         errors.TrainingError,

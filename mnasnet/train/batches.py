@@ -7,6 +7,7 @@ several processes agree without a word.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -20,6 +21,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.threads import in_threads
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.recipe import Recipe
+from mnasnet.train.stopping import Stopped
 
 Balance = Literal["off", "auto", "equal"]
 Labels = NDArray[np.int64]
@@ -55,18 +57,30 @@ class StoredImages:
 
 @dataclass(frozen=True)
 class DecodedSquares:
-    """Square images from a cache, those in ``numbers`` only; what the cache does not hold is decoded in threads."""
+    """Square images from a cache, those in ``numbers`` only; what the cache does not hold is decoded in threads.
+
+    ``stop`` is asked between images that are decoded.
+    """
 
     cache: DecodedImages
     numbers: NDArray[np.int64]
     labels: Labels
+    stop: Callable[[], bool] = lambda: False
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """N x side x side x 3 RGB pixels of these images; raises DataError when a file has become unreadable."""
+        """N x side x side x 3 RGB pixels of these images.
+
+        Raises DataError when a file has become unreadable, and Stopped.
+        """
         wanted = self.numbers[indices].tolist()
-        if wanted and max(wanted) >= self.cache.planned:
-            return np.stack(list(in_threads(self.cache.__getitem__, wanted)))
-        return np.stack([self.cache[number] for number in wanted])
+        if not wanted or max(wanted) < self.cache.planned:
+            return np.stack([self.cache[number] for number in wanted])
+        images = []
+        for image in in_threads(self.cache.__getitem__, wanted):
+            images.append(image)
+            if self.stop():
+                raise Stopped
+        return np.stack(images)
 
 
 def epoch_batches(

@@ -132,11 +132,11 @@ class EndHeldBack:
         else:
             self._audience.hear(event)
 
-    def release(self) -> None:
-        """Tell the end, once."""
+    def release(self, *, stopped: str = "") -> None:
+        """Tell the end, once; ``stopped`` is the reason where the results were not written to their end."""
         ended, self._ended = self._ended, None
         if ended is not None:
-            self._audience.hear(ended)
+            self._audience.hear(Ended("stopped", stopped, ended.history) if stopped else ended)
 
 
 class TerminalProgress:

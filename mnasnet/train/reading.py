@@ -21,13 +21,10 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
 from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
-
-
-class ReadingStopped(Exception):  # noqa: N818  # not an error
-    """The user stopped before training began."""
 
 
 def read_images(
@@ -35,7 +32,8 @@ def read_images(
 ) -> tuple[DecodedSquares, DecodedSquares]:
     """Training and validation images, decoded as far as memory allows, without those that cannot be read.
 
-    The first time every image is looked at, and what would spoil the training is said and written down.
+    The first time every image is looked at, and what would spoil the training is said and written down. Raises
+    Stopped.
     """
     budget = training.cache_mb * 1_000_000
     square = replace(plan.preprocess, input_size=plan.stored_px, resize=plan.stored_px)
@@ -44,7 +42,7 @@ def read_images(
 
     def progress(done: int, total: int) -> None:
         if stop():
-            raise ReadingStopped
+            raise Stopped
 
     if team.writes and not run.dataset_report.exists():
         _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
@@ -68,8 +66,9 @@ def read_images(
             many = len(cache.unreadable) > 1
             text = f"{len(cache.unreadable)} unreadable {what} image{'s are' if many else ' is'} left out"
             _log.warning("%s: %s", text, listed(cache.unreadable))
-    train_squares = squares(train, parts, parts.train, unreadable)
-    val_squares = squares(val, parts, parts.val, unreadable)
+    heard = stop if team.size == 1 else lambda: False  # a team stops together, between batches
+    train_squares = squares(train, parts, parts.train, unreadable, heard)
+    val_squares = squares(val, parts, parts.val, unreadable, heard)
     if not len(val_squares.labels):
         raise DataError(f"no validation image can be read: {listed(val.unreadable)}; replace them")
     missing = sorted(set(range(len(plan.class_names))) - set(train_squares.labels.tolist()))
@@ -100,8 +99,12 @@ def unreadable_paths(run: RunFolder, team: Team) -> frozenset[str]:
 
 
 def squares(
-    cache: DecodedImages, parts: Split, samples: Sequence[Sample], unreadable: frozenset[str]
+    cache: DecodedImages,
+    parts: Split,
+    samples: Sequence[Sample],
+    unreadable: frozenset[str],
+    stop: Callable[[], bool] = lambda: False,
 ) -> DecodedSquares:
     """The images and their labels, without ``unreadable`` ones."""
     numbers = np.array([number for number in cache.readable if samples[number].path not in unreadable], dtype=np.int64)
-    return DecodedSquares(cache, numbers, np.asarray(parts.labels(samples), dtype=np.int64)[numbers])
+    return DecodedSquares(cache, numbers, np.asarray(parts.labels(samples), dtype=np.int64)[numbers], stop)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from mnasnet import modelfile
 from mnasnet.data.folder import Dataset
 from mnasnet.data.split import Split
+from mnasnet.errors import TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.build import MnasNet
@@ -30,6 +33,7 @@ from mnasnet.train.run_folder import (
     RunFolder,
     exists_in,
 )
+from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult
 
@@ -45,59 +49,113 @@ def write_results(
     team: Team,
     val_images: DecodedSquares,
     result: FitResult[MnasNet],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Judge the best model as users will run it, and write tables, pictures, card, report and exports."""
-    model = modelfile.load(run.best)
-    logits = _scores(model, val_images, plan.threads)
-    evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names)}
-    if parts.test:
-        cache = decoded(dataset.folder, parts.test, plan.preprocess, 0, plan.threads)
-        test_images = squares(cache, parts, parts.test, unreadable_paths(run, Team()))
-        if len(test_images.labels):
-            test_logits = _scores(model, test_images, plan.threads)
-            evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names)
-    main = evaluations["validation"]
-    metrics = {**model.metrics, **main.summary()}
-    if "test" in evaluations:
-        metrics |= {f"test_{key}": value for key, value in evaluations["test"].summary().items()}
-    model = replace(model, metrics=metrics)
-    modelfile.save(model, run.best)
-    _export(training, model, run)
-    write_atomic(run.path / "per_class.csv", report.per_class_csv(main))
-    if not training.report:
-        return main
-    pictures = {
-        "confusion_matrix.png": figures.confusion_matrix(main, normalised=False),
-        "confusion_matrix_normalized.png": figures.confusion_matrix(main, normalised=True),
-        "most_wrong.png": _mistakes(val_images, logits, plan.class_names),
-    }
+    """Judge the best model as users will run it, and write tables, pictures, card, report and exports.
+
+    Raises Stopped, with the names of what is not written, and TrainingError when the disk is full; the weights are
+    whole in any case, and a resumed run writes the rest.
+    """
     best_epoch = result.best["epoch"] if result.best else 0
-    if best_epoch:
-        pictures["results.png"] = figures.curves(result.history, best_epoch)
-    for name, content in pictures.items():
-        write_atomic(run.path / name, content)
-    written = {*exists_in(run.path), "model_card.md", "report.html"}
-    story = report.Story(
-        title=run.path.name,
-        model=model,
-        status=result.reason,
-        history=result.history,
-        best_epoch=best_epoch,
-        evaluations=evaluations,
-        images=readable(parts, unreadable_paths(run, Team())),
-        asked=_asked(training),
-        recipe=plan.recipe.to_dict(),
-        started_from=plan.started_from,
-        seconds=sum(row["seconds"] for row in result.history),
-        machine=report.machine_description(team.device, plan.threads),
-        made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        warnings=json.loads(run.dataset_report.read_bytes())["warnings"],
-        pictures=pictures,
-        files=sorted(written),
-    )
-    write_atomic(run.path / "model_card.md", report.model_card(story).encode(errors="surrogateescape"))
-    write_atomic(run.path / "report.html", report.report_html(story).encode(errors="replace"))
+    with _written_in_turn(run, _wanted(training, best_epoch), stop) as write:
+        model = modelfile.load(run.best)
+        unreadable = unreadable_paths(run, Team())
+        logits = _scores(model, val_images, plan.threads, stop)
+        evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names)}
+        if parts.test:
+            cache = decoded(dataset.folder, parts.test, plan.preprocess, 0, plan.threads)
+            test_images = squares(cache, parts, parts.test, unreadable, stop)
+            if len(test_images.labels):
+                test_logits = _scores(model, test_images, plan.threads, stop)
+                evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names)
+        main = evaluations["validation"]
+        metrics = {**model.metrics, **main.summary()}
+        if "test" in evaluations:
+            metrics |= {f"test_{key}": value for key, value in evaluations["test"].summary().items()}
+        model = replace(model, metrics=metrics)
+        with _full_disk_told(run, run.best):
+            modelfile.save(model, run.best)
+        if training.export_pth:
+            write(_PTH, lambda: _pth(model))
+        if training.export_onnx:
+            write(_ONNX, lambda: _onnx(model))
+        write(_TABLE, lambda: report.per_class_csv(main))
+        if not training.report:
+            return main
+        drawings: dict[str, Callable[[], bytes]] = {
+            "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False),
+            "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(main, normalised=True),
+            "most_wrong.png": lambda: _mistakes(val_images, logits, plan.class_names),
+            "results.png": lambda: figures.curves(result.history, best_epoch),
+        }
+        story = report.Story(
+            title=run.path.name,
+            model=model,
+            status=result.reason,
+            history=result.history,
+            best_epoch=best_epoch,
+            evaluations=evaluations,
+            images=readable(parts, unreadable),
+            asked=_asked(training),
+            recipe=plan.recipe.to_dict(),
+            started_from=plan.started_from,
+            seconds=sum(row["seconds"] for row in result.history),
+            machine=report.machine_description(team.device, plan.threads),
+            made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+            warnings=json.loads(run.dataset_report.read_bytes())["warnings"],
+            pictures={name: write(name, drawings[name]) for name in _pictures(best_epoch)},
+            files=sorted({*exists_in(run.path), *_PAGES}),
+        )
+        write("model_card.md", lambda: report.model_card(story).encode(errors="surrogateescape"))
+        write("report.html", lambda: report.report_html(story).encode(errors="replace"))
     return main
+
+
+_PTH, _ONNX, _TABLE, _PAGES = "weights/best.pth", "weights/best.onnx", "per_class.csv", ("model_card.md", "report.html")
+
+
+def _pictures(best_epoch: int) -> tuple[str, ...]:
+    curves = ("results.png",) if best_epoch else ()  # of whole epochs
+    return ("confusion_matrix.png", "confusion_matrix_normalized.png", "most_wrong.png", *curves)
+
+
+def _wanted(training: Training, best_epoch: int) -> list[str]:
+    """The files to write, in order."""
+    exports = [name for name, is_wanted in ((_PTH, training.export_pth), (_ONNX, training.export_onnx)) if is_wanted]
+    return [*exports, _TABLE, *((*_pictures(best_epoch), *_PAGES) if training.report else ())]
+
+
+@contextlib.contextmanager
+def _written_in_turn(
+    run: RunFolder, names: Sequence[str], stop: Callable[[], bool]
+) -> Iterator[Callable[[str, Callable[[], bytes]], bytes]]:
+    """What makes and writes a file of the run, unless it is asked to stop; the reason then names what is missing."""
+    missing = list(names)
+
+    def write(name: str, make: Callable[[], bytes]) -> bytes:
+        if stop():
+            raise Stopped
+        content = make()
+        with _full_disk_told(run, run.path / name):
+            write_atomic(run.path / name, content)
+        missing.remove(name)
+        return content
+
+    try:
+        yield write
+    except Stopped as error:
+        raise Stopped(", ".join(missing)) from error
+
+
+@contextlib.contextmanager
+def _full_disk_told(run: RunFolder, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write {path}: {error.strerror or error}; the training is over, its best and its last model are "
+            f"kept; make room, then `python -m mnasnet resume {run.path}` writes what is missing"
+        ) from error
 
 
 def _asked(training: Training) -> dict[str, Any]:
@@ -108,13 +166,15 @@ def _asked(training: Training) -> dict[str, Any]:
     return {"data": training.data.absolute().name, "model": Path(training.model).name, **changed}
 
 
-def _scores(model: ModelFile, images: DecodedSquares, threads: int) -> NDArray[np.float32]:
+def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Callable[[], bool]) -> NDArray[np.float32]:
     """Scores of all images through the engine that inference uses, N x classes."""
     session = open_session(model, device="cpu", threads=threads)
-    starts = range(0, len(images.labels), 64)
-    return np.concatenate(
-        [session.run(images.read(np.arange(start, min(start + 64, len(images.labels))))) for start in starts]
-    )
+    rows = []
+    for start in range(0, len(images.labels), 64):
+        if stop():
+            raise Stopped
+        rows.append(session.run(images.read(np.arange(start, min(start + 64, len(images.labels))))))
+    return np.concatenate(rows)
 
 
 def _mistakes(images: DecodedSquares, logits: NDArray[np.float32], class_names: Sequence[str]) -> bytes:
@@ -128,18 +188,18 @@ def _mistakes(images: DecodedSquares, logits: NDArray[np.float32], class_names: 
     )
 
 
-def _export(training: Training, model: ModelFile, run: RunFolder) -> None:
-    """The same weights for other programs: a plain torch state dict, an ONNX graph."""
-    if training.export_pth:
-        import io
+def _pth(model: ModelFile) -> bytes:
+    """The weights for other programs, as a plain torch state dict."""
+    content = io.BytesIO()
+    torch.save(state_dict_of(model.weights, json.dumps(modelfile.header_of(model), ensure_ascii=False)), content)
+    return content.getvalue()
 
-        content = io.BytesIO()
-        torch.save(state_dict_of(model.weights, json.dumps(modelfile.header_of(model), ensure_ascii=False)), content)
-        write_atomic(run.best.with_suffix(".pth"), content.getvalue())
-    if training.export_onnx:
-        from mnasnet.export.onnx import to_onnx
 
-        write_atomic(run.best.with_suffix(".onnx"), to_onnx(model).SerializeToString())
+def _onnx(model: ModelFile) -> bytes:
+    from mnasnet.export.onnx import to_onnx
+
+    content: bytes = to_onnx(model).SerializeToString()
+    return content
 
 
 def scores_by_name(evaluation: Evaluation) -> dict[str, float]:

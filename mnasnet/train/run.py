@@ -35,7 +35,7 @@ from mnasnet.train.listeners import (
 )
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, start_model
-from mnasnet.train.reading import ReadingStopped, read_images, readable, unreadable_paths
+from mnasnet.train.reading import read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -48,6 +48,7 @@ from mnasnet.train.run_folder import (
     write_yaml,
 )
 from mnasnet.train.run_state import Row, Weights
+from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team, team_from_environment
 from mnasnet.train.trainer import Status, fit
 from mnasnet.zoo import model_path
@@ -96,7 +97,8 @@ def train(
     """Train and leave a new run folder.
 
     ``parts`` says which images train and validate; without it the training's own settings decide. ``stop`` is asked
-    between batches; a stopped run can be resumed. Raises DataError, SettingsError, WeightsError
+    between batches, within those that take long and between the results' files, in any thread; a stopped run can be
+    resumed. Raises DataError, SettingsError, WeightsError
     or TrainingError, each with the cause and the next step.
     """
     with team_from_environment(device_of(training)) as team:
@@ -201,7 +203,7 @@ def _go_on(
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
         try:
             train_images, val_images = read_images(training, plan, dataset, parts, run, team, stop)
-        except ReadingStopped:
+        except Stopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save = _saver(run, training, plan, parts, readable(parts, unreadable_paths(run, team)))
         if run.best_whole_epoch.exists() and team.writes:  # the epoch whose part stood for it is trained on now
@@ -254,7 +256,12 @@ def _go_on(
                         _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
                     save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
                 if result.status != "stopped":
-                    evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result)
+                    try:
+                        evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result, stop)
+                    except Stopped as stopped:
+                        reason = f"stopped while the results were written, without {stopped}"
+                        until_written.release(stopped=reason)
+                        return TrainedRun(run.path, "stopped", reason, result.history, None, plan.class_names)
                     audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
             until_written.release()
             return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)

@@ -29,6 +29,7 @@ from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons
 from mnasnet.train.optim import WeightAverage, optimizer_for
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import Replicas, replicas_for
+from mnasnet.train.stopping import Stopped, WayOut
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class RunState(Generic[_Network]):
         self.totals = self._no_totals()
         self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
+        self._way_out = WayOut(self._norms if self._divides else ())  # a GPU's steps are short, a team leaves together
         self._parallel: nn.Module | None = None
         self._learners: Replicas | None = None
         self._was_frozen = False
@@ -90,7 +92,11 @@ class RunState(Generic[_Network]):
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._precision is torch.float16)
 
     def close(self) -> None:
-        """End the threads that learn."""
+        """Leave the network as it was found, and no thread."""
+        self._way_out.close()
+        self._end_learners()
+
+    def _end_learners(self) -> None:
         if self._learners is not None:
             self._learners.close()
 
@@ -108,7 +114,7 @@ class RunState(Generic[_Network]):
             learns = not frozen or name in ("classifier", "dropout")
             module.requires_grad_(learns).train(learns)
         if self._parallel is None or self._was_frozen != frozen:
-            self.close()
+            self._end_learners()
             self._parallel = self.team.parallel(self.network)
             self._learners = Replicas(self._parallel, self.replicas if self._divides else 1)
         self._was_frozen = frozen
@@ -122,12 +128,26 @@ class RunState(Generic[_Network]):
         for module in self._norms:
             module.momentum = momentum
 
-    def learn(self, x: Tensor, targets: Tensor, labels: Tensor, batch_size: int, *, step: int, steps: int) -> None:
-        """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits."""
+    def learn(
+        self,
+        x: Tensor,
+        targets: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        step: int,
+        steps: int,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits.
+
+        Raises Stopped, all as it was before the step, when it takes long and ``stop`` asks to leave it.
+        """
         teach = partial(self.lessons.lessons, step=step, steps=steps)
         while True:
             try:
-                loss, right = self._gradients(teach, x, targets, labels, batch_size)
+                with self._undone_when_left(), self._way_out.open(stop):
+                    loss, right = self._gradients(teach, x, targets, labels, batch_size)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -142,6 +162,19 @@ class RunState(Generic[_Network]):
         self._scaler.update()
         self.totals.values += self.team.sum_(torch.stack([loss, right.double()]))
         self.totals.images += batch_size
+
+    @contextlib.contextmanager
+    def _undone_when_left(self) -> Iterator[None]:
+        """Passes through a network change its statistics; a step that is taken again must find them as they were."""
+        before = [buffer.clone() for buffer in self.network.buffers()] if self._divides else None
+        try:
+            yield
+        except BaseException:
+            if before is None:
+                raise
+            for buffer, value in zip(self.network.buffers(), before, strict=True):
+                buffer.copy_(value)
+            raise
 
     def _gradients(
         self, teach: Callable[..., Iterator[Lesson]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
@@ -238,10 +271,11 @@ class RunState(Generic[_Network]):
         on_best: Callable[[Weights, Row], None] | None,
         stop: Callable[[], bool] = lambda: False,
         partial: bool = False,
-    ) -> Row | None:
-        """The epoch's row; None when stopped. Announces the averaged weights when they are the best so far.
+    ) -> Row:
+        """The epoch's row. Announces the averaged weights when they are the best so far.
 
-        With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end.
+        With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end. Raises
+        Stopped.
         """
         training_seconds = self.epoch_seconds
         logits = None
@@ -249,7 +283,7 @@ class RunState(Generic[_Network]):
             batch_size = min(EVALUATION_BATCH, 2 * self.micro_batch)  # needs far less memory than training
             logits = self.lessons.scores(self.average, val, preprocess, self.team, stop, batch_size)
         if logits is None:
-            return None
+            raise Stopped
         logits = self._finite(logits)
         train_loss, train_accuracy = self.totals.mean()
         row = {

@@ -31,6 +31,7 @@ from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Start
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.run_state import Row, RunState, Weights
+from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 
 _Network = TypeVar("_Network", MnasNet, Supernet)
@@ -91,7 +92,8 @@ def fit(
     With a ``store`` the state is saved at the start, after each epoch, every few minutes and when stopped; if it
     holds a checkpoint already, training goes on from there. ``identity`` (plain JSON values, such as a fingerprint
     of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far.
-    ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches.
+    ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches and,
+    in any thread, within those that take long.
     ``patience`` and ``max_minutes`` of 0 mean no limit.
     Raises TrainingError when the loss is not a number, memory or disk do not suffice or the checkpoint belongs to
     another training.
@@ -108,48 +110,49 @@ def fit(
     time_limit_s = max_minutes * 60 or math.inf
 
     with _own_randomness(team.device), contextlib.closing(run):
-        while run.epoch < epochs and not run.out_of_patience(patience):
-            run.thaw(frozen=run.epoch < recipe.frozen_epochs)
-            batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
-            began = clock() - run.epoch_seconds
-            saved = clock()
-            inputs = _inputs(train, batches, run, recipe, preprocess, seed, prefetch)
-            for step, (x, targets, labels) in inputs:
-                done = run.epoch * steps + step
-                set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
-                _seed_dropout(seed, run.epoch, step, team.rank)
-                run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
-                run.learn(x, targets, labels, len(batches[step]), step=done, steps=epochs * steps)
-                run.average_weights(recipe.ema_decay_at(done))
-                run.step = step + 1
-                run.epoch_seconds = clock() - began
-                audience.hear(_stepped(run, epochs, steps))
-                out_of_time = run.seconds + run.epoch_seconds > time_limit_s
-                if team.any(stop() or out_of_time):
-                    inputs.close()
-                    run.save(store)
-                    status: Status = "time" if team.any(out_of_time) else "stopped"
-                    if status == "time":
-                        rate = recipe.learning_rate_at(done, steps, epochs)
-                        run.judge(val, preprocess, rate, on_best=on_best, partial=True)
-                    return _finished(status, run, audience)
-                if clock() - saved > CHECKPOINT_EVERY_S:
-                    run.save(store)
-                    saved = clock()
+        try:
+            while run.epoch < epochs and not run.out_of_patience(patience):
+                run.thaw(frozen=run.epoch < recipe.frozen_epochs)
+                batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
+                began = clock() - run.epoch_seconds
+                saved = clock()
+                with contextlib.closing(_inputs(train, batches, run, recipe, preprocess, seed, prefetch)) as inputs:
+                    for step, (x, targets, labels) in inputs:
+                        done = run.epoch * steps + step
+                        set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
+                        _seed_dropout(seed, run.epoch, step, team.rank)
+                        run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
+                        run.learn(x, targets, labels, len(batches[step]), step=done, steps=epochs * steps, stop=stop)
+                        run.average_weights(recipe.ema_decay_at(done))
+                        run.step = step + 1
+                        run.epoch_seconds = clock() - began
+                        audience.hear(_stepped(run, epochs, steps))
+                        out_of_time = run.seconds + run.epoch_seconds > time_limit_s
+                        if team.any(stop() or out_of_time):
+                            inputs.close()
+                            run.save(store)
+                            status: Status = "time" if team.any(out_of_time) else "stopped"
+                            if status == "time":
+                                rate = recipe.learning_rate_at(done, steps, epochs)
+                                run.judge(val, preprocess, rate, on_best=on_best, partial=True)
+                            return _finished(status, run, audience)
+                        if clock() - saved > CHECKPOINT_EVERY_S:
+                            run.save(store)
+                            saved = clock()
 
-            rate = recipe.learning_rate_at((run.epoch + 1) * steps - 1, steps, epochs)
-            row = run.judge(val, preprocess, rate, on_best=on_best, stop=stop)
-            run.epoch_seconds = clock() - began
-            if row is None:  # stopped during the evaluation, which a resumed run does again
+                rate = recipe.learning_rate_at((run.epoch + 1) * steps - 1, steps, epochs)
+                row = run.judge(val, preprocess, rate, on_best=on_best, stop=stop)
+                run.epoch_seconds = clock() - began
+                run.end_epoch(row)
                 run.save(store)
-                return _finished("stopped", run, audience)
-            run.end_epoch(row)
+                audience.hear(EpochEnded(row, epochs, run.is_best(row), tuple(run.history)))
+                if team.any(stop()):
+                    return _finished("stopped", run, audience)
+                if team.any(run.seconds > time_limit_s):
+                    return _finished("time", run, audience)
+        except Stopped:  # within a step, while images were read or judged: a resumed run does that again
             run.save(store)
-            audience.hear(EpochEnded(row, epochs, run.is_best(row), tuple(run.history)))
-            if team.any(stop()):
-                return _finished("stopped", run, audience)
-            if team.any(run.seconds > time_limit_s):
-                return _finished("time", run, audience)
+            return _finished("stopped", run, audience)
     return _finished("done" if run.epoch >= epochs else "early", run, audience)
 
 

@@ -30,28 +30,44 @@ class Disk:
         if isinstance(event, EpochEnded):
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
+def fills_up_after_a_table() -> bool:
+    if (Path(sys.argv[2]) / "run" / "per_class.csv").exists():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
+    return False
+
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-training = tiny_training(Path(sys.argv[1]), Path(sys.argv[2]))
-if len(sys.argv) > 4:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+moment = sys.argv[4]
+training = tiny_training(Path(sys.argv[1]), Path(sys.argv[2]), report=moment == "results")
+if moment == "start":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
 try:
-    train(training, listeners=[Disk()])
+    if moment == "results":
+        train(training, stop=fills_up_after_a_table)
+    else:
+        train(training, listeners=[Disk()])
 except TrainingError as error:
     print(error)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
-def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=8)
-    whole = train(tiny_training(data, tmp_path / "whole"))
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
 
-    printed = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(data), str(tmp_path / "full"), str(Path(__file__).parent)],
+
+def train_until_full(data: Path, parent: Path, moment: str) -> str:
+    """What a training prints whose disk is full at the ``start``, after an ``epoch`` or among the ``results``."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(data), str(parent), str(Path(__file__).parent), moment],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+
+
+def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    whole = train(tiny_training(data, tmp_path / "whole"))
+
+    printed = train_until_full(data, tmp_path / "full", "epoch")
     resumed = resume(tmp_path / "full" / "run")
 
     assert "make room, then resume" in printed
@@ -59,17 +75,26 @@ def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_resumes_to_the_same
     assert modelfile.load(resumed.model).fingerprint == modelfile.load(whole.model).fingerprint
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
 def test_a_disk_that_is_full_already_leaves_no_run_folder(tmp_path: Path) -> None:
     data = write_image_folder(tmp_path / "data", per_class=8)
     tiny_training(data, tmp_path / "full")  # its architecture file lies there before
 
-    printed = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(data), str(tmp_path / "full"), str(Path(__file__).parent), "400"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    printed = train_until_full(data, tmp_path / "full", "start")
 
     assert "cannot write into" in printed and "make room" in printed
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["tiny.json"]
+
+
+def test_a_disk_that_fills_up_while_results_are_written_keeps_the_models_and_resume_writes_the_rest(
+    tmp_path: Path,
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    run = RunFolder(tmp_path / "full" / "run")
+
+    printed = train_until_full(data, run.path.parent, "results")
+
+    assert f"cannot write {run.path / 'confusion_matrix.png'}" in printed
+    assert "its best and its last model are kept" in printed and f"resume {run.path}" in printed
+    assert modelfile.load(run.best).fingerprint and modelfile.load(run.last).fingerprint
+    assert resume(run.path).status == "done"
+    assert (run.path / "report.html").exists()
