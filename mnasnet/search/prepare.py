@@ -112,7 +112,10 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
 
     Raises SettingsError, as the search itself would, when the minutes are too few.
     """
-    table_s = _rounds_s(searching) if searching.needs_latency and searching.profile else 0.0
+    searching = searching.with_home()
+    # a table that is all there is to price networks is measured here too
+    steers_only = searching.profile and searching.latency == "measured" and not searching.latency_table
+    table_s = _rounds_s(searching) if searching.needs_latency and steers_only else 0.0
     with tempfile.TemporaryDirectory(prefix="mnasnet-search-") as folder:
         search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop, spent_s=table_s)
         try:
@@ -151,6 +154,7 @@ def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
 
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     """Make a new search folder with everything decided; a start that fails or is stopped leaves none."""
+    searching = searching.with_home()
     searching.open_space()  # what is wrong with settings and data is told before anything is made
     scan(searching.data)
     if "://" in searching.storage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,7 @@ FEWEST_RANKED = 3  # networks whose order can be compared
 ENERGY = "energy_mj"
 
 _FILES = ("agent_token_file", "agent_ca_file", "adb_tool", "latency_table", "storage")
+_PATHS = (*_FILES, "space")  # which may be a built-in space's name too
 
 _METERS = {"latency": LATENCY, "energy": ENERGY}
 
@@ -139,6 +140,13 @@ class Searching:
             raise SettingsError(
                 f"cost {self.cost} needs target_cost, in {UNITS[self.cost]}; target_latency_ms is for latency alone"
             )
+        for name in _without_effect(asdict(self)):
+            setting, values = _USED_WITH[name]
+            raise SettingsError(
+                f"{name} is for {setting} {' or '.join(values)} alone, got {getattr(self, name):g} with {setting} "
+                f"{getattr(self, setting)}; set {setting}, or leave {name} at {_DEFAULTS[name]:g}"
+            )
+        _ = self.reward_function  # raises SettingsError for numbers that make no reward
         if self.objective_names and self.algorithm not in PARETO:
             raise SettingsError(
                 f"{self.algorithm} maximises one reward and cannot look for trade-offs; set algorithm to "
@@ -215,6 +223,14 @@ class Searching:
             space(self.space) if self.space in SPACES or not Path(self.space).exists() else load_space(Path(self.space))
         )
 
+    def with_home(self) -> Searching:
+        """The same with the home folder for ``~``, which no shell has looked at where a path is written in Python."""
+        texts: dict[str, Any] = {
+            name: str(Path(getattr(self, name)).expanduser()) for name in _PATHS if getattr(self, name).startswith("~")
+        }
+        data, output_folder = self.data.expanduser(), self.output_folder.expanduser()
+        return replace(self, data=data, output_folder=output_folder, **texts)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; paths are absolute, so that a search may go on from another folder."""
         files = {name: _absolute(getattr(self, name)) for name in _FILES}
@@ -222,14 +238,35 @@ class Searching:
             **asdict(self),
             **files,
             "data": str(self.data.expanduser().absolute()),
-            "output_folder": str(self.output_folder.absolute()),
+            "output_folder": str(self.output_folder.expanduser().absolute()),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Searching:
-        """The inverse of :meth:`to_dict`; fields of other releases are left out."""
+        """The inverse of :meth:`to_dict`; fields of other releases are left out, and numbers they let go unused."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known = {name: value for name, value in known.items() if name not in _without_effect(known)}
         return cls(**{**known, "data": Path(known["data"]), "output_folder": Path(known["output_folder"])})
+
+
+#: number -> the setting on which it depends whether anybody looks at it, and the values with which somebody does
+_USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "target_cost": ("cost", tuple(cost for cost in get_args(Cost) if cost != "latency")),
+    "alpha": ("reward", ("product",)),
+    "beta": ("reward", ("product",)),
+    "slope": ("reward", ("absolute",)),
+}
+
+_DEFAULTS = {field.name: field.default for field in fields(Searching)}
+
+
+def _without_effect(values: Mapping[str, Any]) -> list[str]:
+    """The numbers among ``values`` that were set and that another of them leaves unused."""
+    return [
+        name
+        for name, (setting, used) in _USED_WITH.items()
+        if values.get(name, _DEFAULTS[name]) != _DEFAULTS[name] and values.get(setting, _DEFAULTS[setting]) not in used
+    ]
 
 
 def _absolute(file: str) -> str:

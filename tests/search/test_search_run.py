@@ -440,7 +440,7 @@ class TestBeforeTheStart:
     @pytest.mark.slow
     def test_prices_by_a_table_that_is_not_there_are_measured_first(self, data: Path, tmp_path: Path) -> None:
         searched = run_search(
-            tiny_searching(data, tmp_path, cost="latency", target_cost=50.0, latency="table", trials=2)
+            tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, latency="table", trials=2)
         )
 
         assert searched.status == "done"
@@ -535,6 +535,11 @@ class TestATableOfTheUsers:
         # a stem and a head around three blocks of one layer, of which the second may have two
         assert told.latency_ms == (2.5, 3.0)
         assert "latency   2.5 to 3 ms on the device, the smallest and the largest network of the space" in told.text
+
+    def test_takes_no_minutes_of_the_forecast_for_one_to_be_made(self, data, tmp_path):
+        asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), profile=True, trials=0, minutes=60.0)
+
+        assert forecast(asked).times.total_s > 3600 - 60  # one to be made is given a tenth: 360 s
 
     @pytest.mark.slow
     def test_is_named_in_the_answer_which_says_that_the_target_never_bound(self, data, tmp_path):

@@ -24,6 +24,8 @@ SPACE = {
 def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:
     """Four trials of two epochs at 32 pixels on one thread, priced by multiply-adds, so that nothing is left to luck.
 
+    With another ``cost`` the target is what ``chosen`` says.
+
     Run folders go into ``parent``; a finalist and the winner get a single epoch.
     """
     parent.mkdir(parents=True, exist_ok=True)
@@ -47,4 +49,5 @@ def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:
         output_folder=parent / "runs",
         name="tiny",
     )
-    return replace(searching, **chosen)
+    target = {} if "cost" not in chosen else {"target_cost": 0.0}
+    return replace(searching, **{**target, **chosen})

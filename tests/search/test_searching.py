@@ -1,0 +1,85 @@
+"""What a search is asked for: values that contradict each other are refused, paths are found from anywhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_search import tiny_searching
+
+from mnasnet.errors import SettingsError
+from mnasnet.search.prepare import begin
+from mnasnet.search.searching import Searching
+from mnasnet.testing import write_image_folder
+
+
+class TestNumbersOfTheReward:
+    @pytest.mark.parametrize(
+        ("chosen", "complaint"),
+        [
+            (
+                {"target_cost": 50.0},
+                "^target_cost is for cost multiply_adds or parameters or .* alone, got 50 with cost latency; set cost, "
+                "or leave target_cost at 0$",
+            ),
+            ({"alpha": -0.1}, "^alpha is for reward product alone, got -0.1 with reward hard; set reward, or leave"),
+            ({"beta": -2.0, "reward": "soft"}, "^beta is for reward product alone, got -2 with reward soft"),
+            ({"slope": -0.2}, "^slope is for reward absolute alone, got -0.2 with reward hard; .* slope at -0.1$"),
+        ],
+    )
+    def test_that_nobody_would_look_at_are_refused(self, chosen: dict[str, Any], complaint: str) -> None:
+        with pytest.raises(SettingsError, match=complaint):
+            Searching(Path("photos"), **chosen)
+
+    @pytest.mark.parametrize(
+        ("chosen", "complaint"),
+        [
+            ({"alpha": 1.0, "reward": "product"}, "alpha must be 0 or negative, so that cost is a loss, got 1.0"),
+            ({"beta": -40.0, "reward": "product"}, "beta must be -10 or more, got -40.0"),
+            ({"slope": 0.5, "reward": "absolute"}, "slope must be 0 or negative, so that cost is a loss, got 0.5"),
+            ({"slope": float("nan"), "reward": "absolute"}, "slope must be a finite number, got nan"),
+            ({"target_latency_ms": 0.0}, "the target must be a number above 0"),
+            ({"target_cost": -1.0, "cost": "parameters"}, "the target must be a number above 0"),
+        ],
+    )
+    def test_that_make_no_reward_are_refused(self, chosen: dict[str, Any], complaint: str) -> None:
+        with pytest.raises(SettingsError, match=complaint):
+            Searching(Path("photos"), **chosen)
+
+    def test_are_taken_where_they_count(self) -> None:
+        assert Searching(Path("photos"), cost="parameters", target_cost=1e6).target == 1e6
+        assert Searching(Path("photos"), reward="product", alpha=-0.1, beta=-2.0).reward_function.beta == -2.0
+        assert Searching(Path("photos"), reward="absolute", slope=-0.2).reward_function.slope == -0.2
+
+    def test_of_a_search_that_was_once_let_go_unused_do_not_keep_it_from_going_on(self) -> None:
+        kept = {**Searching(Path("photos")).to_dict(), "target_cost": 50.0, "alpha": -0.1}
+
+        assert Searching.from_dict(kept) == Searching.from_dict(Searching(Path("photos")).to_dict())
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+    asked = Searching(Path("~/photos"), space="~/s.yaml", latency_table="~/t.json", output_folder=Path("~/runs"))
+
+    found = asked.with_home()
+
+    assert found.data == tmp_path / "photos" and found.output_folder == tmp_path / "runs"
+    assert Path(found.space) == tmp_path / "s.yaml" and Path(found.latency_table) == tmp_path / "t.json"
+    assert Searching.from_dict(asked.to_dict()).output_folder == tmp_path / "runs"
+    assert Searching(Path("photos"), storage="sqlite:///~x.db").with_home().storage == "sqlite:///~x.db"
+
+
+def test_a_search_begins_in_the_home_folder_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    data = write_image_folder(tmp_path / "photos", per_class=10)
+    asked = replace(tiny_searching(data, tmp_path), space="~/space.json", output_folder=Path("~/runs"))
+
+    folder = begin(asked, tell=lambda text: None, stop=lambda: False)
+
+    assert folder.path == tmp_path / "runs" / "tiny"
