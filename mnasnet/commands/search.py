@@ -17,6 +17,7 @@ from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.ranking import rank, recorded
 from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.summary import costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.settings import SearchSettings
@@ -124,7 +125,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {searched.reason}"]
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
-        costs = ", ".join(f"{quantity(name).title} {quantity(name).text(value)}" for name, value in best.costs.items())
+        costs = costs_in_words(best.costs, searched.answer.measured)
         lines.append(f"winner       trial {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
     if searched.answer.kendall_tau is not None:
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ikomia import core, dataprocess
@@ -12,7 +12,7 @@ from ikomia.dataprocess.io.datadictIO import DataDictIO
 from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS
-from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.quantities import how, quantity
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia
     from mnasnet.search.answer import Answer
@@ -78,7 +78,7 @@ def _show_networks(table: Any, answer: Answer) -> None:
         [f"trial {record.number}" for record in records],
         {answer.accuracy_name: [f"{record.accuracy:.1%}" for record in records]},
     )
-    _add_costs(table, answer, [(f"trial {record.number}", record.costs) for record in records])
+    _add_costs(table, answer, [(f"trial {record.number}", record.costs) for record in records], answer.measured)
 
 
 def _show_trained(table: Any, answer: Answer) -> None:
@@ -94,15 +94,20 @@ def _show_trained(table: Any, answer: Answer) -> None:
             "test": [_percent(contender.test_accuracy) for contender in contenders],
         },
     )
-    _add_costs(table, answer, [(name, contender.costs) for name, contender in zip(names, contenders, strict=True)])
+    from mnasnet.search.searching import LATENCY
+
+    anew = {**answer.measured, LATENCY: True}  # of those trained longer it always is
+    costs = [(name, contender.costs) for name, contender in zip(names, contenders, strict=True)]
+    _add_costs(table, answer, costs, anew)
 
 
-def _add_costs(table: Any, answer: Answer, networks: Sequence[tuple[str, Any]]) -> None:
+def _add_costs(table: Any, answer: Answer, networks: Sequence[tuple[str, Any]], measured: Mapping[str, bool]) -> None:
     names = [name for name, _ in networks]
     for cost in answer.cost_names:
         shown = quantity(cost)
         texts = [shown.text(costs[cost]) if cost in costs else "-" for _, costs in networks]
-        _add_columns(table, names, {shown.title: texts})
+        said = ", predicted" if how(cost, measured) == "predicted" else ""
+        _add_columns(table, names, {f"{shown.title}{said}": texts})
 
 
 def _add_columns(table: Any, names: Sequence[str], columns: dict[str, list[str]]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,10 +20,12 @@ from PIL import Image
 import mnasnet
 from mnasnet.errors import SettingsError
 from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
-from mnasnet.plugin.searching import SearchBar
+from mnasnet.plugin.searching import NETWORKS, TRAINED, SearchBar, show_search
 from mnasnet.search.progress import Progress
+from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings, markdown_table
 from mnasnet.testing import coloured_image, write_image_folder
+from tests.search.answers import searched
 
 pytestmark = pytest.mark.ikomia
 
@@ -201,6 +204,14 @@ def test_each_trial_and_each_stage_is_one_line_in_the_log(caplog):
         bar.hear(Progress(stage, 0.5, text))
 
     assert [record.getMessage() for record in caplog.records] == [" 50 %  measuring", " 50 %  begin"]
+
+
+@pytest.mark.parametrize(("measured", "said"), [({"latency_ms": True}, ""), ({}, ", predicted")])
+def test_the_tables_say_which_latency_was_predicted(task, tmp_path, measured, said):
+    show_search(task, SearchedRun(tmp_path, "done", "", searched(measured=measured)))
+
+    assert f"latency{said}" in json.loads(task.get_output(NETWORKS).to_json())["headers"]
+    assert "latency" in json.loads(task.get_output(TRAINED).to_json())["headers"]  # measured anew in any case
 
 
 # ------------------------------------------------------------------ HUB CI

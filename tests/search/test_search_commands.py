@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from answers import searched
 from tiny_search import SPACE
 
 from mnasnet.cli import main
+from mnasnet.commands.search import tell
+from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings
 from mnasnet.spaces import SPACES
 from mnasnet.testing import write_image_folder
@@ -107,10 +110,25 @@ def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
 def test_a_dry_run_for_latency_tells_what_the_smallest_and_the_largest_network_take(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words(data, tmp_path, "--cost=latency", "--target-ms=8", "--profile=false", "--dry-run", "--json")) == 0
+    by_latency = words(data, tmp_path, "--cost=latency", "--target-cost=0", "--target-ms=8", "--profile=false")
+
+    assert main([*by_latency, "--dry-run", "--json"]) == 0
 
     smallest_ms, largest_ms = json.loads(capsys.readouterr().out)["latency_ms"]
     assert 0 < smallest_ms < largest_ms
+
+
+@pytest.mark.parametrize(("measured", "said"), [({"latency_ms": True}, "measured"), ({}, "predicted")])
+def test_the_winners_latency_is_said_to_be_measured_or_predicted(
+    measured: dict[str, bool], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = searched(measured=measured)
+
+    tell(SearchedRun(tmp_path, "done", "", answer), as_json=False)
+
+    assert answer.winner is not None
+    winner = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("winner"))
+    assert f"latency {answer.winner.costs['latency_ms']:.2f} ms {said}, multiply-adds" in winner
 
 
 @pytest.mark.parametrize(
