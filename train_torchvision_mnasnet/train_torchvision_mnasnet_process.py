@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from ikomia import core, dataprocess
-from ikomia.dnn import dnntrain
 
 NAME = "train_torchvision_mnasnet"
 NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
@@ -44,12 +43,17 @@ class TrainTorchvisionMnasnetParamFactory(dataprocess.CTaskParamFactory):
         return TrainTorchvisionMnasnetParam()
 
 
-class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
+class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
+    """Ikomia's training task without what its Python class ``TrainProcess`` adds.
+
+    That imports MLflow, which takes seconds, and starts servers, one of which listens to the whole network; see the
+    parameters `tracking` and `tensorboard`.
+    """
+
     def __init__(self, name, param):
         own_param = TrainTorchvisionMnasnetParam() if param is None else copy.deepcopy(param)
-        dnntrain.TrainProcess.__init__(self, name, own_param)
+        dataprocess.CDnnTrainTask.__init__(self, name, own_param)
         require_version(NAME, NEEDS, CURE)
-        self.remove_input(0)
         self.add_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH))
         add_outputs(self)
         self.set_param_object(own_param)
@@ -59,22 +63,10 @@ class TrainTorchvisionMnasnet(dnntrain.TrainProcess):
         self._stopped = False
         self.beginning = False  # kept by running()
 
-    @staticmethod
-    def _init_mlflow():
-        """Ikomia's own would start a server that listens to the whole network."""
-
-    @staticmethod
-    def _init_tensorboard():
-        """Ikomia's own would start a server that outlives the process."""
-
     def begin_task_run(self):
-        """Without Ikomia's MLflow run, which waits minutes for a dead server; see the parameter `tracking`."""
         if self.get_input(0) is None:  # refused with a riddle otherwise; run knows whether a folder is needed
             self.set_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH, ""), 0)
-        dataprocess.CDnnTrainTask.begin_task_run(self)
-
-    def end_task_run(self):
-        dataprocess.CDnnTrainTask.end_task_run(self)
+        super().begin_task_run()
 
     def set_parameters(self, values):
         """Take typed or text values under today's or old names; an unknown name or a wrong value raises."""
