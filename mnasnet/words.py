@@ -1,8 +1,10 @@
-"""Fields that take one of a few words, which the type checker knows, checked at run time too; words for amounts."""
+"""What the type checker knows of fields, checked at run time too: words and numbers; words for amounts."""
 
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mnasnet.errors import SettingsError
@@ -20,6 +22,29 @@ def require_words(value: object) -> None:
         given = getattr(value, name)
         if given not in words:
             raise SettingsError(f"{name} must be one of {', '.join(words)}, got {given!r}")
+
+
+def require_kinds(kind: type, values: Mapping[str, object]) -> None:
+    """Raise SettingsError where a value for a field of ``kind``, a dataclass, is no number, or not true or false.
+
+    ``values`` come from a file that anybody may have changed.
+    """
+    for name, hint in get_type_hints(kind).items():
+        if name not in values or (values[name] is None and type(None) in get_args(hint)):
+            continue
+        value, plain = values[name], next((part for part in (get_args(hint) or (hint,)) if part in _KINDS), None)
+        if plain is None:
+            continue
+        wanted, words = _KINDS[plain]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and plain is not bool):
+            raise SettingsError(f"{name} must be {words}, got {value!r}")
+
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+}
 
 
 def amount(count: int, noun: str) -> str:

@@ -882,9 +882,15 @@ ENTRIES = (
     Entry(
         errors.TrainingError,
         "A folder that is not a run's",
-        "The folder has no `args.yaml`, or one that cannot be used.",
+        "The folder has no `args.yaml`, or one that cannot be used; or another of its files is damaged.",
         "`resume` takes the folder that `train` named at its end. A run without its settings has to start anew.",
-        ("is not the folder of a run", "holds no settings of a run", "is not complete", "^cannot read …: …"),
+        (
+            "is not the folder of a run",
+            "holds no settings of a run",
+            "is not complete",
+            "is damaged",
+            "^cannot read …: …",
+        ),
         mistakes.no_run,
     ),
     Entry(

@@ -230,7 +230,10 @@ def _parsed(path: Path) -> Split:
             notes=tuple(values["notes"]),
         )
     except OSError as error:
-        raise DataError(f"cannot read the split {path}: {error.strerror}") from error
+        raise DataError(
+            f"cannot read the split {path}, which images train and which validate: {error.strerror}; bring it back, or "
+            "start a new run"
+        ) from error
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from mnasnet.data.folder import scan
 from mnasnet.data.folds import folds
-from mnasnet.errors import SettingsError
+from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.train.evaluate import wilson_interval
 from mnasnet.train.held_out import division_of
@@ -98,7 +99,12 @@ def cross_validate(
     result = CrossValidation(folder, count, (), 0, 0)
     for number, parts in enumerate(splits, start=1):
         own = replace(training, output_folder=folder, name=f"fold{number}")
-        run = train(own, parts=parts, listeners=listeners, stop=stop)
+        try:
+            run = train(own, parts=parts, listeners=listeners, stop=stop)
+        except MnasNetError:
+            with contextlib.suppress(OSError):  # a folder with trainings in it stays
+                folder.rmdir()
+            raise
         if run.evaluation is None:
             break
         confusion = run.evaluation.confusion

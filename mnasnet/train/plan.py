@@ -26,7 +26,7 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
-from mnasnet.words import require_words
+from mnasnet.words import require_kinds, require_words
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
@@ -102,6 +102,7 @@ class Training:
     def from_dict(cls, values: Mapping[str, Any]) -> Training:
         """The inverse of :meth:`to_dict`; fields of other releases are left out."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        require_kinds(cls, known)
         return cls(**{**known, "data": Path(known["data"]), "output_folder": Path(known["output_folder"])})
 
 

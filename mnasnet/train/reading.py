@@ -16,11 +16,11 @@ from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import Split
 from mnasnet.data.unreadable import listed
-from mnasnet.errors import DataError
+from mnasnet.errors import DataError, TrainingError
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
-from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.run_folder import RunFolder, cannot_write
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 
@@ -44,7 +44,7 @@ def read_images(
         if stop():
             raise Stopped
 
-    if team.writes and not run.dataset_report.exists():
+    if team.writes and _listed_in(run.dataset_report) is None:
         _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
         found = examine(
             dataset,
@@ -55,9 +55,12 @@ def read_images(
             progress=progress,
         )
         _log.info("%s", as_text(found))
-        if found.errors:  # not written: whoever mends the images resumes, and they are looked at again
+        if found.errors:  # not written: whoever mends the images of a run that goes on has them looked at again
             raise DataError("; ".join(found.errors))
-        write_report(found, run.path)
+        try:
+            write_report(found, run.path)
+        except OSError as error:
+            raise cannot_write(run.path, error) from error
     unreadable = unreadable_paths(run, team)
     for cache, what in ((val, "validation"), (train, "training")):
         cache.fill(progress, max_bad=1.0)
@@ -93,9 +96,21 @@ def decoded(
 
 def unreadable_paths(run: RunFolder, team: Team) -> frozenset[str]:
     """The paths that could not be read when the run began; a resumed run leaves out the same."""
-    data = team.share_bytes(run.dataset_report.read_bytes() if team.writes else None) or b"{}"
-    files = json.loads(data)["unreadable"].values()
-    return frozenset(file["path"] for group in files for file in group)
+    data = team.share_bytes(_listed_in(run.dataset_report) if team.writes else None)
+    if data is None:
+        raise TrainingError(
+            f"{run.dataset_report} is damaged, which says what images could not be read; remove it, then resume"
+        )
+    return frozenset(json.loads(data))
+
+
+def _listed_in(report: Path) -> bytes | None:
+    """The paths of unreadable images as JSON; None where the report of them is missing or damaged."""
+    try:
+        groups = json.loads(report.read_bytes())["unreadable"].values()
+        return json.dumps([file["path"] for group in groups for file in group]).encode()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def squares(

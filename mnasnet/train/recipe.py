@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from mnasnet.errors import SettingsError
-from mnasnet.words import require_words
+from mnasnet.words import require_kinds, require_words
 
 RecipeName = Literal["auto", "modern", "mnasnet", "continue"]
 Optimizer = Literal["sgd", "adamw", "rmsprop"]
@@ -99,11 +99,16 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The inverse of :meth:`to_dict`."""
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise SettingsError(f"not a training recipe: {error}") from error
+        """The inverse of :meth:`to_dict`; raises SettingsError with the field that does not fit."""
+        known = {field.name: field for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise SettingsError(f"not a training recipe: unknown field {name!r}; there are {', '.join(known)}")
+        for name, field in known.items():
+            if name not in values and field.default is MISSING:
+                raise SettingsError(f"not a training recipe: it lacks {name!r}")
+        require_kinds(cls, values)
+        return cls(**values)
 
 
 def recipe_for(

@@ -16,7 +16,7 @@ import torch
 from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, write_split
-from mnasnet.errors import DataError, TrainingError
+from mnasnet.errors import DataError, MnasNetError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
@@ -39,6 +39,7 @@ from mnasnet.train.reading import read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
     RunFolder,
+    cannot_write,
     new_run_folder,
     only_user,
     open_run_folder,
@@ -113,7 +114,12 @@ def train(
         run = _new_run(training, plan, parts, team)
         if team.writes:
             _log.info("run folder: %s", run.path)
-        return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
+        try:
+            return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
+        except MnasNetError:
+            if team.writes and not run.store.folder.exists():  # refused before it began: a number spent on nothing
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
 
 
 def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
@@ -154,7 +160,7 @@ def resume(
     values = read_yaml(run.arguments)
     try:
         training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{run.arguments} is not complete ({error}); start a new run") from error
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
@@ -178,10 +184,7 @@ def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFol
             write_yaml(run.arguments, {"asked": training.to_dict(), "made_of_it": plan.to_dict()})
         except OSError as error:
             shutil.rmtree(run.path, ignore_errors=True)  # a folder in which nothing could be begun helps nobody
-            raise TrainingError(
-                f"cannot write into {run.path}: {error.strerror or error}; make room, or set output_folder to a place "
-                "on another disk"
-            ) from error
+            raise cannot_write(run.path, error) from error
         path = str(run.path).encode()
     return RunFolder(Path((team.share_bytes(path) or b"").decode()))
 

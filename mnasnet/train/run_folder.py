@@ -6,10 +6,12 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mnasnet.data.folder import OUTPUT_FOLDER
 from mnasnet.data.split import SPLIT_FILE
@@ -86,7 +88,7 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):
-            folder = parent / (plain if number == 1 else f"{plain}{number}")
+            folder = parent / _not_reserved(plain if number == 1 else f"{plain}{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 return RunFolder(folder)
@@ -96,6 +98,20 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
             "set output_folder to a place you may write to"
         ) from error
     raise TrainingError(f"{parent} holds 100,000 runs called {plain}; choose another name")
+
+
+def cannot_write(folder: Path, error: OSError) -> TrainingError:
+    """What to tell when a run cannot begin in its folder."""
+    return TrainingError(
+        f"cannot write into {folder}: {error.strerror or error}; make room, or set output_folder to a place on another "
+        "disk"
+    )
+
+
+def _not_reserved(name: str) -> str:
+    """``name``, with a line before it where Windows means a device by it, whatever its ending."""
+    is_device = re.fullmatch(r"con|prn|aux|nul|(com|lpt)[0-9¹²³]", name.partition(".")[0].rstrip(), re.IGNORECASE)
+    return f"_{name}" if is_device else name
 
 
 def _require_outside(parent: Path, data: Path) -> None:
@@ -119,10 +135,10 @@ def open_run_folder(path: Path) -> RunFolder:
 def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death.
 
-    Files that such a death left half written, as large as a checkpoint each, are removed.
+    Files that such a death left half written, as large as a checkpoint each, are removed. The lock says whose it is.
     """
     try:
-        lock = open(run.path / ".lock", "ab", opener=_not_through_a_link)  # noqa: SIM115
+        lock = open(run.path / ".lock", "a+b", opener=_not_through_a_link)  # noqa: SIM115
     except OSError as error:
         raise TrainingError(f"{run.path} cannot be written to ({error.strerror}); give it write access") from error
     with lock:
@@ -131,9 +147,26 @@ def only_user(run: RunFolder) -> Iterator[None]:
             is_ours = try_lock(lock)
             if is_ours:
                 remove_leftovers(run.path)
+                _sign(lock)
         if not is_ours:
-            raise TrainingError(f"{run.path} is in use by another process; wait for it or stop it")
+            raise TrainingError(f"{run.path} is in use by another process{_signature(lock)}; wait for it or stop it")
         yield
+
+
+def _sign(lock: BinaryIO) -> None:
+    """Write into the file who has it; from its second byte on, since Windows lets nobody read a byte that is locked."""
+    lock.truncate(0)
+    since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    os.write(lock.fileno(), f" ({os.getpid()} on {socket.gethostname()}, since {since})".encode())
+
+
+def _signature(lock: BinaryIO) -> str:
+    """What :func:`_sign` wrote, if anything."""
+    with contextlib.suppress(OSError):
+        lock.seek(1)
+        if written := lock.read(300).decode(errors="replace"):
+            return f" {written}"
+    return ""
 
 
 def _not_through_a_link(path: str, flags: int) -> int:
@@ -168,8 +201,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TrainingError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror or error}; give it read access") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it is no text"
+        place = f"in line {mark.line + 1} {problem}" if mark else problem
+        raise TrainingError(f"{path} is damaged: {place}; bring it back, or start a new run") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{path} holds no settings of a run; start a new run")
     return values

@@ -110,3 +110,22 @@ def test_a_recipe_survives_its_dictionary() -> None:
     recipe = mnasnet_recipe(64, epochs=10)
 
     assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"momentums": 0.9}, "unknown field 'momentums'"),
+        ({"clip_norm": "much"}, "clip_norm must be a number, got 'much'"),
+        ({"flip": "no"}, "flip must be true or false, got 'no'"),
+        ({"frozen_epochs": 1.5}, "frozen_epochs must be a whole number, got 1.5"),
+    ],
+)
+def test_an_error_in_a_stored_recipe_names_the_field(change: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Recipe.from_dict({**mnasnet_recipe(16, 10).to_dict(), **change})
+
+
+def test_a_stored_recipe_that_lacks_a_field_says_which() -> None:
+    with pytest.raises(SettingsError, match="lacks 'batch_size'"):
+        Recipe.from_dict({"name": "mine", "optimizer": "sgd", "learning_rate": 0.1})

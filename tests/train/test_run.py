@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
-from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user
 from mnasnet.train.run_state import checkpoint_digest
 from mnasnet.train.trainer import fit
 from mnasnet.train.validate import validate
@@ -279,7 +280,7 @@ def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: py
             train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.0, seed=seed))
 
 
-def test_a_training_that_is_refused_shows_what_was_looked_at_and_goes_on_once_that_is_mended(
+def test_a_training_that_is_refused_shows_what_was_looked_at_and_leaves_no_folder(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -291,9 +292,22 @@ def test_a_training_that_is_refused_shows_what_was_looked_at_and_goes_on_once_th
         train(tiny_training(data, tmp_path / "runs", epochs=1, max_bad=0.0))
 
     assert re.search(r"red +5", caplog.text) and re.search(r"blue +4", caplog.text)
-    (run,) = (tmp_path / "runs").rglob("args.yaml")
+    assert list((tmp_path / "runs").glob("run*")) == []
     coloured_image((200, 40, 40)).save(broken)
-    assert resume(run.parent).status == "done"
+    assert train(tiny_training(data, tmp_path / "runs", epochs=1)).folder.name == "run"
+
+
+def test_a_run_that_goes_on_and_is_refused_keeps_its_folder(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    run = stopped_early(data, tmp_path / "runs")
+    for file in (data / "red").iterdir():
+        file.write_bytes(b"")
+
+    run.dataset_report.unlink()
+    with pytest.raises(DataError):
+        resume(run.path)
+
+    assert run.store.last.exists()
 
 
 @pytest.mark.parametrize("moment", [Started, Reported])
@@ -406,8 +420,6 @@ def test_a_lock_that_is_a_link_is_not_followed(done: TrainedRun, tmp_path: Path)
 
 
 def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
-    from mnasnet.train.run_folder import only_user
-
     with only_user(RunFolder(done.folder)), pytest.raises(TrainingError, match="in use"):
         resume(done.folder)
 
@@ -600,3 +612,55 @@ def test_a_misspelt_word_is_refused_with_those_that_there_are(
 ) -> None:
     with pytest.raises(SettingsError, match=f"{name} must be one of .*, got '{value}'"):
         tiny_training(data, tmp_path, **{name: value})
+
+
+def stopped_early(data: Path, parent: Path) -> RunFolder:
+    """A run that was stopped after its first step."""
+    ear = Ear(1)
+    return RunFolder(train(tiny_training(data, parent), listeners=[ear], stop=ear.wants_to_stop).folder)
+
+
+def test_a_damaged_dataset_report_is_made_again(data: Path, done: TrainedRun, tmp_path: Path) -> None:
+    run = stopped_early(data, tmp_path)
+    run.dataset_report.write_bytes(run.dataset_report.read_bytes()[:40])
+
+    resumed = resume(run.path)
+
+    assert checkpoint_digest(run.store) == checkpoint_digest(RunFolder(done.folder).store)
+    assert resumed.status == "done" and json.loads(run.dataset_report.read_bytes())["unreadable"] is not None
+
+
+def test_a_lost_split_and_damaged_settings_are_told_with_the_next_step(data: Path, tmp_path: Path) -> None:
+    run = stopped_early(data, tmp_path)
+    arguments = run.arguments.read_text()
+
+    run.arguments.write_text(arguments + "\n: [")
+    with pytest.raises(TrainingError, match=r"args.yaml is damaged: in line \d+ .*, or start a new run"):
+        resume(run.path)
+    run.arguments.write_text(re.sub("learning_rate: .*", "learning_rate: fast", arguments))
+    with pytest.raises((TrainingError, SettingsError), match="learning_rate must be a number, got 'fast'"):
+        resume(run.path)
+    run.arguments.write_text(arguments)
+    run.split.unlink()
+    with pytest.raises(DataError, match=r"split.json.*bring it back, or start a new run"):
+        resume(run.path)
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Aux.2024", "com1"])
+def test_a_name_that_windows_keeps_for_itself_is_altered(name: str, data: Path, tmp_path: Path) -> None:
+    run = new_run_folder(tmp_path, name, data=data)
+
+    assert run.path.name == f"_{name}"
+
+
+def test_counting_names_does_not_lead_to_one_that_windows_keeps(data: Path, tmp_path: Path) -> None:
+    names = [new_run_folder(tmp_path, "com", data=data).path.name for _ in range(2)]
+
+    assert names == ["com", "_com2"]
+
+
+def test_whoever_finds_a_run_in_use_hears_by_whom(done: TrainedRun) -> None:
+    with only_user(RunFolder(done.folder)), pytest.raises(TrainingError) as caught:
+        resume(done.folder)
+
+    assert f"in use by another process ({os.getpid()} on {socket.gethostname()}, since " in str(caught.value)
