@@ -1005,9 +1005,9 @@ ENTRIES = (
     Entry(
         errors.SearchError,
         "A storage that cannot be reached",
-        "The URL is misspelt, the database does not exist, or it does not let you in.",
+        "The URL or path is misspelt, the database does not exist, or it does not let you in.",
         "Give a path, or `postgresql://user@host/database`; the database's own answer is in the sentence.",
-        ("^storage must be", "^no database is called", "does not let us in"),
+        ("^storage must be", "^no database is called", "does not let us in", "^trials cannot be kept in"),
     ),
     Entry(
         errors.SearchError,

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = forecast(searching, stop.is_set)
             plan = {**asdict(found.times), "trials": found.trials, **found.plan.to_dict()}
             plan |= {"short_minutes": found.short_minutes, "shared_minutes": found.shared_minutes}
-            plan["latency_ms"] = found.latency_ms
+            plan |= {"latency_ms": found.latency_ms, "limits": found.told_of_missed}
             print(json.dumps(plan) if arguments.json else found.text)
             return 0
         searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)

@@ -56,6 +56,13 @@ def search_on_cluster(
         )
 
 
+def require_cluster(address: str) -> None:
+    """Connect to the cluster and leave it; raises what :func:`search_on_cluster` would of one that is away."""
+    ray = _ray()
+    _connect(ray, address)
+    ray.shutdown()
+
+
 class RayCrew:
     """Ray tasks that judge networks; a context that connects to the cluster and ends its tasks."""
 

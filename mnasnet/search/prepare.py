@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -10,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,10 +33,11 @@ from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
 from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
+from mnasnet.search.problem import SearchProblem
 from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_device
 from mnasnet.search.searching import LATENCY, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
-from mnasnet.search.storage import open_storage
+from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable
 from mnasnet.space import SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
@@ -50,6 +52,21 @@ Telling = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """A limit, or a target that is none, which even the smallest network of the space does not meet."""
+
+    cost: str
+    smallest: float
+    bound: float
+    is_limit: bool = True
+
+    @property
+    def text(self) -> str:
+        """Such as "parameters 4.2e+06, limit 1e+06"."""
+        return f"{self.cost} {self.smallest:.4g}, {'limit' if self.is_limit else 'target'} {self.bound:.4g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """What a search will take, told before it begins."""
 
@@ -60,6 +77,24 @@ class Forecast:
     short_epochs: int
     workers: int
     latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
+    latency_is_measured: bool = True
+    missed: tuple[Missed, ...] = ()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the smallest network costs more than twice a limit, so that no other is likely to meet it."""
+        return any(one.is_limit and one.smallest > 2 * one.bound for one in self.missed)
+
+    @property
+    def told_of_missed(self) -> str:
+        """A sentence where even the smallest network misses a limit or the target, "" else."""
+        limits = "; ".join(one.text for one in self.missed if one.is_limit)
+        if self.is_hopeless:
+            return f"even the smallest network is far above the limits: {limits}; stop, or wait for the nearest"
+        if limits:
+            return f"even the smallest network is above the limits: {limits}; hardly one meets them, or none"
+        targets = "; ".join(one.text for one in self.missed)
+        return f"even the smallest network is above the target: {targets}; the cheapest will win" if targets else ""
 
     @property
     def short_minutes(self) -> float:
@@ -89,7 +124,10 @@ class Forecast:
         latency = []
         if self.latency_ms:
             span = _span(f"{ms:.3g}" for ms in sorted(self.latency_ms))
-            latency = [f"latency   {span} ms on the device, the smallest and the largest network of the space"]
+            how = "on the device" if self.latency_is_measured else "predicted by the table of the device"
+            latency = [f"latency   {span} ms {how}, the smallest and the largest network of the space"]
+        if self.told_of_missed:
+            latency.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
         return "\n".join(
             [
@@ -110,9 +148,11 @@ class Forecast:
 def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
     """Time a small and a large network and foresee the whole search; nothing is left behind.
 
-    Raises SettingsError, as the search itself would, when the minutes are too few.
+    Raises what the search itself would: SettingsError when the minutes are too few, SearchError when its storage or
+    its cluster is away.
     """
     searching = searching.with_home()
+    _require_what_it_needs(searching)
     # a table that is all there is to price networks is measured here too
     steers_only = searching.profile and searching.latency == "measured" and not searching.latency_table
     table_s = _rounds_s(searching) if searching.needs_latency and steers_only else 0.0
@@ -138,7 +178,22 @@ def forecast_of(search: OpenSearch) -> Forecast:
         short_epochs=asked.proxy_epochs,
         workers=asked.workers,
         latency_ms=_latency_ms(search),
+        latency_is_measured=asked.latency == "measured",
+        missed=tuple(_missed(search.problem)),
     )
+
+
+def _missed(problem: SearchProblem) -> Iterator[Missed]:
+    """What the smallest network misses; nothing where its costs cannot be told, as the trials will say."""
+    bounds = {name: (limit, True) for name, limit in problem.limits.items()}
+    if problem.reward is not None and not problem.reward.ignores_target:
+        bounds.setdefault(problem.reward_cost, (problem.reward.target, False))
+    smallest = extreme(problem.space, "smallest")
+    with contextlib.suppress(LatencyError):
+        for name, (bound, is_limit) in bounds.items():
+            cost = float(problem.meters[name].measure(smallest))
+            if cost > bound:
+                yield Missed(name, cost, bound, is_limit)
 
 
 def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
@@ -155,12 +210,9 @@ def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     """Make a new search folder with everything decided; a start that fails or is stopped leaves none."""
     searching = searching.with_home()
-    searching.open_space()  # what is wrong with settings and data is told before anything is made
-    scan(searching.data)
+    _require_what_it_needs(searching)
     if "://" in searching.storage:
-        open_storage(searching.storage)
-    if searching.cost == "energy":
-        open_counter()
+        open_storage(searching.storage)  # which makes its tables
     name = searching.name or searching.data.absolute().name
     folder = new_search_folder(searching.output_folder, name, data=searching.data)
     try:
@@ -170,6 +222,20 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return folder
+
+
+def _require_what_it_needs(searching: Searching) -> None:
+    """Raise what is wrong with settings and data, or away, before anything is made, measured or trained."""
+    searching.open_space()
+    scan(searching.data)
+    if searching.storage:
+        require_storage(searching.storage)
+    if searching.cost == "energy":
+        open_counter()
+    if searching.ray:
+        from mnasnet.search.cluster import require_cluster  # the optional package ray
+
+        require_cluster(searching.ray)
 
 
 def prepared(

@@ -12,11 +12,10 @@ import optuna
 
 from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
-from mnasnet.errors import LatencyError, SearchError
+from mnasnet.errors import SearchError
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.company import set_over
 from mnasnet.search.contenders import best_trials
-from mnasnet.search.curriculum import extreme
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.judging import stopping
 from mnasnet.search.prepare import forecast_of
@@ -43,12 +42,11 @@ def search_stage(sitting: Sitting) -> str:
         return str(state.get("search_ended", ""))
     here = sitting.here
     study = here.study()
-    for line in forecast_of(here).text.splitlines():
+    foreseen = forecast_of(here)
+    for line in foreseen.text.splitlines():
         sitting.tell(_first_stage(sitting), 0.0, line)
     _look_at_images(sitting)
-    if hopeless := _no_network_can_meet_limits(sitting):
-        sitting.tell(_first_stage(sitting), 0.0, hopeless)
-    else:
+    if not foreseen.is_hopeless:  # trials then find the nearest network, but it is no use to train weights for them
         _train_shared_weights(sitting)
     found = records(study)
     limit_s = _limit_s(sitting, found)
@@ -102,21 +100,6 @@ def _look_at_images(sitting: Sitting) -> None:
     images.leave_out(frozenset(file.path for files in found.unreadable.values() for file in files))
     write_report(found, here.folder.path)
     _log.info("%s", as_text(found))
-
-
-def _no_network_can_meet_limits(sitting: Sitting) -> str:
-    """A sentence where even the smallest network costs more than twice a limit, "" else.
-
-    Trials then find the nearest network, but it is no use to train weights for them.
-    """
-    problem, smallest = sitting.here.problem, extreme(sitting.here.problem.space, "smallest")
-    try:
-        costs = {name: float(problem.meters[name].measure(smallest)) for name in problem.limits}
-    except LatencyError:
-        return ""  # the trials say so
-    far = [name for name, excess in problem.excess(costs).items() if excess > 1.0]
-    beyond = ", ".join(f"{name} {costs[name]:.4g}, limit {problem.limits[name]:.4g}" for name in far)
-    return f"even the smallest network is far above the limits: {beyond}; stop, or wait for the nearest" if far else ""
 
 
 def _train_shared_weights(sitting: Sitting) -> None:

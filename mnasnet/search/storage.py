@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import json
 import operator
 import os
@@ -19,10 +20,12 @@ from optuna.storages import JournalStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mnasnet.errors import RuntimeMissingError, SearchError
+from mnasnet.files import exists
 
 # A process killed while it writes leaves its lock behind. A write takes milliseconds, on a busy or shared disk now and
 # then many seconds: a lock of this age is dead.
@@ -43,13 +46,51 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
     """The storage at ``location``: a database URL such as postgresql://..., or the path of a journal file.
 
     Processes that share a study must agree on ``heartbeat_s``. Raises RuntimeMissingError without the database's
-    driver, and SearchError when it does not let us in.
+    driver, and SearchError when it does not let us in, or the file cannot be written.
     """
     if "://" in str(location):
         return _open_database(str(location), heartbeat_s)
     path = Path(location)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return _Journal(_JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S)), heartbeat_s)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S))
+    except OSError as error:
+        raise _not_kept(path, error.strerror or str(error)) from error
+    return _Journal(file, heartbeat_s)
+
+
+def require_storage(location: str) -> None:
+    """Raise what :func:`open_storage` would, as far as that shows without making a file or a table."""
+    if "://" not in location:
+        obstacle = _obstacle(Path(location))
+        if obstacle:
+            raise _not_kept(Path(location), os.strerror(obstacle))
+        return
+    with _database(location) as url:
+        file = Path(url.database or "")
+        if url.get_backend_name() == "sqlite" and not exists(file):  # connecting would make it
+            if not file.parent.is_dir() or _obstacle(file):
+                raise SQLAlchemyError("unable to open database file")  # as SQLite says it
+            return
+        engine = create_engine(url)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+
+
+def _not_kept(path: Path, reason: str) -> SearchError:
+    return SearchError(f"trials cannot be kept in {path}: {reason}; set storage to a file that you may write to")
+
+
+def _obstacle(path: Path) -> int:
+    """The error's number with which a file there could not be written; 0 where nothing is known against it."""
+    there = next((place for place in (path.absolute(), *path.absolute().parents) if exists(place)), None)
+    if there is None:
+        return errno.ENOENT
+    if there == path.absolute():
+        return errno.EISDIR if there.is_dir() else 0 if os.access(there, os.R_OK | os.W_OK) else errno.EACCES
+    return errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
 
 
 class _Journal(JournalStorage, BaseHeartbeat):
@@ -199,6 +240,19 @@ def _remove_cut_line(file: BinaryIO) -> None:
 
 
 def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStorage:
+    with _database(location) as url, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return _Database(
+            url.render_as_string(hide_password=False),
+            heartbeat_interval=heartbeat_s,
+            grace_period=GRACE_BEATS * heartbeat_s,
+            heartbeat_stale_trial_callback=_retry(),
+        )
+
+
+@contextlib.contextmanager
+def _database(location: str) -> Iterator[URL]:
+    """The database's URL with our driver; raises what is wrong with it, or with who opens it, without its password."""
     try:
         url = make_url(location)
     except (ArgumentError, ValueError):
@@ -211,14 +265,7 @@ def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStora
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return _Database(
-                url.render_as_string(hide_password=False),
-                heartbeat_interval=heartbeat_s,
-                grace_period=GRACE_BEATS * heartbeat_s,
-                heartbeat_stale_trial_callback=_retry(),
-            )
+        yield url
     except ImportError as error:
         if not url.drivername.startswith("postgresql"):
             module = getattr(error.__cause__, "name", error.name)  # Optuna tells no more than that one is missing

@@ -118,6 +118,15 @@ def test_a_dry_run_for_latency_tells_what_the_smallest_and_the_largest_network_t
     assert 0 < smallest_ms < largest_ms
 
 
+def test_a_dry_run_tells_that_a_target_is_out_of_reach(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(data, tmp_path, "--target-cost=1000", "--dry-run", "--json")) == 0
+
+    told = json.loads(capsys.readouterr().out)["limits"]
+    assert told.startswith("even the smallest network is far above the limits: multiply_adds")
+
+
 @pytest.mark.parametrize(("measured", "said"), [({"latency_ms": True}, "measured"), ({}, "predicted")])
 def test_the_winners_latency_is_said_to_be_measured_or_predicted(
     measured: dict[str, bool], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import pickle
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +27,8 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import processor_name
+from mnasnet.search.counts import CountMeter
+from mnasnet.search.curriculum import extreme
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
@@ -44,6 +48,9 @@ from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import only_user
+
+#: with three classes
+PARAMETERS_OF_SMALLEST = CountMeter("parameters", num_classes=3).measure(extreme(space_of(SPACE), "smallest"))
 
 ANSWER = ("trials.csv", "pareto.csv", "pareto.json", "pareto.png", "progress.png", "choices.png", "report.html")
 
@@ -485,6 +492,60 @@ class TestBeforeTheStart:
             run_search(replace(tiny_searching(data, tmp_path), **chosen))
         assert not (tmp_path / "runs").exists()
 
+    @pytest.mark.parametrize(
+        ("storage", "message"),
+        [
+            ("{}/space.json/trials.journal", "trials cannot be kept in .*: Not a directory; set storage to a file"),
+            ("{}", "trials cannot be kept in .*: Is a directory; set storage to a file"),
+            ("sqlite:///{}/nowhere/trials.db", "the database sqlite.* does not let us in: unable to open database"),
+            ("nosql://here", "no database is called nosql"),
+        ],
+    )
+    @pytest.mark.parametrize("begin", [forecast, run_search])
+    def test_a_storage_that_cannot_be_opened_is_told(self, begin, storage, message, data, tmp_path):
+        with pytest.raises(SearchError, match=message):
+            begin(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("begin", [forecast, run_search])
+    def test_a_cluster_that_is_away_is_told_before_anything_is_trained(self, begin, data, tmp_path):
+        pytest.importorskip("ray", reason="Ray is not installed")
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))  # and does not listen
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+            with pytest.raises(SearchError, match=f"no Ray cluster can be reached at {address}"):
+                begin(tiny_searching(data, tmp_path, ray=address))
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("storage", ["{}/new/trials.journal", "sqlite:///{}/trials.db"])
+    def test_a_forecast_makes_no_storage(self, storage, data, tmp_path):
+        forecast(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
+
+        assert {path.name for path in tmp_path.iterdir()} == {"space.json"}
+
+    @pytest.mark.parametrize(
+        ("chosen", "told"),
+        [
+            (
+                {"target_cost": 1000.0},
+                "even the smallest network is far above the limits: multiply_adds .*, limit 1000;",
+            ),
+            ({"max_parameters": 0.9}, "even the smallest network is above the limits: parameters .*; hardly one meets"),
+            ({"target_cost": 1000.0, "strict": False}, "is above the target: multiply_adds .*, target 1000; the cheap"),
+            ({"target_cost": 1000.0, "reward": "soft"}, None),
+            ({}, None),
+        ],
+    )
+    def test_a_forecast_tells_what_no_network_of_the_space_is_likely_to_meet(self, chosen, told, data, tmp_path):
+        asked = tiny_searching(data, tmp_path, **chosen)
+        if "max_parameters" in chosen:  # as a share of what the smallest has
+            asked = replace(asked, max_parameters=chosen["max_parameters"] * PARAMETERS_OF_SMALLEST)
+
+        text = forecast(asked).text
+
+        assert re.search(told, text) if told else "even the smallest" not in text
+
 
 def priced_by(parent: Path, input_size: int = 32, **conditions: object) -> str:
     """The file of a table in which each piece of the tiny space takes half a millisecond on this machine."""
@@ -531,10 +592,11 @@ class TestATableOfTheUsers:
 
     def test_of_this_machine_with_more_cores_is_taken_and_tells_what_networks_take(self, data, tmp_path):
         told = forecast(self.asked(data, tmp_path, priced_by(tmp_path)))
+        low_and_high = "predicted by the table of the device, the smallest and the largest network of the space"
 
         # a stem and a head around three blocks of one layer, of which the second may have two
         assert told.latency_ms == (2.5, 3.0)
-        assert "latency   2.5 to 3 ms on the device, the smallest and the largest network of the space" in told.text
+        assert f"latency   2.5 to 3 ms {low_and_high}" in told.text
 
     def test_takes_no_minutes_of_the_forecast_for_one_to_be_made(self, data, tmp_path):
         asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), profile=True, trials=0, minutes=60.0)
