@@ -250,13 +250,15 @@ def _to_text(value: Any) -> str:
 
 
 def _readable(field: FieldInfo, value: Any) -> Any:
-    """``value`` as pydantic should see it: no text is no value for an optional setting, paths become text.
+    """``value`` as pydantic should see it: no text is no value for an optional setting, paths become text, words small.
 
     Ikomia's workflow hands over None as a text.
     """
-    optional, kind, _ = _inner_type(field)
+    optional, kind, choices = _inner_type(field)
     if isinstance(value, str) and optional and value.strip() in ("", "None"):
         return None
+    if isinstance(value, str) and value.strip().lower() in choices:
+        return value.strip().lower()
     if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["path"]:
         value = unquoted(value) if isinstance(value, str) else value
         if value is None or value == "None":
@@ -299,7 +301,9 @@ def _complaints(settings: type[Settings], error: ValidationError) -> Iterator[st
             continue
         rule, value = parameters[name].rule, detail["input"]
         choices = parameters[name].choices or parameters[name].suggestions
-        near = difflib.get_close_matches(_MEANT.get(str(value).lower(), str(value)), choices, n=1, cutoff=0.6)
+        word = str(value).strip().lower()
+        begun = [choice for choice in choices if len(word) > 2 and choice.startswith(word)]
+        near = begun or difflib.get_close_matches(_MEANT.get(word, word), choices, n=1, cutoff=0.6)
         yield f"{name} must be {rule}, got {value!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 

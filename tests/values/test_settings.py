@@ -90,6 +90,17 @@ def test_booleans_are_read_as_ikomia_reads_them(text, value):
     assert Oven.parse({"fan": text}).fan is value
 
 
+@pytest.mark.parametrize("text", ["TOP", " Top ", "top"])
+def test_a_word_is_read_in_any_case(text):
+    assert Oven.parse({"mode": text}).mode == "top"
+    assert InferSettings.parse({"device": "CPU", "runtime": "Torch"}) == InferSettings(device="cpu", runtime="torch")
+
+
+def test_the_beginning_of_a_word_is_answered_with_the_word():
+    with pytest.raises(SettingsError, match="runtime must be one of .*, got 'ONNX'; did you mean onnxruntime"):
+        InferSettings.parse({"runtime": "ONNX"})
+
+
 @pytest.mark.parametrize("nothing", ["", "None", None])
 def test_an_optional_setting_takes_no_value(nothing):
     assert Oven.parse({"minutes": nothing}).minutes is None
