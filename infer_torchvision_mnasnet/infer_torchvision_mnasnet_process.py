@@ -29,6 +29,7 @@ try:
         input_objects,
         require_version,
         running,
+        without_parts,
     )
     from mnasnet.settings import InferSettings
 except ImportError as error:
@@ -48,6 +49,10 @@ AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none",
 NOTHING_TO_NAME = (
     "no objects came from the task before, so there is nothing to classify; to name the whole image add this task "
     "without auto_connect and call wf.connect_tasks(wf.root(), task)"
+)
+NOTHING_INSIDE = (
+    "no object of the task before has 2 x 2 pixels or more inside the image, so there is nothing to classify; its "
+    "boxes must be in pixels of this image"
 )
 MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
 
@@ -93,6 +98,11 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         if not self.beginning:  # within a run an error would be wrapped twice; run loads by itself
             self._classifier_for(self.get_param_object().settings)
         super().init_long_process()
+
+    def begin_task_run(self):
+        if self.get_input(0) is None:  # refused with a riddle otherwise; run says what is missing
+            self.set_input(dataprocess.CImageIO(), 0)
+        super().begin_task_run()
 
     def stop(self):
         super().stop()
@@ -182,9 +192,10 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _name_objects(self, classifier, image, settings):
         start = perf_counter()
-        objects = input_objects(self.get_input_objects(), image)
+        items = self.get_input_objects()
+        objects = input_objects(items, image)
         if not objects:
-            self._tell_once(NOTHING_TO_NAME)
+            self._tell_once(NOTHING_INSIDE if without_parts(items) else NOTHING_TO_NAME)
         predictions = []
         for first in range(0, len(objects), MAX_BATCH):
             if self._stopped:

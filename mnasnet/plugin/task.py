@@ -147,7 +147,7 @@ def input_objects(items: Iterable[Any], image: NDArray[np.uint8]) -> list[InputO
     starts outside instead of clipping it.
     """
     objects = []
-    for item in _without_parts(list(items)):
+    for item in without_parts(list(items)):
         box = clipped_box(item.get_bounding_rect(), image.shape[1], image.shape[0])
         if box is not None:
             left, top, width, height = box
@@ -155,7 +155,7 @@ def input_objects(items: Iterable[Any], image: NDArray[np.uint8]) -> list[InputO
     return objects
 
 
-def _without_parts(items: list[Any]) -> list[Any]:
+def without_parts(items: list[Any]) -> list[Any]:
     """``items`` without points and lines, which keypoint tasks add to an object, and without the pieces of its mask.
 
     A piece is a polygon of which most lies in a rectangle of the same category: masks are coarser than boxes and reach

@@ -169,6 +169,16 @@ def test_the_same_workflow_works_again_after_an_error(add_infer, image, tmp_path
     assert len(task.get_results()) == 5
 
 
+def test_a_workflow_without_an_image_says_what_is_missing_in_one_line(add_infer):
+    workflow = Workflow("nothing")
+    add_infer(workflow)
+
+    with pytest.raises(RuntimeError, match="there is no image to classify; connect an image or a video") as caught:
+        workflow.run()
+
+    assert str(caught.value).count('File "') == 1
+
+
 def test_a_missing_model_is_told_in_one_line(add_infer, image):
     workflow = Workflow("missing")
     add_infer(workflow, model_weight_file="/not/there.safetensors")
@@ -476,6 +486,19 @@ def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, ima
     assert task.get_results() == [] == table_of(task) == boxes_of(task)
     assert json.loads(task.get_output(4).to_json())["objects"] == []
     np.testing.assert_array_equal(image, task.get_image_with_graphics())
+
+
+@pytest.mark.parametrize("boxes", ["500,500,20,20", "10,10,1,1;-40,-40,20,20"])
+def test_objects_outside_the_image_or_without_pixels_are_said_to_be_that(boxes, add_infer, image, capsys):
+    workflow, _ = with_detector(boxes)
+    task = add_infer(workflow)
+
+    workflow.run_on(array=image)
+
+    assert task.get_results() == []
+    said = capsys.readouterr().out
+    assert "no object of the task before has 2 x 2 pixels or more inside the image, so there is nothing to" in said
+    assert "no objects came" not in said
 
 
 def behind(name, add_infer, **parameters):
