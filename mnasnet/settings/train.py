@@ -45,6 +45,14 @@ class TrainSettings(Settings):
         ge=0,
         le=4096,
     )
+    accumulate_steps: int = setting(
+        1,
+        "Learn each step from so many batches of `batch_size` images, one after the other: a large batch on a device "
+        "that holds a small one.",
+        ge=1,
+        le=1024,
+        advanced=True,
+    )
     input_size: InputSize = setting(
         0,
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` suits the "

@@ -52,6 +52,7 @@ class Training:
     input_size: int = 0
     recipe: RecipeName = "auto"
     batch_size: int = 0
+    accumulate_steps: int = 1
     learning_rate: float = 0.0
     momentum: float | None = None
     weight_decay: float | None = None
@@ -85,6 +86,8 @@ class Training:
         require_words(self)
         if self.epochs < 1:
             raise SettingsError(f"epochs must be >= 1, got {self.epochs}")
+        if self.accumulate_steps < 1:
+            raise SettingsError(f"accumulate_steps must be >= 1, got {self.accumulate_steps}")
         if self.input_size and self.input_size < MIN_INPUT_SIZE:
             raise SettingsError(f"input_size must be 0 or >= {MIN_INPUT_SIZE} pixels, got {self.input_size}")
         for name in ("batch_size", "learning_rate", "patience", "max_minutes", "seed", "threads", "cache_mb"):
@@ -170,6 +173,7 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
         _require_trained_on(parts.class_names, base, "recipe continue goes on with a trained model")
     spec = base.architecture if base else _architecture(training.model)
     short_side = typical_short_side(dataset.folder, parts.train)
+    at_a_time = training.batch_size or batch_size_for(len(parts.train))
     like = base.preprocess if base else Preprocess()
     preprocess = preprocess_for(training.input_size, short_side, device=device_of(training), like=like)
     recipe = recipe_for(
@@ -180,7 +184,7 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
         knows_classes=base is not None and {*parts.class_names} <= {*base.class_names},
         feature_extract=training.feature_extract,
         quantization_aware=training.quantization_aware,
-        batch_size=min(training.batch_size or batch_size_for(len(parts.train)), max(2, len(parts.train))),
+        batch_size=min(at_a_time * training.accumulate_steps, max(2, len(parts.train))),
         learning_rate=training.learning_rate or None,
         momentum=training.momentum,
         weight_decay=training.weight_decay,

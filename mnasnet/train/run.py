@@ -233,6 +233,7 @@ def _go_on(
                     epochs=training.epochs,
                     seed=training.seed,
                     balance=training.balance,
+                    accumulate_steps=training.accumulate_steps,
                     patience=training.patience,
                     max_minutes=training.max_minutes,
                     team=team,

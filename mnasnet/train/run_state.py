@@ -38,6 +38,7 @@ _Network = TypeVar("_Network", MnasNet, Supernet)
 Row = dict[str, Any]
 Weights = Mapping[str, NDArray[np.float32]]
 
+SMALLEST_BATCH = 2  # batch normalisation cannot work on one image
 TIME_COLUMNS = ("seconds", "images_per_second")  # of a history row; the only values that differ between equal runs
 
 
@@ -63,6 +64,7 @@ class RunState(Generic[_Network]):
     team: Team
     identity: Mapping[str, Any]
     lessons: Lessons[_Network]
+    accumulate_steps: int = 1
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # of the epochs that are over
@@ -78,7 +80,7 @@ class RunState(Generic[_Network]):
         self.network = self.network.to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: _Network = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer = optimizer_for(self.network, self.recipe)
-        self.micro_batch = self.recipe.batch_size
+        self.micro_batch = max(SMALLEST_BATCH, -(-self.recipe.batch_size // (self.accumulate_steps * self.team.size)))
         if self._divides:
             self.replicas = replicas_for(self.recipe.batch_size, torch.get_num_threads())
         self.totals = self._no_totals()
@@ -146,7 +148,7 @@ class RunState(Generic[_Network]):
         teach = partial(self.lessons.lessons, step=step, steps=steps)
         while True:
             try:
-                with self._undone_when_left(), self._way_out.open(stop):
+                with self._undone_when_left(len(x)), self._way_out.open(stop):
                     loss, right = self._gradients(teach, x, targets, labels, batch_size)
                 break
             except (RuntimeError, MemoryError) as error:
@@ -164,9 +166,10 @@ class RunState(Generic[_Network]):
         self.totals.images += batch_size
 
     @contextlib.contextmanager
-    def _undone_when_left(self) -> Iterator[None]:
+    def _undone_when_left(self, images: int) -> Iterator[None]:
         """Passes through a network change its statistics; a step that is taken again must find them as they were."""
-        before = [buffer.clone() for buffer in self.network.buffers()] if self._divides else None
+        may_be_left = self._divides or (self.team.size == 1 and images > self.micro_batch)
+        before = [buffer.clone() for buffer in self.network.buffers()] if may_be_left else None
         try:
             yield
         except BaseException:
@@ -188,6 +191,8 @@ class RunState(Generic[_Network]):
         parts = max(1, -(-len(x) // self.micro_batch))
         batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
         for part, batch in enumerate(batches):
+            if part and self.team.size == 1:
+                self._way_out.look()
             is_last = part == parts - 1
             with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
                 for loss, right in self._learners.learn(backward, *batch):
@@ -223,8 +228,7 @@ class RunState(Generic[_Network]):
         return logits.float()
 
     def _use_less_memory(self, error: BaseException) -> None:
-        smallest = 2  # batch normalisation cannot work on one image
-        if self.micro_batch <= smallest or self.team.size > 1:
+        if self.micro_batch <= SMALLEST_BATCH or self.team.size > 1:
             raise TrainingError(
                 f"memory does not suffice for {self.micro_batch} images at a time; "
                 f"set a smaller batch_size or input_size ({str(error).splitlines()[0][:120]})"
@@ -232,7 +236,7 @@ class RunState(Generic[_Network]):
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.device.startswith("cuda"):
             torch.cuda.empty_cache()
-        self.micro_batch = max(smallest, -(-self.micro_batch // 2))
+        self.micro_batch = max(SMALLEST_BATCH, -(-self.micro_batch // 2))
         _log.warning(
             "memory does not suffice for the whole batch; going on with %d images at a time, %d a step as before",
             self.micro_batch,

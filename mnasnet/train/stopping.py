@@ -37,6 +37,11 @@ class WayOut:
         finally:
             self._stop = None
 
+    def look(self, _: Tensor | None = None) -> None:
+        """Raise Stopped if the step takes long and is to be left."""
+        if self._stop is not None and time.monotonic() > self._from and self._stop():
+            raise Stopped
+
     def close(self) -> None:
         """Take the hooks off the layers."""
         for hook in self._hooks:
@@ -45,10 +50,6 @@ class WayOut:
     def _pass(self, inputs: tuple[Any, ...]) -> None:
         if self._stop is None:
             return
-        self._look()
+        self.look()
         if inputs[0].requires_grad:
-            inputs[0].register_hook(self._look)
-
-    def _look(self, _: Tensor | None = None) -> None:
-        if self._stop is not None and time.monotonic() > self._from and self._stop():
-            raise Stopped
+            inputs[0].register_hook(self.look)

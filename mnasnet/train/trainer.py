@@ -75,6 +75,7 @@ def fit(
     epochs: int,
     seed: int = 0,
     balance: Balance = "off",
+    accumulate_steps: int = 1,
     lessons: Lessons[_Network] | None = None,
     patience: int = 0,
     max_minutes: float = 0.0,
@@ -92,6 +93,8 @@ def fit(
     With a ``store`` the state is saved at the start, after each epoch, every few minutes and when stopped; if it
     holds a checkpoint already, training goes on from there. ``identity`` (plain JSON values, such as a fingerprint
     of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far.
+    Each step learns from the recipe's batch in ``accumulate_steps`` parts, one after the other, so that memory has to
+    hold one of them only; batch statistics are those of the parts.
     ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches and,
     in any thread, within those that take long.
     ``patience`` and ``max_minutes`` of 0 mean no limit.
@@ -100,7 +103,7 @@ def fit(
     """
     identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
     lessons = lessons or cast("Lessons[_Network]", WholeNetwork(recipe.label_smoothing))
-    run = RunState(network, recipe, team, identity, lessons)
+    run = RunState(network, recipe, team, identity, lessons, accumulate_steps)
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written

@@ -34,11 +34,11 @@ class SmallDevice(MnasNet):
         return super().forward(x)
 
 
-def train_on(room: int, recipe: Recipe, images: StoredImages = IMAGES) -> FitResult:
+def train_on(room: int, recipe: Recipe, images: StoredImages = IMAGES, accumulate_steps: int = 1) -> FitResult:
     torch.manual_seed(0)
     network = SmallDevice(TINY, 3, dropout=0.0)
     network.room = room
-    return fit(network, images, FEW, recipe, Preprocess(32, 32), epochs=3)
+    return fit(network, images, FEW, recipe, Preprocess(32, 32), epochs=3, accumulate_steps=accumulate_steps)
 
 
 def parts_told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -53,6 +53,19 @@ def test_a_divided_batch_takes_the_very_step_of_the_whole_batch() -> None:
     whole, divided = train_on(10**9, recipe), train_on(5, recipe)
 
     assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_accumulated_batches_take_the_very_step_of_one_large_batch(
+    threads: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = Recipe("r", "sgd", 0.1, 16, dropout=0.0, frozen_epochs=3)
+
+    whole = train_on(10**9, recipe)
+    accumulated = in_own_thread(lambda: train_on(4, recipe, accumulate_steps=4), threads=threads)
+
+    assert torch.allclose(whole.average.classifier.weight, accumulated.average.classifier.weight, atol=1e-6)
+    assert parts_told(caplog) == []  # four images at a time were enough from the start
 
 
 def test_the_batch_is_halved_until_it_fits_and_the_user_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -664,3 +664,16 @@ def test_whoever_finds_a_run_in_use_hears_by_whom(done: TrainedRun) -> None:
         resume(done.folder)
 
     assert f"in use by another process ({os.getpid()} on {socket.gethostname()}, since " in str(caught.value)
+
+
+def test_accumulated_steps_make_a_larger_batch_and_go_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+    chosen = {"batch_size": 4, "accumulate_steps": 3}
+    ear = Ear(2)
+
+    whole = train(tiny_training(data, tmp_path / "whole", **chosen))
+    stopped = train(tiny_training(data, tmp_path, **chosen), listeners=[ear], stop=ear.wants_to_stop)
+    resumed = resume(stopped.folder)
+
+    assert modelfile.load(whole.model).training["recipe"]["batch_size"] == 12
+    assert from_bytes(RunFolder(whole.folder).store.load() or b"").values["micro_batch"] == 4
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(whole.folder).store)
