@@ -255,6 +255,6 @@ def _state_of(path):
         return None  # Path("") would be the working folder
     try:
         status = Path(path).stat()
-    except OSError:
-        return None  # a missing file: Classifier.load says so
+    except (OSError, ValueError):
+        return None  # a missing file, or no path at all: Classifier.load says so
     return status.st_size, status.st_mtime_ns

@@ -67,11 +67,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a name longer than file systems know is none."""
+    """Whether there is such a file or folder; a name longer than file systems know, or not to be a name, is none."""
     try:
         return path.exists()
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file."""
+    return exists(path) and path.is_file()
 
 
 def unquoted(path: str) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
 from mnasnet.export.exported import ExportedModel, is_exported, read_exported
-from mnasnet.files import exists
+from mnasnet.files import exists, is_file
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
@@ -58,7 +58,7 @@ def open_model(
 def open_runnable(source: str | Path = "auto", *, class_file: Path | None = None) -> ModelFile | ExportedModel:
     """Like :func:`open_model`, for use alone: an exported file, which cannot be trained, is welcome too."""
     path = model_path(source)
-    if is_exported(path) and path.is_file():
+    if is_exported(path) and is_file(path):
         return _with_names_of(class_file, read_exported(path), str(path))
     return open_model(source, class_file=class_file)
 
@@ -77,7 +77,7 @@ def open_published(name: str, *, progress: Progress | None = None, base_url: str
 
 def open_file(path: Path, *, class_file: Path | None = None, expected: ArchitectureSpec | None = None) -> ModelFile:
     """The model in a file of this package, or in weights of torchvision, timm or Ikomia; raises WeightsError."""
-    if path.is_file() and modelfile.is_model_file(path):
+    if is_file(path) and modelfile.is_model_file(path):
         model = modelfile.load(path)
         if expected is not None and model.architecture != expected:
             raise WeightsError(
@@ -85,7 +85,7 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
                 "ask for auto to take the file's own network"
             )
         return _with_names_of(class_file, model, str(path))
-    if is_exported(path) and path.is_file():
+    if is_exported(path) and is_file(path):
         raise WeightsError(
             f"{path} is an exported file: `classify` and `val` run it, but nothing else can be made of it; "
             "give the model file it was exported from"
@@ -110,7 +110,7 @@ def model_path(source: str | Path) -> Path:
     """The file that ``source`` means: itself, or the best model of the training or search whose folder it is."""
     path = Path(source).expanduser()
     best = path / "weights" / "best.safetensors"
-    return best if best.is_file() else path
+    return best if is_file(best) else path
 
 
 def files_of(source: str | Path) -> tuple[Path, ...]:
@@ -137,8 +137,8 @@ def read_class_file(path: Path) -> tuple[str, ...]:
             f"class file {path} must be UTF-8 text ({error.reason} at byte {error.start}); "
             "save it as UTF-8 in an editor"
         ) from error
-    except OSError as error:
-        raise WeightsError(f"cannot read class file {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: what cannot be a path
+        raise WeightsError(f"cannot read class file {path}: {getattr(error, 'strerror', None) or error}") from error
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     names = tuple(name for _, name in numbered)
     if not names:
@@ -229,7 +229,7 @@ def _existing(source: str | Path) -> Path:
 
 def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:
     """Names for weights that carry none."""
-    beside = [path.with_name(name) for name in CLASS_FILES if path.with_name(name).is_file()]
+    beside = [path.with_name(name) for name in CLASS_FILES if is_file(path.with_name(name))]
     chosen = class_file or (beside[0] if beside else None)
     if chosen is not None:
         names = read_class_file(chosen)

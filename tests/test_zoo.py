@@ -237,6 +237,15 @@ def test_imagenet_s_own_list_may_hold_its_two_double_names(tmp_path):
     assert read_class_file(path) == imagenet_class_names()
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 300 + ".pth", "/" + "y" * 300 + "/net.onnx", "a\0b", "a\0b.pth"])
+def test_what_cannot_be_a_path_is_a_file_that_is_not_there(name):
+    """A whole prompt, or a blob, in place of a path."""
+    with pytest.raises(WeightsError, match="no model and no file is called|cannot read .*(name too long|null byte)"):
+        Classifier.load(name)
+    with pytest.raises(WeightsError, match="cannot read class file"):
+        Classifier.load(class_file=name)
+
+
 def test_the_model_that_needs_no_download_is_the_bundled_one():
     model = open_model("auto")
 

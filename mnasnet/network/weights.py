@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import SpecError, WeightsError
+from mnasnet.files import exists
 from mnasnet.network.naming import Layout, layout_of, to_our_names
 from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL, PRESETS
 from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
@@ -218,7 +219,7 @@ def _decoded(dtype: str, shape: list[int], data: bytes) -> NDArray[np.float32]:
 
 def _kind_of(path: Path) -> str:
     """``safetensors`` or ``pickle``, by content; raises WeightsError for anything else, saying what it is."""
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         inside = sorted(
             child.name for child in path.iterdir() if child.suffix in (".pth", ".safetensors", ".tar", ".pt")
         )
@@ -229,8 +230,8 @@ def _kind_of(path: Path) -> str:
             start = file.read(512)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no file {path}; check the path") from error
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: what cannot be a path
+        raise WeightsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if not start:
         raise WeightsError(f"{path} is empty; copy or download it again")
     if path.suffix.lower() == ".safetensors" or start[8:9] == b"{":
