@@ -70,6 +70,21 @@ def test_its_speed_is_measured_with_as_many_threads_as_asked(model):
     assert 0 < latency.undisturbed_ms <= latency.median_ms
 
 
+def test_networks_with_different_threads_take_turns(done):
+    program = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from mnasnet.export.exported import read_exported\n"
+        "from mnasnet.runtime.session import open_session\n"
+        "file, image = read_exported(Path(sys.argv[1])), np.zeros((1, 64, 64, 3), np.uint8)\n"
+        "one, two = (open_session(file, threads=threads) for threads in (1, 2))\n"
+        "for session in (one, two, two, one): session.run(image)\n"
+    )
+
+    # in a process of its own, since a network that waits for threads that are gone waits for ever
+    subprocess.run([sys.executable, "-c", program, str(done.files[0])], check=True, timeout=300)
+
+
 def test_making_a_program_leaves_the_log_as_it_was(model):
     logging.disable(logging.INFO)
     try:

@@ -1,5 +1,8 @@
 """Every engine gives the network's own scores."""
 
+import sys
+import types
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,11 +10,11 @@ import pytest
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import RuntimeMissingError, SettingsError
-from mnasnet.export.exported import in_memory
+from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
-from mnasnet.runtime import packages, session
+from mnasnet.runtime import executorch, packages, session
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
@@ -184,3 +187,38 @@ def test_an_install_line_has_the_name_that_pip_knows(monkeypatch):
 
     with pytest.raises(RuntimeMissingError, match="litert is not installed; run: pip install ai-edge-litert-that-is"):
         open_session(random_model(), runtime="litert")
+
+
+def test_executorch_loads_its_network_anew_for_every_pool_of_threads(monkeypatch):
+    """A network that was loaded for another pool never returns; this pretended engine says so instead."""
+    import torch
+
+    pool = types.SimpleNamespace(threads=2, number=0)
+
+    def reset(threads):
+        pool.threads, pool.number = threads, pool.number + 1
+
+    class Program:
+        loaded_for = None
+
+        def load_method(self, _):
+            self.loaded_for = pool.number if self.loaded_for is None else self.loaded_for  # it keeps what it loaded
+            return types.SimpleNamespace(execute=self.execute)
+
+        def execute(self, images):
+            assert self.loaded_for == pool.number, "never returns"
+            return [torch.zeros(len(images[0]), 3)]
+
+    library = types.ModuleType("executorch.extension.pybindings")
+    library.portable_lib = types.SimpleNamespace(
+        _threadpool_get_thread_count=lambda: pool.threads, _unsafe_reset_threadpool=reset
+    )
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    monkeypatch.setattr(executorch, "open_program", lambda content: Program())
+    monkeypatch.setattr(executorch, "version", lambda name: "1.5")
+    file = ExportedModel("executorch", b"", ("a", "b", "c"), random_model().preprocess, True, False)
+    one, two = (executorch.ExecutorchSession(file, device="cpu", precision="fp32", threads=n) for n in (1, 2))
+
+    for opened, threads in ((one, 1), (two, 2), (two, 2), (one, 1)):
+        assert opened.run(pixels(64, 2)).shape == (2, 3)
+        assert pool.threads == threads
