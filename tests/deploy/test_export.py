@@ -9,12 +9,15 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
+from mnasnet.data.transforms import prepare
 from mnasnet.deploy import export as deploy
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.deploy.parity import compare
@@ -25,6 +28,7 @@ from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter, op
 from mnasnet.export.litert import LitertExporter
 from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
+from mnasnet.runtime.session import open_session
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
 
@@ -206,6 +210,36 @@ def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp
     assert " int8 " in Classifier.load(done.files[0]).description
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_two_products_in_8_bits_fit_into_the_16_that_older_processors_add_them_in(name):
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+    made = open_int8_exporter(name, images).quantise(random_model(input_size=32), pixels=True, softmax=False)
+
+    graph = made.graph.graph
+    numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+    weights = [value for name, value in numbers.items() if value.dtype == np.int8 and name.endswith("_quantized")]
+    assert len(weights) > 10
+    assert max(2 * 255 * np.abs(value.astype(int)).max() for value in weights) < 2**15
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_8_bits_answer_alike_on_processors_with_and_without_instructions_for_them(name, tmp_path):
+    """Without optimisation ONNX Runtime computes the same rounded numbers in float32, where nothing is cut off."""
+    bundled = open_model("photos10")
+    pictures = [prepare(picture, bundled.preprocess) for _, picture in built_in_pictures(32)]
+    exporter = open_int8_exporter(name, pictures)
+    made = exporter.quantise(bundled, pixels=True, softmax=False)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(made.graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    opened = open_session(read_exported(made.write(tmp_path / f"m{exporter.suffix}", {})[0]), threads=1)
+
+    (expected,) = plain.run(None, {"images": np.stack(pictures)})
+    assert np.abs(opened.run(np.stack(pictures)) - expected).max() < 0.1 * np.abs(expected).max()
+
+
 class Passes(list):
     """Calibration images that count how often each is taken."""
 
@@ -364,8 +398,6 @@ def test_a_damaged_file_is_named(change, message, onnx_file, tmp_path):
 
 
 def test_a_header_nested_without_end_is_named(onnx_file, tmp_path):
-    import onnx
-
     graph = onnx.load(onnx_file)
     (header,) = graph.metadata_props
     header.value = "[" * 100_000
@@ -376,8 +408,6 @@ def test_a_header_nested_without_end_is_named(onnx_file, tmp_path):
 
 
 def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
-    import onnx
-
     graph = onnx.load(onnx_file)
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "foreign.onnx")
@@ -388,8 +418,6 @@ def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
 
 @pytest.mark.parametrize("place", ["weights", "a constant", "a constant of a branch", "sparse weights"])
 def test_weights_in_other_files_are_refused(place, onnx_file, tmp_path):
-    import onnx
-
     graph = onnx.load(onnx_file)
     tensor = onnx.TensorProto()
     tensor.CopyFrom(graph.graph.initializer[0])
