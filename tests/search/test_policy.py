@@ -1,0 +1,137 @@
+"""The controller's policy: it samples what its network says, and learns from rewards as PPO does."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mnasnet.reward import Reward
+from mnasnet.search.controller import ControllerSampler, ControllerSettings
+from mnasnet.search.policy import Policy
+from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
+from mnasnet.search.records import records
+from mnasnet.search.study import Budget, create_study, search
+from mnasnet.spaces import space
+
+EVENLY = (np.arange(200) + 0.5) / 200  # random numbers that share out a decision by its chances
+
+
+def policy_of(counts: list[int], **chosen: Any) -> Policy:
+    """A small policy that learns fast, without a pull to entropy unless an update asks for it."""
+    return Policy(counts, 0, ControllerSettings(**{"hidden": 16, "learning_rate": 1e-2, **chosen}))
+
+
+def chance_of(policy: Policy, token: int) -> float:
+    """The share of first decisions for ``token``."""
+    rest = 0.5
+    return float(np.mean([policy.sample(np.array([uniform, rest]))[0] == token for uniform in EVENLY]))
+
+
+def tell(policy: Policy, told: list[tuple[int, float]], entropy: float = 0.0) -> None:
+    """One update with first tokens and their rewards; the second token is always 0."""
+    tokens = np.array([[token, 0] for token, _ in told])
+    policy.update(tokens, np.array([reward for _, reward in told]), entropy)
+
+
+def test_samples_come_with_the_chances_that_are_learned_from():
+    policy, rng, counts = policy_of([2, 4, 3, 2], learning_rate=5e-2), np.random.default_rng(0), [2, 4, 3, 2]
+    for _ in range(20):  # away from even chances
+        tokens = np.array([policy.sample(rng.random(4)) for _ in range(10)])
+        policy.update(tokens, rng.random(10), 0.0)
+    sequences = np.array(list(itertools.product(*map(range, counts))))
+
+    with torch.no_grad():
+        logs, entropies = policy._network(torch.from_numpy(sequences))
+    chances = {tuple(map(int, row)): log.exp().double().numpy() for row, log in zip(sequences, logs, strict=True)}
+
+    for sequence, found in chances.items():
+        low = np.zeros(4)  # where the interval of each token begins
+        for place, token in enumerate(sequence):
+            before = [(*sequence[:place], other, *[0] * (3 - place)) for other in range(token)]
+            low[place] = sum(chances[other][place] for other in before)
+        for inside in (0.02, 0.5, 0.98):
+            assert policy.sample(low + inside * found) == sequence
+    assert sum(float(found.prod()) for found in chances.values()) == pytest.approx(1.0, abs=1e-5)
+    assert max(map(float, (found.max() for found in chances.values()))) > 0.6
+    first = {row[0]: chances[row][0] for row in chances}
+    assert float(entropies[0, 0]) == pytest.approx(-sum(p * np.log(p) for p in first.values()), abs=1e-4)
+
+
+def test_what_is_rewarded_becomes_likely_also_where_it_depends_on_what_came_before():
+    policy, rng = policy_of([3, 3]), np.random.default_rng(0)
+
+    for _ in range(100):
+        tokens = np.array([policy.sample(rng.random(2)) for _ in range(10)])
+        policy.update(tokens, (tokens[:, 0] == tokens[:, 1]).astype(float), 0.02)
+    drawn = [policy.sample(rng.random(2)) for _ in range(300)]
+
+    assert np.mean([first == second for first, second in drawn]) > 0.9
+
+
+def test_entropy_pulls_a_policy_back_to_even_chances():
+    policy = policy_of([2, 2])
+    for _ in range(5):
+        tell(policy, [(1, 1.0), (0, 0.0)] * 5)
+    assert chance_of(policy, 1) > 0.9
+
+    for _ in range(30):
+        tell(policy, [(1, 0.7)] * 10, entropy=1.0)
+
+    assert chance_of(policy, 1) == pytest.approx(0.5, abs=0.1)
+
+
+def test_equal_rewards_teach_nothing():
+    policy = policy_of([2, 2])
+    before = [chance_of(policy, token) for token in (0, 1)]
+
+    for reward in (0.7, 0.9):  # also where all are better than those before
+        tell(policy, [(1, reward)] * 10)
+
+    assert [chance_of(policy, token) for token in (0, 1)] == before
+
+
+@pytest.mark.parametrize(("decay", "rises"), [(1.0, True), (0.0, False)])
+def test_rewards_count_by_how_far_they_lie_above_those_before(decay, rises):
+    policy = policy_of([2, 2], baseline_decay=decay)
+    tell(policy, [(1, 0.0)] * 10)  # with decay 1 the baseline stays at this batch's, with 0 it is the last one's
+    tell(policy, [(1, 1.0)] * 10)
+    before = chance_of(policy, 1)
+
+    # less than the last batch and more than the first; the token that is rare here has the higher reward here
+    tell(policy, [(1, 0.50)] * 9 + [(0, 0.51)])
+
+    after = chance_of(policy, 1)
+    assert after > before if rises else after < before
+
+
+def test_one_update_moves_no_chance_further_than_the_clip_allows():
+    slow = {"epochs": 100, "learning_rate": 2e-3}
+    clipped, free = policy_of([2, 2], **slow), policy_of([2, 2], **slow, clip=1000.0)
+
+    for policy in (clipped, free):
+        tell(policy, [(1, 1.0), (0, 0.0)] * 5)
+
+    assert 0.6 < chance_of(clipped, 1) < 0.75  # 0.5 times 1.2, and how far the optimiser's momentum carries on
+    assert chance_of(free, 1) > 0.9
+
+
+def test_the_controller_keeps_away_from_networks_above_a_limit():
+    problem = SearchProblem(
+        space("small"),
+        FunctionEvaluator(lambda candidate: 0.5),
+        meters={"large": FunctionMeter(lambda candidate: 1.0 + sum(value == 5 for value in candidate.values))},
+        reward=Reward(10.0, "product", beta=0.0),
+        reward_cost="large",
+        limits={"large": 3.0},
+    )
+    study = create_study(problem, algorithm="ppo", seed=0)
+    study.sampler = ControllerSampler(seed=0, settings=ControllerSettings(learning_rate=5e-3, entropy=0.05))
+
+    search(study, problem, Budget(evaluations=150))
+
+    above = [record.state == "infeasible" for record in records(study)]
+    assert np.mean(above[:80]) > 2 * np.mean(above[-80:])
