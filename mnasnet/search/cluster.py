@@ -28,6 +28,8 @@ from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate
 
 CONNECT_TIMEOUT_S = 20.0
+DESK_S = 0.2  # how long its answer is waited for before tasks are looked at; it comes within milliseconds
+SILENCE_S = 120.0  # without an answer the cluster is away; on a busy one a process takes many seconds to start
 
 
 def search_on_cluster(
@@ -74,6 +76,7 @@ class RayCrew:
         self._cpus, self._gpus = cpus, gpus
         self._name = uuid.uuid4().hex
         self._numbers: dict[Any, int] = {}  # by the task's reference
+        self._asked: tuple[Any, float] | None = None  # the desk, and since when it has not answered
 
     def __enter__(self) -> RayCrew:
         self._ray = _ray()
@@ -132,12 +135,18 @@ class RayCrew:
         return int(min(by_cores, resources.get("GPU", 0.0) / self._gpus) if self._gpus else by_cores)
 
     def _reports(self) -> list[StepReport]:
+        asked, since = self._asked or (self._desk.take.remote(), time.monotonic())
+        self._asked = asked, since
         try:
-            found: list[StepReport] = self._ray.get(self._desk.take.remote(), timeout=CONNECT_TIMEOUT_S)
+            answered, _ = self._ray.wait([asked], timeout=DESK_S)
+            if not answered and time.monotonic() - since < SILENCE_S:
+                return []  # its process is still being started, or starved; tasks go on meanwhile
+            found: list[StepReport] = self._ray.get(asked, timeout=DESK_S)
         except self._ray.exceptions.RayError as error:
             raise SearchError(
                 f"the Ray cluster at {self._address} does not answer any more ({_first_line(error)}); resume goes on"
             ) from error
+        self._asked = None
         return found
 
     def _verdict(self, task: Any) -> Verdict:
