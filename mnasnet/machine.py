@@ -8,15 +8,17 @@ import re
 import sys
 from pathlib import Path
 
+from mnasnet.words import amount
+
 
 def processor_description() -> str:
     """The processor and the cores to be used, as a latency names its device."""
-    return f"{processor_name()}, {usable_cores()} cores"
+    return f"{processor_name()}, {amount(usable_cores(), 'core')}"
 
 
 def without_cores(device: str) -> str:
     """A latency's device without the number of its cores, which a container may change."""
-    return re.sub(r", \d+ cores$", "", device)
+    return re.sub(r", \d+ cores?$", "", device)
 
 
 def processor_name() -> str:

@@ -275,7 +275,7 @@ ENTRIES = (
         "`device` is `cuda`, and torch finds no GPU that it can use.",
         "Set `device` to `auto` or `cpu`; or install the torch that fits your GPU's driver, see "
         "[pytorch.org](https://pytorch.org/get-started/locally/).",
-        ("torch sees no GPU",),
+        ("torch sees no GPU", "has no NVIDIA driver"),
     ),
     Entry(
         errors.SettingsError,
@@ -286,7 +286,9 @@ ENTRIES = (
             "^device cuda runs through",
             "^onnxruntime could not start CUDA",
             "^an exported … file in … runs on the CPU",
-            "has no bf16 on the CPU",
+            "^bf16 is computed by",
+            "sends networks in fp32 or int8",
+            "times processor cores, got device",
             "runs through …, got runtime",
             "does not compute in int8",
             "^an agent runs …, got",
@@ -769,6 +771,14 @@ ENTRIES = (
         "The agent shows another certificate than the one given, or one for another name.",
         "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL: [devices](devices.md).",
         ("^the certificate of … is not trusted",),
+    ),
+    Entry(
+        errors.LatencyError,
+        "An agent without TLS",
+        "The address is https, and the agent there speaks http.",
+        "On one computer, or through an SSH tunnel, the address is `http://127.0.0.1:8765`; else give the agent a "
+        "certificate: [devices](devices.md).",
+        ("answers without TLS",),
     ),
     Entry(
         errors.LatencyError,

@@ -95,6 +95,13 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
         raise SettingsError("--only leaves out the published networks, so it needs a model")
     subjects = told_apart([own(name, open_runnable(name)) for name in arguments.models])
     if arguments.input_size is not None:
+        for subject in subjects:
+            own_size = subject.model.preprocess.input_size
+            if isinstance(subject.model, ExportedModel) and own_size != arguments.input_size:
+                raise SettingsError(
+                    f"an exported file has one input size, {subject.name} has {own_size} px, got --input-size "
+                    f"{arguments.input_size}; give the model file it was made from, or leave out --input-size"
+                )
         subjects = [resized(subject, arguments.input_size) for subject in subjects]
     return subjects if arguments.only else [*published(arguments.input_size or 224), *subjects]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.latency.adb import AdbMeter, AndroidPhone
-from mnasnet.latency.meter import RunnableMeter
+from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.remote import AgentAddress, AgentRuntime, RemoteMeter
 from mnasnet.latency.token import VARIABLE
 
@@ -46,14 +46,21 @@ def require_meter_of_device(arguments: argparse.Namespace) -> None:
             )
 
 
-def distant_meter(arguments: argparse.Namespace, *, batch: int, num_classes: int) -> RunnableMeter:
+def distant_meter(
+    arguments: argparse.Namespace, *, batch: int, num_classes: int, precision: MeterPrecision = "fp32"
+) -> RunnableMeter:
     """The meter of the device that ``--meter remote`` or ``--meter adb`` means; raises as these meters do."""
+    options: dict[str, Any] = {
+        "precision": precision,
+        "threads": arguments.threads,
+        "batch": batch,
+        "num_classes": num_classes,
+    }
     if arguments.meter == "adb":
-        phone = AdbMeter.open(phone_of(arguments), threads=arguments.threads, batch=batch, num_classes=num_classes)
-        return replace(phone, runs=arguments.runs)
+        return replace(AdbMeter.open(phone_of(arguments), **options), runs=arguments.runs)
     if (agent := agent_of(arguments)) is None:
         raise SettingsError("the meter 'remote' needs --agent-url, such as http://127.0.0.1:8765, got none")
-    return RemoteMeter(agent, threads=arguments.threads, batch=batch, num_classes=num_classes, runs=arguments.runs)
+    return RemoteMeter(agent, runs=arguments.runs, **options)
 
 
 def agent_of(arguments: argparse.Namespace) -> AgentAddress | None:

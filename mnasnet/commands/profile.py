@@ -62,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"times that each is timed ({ROUNDS})",
     )
     parser.add_argument(
-        "--checks", type=int, default=40, metavar="N", help="random networks of the space that are timed whole (40)"
+        "--checks",
+        type=whole(0, 10_000),
+        default=40,
+        metavar="N",
+        help="random networks of the space that are timed whole (40)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
     parser.add_argument("--out", type=file_to_write, default=Path("latency_table.json"), metavar="FILE")
@@ -101,7 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _meter(arguments: argparse.Namespace) -> LatencyMeter:
     if arguments.meter in DISTANT:
-        return distant_meter(arguments, batch=1, num_classes=arguments.classes)
+        if arguments.device != "cpu":
+            raise SettingsError(
+                f"the meter {arguments.meter!r} times processor cores, got device {arguments.device!r}; leave out "
+                "--device"
+            )
+        return distant_meter(arguments, batch=1, num_classes=arguments.classes, precision=arguments.precision)
     return SessionMeter(
         arguments.meter,
         device=arguments.device,
@@ -140,8 +149,6 @@ def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec],
 
 def _drawn(own: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
     """Different random networks of a space at their input sizes, fewer where it has fewer."""
-    if count < 0:
-        raise SettingsError(f"checks must be >= 0, got {count}")
     found: dict[Probe, None] = {}
     for _ in range(count * DRAWS_PER_CHECK):
         if len(found) < count:
@@ -163,7 +170,7 @@ def _as_json(table: LatencyTable, path: Path) -> str:
 
 def _as_text(table: LatencyTable, path: Path) -> str:
     own = table.conditions
-    error = table.error.sentence if table.error else "error unknown: fewer than three whole networks were timed"
+    error = table.error.sentence if table.error else "unknown: fewer than three whole networks were timed"
     if table.error is not None and table.error.kendall_tau < LEAST_TAU:
         error += "\n         do not trust this table: it hardly orders networks as the device does; profile again "
         error += "with more --rounds and --checks, on a quiet device"

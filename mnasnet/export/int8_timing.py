@@ -21,6 +21,12 @@ def int8_for_timing(model: ModelFile, runtime: str) -> ExportedModel:
     return INT8_RUNTIMES[runtime](model)
 
 
+def made_up_note(model: ModelFile | ExportedModel, precision: str) -> str:
+    """What the latency of ``model`` says when its 8-bit numbers were made up; else empty."""
+    is_made_up = precision == "int8" and not isinstance(model, ExportedModel)
+    return "8-bit numbers made up for timing" if is_made_up else ""
+
+
 def _onnx(model: ModelFile, operators: tuple[str, ...]) -> ExportedModel:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantType

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnasnet.errors import LatencyError, MnasNetError, RuntimeMissingError, SettingsError
-from mnasnet.latency.meter import Latency
+from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_there
 from mnasnet.latency.timing import MAX_SPREAD
 from mnasnet.latency.untrained import untrained_to_time
 
@@ -68,17 +68,28 @@ class AdbMeter:
     phone: AndroidPhone
     device: str
     tool_version: str
+    precision: MeterPrecision = "fp32"
     threads: int = 1
     num_classes: int = 1000
     warmups: int = 10
     runs: int = 50
 
     @classmethod
-    def open(cls, phone: AndroidPhone | None, *, threads: int = 1, batch: int = 1, num_classes: int = 1000) -> AdbMeter:
+    def open(
+        cls,
+        phone: AndroidPhone | None,
+        *,
+        precision: MeterPrecision = "fp32",
+        threads: int = 1,
+        batch: int = 1,
+        num_classes: int = 1000,
+    ) -> AdbMeter:
         """A meter of a phone that is connected, allows this computer and has the tool.
 
-        Raises SettingsError for a batch other than 1, RuntimeMissingError without ``adb``, else LatencyError.
+        Raises SettingsError for a batch other than 1 or a precision that LiteRT files lack, RuntimeMissingError without
+        ``adb``, else LatencyError.
         """
+        require_precision_there("adb", precision)
         if batch != 1:
             raise SettingsError(f"the meter 'adb' times one image at once, got batch {batch}")
         if threads < 1:
@@ -88,7 +99,7 @@ class AdbMeter:
         if phone.tool is not None:
             _push(phone.serial, phone.tool, TOOL)
             _shell(phone.serial, ["chmod", "755", TOOL])
-        return cls(phone, _device(phone.serial), _tool_version(phone.serial), threads, num_classes)
+        return cls(phone, _device(phone.serial), _tool_version(phone.serial), precision, threads, num_classes)
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
         """The time of ``architecture`` with random weights; raises LatencyError."""
@@ -96,10 +107,14 @@ class AdbMeter:
 
     def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of ``model`` at its own input size; raises LatencyError."""
-        from mnasnet.export.exported import in_memory
+        from mnasnet.export.exported import ExportedModel, in_memory
+        from mnasnet.export.int8_timing import int8_for_timing, made_up_note
 
         try:
-            graph = in_memory(model, "litert")
+            if self.precision == "int8" and not isinstance(model, ExportedModel):
+                graph = int8_for_timing(model, "litert")
+            else:
+                graph = in_memory(model, "litert")
         except MnasNetError as error:
             raise LatencyError(f"{model.name or 'this network'} cannot be sent as LiteRT: {error}") from error
         if graph.format != "litert":
@@ -111,6 +126,8 @@ class AdbMeter:
         notes.append(
             "p90 is the 95th percentile" if times.has_percentiles else "median is the average, p90 the slowest"
         )
+        if made_up := made_up_note(model, self.precision):
+            notes.append(made_up)
         return Latency(
             device=self.device,
             runtime="litert",

@@ -184,7 +184,7 @@ def with_card(cards: Sequence[Mapping[str, Any]], latency: Latency) -> tuple[Map
 
 
 def resized(subject: Subject, input_size: int) -> Subject:
-    """The subject at another input size, where its accuracy is unknown; exported files keep theirs."""
+    """The subject at another input size, where its accuracy is unknown; an exported file has one size."""
     model = subject.model
     if isinstance(model, ExportedModel) or model.preprocess.input_size == input_size:
         return subject

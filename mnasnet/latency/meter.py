@@ -102,6 +102,14 @@ class Latency:
             raise LatencyError(f"not a latency ({error}); a latency has {known}") from error
 
 
+def require_precision_there(meter: str, precision: MeterPrecision) -> None:
+    """Raise SettingsError for a precision that networks sent to another device cannot have."""
+    if precision not in ("fp32", "int8"):
+        raise SettingsError(
+            f"the meter {meter!r} sends networks in fp32 or int8, got precision {precision!r}; choose one of them"
+        )
+
+
 class LatencyMeter(Protocol):
     """Anything that can say how fast an architecture runs."""
 
@@ -138,8 +146,8 @@ def open_meter(
 
     ``table`` is the file that the meter ``table`` reads, ``agent`` where the meter ``remote`` sends networks, and
     ``phone`` the device of the meter ``adb``, by default the only one connected.
-    Raises SettingsError for an unknown name and RuntimeMissingError with the install line for a runtime that is
-    not installed.
+    Raises SettingsError for an unknown name and for what a meter cannot do, and RuntimeMissingError with the install
+    line for a runtime that is not installed.
     """
     if name not in METERS:
         raise SettingsError(f"a meter is one of {', '.join(METERS)}, got {name!r}")
@@ -149,13 +157,15 @@ def open_meter(
         if table is None:
             raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
         return cast("LatencyMeter", kind.load(table))
+    options = {"precision": precision, "threads": threads, "batch": batch, "num_classes": num_classes}
+    if name in ("remote", "adb") and device != "cpu":
+        raise SettingsError(f"the meter {name!r} times processor cores, got device {device!r}; set device to cpu")
     if name == "remote":
         if agent is None:
             raise SettingsError(
                 "the meter 'remote' needs the address of an agent, such as http://127.0.0.1:8765, got none"
             )
-        return cast("LatencyMeter", kind(agent, threads=threads, batch=batch, num_classes=num_classes))
+        return cast("LatencyMeter", kind(agent, **options))
     if name == "adb":
-        return cast("LatencyMeter", kind.open(phone, threads=threads, batch=batch, num_classes=num_classes))
-    options = {"device": device, "precision": precision, "threads": threads, "batch": batch}
-    return cast("LatencyMeter", kind(name, num_classes=num_classes, **options))
+        return cast("LatencyMeter", kind.open(phone, **options))
+    return cast("LatencyMeter", kind(name, device=device, **options))

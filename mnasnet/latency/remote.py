@@ -10,12 +10,12 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
-from mnasnet.latency.meter import Latency
+from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 
@@ -32,6 +32,8 @@ LONGEST_PAUSE_S = 30.0
 FEWEST_TRIES = 3
 LONGEST_ANSWER_BYTES = 1 << 20
 AWAY = (502, 503, 504)  # of a proxy in between, or an agent with too long a queue
+SPEAKS_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # as OpenSSL says
+HUNG_UP = ("without response", "reset by peer", "\\x15\\x03")  # on one who speaks no TLS; the bytes are its alert
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -81,10 +83,12 @@ class AgentAddress:
 class RemoteMeter:
     """Has networks timed by the agent at ``address``; its latencies carry the agent's device, runtime and version.
 
-    ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included.
+    With ``precision`` int8 a model without 8-bit numbers gets made-up ones, which are as fast; an exported file is sent
+    as it is. ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included.
     """
 
     address: AgentAddress
+    precision: MeterPrecision = "fp32"
     threads: int = 1
     batch: int = 1
     num_classes: int = 1000
@@ -95,6 +99,7 @@ class RemoteMeter:
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
+        require_precision_there("remote", self.precision)
         for name in ("threads", "batch", "num_classes", "runs"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
@@ -114,19 +119,27 @@ class RemoteMeter:
             "warmups": self.warmups,
             "runs": self.runs,
         }
+        from mnasnet.export.int8_timing import made_up_note
+
         answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", self._content(model))
-        return Latency.from_dict(answer)
+        latency = Latency.from_dict(answer)
+        notes = (latency.note, made_up_note(model, self.precision))
+        return replace(latency, note="; ".join(note for note in notes if note))
 
     def health(self) -> Mapping[str, Any]:
         """What the agent says of itself: device, cores, runtimes with their versions; raises LatencyError."""
         return self._ask("GET", "/health", None)
 
     def _content(self, model: ModelFile | ExportedModel) -> bytes:
-        from mnasnet.export.exported import in_memory
+        from mnasnet.export.exported import ExportedModel, in_memory
+        from mnasnet.export.int8_timing import int8_for_timing
 
         kind: Literal["onnx", "litert"] = "litert" if self.address.runtime == "litert" else "onnx"
         try:
-            graph = in_memory(model, kind)
+            if self.precision == "int8" and not isinstance(model, ExportedModel):
+                graph = int8_for_timing(model, self.address.runtime)
+            else:
+                graph = in_memory(model, kind)
         except MnasNetError as error:
             raise LatencyError(f"{model.name or 'this network'} cannot be sent as {kind}: {error}") from error
         if graph.format != kind:
@@ -146,6 +159,13 @@ class RemoteMeter:
                     f"the certificate of {self.address.url} is not trusted ({error.verify_message}); "
                     "give the agent's certificate as --agent-ca-file (agent_ca_file)"
                 ) from error
+            except ssl.SSLError as error:
+                if error.reason in SPEAKS_NO_TLS:
+                    raise LatencyError(
+                        f"{self.address.url} answers without TLS; start the agent with --cert and --key, or reach it "
+                        "as http://127.0.0.1 through an SSH tunnel"
+                    ) from error
+                failure = error.reason or f"{error}"
             except (OSError, http.client.HTTPException) as error:
                 failure = f"{error}" or type(error).__name__
             else:
@@ -158,7 +178,7 @@ class RemoteMeter:
                     raise LatencyError(f"the agent at {self.address.url} refused: {failure}")
             if pause_s is not None:
                 self.sleep(pause_s)
-        if self.address.url.startswith("http:") and "without response" in failure:
+        if self.address.url.startswith("http:") and any(sign in failure for sign in HUNG_UP):
             failure += "; an agent with a certificate speaks https"
         raise LatencyError(
             f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back"

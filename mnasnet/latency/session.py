@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing
+from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import Timing, frequency_note, pinned, time_calls
@@ -30,8 +30,10 @@ from mnasnet.runtime.session import (
     import_torch,
     open_session,
     require,
+    require_possible,
 )
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.words import amount
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class SessionMeter:
 
     ``threads`` work on one pass and are kept on as many of the fastest cores (``pin``). ``num_classes`` is for
     architectures that come without weights. With ``precision`` int8 a model without 8-bit numbers gets made-up ones,
-    which are as fast. Raises RuntimeMissingError or SettingsError at birth for a runtime that is not there.
+    which are as fast. Raises RuntimeMissingError or SettingsError at birth for a runtime that is not there,
+    or a device or precision that it does not compute with.
     """
 
     runtime: Runtime
@@ -61,12 +64,14 @@ class SessionMeter:
                 raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
         if self.threads > usable_cores():
             raise SettingsError(
-                f"threads must not exceed the {usable_cores()} cores this process may use, got {self.threads}"
+                f"threads must not exceed the {amount(usable_cores(), 'core')} that this process may use, "
+                f"got {self.threads}"
             )
         if self.precision == "int8" and self.runtime not in INT8_RUNTIMES:
             raise SettingsError(
                 f"{self.runtime} does not compute in int8 here; choose {', '.join(INT8_RUNTIMES)}, or fp32"
             )
+        require_possible(self.runtime, self.device, self.precision)
         require(self.runtime)
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
@@ -95,12 +100,10 @@ class SessionMeter:
             p90_ms=timing.p90_ms,
             spread=timing.spread,
             quiet=not disturbance,
-            note="; ".join(part for part in (disturbance, frequency_note(), self._made_up(model)) if part),
+            note="; ".join(
+                part for part in (disturbance, frequency_note(), made_up_note(model, self.precision)) if part
+            ),
         )
-
-    def _made_up(self, model: ModelFile | ExportedModel) -> str:
-        is_made_up = self.precision == "int8" and not isinstance(model, ExportedModel)
-        return "8-bit numbers made up for timing" if is_made_up else ""
 
     def takes(self, model: ModelFile | ExportedModel) -> bool:
         """Whether ``model`` runs in this runtime and precision; an exported file runs only as it was written."""

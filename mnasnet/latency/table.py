@@ -133,7 +133,10 @@ class LatencyTable:
                 made_on=values["made_on"],
             )
         except OSError as error:
-            raise LatencyError(f"cannot read the latency table {path}: {error.strerror or error}") from error
+            raise LatencyError(
+                f"cannot read the latency table {path}: {error.strerror or error}; measure one on the device with "
+                "`python -m mnasnet profile`"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LatencyError(
                 f"{path} is not a latency table ({type(error).__name__}: {error}); profile the device again"

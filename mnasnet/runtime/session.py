@@ -32,7 +32,7 @@ RUNTIMES: dict[str, tuple[str, str]] = {
 }
 
 ON_CUDA = ("torch", "onnxruntime")
-NO_BF16 = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT", "executorch": "ExecuTorch"}
+IN_BF16 = ("openvino", "torch")
 
 
 class Session(Protocol):
@@ -70,21 +70,31 @@ def open_session(
     chosen_device = device if device != "auto" else ("cuda" if runtime in ("auto", "torch") and has_cuda() else "cpu")
     if runtime == "auto":
         runtime = _runtime_for(chosen_device, precision)
-    if chosen_device == "cuda":
-        if runtime not in ON_CUDA:
-            raise SettingsError(
-                f"device cuda runs through {' or '.join(ON_CUDA)}, got runtime {runtime!r}; set runtime to auto"
-            )
-        if runtime == "torch" and not has_cuda():
-            raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
-    if precision == "bf16" and runtime in NO_BF16:
-        raise SettingsError(f"{NO_BF16[runtime]} has no bf16 on the CPU; set runtime to auto or openvino")
+    require_possible(runtime, chosen_device, precision)
     module, name = RUNTIMES[runtime]
     require(runtime)
     session: Session = getattr(importlib.import_module(module), name)(
         model, device=chosen_device, precision=precision, threads=usable_cores() if threads is None else threads
     )
     return session
+
+
+def require_possible(runtime: str, device: str, precision: str) -> None:
+    """Raise SettingsError for a device or precision that ``runtime`` does not compute with."""
+    if device == "cuda":
+        if runtime not in ON_CUDA:
+            raise SettingsError(
+                f"device cuda runs through {' or '.join(ON_CUDA)}, got runtime {runtime!r}; choose one of them, or "
+                "device cpu"
+            )
+        if runtime == "torch" and not has_cuda():
+            raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
+        if not _may_have_driver():
+            raise SettingsError("device cuda was asked for but this machine has no NVIDIA driver; set device to cpu")
+    if precision == "bf16" and runtime not in IN_BF16:
+        raise SettingsError(
+            f"bf16 is computed by {' and '.join(IN_BF16)}, got runtime {runtime!r}; choose one of them, or fp32"
+        )
 
 
 #: exported format -> the engines that read it, the first one being the default

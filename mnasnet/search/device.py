@@ -68,12 +68,12 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
             wait_minutes=searching.agent_wait_minutes,
             runtime=searching.agent_runtime,
         )
-        return open_meter(name, threads=threads, num_classes=num_classes, agent=agent)
+        return open_meter(name, precision=searching.precision, threads=threads, num_classes=num_classes, agent=agent)
     if name == "adb":
         from mnasnet.latency.adb import AndroidPhone
 
         phone = AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
-        return open_meter(name, threads=threads, num_classes=num_classes, phone=phone)
+        return open_meter(name, precision=searching.precision, threads=threads, num_classes=num_classes, phone=phone)
 
     def look_up() -> None:
         if stop():

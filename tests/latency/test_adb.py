@@ -201,6 +201,13 @@ def test_a_latency_names_the_phone_and_the_build_of_its_tool(phone, tool):
 
 
 @needs_adb
+def test_a_phone_gets_networks_in_8_bits_where_that_is_asked_for(phone, tool):
+    latency = AdbMeter.open(AndroidPhone(phone.serial, tool), precision="int8", num_classes=3).measure(TINY, 64)
+
+    assert latency.precision == "int8" and "8-bit numbers made up for timing" in latency.note
+
+
+@needs_adb
 def test_two_searches_on_one_phone_each_time_what_they_sent(phone, tmp_path):
     pytest.importorskip("ai_edge_litert")
     tells_the_size = tmp_path / "benchmark_model"

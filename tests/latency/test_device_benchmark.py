@@ -194,6 +194,15 @@ def test_engines_of_this_machine_are_not_those_of_an_agent(capsys):
     assert "--runtimes are engines of this machine" in capsys.readouterr().err
 
 
+def test_an_exported_file_is_not_quietly_measured_at_its_own_size(tmp_path, capsys):
+    (done,) = export_model(random_model(), tmp_path, ["onnx"])
+    words = ["benchmark", str(done.files[0]), "--only", "--input-size", "96", "--out", str(tmp_path / "out")]
+
+    assert main(words) == 2
+    assert "one input size, tiny.onnx has 64 px, got --input-size 96; give the model file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     paths = [tmp_path / run / "weights" / "best.safetensors" for run in ("first", "second")]
     for path in paths:

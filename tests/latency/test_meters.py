@@ -8,16 +8,22 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from mnasnet import machine
 from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.export.exported import in_memory
+from mnasnet.latency import timing
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import METERS, Latency, open_meter
 from mnasnet.latency.probe import READS, STARTS, MachineProbe, machine_probe
+from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, pinned, time_calls
+from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, frequency_note, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
+from mnasnet.machine import usable_cores
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
 from mnasnet.presets import PRESETS
+from mnasnet.runtime import session
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import TINY, random_model
 
@@ -143,8 +149,73 @@ def test_more_threads_than_cores_are_refused():
 
 
 def test_an_engine_that_fails_is_a_latency_error():
-    with pytest.raises(LatencyError, match="onnxruntime cannot run tiny: ONNX Runtime has no bf16"):
-        SessionMeter("onnxruntime", precision="bf16").measure(TINY, 64)
+    with pytest.raises(LatencyError, match="onnxruntime cannot run tiny: an exported litert file runs through litert"):
+        SessionMeter("onnxruntime").measure_model(in_memory(random_model(), "litert"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf16"}, "bf16 is computed by openvino and torch, got runtime 'litert'"),
+        ({"device": "cuda"}, "device cuda runs through torch or onnxruntime, got runtime 'litert'"),
+    ],
+)
+def test_what_an_engine_never_does_is_refused_before_anything_is_measured(options, message):
+    with pytest.raises(SettingsError, match=message):
+        open_meter("litert", **options)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_measured(runtime, monkeypatch):
+    monkeypatch.setattr(session, "_may_have_driver", lambda: False)
+
+    with pytest.raises(SettingsError, match="device cuda was asked for but (torch sees no GPU|this machine has no)"):
+        open_meter(runtime, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["remote", "adb"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf16"}, "sends networks in fp32 or int8, got precision 'bf16'; choose one of them"),
+        ({"device": "cuda"}, "times processor cores, got device 'cuda'; set device to cpu"),
+    ],
+)
+def test_what_another_device_cannot_do_is_refused_before_it_is_asked(name, options, message):
+    with pytest.raises(SettingsError, match=f"the meter '{name}' {message}"):
+        open_meter(name, agent=AgentAddress("http://127.0.0.1:1"), **options)
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core alone")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert", "torch"])
+def test_two_threads_are_timed_on_the_clock_and_named(runtime):
+    latency = SessionMeter(runtime, threads=2, num_classes=3, warmups=1, runs=5).measure(TINY, 64)
+
+    assert (latency.threads, latency.n) == (2, 5) and "2 threads" in latency.sentence
+    assert 0 < latency.undisturbed_ms <= latency.median_ms <= latency.p90_ms
+    assert "other work took the core" not in latency.note  # a processor's time says that of one thread only
+
+
+@pytest.mark.parametrize(
+    ("governor", "note"), [("performance\n", ""), ("powersave\n", "clock governor powersave"), (None, "")]
+)
+def test_a_clock_that_may_slow_down_is_noted(governor, note, monkeypatch):
+    def read(path, **_):
+        assert path.name == "scaling_governor"
+        if governor is None:
+            raise FileNotFoundError(path)
+        return governor
+
+    monkeypatch.setattr(timing.Path, "read_text", read)
+
+    assert frequency_note() == note
+
+
+def test_one_core_is_one_core(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+
+    assert machine.processor_description().endswith(", 1 core")
+    assert machine.without_cores(machine.processor_description()) == machine.processor_name()
 
 
 def test_statistics_are_of_the_runs_alone():

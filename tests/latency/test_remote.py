@@ -22,7 +22,8 @@ from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
-from mnasnet.search.device import LatencyCost
+from mnasnet.search.device import LatencyCost, open_device_meter
+from mnasnet.search.searching import Searching
 from mnasnet.spaces import space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY
@@ -92,6 +93,47 @@ def test_an_8_bit_network_is_named_as_one(agent):
     answer = meter_of(agent)._ask("POST", "/measure?runs=2", quantised.SerializeToString())
 
     assert answer["precision"] == "int8"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_networks_are_sent_in_8_bits_where_that_is_asked_for(runtime, agent):
+    meter = open_meter("remote", precision="int8", num_classes=3, agent=AgentAddress(agent.url, runtime=runtime))
+
+    latency = meter.measure(TINY, 64)
+
+    assert (latency.runtime, latency.precision) == (runtime, "int8")
+    assert "8-bit numbers made up for timing" in latency.note
+
+
+def test_a_search_asks_another_device_for_its_precision():
+    asked = Searching("/photos", minutes=1, meter="remote", agent_url="http://127.0.0.1:1", precision="int8")
+
+    assert open_device_meter(asked, 3, lambda: False).precision == "int8"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--precision", "bf16"], "sends networks in fp32 or int8, got precision 'bf16'"),
+        (["--device", "cuda"], "times processor cores, got device 'cuda'; leave out --device"),
+    ],
+)
+def test_a_table_of_what_another_device_cannot_do_is_refused(options, message, capsys):
+    assert main(["profile", "tiny", "--meter", "remote", "--agent-url", "http://127.0.0.1:1", *options]) == 2
+
+    assert message in capsys.readouterr().err
+
+
+def test_tls_to_an_agent_without_it_says_so_at_once(agent):
+    pauses = []
+    meter = RemoteMeter(AgentAddress(agent.url.replace("http:", "https:")), sleep=pauses.append)
+
+    with pytest.raises(
+        LatencyError, match="answers without TLS; start the agent with --cert and --key, or reach it as"
+    ):
+        meter.health()
+
+    assert not pauses
 
 
 def test_a_wrong_token_is_refused(guarded, tmp_path):
@@ -191,6 +233,9 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
 
         with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as --agent-ca-file"):
             RemoteMeter(AgentAddress(url, token_file=tmp_path / "token.txt")).health()
+        in_the_open = RemoteMeter(AgentAddress(f"http://localhost:{agent.port}"), sleep=lambda _: None)
+        with pytest.raises(LatencyError, match="; an agent with a certificate speaks https"):
+            in_the_open.health()
         other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
         with pytest.raises(LatencyError, match="is not trusted"):
             RemoteMeter(other_name).health()

@@ -174,6 +174,11 @@ def test_a_damaged_table_is_named(content, tmp_path):
         LatencyTable.load(tmp_path / "t.json")
 
 
+def test_a_table_that_is_not_there_says_how_to_make_one(tmp_path):
+    with pytest.raises(LatencyError, match="No such file or directory; measure one on the device with `python -m"):
+        LatencyTable.load(tmp_path / "t.json")
+
+
 def test_a_table_of_the_future_asks_for_an_update(table, tmp_path):
     table.save(tmp_path / "t.json")
     (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text().replace('"schema": 1', '"schema": 2'))
@@ -256,7 +261,14 @@ def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
     )
 
     shown = capsys.readouterr().out
-    assert "pieces" in shown and "error unknown" in shown and str(path) in shown
+    assert "pieces" in shown and "error    unknown: fewer than three" in shown and str(path) in shown
+
+
+def test_fewer_than_no_networks_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["profile", "mnasnet_small", "--checks", "-1", "--out", str(tmp_path / "t.json")])
+
+    assert "--checks: must be a whole number from 0 to 10000, got '-1'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("latency_ms", [0.0, -1.0, float("nan"), float("inf")])

@@ -123,10 +123,13 @@ def test_one_session_serves_several_threads():
     [
         (
             {"device": "cuda", "runtime": "openvino"},
-            "device cuda runs through torch or onnxruntime, got runtime 'openvino'; set runtime to auto",
+            "device cuda runs through torch or onnxruntime, got runtime 'openvino'; choose one of them, or device cpu",
         ),
-        ({"runtime": "onnxruntime", "precision": "bf16"}, "no bf16 on the CPU; set runtime to auto or openvino"),
-        ({"runtime": "litert", "precision": "bf16"}, "LiteRT has no bf16 on the CPU; set runtime to auto or openvino"),
+        (
+            {"runtime": "onnxruntime", "precision": "bf16"},
+            "bf16 is computed by openvino and torch, got runtime 'onnxruntime'; choose one of them, or fp32",
+        ),
+        ({"runtime": "litert", "precision": "bf16"}, "bf16 is computed by openvino and torch, got runtime 'litert'"),
         (
             {"runtime": "tensorrt"},
             "runtime must be one of auto, onnxruntime, openvino, litert, executorch, torch, got 'tensorrt'",
@@ -145,7 +148,15 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
         open_session(random_model(), device="cuda")
 
 
+def test_no_package_helps_where_no_driver_is(monkeypatch):
+    monkeypatch.setattr(session, "_may_have_driver", lambda: False)
+
+    with pytest.raises(SettingsError, match="this machine has no NVIDIA driver; set device to cpu"):
+        open_session(random_model(), device="cuda", runtime="onnxruntime")
+
+
 def test_onnx_runtime_on_a_gpu_needs_its_other_package(monkeypatch):
+    monkeypatch.setattr(session, "_may_have_driver", lambda: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
 
     with pytest.raises(RuntimeMissingError, match="pip uninstall onnxruntime; pip install onnxruntime-gpu; or set"):
@@ -154,6 +165,7 @@ def test_onnx_runtime_on_a_gpu_needs_its_other_package(monkeypatch):
 
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="CUDA may start here")
 def test_onnx_runtime_that_would_quietly_compute_on_the_cpu_is_refused(monkeypatch):
+    monkeypatch.setattr(session, "_may_have_driver", lambda: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
 
     with pytest.raises(SettingsError, match="could not start CUDA .* set runtime to torch, or device to cpu"):
