@@ -98,8 +98,9 @@ def export_model(
     Nothing is written for a format whose file answers otherwise: ExportError then names the images.
     """
     seen = named_images(model, images)
+    kind = "images" if images else "built-in test pictures"
     exporters = {name: open_exporter(name) for name in formats}
-    return [_kept(model, name, exporter, folder, seen, pixels, softmax) for name, exporter in exporters.items()]
+    return [_kept(model, name, exporter, folder, seen, kind, pixels, softmax) for name, exporter in exporters.items()]
 
 
 def export_int8(
@@ -193,6 +194,7 @@ def _kept(
     exporter: Exporter,
     folder: Path,
     images: list[NamedImage],
+    kind: str,
     pixels: bool,
     softmax: bool,
 ) -> Exported:
@@ -200,7 +202,7 @@ def _kept(
         target = Path(made_in) / f"{_stem(model)}{exporter.suffix}"
         files = exporter.export(model, target, pixels=pixels, softmax=softmax)
         exported = read_exported(files[0])
-        parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), images)
+        parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), images, kind)
         if not parity.same:
             raise ExportError(f"the {name} export of {_stem(model)} is not the same network: {parity.sentence}")
         return Exported(name, exported.precision, _moved(files, folder, exported), parity)

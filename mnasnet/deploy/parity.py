@@ -20,12 +20,13 @@ SHOWN = 10
 class Parity:
     """What was found on ``images`` images; ``max_difference`` is of class probabilities.
 
-    ``disagreeing`` names the images whose most likely class changed.
+    ``disagreeing`` names the images whose most likely class changed; ``kind`` says what images they were.
     """
 
     images: int
     max_difference: float
     disagreeing: tuple[str, ...] = ()
+    kind: str = "images"
 
     @property
     def same(self) -> bool:
@@ -35,21 +36,21 @@ class Parity:
     @property
     def sentence(self) -> str:
         """The result in one line for people."""
+        of_all, most = f"{self.images} {self.kind}", f"{self.max_difference:.1e}"
         if self.same:
-            return f"same answer on all {self.images} images, probabilities differ by at most {self.max_difference:.1e}"
+            return f"same answer on all {of_all}, probabilities differ by at most {most}"
         shown = ", ".join(self.disagreeing[:SHOWN]) + (", ..." if len(self.disagreeing) > SHOWN else "")
-        return (
-            f"another answer on {len(self.disagreeing)} of {self.images} images ({shown}), probabilities differ by up "
-            f"to {self.max_difference:.1e}"
-        )
+        return f"another answer on {len(self.disagreeing)} of {of_all} ({shown}), probabilities differ by up to {most}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**asdict(self), "same": self.same}
 
 
-def compare(original: Session, other: Session, images: Iterable[tuple[str, NDArray[np.uint8]]]) -> Parity:
-    """Run both on ``images``, each with its name, S x S x 3 prepared pixels."""
+def compare(
+    original: Session, other: Session, images: Iterable[tuple[str, NDArray[np.uint8]]], kind: str = "images"
+) -> Parity:
+    """Run both on ``images`` of this ``kind``, each with its name, S x S x 3 prepared pixels."""
     count, largest, disagreeing = 0, 0.0, []
     for name, image in images:
         expected, found = (softmax(session.run(image[np.newaxis]))[0] for session in (original, other))
@@ -61,4 +62,4 @@ def compare(original: Session, other: Session, images: Iterable[tuple[str, NDArr
         largest = max(largest, float(np.abs(expected - found).max()))
         if expected.max() - expected[found.argmax()] > TIE:
             disagreeing.append(name)
-    return Parity(count, largest, tuple(disagreeing))
+    return Parity(count, largest, tuple(disagreeing), kind)

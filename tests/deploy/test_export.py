@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,10 +18,11 @@ from PIL import Image
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
+from mnasnet.commands.export import _lines
 from mnasnet.data.transforms import prepare
 from mnasnet.deploy import export as deploy
-from mnasnet.deploy.export import export_int8, export_model
-from mnasnet.deploy.parity import compare
+from mnasnet.deploy.export import Exported, export_int8, export_model
+from mnasnet.deploy.parity import Parity, compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
@@ -30,6 +32,7 @@ from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import random_model, write_image_folder
+from mnasnet.train.evaluate import evaluate
 from mnasnet.zoo import open_model
 
 NAMES = ("cat & dog", 'the "ship"', "<猫>")
@@ -189,7 +192,39 @@ def test_the_command_prints_for_people(model, tmp_path, capsys):
     assert main(["export", str(tmp_path / "m.safetensors"), "--out", str(tmp_path)]) == 0
 
     shown = capsys.readouterr().out
-    assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 images" in shown
+    assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 built-in test pictures, " in shown
+
+
+def test_the_command_says_when_photos_of_the_users_own_were_compared(model, photos, tmp_path, capsys):
+    modelfile.save(model, tmp_path / "m.safetensors")
+
+    assert main(["export", str(tmp_path / "m.safetensors"), "--out", str(tmp_path), "--images", str(photos)]) == 0
+
+    assert "same answer on all 12 images, " in capsys.readouterr().out
+
+
+def test_the_command_prints_what_8_bits_cost_in_accuracy_size_and_time(photos, tmp_path, capsys):
+    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
+    words = ["--int8", "--data", str(photos), "--max-drop", "0.99", "--out", str(tmp_path / "out")]
+
+    assert main(["export", str(tmp_path / "m.safetensors"), *words]) == 0
+
+    shown = capsys.readouterr().out
+    assert re.search(r"tiny\.int8\.onnx  onnx int8, \d\.\d\d MB", shown)
+    assert re.search(r"accuracy \d+\.\d% before, \d+\.\d% after, 3 images", shown)
+    cost = r"MB of float32 become \d\.\d\d MB, \d+\.\d\d ms become \d+\.\d\d ms \(onnxruntime, one thread"
+    assert re.search(cost, shown)
+
+
+def test_classes_that_8_bits_cost_most_are_named_first():
+    before, after = (
+        evaluate(np.eye(3, dtype=np.float32)[guesses], np.repeat([0, 1, 2], 4), ("red", "green", "blue"))
+        for guesses in (np.repeat([0, 1, 2], 4), np.array([0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1]))
+    )
+    done = Exported("onnx", "int8", (Path(__file__),), Parity(12, 0.5), before, after)
+
+    assert done.to_dict()["class_drops"] == {"blue": 0.5, "green": 0.25}
+    assert "  recall lost: blue 50.0 points, green 25.0 points" in _lines([done])
 
 
 @pytest.mark.parametrize("pixels", [False, True])
