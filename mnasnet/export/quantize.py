@@ -109,7 +109,7 @@ def calibrated_onnx(
 
     Weights keep 7 of their 8 bits (-64 to 64). x86 processors without VNNI add two products of an activation and a
     weight in 16 bits (``vpmaddubsw``) and cut off what is larger: 2 x 255 x 64 fits, 2 x 255 x 127 does not. Of
-    photos10's 89.5 % such a processor kept 83.4 % in ONNX Runtime and 82.0 % in OpenVINO with 8 bits, 89.6 % in both
+    photos10's 89.5 % such a processor kept 83.6 % in ONNX Runtime and 82.1 % in OpenVINO with 8 bits, 89.8 % in both
     with 7. A file is made on one machine and run on another, so all are made so; other processors lose nothing by it.
     ONNX Runtime calls this ``reduce_range``, OpenVINO the overflow fix (docs.openvino.ai, "Saturation (overflow) issue
     workaround"). LiteRT multiplies in 16 bits and needs none.
