@@ -1,0 +1,109 @@
+"""A search of two processes on another device: one that goes away in the middle costs trials, never the search."""
+
+import json
+import signal
+
+import pytest
+from running_agent import RunningAgent
+
+from mnasnet import modelfile
+from mnasnet.search.run import Searching, resume_search, run_search
+from mnasnet.testing import write_image_folder
+
+SPACE = {
+    "name": "two blocks",
+    "stem_channels": 8,
+    "head_channels": 16,
+    "blocks": [
+        {"operator": "separable", "channels": 8, "kernel": [3, 5]},
+        {"operator": ["inverted3", "inverted6"], "channels": 16, "stride": 2, "kernel": [3, 5], "repeats": [1, 2, 3]},
+    ],
+}
+pytestmark = pytest.mark.slow
+
+TRIALS = 6
+AWAY = 3  # unmeasured trials, until the search is stopped
+
+
+class Ear:
+    """Remembers every trial, and acts once, when the second has ended."""
+
+    def __init__(self, act):
+        self.act, self.trials = act, {}
+
+    def count(self, state):
+        return sum(trial.state == state for trial in self.trials.values())
+
+    def hear(self, progress):
+        if progress.stage == "searching" and progress.record is not None:
+            self.trials[progress.record.number] = progress.record
+        if len(self.trials) == 2 and self.act is not None:
+            act, self.act = self.act, None
+            act()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("photos"), per_class=10)
+
+
+def searched(photos, parent, agent, act, **chosen):
+    (parent / "space.json").write_text(json.dumps(SPACE))
+    searching = Searching(
+        data=photos,
+        space=str(parent / "space.json"),
+        target_latency_ms=100.0,
+        meter="remote",
+        agent_url=agent.url,
+        profile=False,
+        workers=2,
+        minutes=0.0,
+        trials=TRIALS,
+        input_size=32,
+        proxy_epochs=1,
+        proxy_share=1.0,
+        finalists=0,
+        final_epochs=1,
+        references=False,
+        train_threads=1,
+        output_folder=parent / "runs",
+        name="there",
+        **chosen,
+    )
+    ear = Ear(act)
+    return run_search(searching, listeners=[ear], stop=lambda: ear.count("unmeasured") >= AWAY), ear
+
+
+def test_a_device_that_goes_away_leaves_unmeasured_trials_and_the_search_ends_when_it_is_back(photos, tmp_path):
+    agent = RunningAgent(tmp_path / "agent")
+
+    def die():
+        agent.stop(signal.SIGKILL)
+
+    stopped, ear = searched(photos, tmp_path, agent, die)
+
+    assert stopped.status == "stopped"  # after more trials than one, so the search went on
+    unmeasured = [trial for trial in ear.trials.values() if trial.state == "unmeasured"]
+    assert len(unmeasured) >= AWAY and all("is away" in trial.reason for trial in unmeasured)
+    assert ear.count("done") >= 2
+    back = RunningAgent(tmp_path / "back", "--port", str(agent.port))
+    try:
+        ended = resume_search(stopped.folder)
+    finally:
+        back.stop()
+    assert ended.status == "done" and modelfile.load(ended.model).latencies
+
+
+def test_a_device_that_comes_back_is_waited_for_where_that_is_asked(photos, tmp_path):
+    agents = [RunningAgent(tmp_path / "agent")]
+
+    def restart():
+        agents[0].stop(signal.SIGKILL)
+        agents.append(RunningAgent(tmp_path / "again", "--port", str(agents[0].port)))
+
+    try:
+        ended, ear = searched(photos, tmp_path, agents[0], restart, agent_wait_minutes=2.0)
+    finally:
+        agents[-1].stop()
+
+    assert ended.status == "done" and ear.count("done") >= TRIALS and not ear.count("unmeasured")
