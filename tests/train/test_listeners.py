@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import select
+import sys
 import threading
 import time
 from pathlib import Path
@@ -211,6 +214,30 @@ def test_plain_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture
     assert caplog.messages == [
         "epoch 1/2: train loss 1.0000, val loss 0.9000, val accuracy 60.00% (best), 100 img/s, 2 s left"
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are Unix's")
+def test_a_terminal_shows_a_bar_with_what_people_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    with os.fdopen(terminal, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        progress = TerminalProgress()
+
+        for event in (STARTED, STEPPED, STEPPED, ENDED):
+            progress.hear(event)
+            time.sleep(0.2)  # it is drawn ten times a second at most
+        stderr.flush()
+        drawn = os.read(screen, 10_000).decode() if select.select([screen], [], [], 1)[0] else ""
+    os.close(screen)
+
+    assert re.search(r"epoch 1/2 \|.*\| \d+/\d+.*loss \d.*% right.* img/s, .* left", drawn)
+    assert drawn.endswith("\r")  # the finished bar makes room for the epoch's line
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])

@@ -26,6 +26,8 @@ from tiny import tiny_training
 
 from mnasnet import Classifier, modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
+from mnasnet.network.statedict import state_dict_of
+from mnasnet.presets import PRESETS
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
@@ -238,6 +240,41 @@ def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_
     assert np.array_equal(weights["stem.conv.weight"], start.weights["stem.conv.weight"])
     assert np.array_equal(weights["stem.bn.running_mean"], start.weights["stem.bn.running_mean"])
     assert again.evaluation.accuracy == done.evaluation.accuracy
+
+
+def test_imagenet_weights_in_a_pth_file_get_a_head_for_the_folders_classes(data: Path, tmp_path: Path) -> None:
+    imagenet = random_model(PRESETS["mnasnet0_5"], [str(number) for number in range(1000)], input_size=224)
+    state = dict(state_dict_of(imagenet.weights, ""))  # plain tensors by torchvision's names, as it is downloaded
+    assert state["classifier.1.weight"].shape[0] == 1000
+    torch.save(state, tmp_path / "mnasnet0.5_top1.pth")
+
+    start = {"model": str(tmp_path / "mnasnet0.5_top1.pth"), "pretrained": True}
+    tuned = train(tiny_training(data, tmp_path, epochs=1, feature_extract=True, **start))
+
+    model = modelfile.load(tuned.model)
+    assert (model.class_names, model.preprocess.input_size) == (("blue", "green", "red"), 32)
+    assert model.weights["classifier.weight"].shape[0] == 3
+    assert np.array_equal(model.weights["stem.conv.weight"], imagenet.weights["stem.conv.weight"])
+
+
+def test_frozen_features_stay_to_the_bit_and_then_learn(data: Path, tmp_path: Path) -> None:
+    start = random_model(class_names=("a", "b", "c"), input_size=32)
+    modelfile.save(start, tmp_path / "start.safetensors")
+    run, after_one = RunFolder(tmp_path / "run"), []
+
+    class Look:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
+                after_one.append(modelfile.load(run.best).weights)
+
+    chosen = {"model": str(tmp_path / "start.safetensors"), "pretrained": True, "epochs": 2, "frozen_epochs": 1}
+    train(tiny_training(data, tmp_path, **chosen), listeners=[Look()])
+
+    frozen, learned = after_one[0], modelfile.load(run.last).weights
+    backbone = [name for name in start.weights if not name.startswith("classifier")]
+    assert all(np.array_equal(frozen[name], start.weights[name]) for name in backbone)
+    assert not np.array_equal(frozen["classifier.weight"], learned["classifier.weight"])
+    assert [name for name in backbone if np.array_equal(learned[name], start.weights[name])] == []
 
 
 def test_a_class_that_the_start_knows_keeps_its_row_among_new_ones(data: Path, tmp_path: Path) -> None:
