@@ -242,8 +242,8 @@ ENTRIES = (
     Entry(
         errors.SettingsError,
         "A parameter that does not exist",
-        "A parameter has a name that the task never had, or the same one twice, under its old and its new name; or what "
-        "was given has no names at all.",
+        "A parameter has a name that the task never had, or the same one twice, under its old and its new name; or "
+        "what was given has no names at all.",
         "[All parameters](parameters.md) with their old names. Give each one once.",
         ("^settings/model.py:_current_names$", "was given twice", "^parameters must be a dict"),
         mistakes.misspelt_parameter,
