@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
     formats = [name.strip() for name in arguments.to.split(",") if name.strip()]
     if arguments.int8:
-        require_int8(formats)
+        require_int8(formats, arguments.max_drop)
     images = arguments.images or ([arguments.data] if arguments.data else [])
     done = export_model(model, arguments.out, formats, images=images, **graph)
     if arguments.int8:

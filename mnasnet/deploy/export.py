@@ -20,7 +20,7 @@ from mnasnet.deploy.pictures import test_pictures
 from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
-from mnasnet.export.exporter import Exporter, open_exporter, open_int8_exporter
+from mnasnet.export.exporter import Exporter, open_exporter, open_int8_exporter, require_int8
 from mnasnet.files import write_atomic
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
@@ -119,8 +119,7 @@ def export_int8(
     they are those that the model's training kept aside, or of other images a third of each class. Raises ExportError
     when accuracy falls by more than ``max_drop`` (0 to 1): such a file is not written.
     """
-    if not 0 <= max_drop < 1:
-        raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
+    require_int8(formats, max_drop)
     if model.in_channels != 3:
         raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
     dataset = scan(data)

@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from mnasnet import modelfile
-from mnasnet.errors import WeightsError
+from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.meter import Latency, RunnableMeter
@@ -222,21 +222,30 @@ def _as_asked(search: OpenSearch) -> Training:
 
 
 def measured(search: OpenSearch, model: ModelFile) -> Latency:
-    """The latency of a trained model on the search's device, measured afresh; raises LatencyError.
+    """The latency of a trained model on the search's device, measured afresh.
 
-    Where that was disturbed and the trial's measurement was faster, the trial's counts as one more attempt.
+    Where that was disturbed and the trial's measurement was faster, the trial's counts as one more attempt. A device
+    that has gone away since the trial costs no winner: the trial's counts. Raises LatencyError where there is none.
     """
     meter, size = search.device_meter, model.preprocess.input_size
-    if hasattr(meter, "measure_model"):
-        fresh = quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
-    else:
-        fresh = quietest(lambda: meter.measure(model.architecture, size))
     earlier = RememberingMeter(meter, search.folder.latencies).known(model.architecture, size)
+    try:
+        if hasattr(meter, "measure_model"):
+            fresh = quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
+        else:
+            fresh = quietest(lambda: meter.measure(model.architecture, size))
+    except LatencyError as error:
+        if earlier is None:
+            raise
+        return _of_its_trial(earlier, f"not since: {error}")
     if fresh.quiet or earlier is None or earlier.undisturbed_ms >= fresh.undisturbed_ms:
         return fresh
-    return replace(
-        earlier, note="; ".join(text for text in (earlier.note, "measured in its trial, disturbed since") if text)
-    )
+    return _of_its_trial(earlier, "disturbed since")
+
+
+def _of_its_trial(latency: Latency, since: str) -> Latency:
+    """The trial's ``latency``, which says that it is that and what happened ``since``."""
+    return replace(latency, note="; ".join(text for text in (latency.note, f"measured in its trial, {since}") if text))
 
 
 def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = None) -> Contender | None:

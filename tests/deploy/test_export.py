@@ -381,6 +381,17 @@ def test_int8_for_a_format_that_has_none_is_refused_before_anything_is_written(p
     assert not out.exists()
 
 
+def test_a_drop_that_is_no_share_is_refused_before_anything_is_written(photos, tmp_path, capsys):
+    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
+    out = tmp_path / "out"
+    wanted = ["--to", "onnx", "--int8", "--data", str(photos), "--max-drop", "2", "--out", str(out)]
+
+    assert main(["export", str(tmp_path / "m.safetensors"), *wanted]) == 2
+
+    assert "max_drop is a share of images from 0 to 1, such as 0.01, got 2.0" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_few_calibration_images_are_refused(tmp_path):
     few = write_image_folder(tmp_path / "few", per_class=2)
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from answers import searched
 
+from mnasnet.errors import LatencyError
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
@@ -304,3 +305,25 @@ class TestMeasuredAfresh:
 
         assert found.undisturbed_ms == counts_ms
         assert ("disturbed since" in found.note) == (counts_ms == 0.22)
+
+    def test_a_device_that_went_away_after_the_trial_costs_no_winner(self, tmp_path):
+        class Board:
+            answers = True
+
+            def measure(self, architecture, input_size):
+                if not self.answers:
+                    raise LatencyError("the board does not answer")
+                return Latency("a board", "timing", "1", "fp32", 1, 1, 64, 50, 0.22, 0.22, 0.22, quiet=True)
+
+        board, model, folder = Board(), random_model(), SearchFolder(tmp_path)
+        RememberingMeter(board, folder.latencies).measure(model.architecture, 64)
+        board.answers = False
+
+        found = measured(SimpleNamespace(device_meter=board, folder=folder), model)
+
+        assert (found.undisturbed_ms, found.note) == (
+            0.22,
+            "measured in its trial, not since: the board does not answer",
+        )
+        with pytest.raises(LatencyError, match="does not answer"):
+            measured(SimpleNamespace(device_meter=board, folder=SearchFolder(tmp_path / "another")), model)
