@@ -70,7 +70,7 @@ def search_stage(sitting: Sitting) -> str:
         "budget": "the trials are spent",
         "time": "the time for searching is used up",
         "exhausted": "no new network within the limits turned up any more",
-        "stopped": "too many trials failed",
+        "stopped": watch.hopeless,
     }[ending]
     sitting.folder.write_state(search_over=True, search_ended=reason)
     return reason

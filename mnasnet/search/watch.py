@@ -11,6 +11,7 @@ from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord
 
 MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
+MOST_UNMEASURED = 10  # in a row: the device is away for longer than a search waits
 RECENT_TRIALS = 10  # whose time tells how long the next ones take
 
 
@@ -40,16 +41,21 @@ class Watch:
         self._before_s = self._spent_s = sum(record.seconds for record in before) / self._workers
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
-        self._failures = 0
+        self._failures = self._unmeasured = 0
 
     @property
-    def hopeless(self) -> bool:
-        """Whether so many trials failed without one that worked that it is not the networks."""
-        return self._best is None and self._failures >= MOST_FAILURES
+    def hopeless(self) -> str:
+        """Why more trials are no use: the device is away, or so many failed, none worked, that it is not the networks.
+
+        Empty as long as they are.
+        """
+        if self._unmeasured >= MOST_UNMEASURED:
+            return f"the device did not measure the last {self._unmeasured} networks"
+        return "too many trials failed" if self._best is None and self._failures >= MOST_FAILURES else ""
 
     def should_stop(self) -> bool:
         """Whether the user, or a run of failures, ends the search."""
-        return self._stop() or self.hopeless
+        return self._stop() or bool(self.hopeless)
 
     def hear(self, record: TrialRecord) -> None:
         """Take notice of a trial that is settled."""
@@ -59,6 +65,8 @@ class Watch:
             self._seconds.append(record.seconds)
         if record.state in ("failed", "unmeasured"):
             self._failures += 1
+        if record.duplicate_of is None:
+            self._unmeasured = self._unmeasured + 1 if record.state == "unmeasured" else 0
         asked = self._here.searching
         if record.state == "done" and record.duplicate_of is None:
             self._failures = 0

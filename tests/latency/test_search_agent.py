@@ -8,6 +8,7 @@ from running_agent import RunningAgent
 
 from mnasnet import modelfile
 from mnasnet.search.run import Searching, resume_search, run_search
+from mnasnet.search.watch import MOST_UNMEASURED
 from mnasnet.testing import write_image_folder
 
 SPACE = {
@@ -47,7 +48,7 @@ def photos(tmp_path_factory):
     return write_image_folder(tmp_path_factory.mktemp("photos"), per_class=10)
 
 
-def searched(photos, parent, agent, act, **chosen):
+def searched(photos, parent, agent, act, most_unmeasured=AWAY, **chosen):
     (parent / "space.json").write_text(json.dumps(SPACE))
     searching = Searching(
         data=photos,
@@ -71,7 +72,7 @@ def searched(photos, parent, agent, act, **chosen):
         **chosen,
     )
     ear = Ear(act)
-    return run_search(searching, listeners=[ear], stop=lambda: ear.count("unmeasured") >= AWAY), ear
+    return run_search(searching, listeners=[ear], stop=lambda: ear.count("unmeasured") >= most_unmeasured), ear
 
 
 def test_a_device_that_goes_away_leaves_unmeasured_trials_and_the_search_ends_when_it_is_back(photos, tmp_path):
@@ -92,6 +93,18 @@ def test_a_device_that_goes_away_leaves_unmeasured_trials_and_the_search_ends_wh
     finally:
         back.stop()
     assert ended.status == "done" and modelfile.load(ended.model).latencies
+
+
+def test_a_device_that_stays_away_costs_neither_the_end_nor_the_winner(photos, tmp_path):
+    agent = RunningAgent(tmp_path / "agent")
+
+    ended, ear = searched(photos, tmp_path, agent, lambda: agent.stop(signal.SIGKILL), most_unmeasured=1000)
+
+    assert ended.status == "done"
+    assert MOST_UNMEASURED <= ear.count("unmeasured") < 2 * MOST_UNMEASURED
+    assert "the device did not measure the last" in (ended.folder / "report.html").read_text(encoding="utf-8")
+    (latency,) = modelfile.load(ended.model).latencies
+    assert "measured in its trial, not since: " in latency["note"]
 
 
 def test_a_device_that_comes_back_is_waited_for_where_that_is_asked(photos, tmp_path):

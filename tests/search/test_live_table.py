@@ -18,7 +18,7 @@ from mnasnet.commands.search import TrialTable
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.searching import Searching
-from mnasnet.search.watch import RECENT_TRIALS, Watch
+from mnasnet.search.watch import MOST_FAILURES, MOST_UNMEASURED, RECENT_TRIALS, Watch
 from mnasnet.testing import write_image_folder
 
 
@@ -100,6 +100,38 @@ class TestTimeLeft:
             watch.hear(trial(number, reward=reward))
 
         assert [best and best.number for _, _, best in told] == [0, 1, 1]
+
+
+class TestHopeless:
+    """More trials are no use."""
+
+    @pytest.fixture
+    def watch(self) -> Watch:
+        here: Any = SimpleNamespace(searching=Searching(Path("photos")), plan=SimpleNamespace(trial_s=10.0))
+        return Watch(here, (), limit_s=100.0, later_s=0.0, tell=lambda *told, **more: None, stop=lambda: False)
+
+    def test_when_a_device_measures_nothing_any_more_although_networks_were_found(self, watch):
+        watch.hear(trial(0))
+        for number in range(MOST_UNMEASURED):
+            assert not watch.should_stop()
+            watch.hear(trial(number + 1, "unmeasured"))
+
+        assert watch.should_stop() and watch.hopeless == "the device did not measure the last 10 networks"
+
+    def test_not_while_a_device_now_and_then_answers(self, watch):
+        for number in range(5 * MOST_UNMEASURED):
+            watch.hear(trial(number, "infeasible" if number % 3 == 0 else "unmeasured"))
+
+        assert watch.hopeless == "too many trials failed"  # since none worked at all
+        watch.hear(trial(100))
+        assert not watch.should_stop()
+
+    def test_when_all_fail_but_not_when_some_do(self, watch):
+        for number in range(MOST_FAILURES):
+            assert not watch.should_stop()
+            watch.hear(trial(number, "failed"))
+
+        assert watch.hopeless == "too many trials failed"
 
 
 class TestTable:
