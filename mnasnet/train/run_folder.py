@@ -135,7 +135,7 @@ def open_run_folder(path: Path) -> RunFolder:
 def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death.
 
-    Files that such a death left half written, as large as a checkpoint each, are removed. The lock says whose it is.
+    Files that such a death left half written, as large as a checkpoint each, are removed. It says whose it is.
     """
     try:
         lock = open(run.path / ".lock", "a+b", opener=_not_through_a_link)  # noqa: SIM115
@@ -150,7 +150,11 @@ def only_user(run: RunFolder) -> Iterator[None]:
                 _sign(lock)
         if not is_ours:
             raise TrainingError(f"{run.path} is in use by another process{_signature(lock)}; wait for it or stop it")
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.truncate(0)  # a run that nobody has in use says nothing of who had
 
 
 def _sign(lock: BinaryIO) -> None:

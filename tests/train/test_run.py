@@ -701,6 +701,7 @@ def test_whoever_finds_a_run_in_use_hears_by_whom(done: TrainedRun) -> None:
         resume(done.folder)
 
     assert f"in use by another process ({os.getpid()} on {socket.gethostname()}, since " in str(caught.value)
+    assert (done.folder / ".lock").read_bytes() == b""
 
 
 def test_accumulated_steps_make_a_larger_batch_and_go_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:
