@@ -53,6 +53,7 @@ def main() -> None:
         f"python {platform.python_version()}"
     )
     print(f"date: {time.strftime('%Y-%m-%d')}, torch {torch.__version__}")
+    print(f"instructions: {instructions()}")
     model = realistic_model()
     frames = photos(20)
     around_the_engine(model, frames, options.rounds)
@@ -61,6 +62,14 @@ def main() -> None:
     flat_memory(model, frames)
     busy_neighbours(model, frames)
     start_up()
+
+
+def instructions() -> str:
+    """The processor's instructions that decide what reduced precision gains, where the system tells them."""
+    told = Path("/proc/cpuinfo")
+    flags = set(told.read_text().split()) if told.is_file() else set()
+    known = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+    return ", ".join(flag for flag in known if flag in flags) or "not told"
 
 
 class Peer:
