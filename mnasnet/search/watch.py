@@ -45,16 +45,16 @@ class Watch:
 
     @property
     def hopeless(self) -> str:
-        """Why more trials are no use: the device is away, or so many failed, none worked, that it is not the networks.
+        """Why more trials are no use, "" while they are.
 
-        Empty as long as they are.
+        The device is away, or so many trials failed, and none worked, that it is not the networks.
         """
         if self._unmeasured >= MOST_UNMEASURED:
             return f"the device did not measure the last {self._unmeasured} networks"
         return "too many trials failed" if self._best is None and self._failures >= MOST_FAILURES else ""
 
     def should_stop(self) -> bool:
-        """Whether the user, or a run of failures, ends the search."""
+        """Whether the user ends the search, or more trials are no use."""
         return self._stop() or bool(self.hopeless)
 
     def hear(self, record: TrialRecord) -> None:
