@@ -31,6 +31,11 @@ Shape = tuple[int, int]  # height, width in pixels
 class _Form(Protocol):
     """The form in which images are kept."""
 
+    @property
+    def fixed_shape(self) -> Shape | None:
+        """The kept shape where it is the same for every image."""
+        ...
+
     def shape(self, height: int, width: int) -> Shape:
         """The kept shape of an image of this size."""
         ...
@@ -73,6 +78,10 @@ class DecodedImages:
         if self._state[index] == _STORED:
             return self._stored(index)
         return self._decode(index)
+
+    def holds(self, index: int) -> bool:
+        """Whether image number ``index`` lies decoded in memory."""
+        return bool(self._state[index] == _STORED)
 
     def fill(self, progress: Callable[[int, int], None] | None = None, *, max_bad: float = MAX_BAD) -> None:
         """Decode, in threads, every image that has a place in memory and is not there yet.
@@ -127,7 +136,7 @@ class DecodedImages:
             self._state[index] = _UNREADABLE
 
     def _plan(self, budget_bytes: int) -> tuple[list[Shape], NDArray[np.int64]]:
-        """Give each image its place, in order, until the budget is spent; only headers are read for it."""
+        """Give each image its place, in order, until the budget is spent; at most headers are read for it."""
         shapes: list[Shape] = []
         offsets = [0]
         if budget_bytes <= 0:
@@ -144,6 +153,8 @@ class DecodedImages:
         return shapes, np.array(offsets)
 
     def _shape_of(self, path: Path) -> tuple[Shape, str]:
+        if self._form.fixed_shape:
+            return self._form.fixed_shape, ""
         header = read_header(path)
         if header is not None:
             return self._form.shape(header.height, header.width), ""
@@ -208,6 +219,8 @@ class DecodedImages:
 class _ShortSide:
     """Whole images whose short side is at most ``side`` pixels; smaller ones stay as they are."""
 
+    fixed_shape = None
+
     def __init__(self, side: int) -> None:
         self._side = side
 
@@ -236,9 +249,10 @@ class _Prepared:
 
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess
+        self.fixed_shape = preprocess.input_size, preprocess.input_size
 
     def shape(self, height: int, width: int) -> Shape:
-        return self._preprocess.input_size, self._preprocess.input_size
+        return self.fixed_shape
 
     def decode(self, path: Path) -> NDArray[np.uint8]:
         # min_side as the classifier reads files, so that validation and inference see the same pixels

@@ -104,9 +104,9 @@ def examine(
     """Read and decode every image, in threads, and report; nothing is ever written.
 
     ``parts`` is the split to look at, by default what :func:`split` makes of the dataset. ``decoded`` may hold, by
-    split name, the images of that split in its order: they are decoded through it and so need not be decoded again
-    for training. ``progress`` hears (done, total). More unreadable training images than the share ``max_bad`` are
-    an error in the report.
+    split name, the images of that split in its order: those with a place in memory are decoded through it and so need
+    not be decoded again for training. ``progress`` hears (done, total). More unreadable training images than the share
+    ``max_bad`` are an error in the report.
     """
     parts = parts or split(dataset)
     findings = _Findings()
@@ -156,8 +156,9 @@ class _Looker:
         path = self._folder / job.sample.path
         digest, size_bytes, header, reason = b"", 0, None, ""
         try:
-            if job.split_name in self._decoded:
-                self._decoded[job.split_name][job.number]
+            kept = self._decoded.get(job.split_name)
+            if kept is not None and job.number < kept.planned:
+                kept[job.number]
             else:
                 read_image(path, min_side=1)  # a JPEG at an eighth of its size: every byte is read, most work saved
             content = path.read_bytes()

@@ -73,7 +73,7 @@ class DecodedSquares:
         Raises DataError when a file has become unreadable, and Stopped.
         """
         wanted = self.numbers[indices].tolist()
-        if not wanted or max(wanted) < self.cache.planned:
+        if all(map(self.cache.holds, wanted)):
             return np.stack([self.cache[number] for number in wanted])
         images = []
         for image in in_threads(self.cache.__getitem__, wanted):

@@ -29,16 +29,19 @@ _log = logging.getLogger(__name__)
 
 def read_images(
     training: Training, plan: Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Callable[[], bool]
-) -> tuple[DecodedSquares, DecodedSquares]:
-    """Training and validation images, decoded as far as memory allows, without those that cannot be read.
+) -> tuple[DecodedSquares, DecodedSquares, DecodedImages]:
+    """Training and validation images, decoded as far as memory allows, without those that cannot be read; test images.
 
-    The first time every image is looked at, and what would spoil the training is said and written down. Raises
-    Stopped.
+    The first time every image is looked at, and what would spoil the training is said and written down. Training and
+    test images of a run that goes on are decoded when they are needed: it may be over. Raises Stopped.
     """
     budget = training.cache_mb * 1_000_000
     square = replace(plan.preprocess, input_size=plan.stored_px, resize=plan.stored_px)
-    val = decoded(dataset.folder, parts.val, plan.preprocess, budget // 4, plan.threads)
+    wanted = 3 * plan.stored_px**2 * len(parts.train)
+    val = decoded(dataset.folder, parts.val, plan.preprocess, max(budget // 4, budget - wanted), plan.threads)
     train = decoded(dataset.folder, parts.train, square, budget - val.memory_bytes, plan.threads)
+    rest = budget - val.memory_bytes - train.memory_bytes
+    test = decoded(dataset.folder, parts.test, plan.preprocess, rest, plan.threads)
 
     def progress(done: int, total: int) -> None:
         if stop():
@@ -50,7 +53,7 @@ def read_images(
             dataset,
             parts,
             max_bad=training.max_bad,
-            decoded={"train": train, "val": val},
+            decoded={"train": train, "val": val, "test": test},
             threads=plan.threads,
             progress=progress,
         )
@@ -62,8 +65,8 @@ def read_images(
         except OSError as error:
             raise cannot_write(run.path, error) from error
     unreadable = unreadable_paths(run, team)
+    val.fill(progress, max_bad=1.0)
     for cache, what in ((val, "validation"), (train, "training")):
-        cache.fill(progress, max_bad=1.0)
         _log.info("%s: %s", what, cache.description)
         if cache.unreadable:
             many = len(cache.unreadable) > 1
@@ -77,7 +80,7 @@ def read_images(
     missing = sorted(set(range(len(plan.class_names))) - set(train_squares.labels.tolist()))
     if missing:
         raise DataError(f"class {plan.class_names[missing[0]]!r} has no readable training image; add or replace images")
-    return train_squares, val_squares
+    return train_squares, val_squares, test
 
 
 def readable(parts: Split, unreadable: frozenset[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnasnet import modelfile
-from mnasnet.data.folder import Dataset
+from mnasnet.data.cache import DecodedImages
 from mnasnet.data.split import Split
 from mnasnet.errors import TrainingError
 from mnasnet.files import write_atomic
@@ -28,7 +28,7 @@ from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
 from mnasnet.train.plan import Plan, Training
-from mnasnet.train.reading import decoded, readable, squares, unreadable_paths
+from mnasnet.train.reading import readable, squares, unreadable_paths
 from mnasnet.train.run_folder import (
     RunFolder,
     exists_in,
@@ -43,11 +43,11 @@ MISTAKES_SHOWN = 18
 def write_results(
     training: Training,
     plan: Plan,
-    dataset: Dataset,
     parts: Split,
     run: RunFolder,
     team: Team,
     val_images: DecodedSquares,
+    test_cache: DecodedImages,
     result: FitResult[MnasNet],
     stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
@@ -63,8 +63,7 @@ def write_results(
         logits = _scores(model, val_images, plan.threads, stop)
         evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names)}
         if parts.test:
-            cache = decoded(dataset.folder, parts.test, plan.preprocess, 0, plan.threads)
-            test_images = squares(cache, parts, parts.test, unreadable, stop)
+            test_images = squares(test_cache, parts, parts.test, unreadable, stop)
             if len(test_images.labels):
                 test_logits = _scores(model, test_images, plan.threads, stop)
                 evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names)

@@ -205,7 +205,7 @@ def _go_on(
         if team.writes:
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
         try:
-            train_images, val_images = read_images(training, plan, dataset, parts, run, team, stop)
+            train_images, val_images, test_cache = read_images(training, plan, dataset, parts, run, team, stop)
         except Stopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
         save = _saver(run, training, plan, parts, readable(parts, unreadable_paths(run, team)))
@@ -261,7 +261,9 @@ def _go_on(
                     save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
                 if result.status != "stopped":
                     try:
-                        evaluation = write_results(training, plan, dataset, parts, run, team, val_images, result, stop)
+                        evaluation = write_results(
+                            training, plan, parts, run, team, val_images, test_cache, result, stop
+                        )
                     except Stopped as stopped:
                         reason = f"stopped while the results were written, without {stopped}"
                         until_written.release(stopped=reason)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 from tiny import tiny_training
 
 from mnasnet import Classifier, modelfile
+from mnasnet.data.images import read_image
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.network.statedict import state_dict_of
 from mnasnet.presets import PRESETS
@@ -426,6 +429,53 @@ def test_images_that_do_not_fit_the_memory_budget_are_streamed_to_the_same_bits(
     streamed = train(tiny_training(data, tmp_path, epochs=1, cache_mb=0))
 
     assert modelfile.load(streamed.model).fingerprint == modelfile.load(cached.model).fingerprint
+
+
+class Decoded:
+    """Counts how often each file is decoded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: Counter[str] = Counter()
+        for module in ("mnasnet.data.cache", "mnasnet.data.check"):
+            monkeypatch.setattr(f"{module}.read_image", self._read)
+
+    def _read(self, path: Path, *, min_side: int | None = None) -> NDArray[np.uint8]:
+        self.times[str(path)] += 1
+        return read_image(path, min_side=min_side)
+
+
+def test_no_image_that_fits_in_memory_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "val", "test"))
+    decoded = Decoded(monkeypatch)
+
+    train(tiny_training(data, tmp_path / "runs", report=True))
+
+    assert set(decoded.times.values()) == {1} and len(decoded.times) == 3 * 18
+
+
+def test_most_of_the_memory_is_for_validation_where_that_has_most_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=2, splits=("train",))
+    write_image_folder(data / "val", per_class=100)
+    decoded = Decoded(monkeypatch)
+
+    train(tiny_training(data, tmp_path / "runs", epochs=1, cache_mb=1))  # 300 of 3 kB, 6 of 4 kB
+
+    assert set(decoded.times.values()) == {1}
+
+
+def test_the_training_images_of_a_run_that_is_over_are_not_decoded_for_its_report(
+    data: Path, done: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    training_images = json.loads(run.split.read_bytes())["train"]
+    decoded = Decoded(monkeypatch)
+
+    assert resume(run.path).status == "done"
+
+    assert not {str(data / path) for paths in training_images.values() for path in paths} & set(decoded.times)
+    assert set(decoded.times.values()) == {1}
 
 
 def test_resume_refuses_images_that_changed(tmp_path: Path) -> None:
