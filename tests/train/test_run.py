@@ -169,6 +169,24 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(data: Path,
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_a_gpu_is_told_to_repeat_itself_while_it_trains(data: Path, tmp_path: Path) -> None:
+    told = []
+
+    class Look:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, Stepped):
+                told.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+
+    torch.backends.cudnn.benchmark = True
+    try:
+        train(tiny_training(data, tmp_path, epochs=1), listeners=[Look()])
+
+        assert set(told) == {(True, False)}
+        assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (False, True)
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 5])
 def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
     data: Path, done: TrainedRun, tmp_path: Path, stop_after: int
