@@ -1,25 +1,17 @@
 """A search of two processes on another device: one that goes away in the middle costs trials, never the search."""
 
-import json
 import signal
 
 import pytest
 from running_agent import RunningAgent
+from tiny_search import tiny_searching
 
 from mnasnet import modelfile
-from mnasnet.search.run import Searching, resume_search, run_search
+from mnasnet.errors import SearchError
+from mnasnet.search.run import resume_search, run_search
 from mnasnet.search.watch import MOST_UNMEASURED
 from mnasnet.testing import write_image_folder
 
-SPACE = {
-    "name": "two blocks",
-    "stem_channels": 8,
-    "head_channels": 16,
-    "blocks": [
-        {"operator": "separable", "channels": 8, "kernel": [3, 5]},
-        {"operator": ["inverted3", "inverted6"], "channels": 16, "stride": 2, "kernel": [3, 5], "repeats": [1, 2, 3]},
-    ],
-}
 pytestmark = pytest.mark.slow
 
 TRIALS = 6
@@ -49,26 +41,17 @@ def photos(tmp_path_factory):
 
 
 def searched(photos, parent, agent, act, most_unmeasured=AWAY, **chosen):
-    (parent / "space.json").write_text(json.dumps(SPACE))
-    searching = Searching(
-        data=photos,
-        space=str(parent / "space.json"),
+    searching = tiny_searching(
+        photos,
+        parent,
+        cost="latency",
         target_latency_ms=100.0,
         meter="remote",
         agent_url=agent.url,
         profile=False,
         workers=2,
-        minutes=0.0,
         trials=TRIALS,
-        input_size=32,
         proxy_epochs=1,
-        proxy_share=1.0,
-        finalists=0,
-        final_epochs=1,
-        references=False,
-        train_threads=1,
-        output_folder=parent / "runs",
-        name="there",
         **chosen,
     )
     ear = Ear(act)
@@ -120,3 +103,22 @@ def test_a_device_that_comes_back_is_waited_for_where_that_is_asked(photos, tmp_
         agents[-1].stop()
 
     assert ended.status == "done" and ear.count("done") >= TRIALS and not ear.count("unmeasured")
+
+
+def test_another_board_at_the_address_of_the_first_measures_nothing_of_its_search(photos, tmp_path):
+    agents = [RunningAgent(tmp_path / "agent")]
+
+    def exchange():
+        agents[0].stop(signal.SIGKILL)
+        agents.append(RunningAgent(tmp_path / "other", "--port", str(agents[0].port), board="another board"))
+
+    try:
+        stopped, ear = searched(photos, tmp_path, agents[0], exchange, agent_wait_minutes=2.0)
+
+        unmeasured = [trial for trial in ear.trials.values() if trial.state == "unmeasured"]
+        assert len(unmeasured) >= AWAY
+        assert all("two devices are never mixed" in trial.reason for trial in unmeasured)
+        with pytest.raises(SearchError, match="measures latency on .*, now another board, .* answers; bring the first"):
+            resume_search(stopped.folder)
+    finally:
+        agents[-1].stop()
