@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -77,6 +78,21 @@ def exists(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether there is such a file."""
     return exists(path) and path.is_file()
+
+
+def obstacle(path: Path, *, is_folder: bool = False) -> str:
+    """Why a file, or files in a folder, could not be written there, in the system's words; "" as far as is known.
+
+    Nothing is made to find out.
+    """
+    there = next((place for place in (path.absolute(), *path.absolute().parents) if exists(place)), None)
+    if there is None:
+        return os.strerror(errno.ENOENT)
+    should_be_folder = is_folder or there != path.absolute()
+    if there.is_dir() != should_be_folder:
+        return os.strerror(errno.ENOTDIR if should_be_folder else errno.EISDIR)
+    wanted = os.W_OK | (os.X_OK if should_be_folder else os.R_OK)
+    return "" if os.access(there, wanted) else os.strerror(errno.EACCES)
 
 
 def unquoted(path: str) -> str:

@@ -975,7 +975,7 @@ ENTRIES = (
             "is not complete",
             "is missing, the search's prices",
             "is damaged",
-            "^search/folder.py:new_search_folder$",
+            "^search/folder.py:_as_search_error$",
         ),
         mistakes.no_search,
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from mnasnet.errors import SearchError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml
+from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml, require_place
 
 KIND = "search"  # under the key "kind" of args.yaml; a training's has no such key
 
@@ -105,8 +106,20 @@ class SearchFolder:
 
 def new_search_folder(parent: Path, name: str, *, data: Path) -> SearchFolder:
     """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; raises SearchError when it cannot."""
-    try:
+    with _as_search_error():
         return SearchFolder(new_run_folder(parent, name, data=data).path)
+
+
+def require_place_of_search(parent: Path, *, data: Path) -> None:
+    """Raise what :func:`new_search_folder` would, as far as that shows without making anything."""
+    with _as_search_error():
+        require_place(parent, data=data)
+
+
+@contextlib.contextmanager
+def _as_search_error() -> Iterator[None]:
+    try:
+        yield
     except TrainingError as error:
         raise SearchError(str(error)) from error
 

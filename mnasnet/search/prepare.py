@@ -29,7 +29,7 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import extreme
 from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
-from mnasnet.search.folder import KIND, SearchFolder, new_search_folder
+from mnasnet.search.folder import KIND, SearchFolder, new_search_folder, require_place_of_search
 from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
@@ -228,6 +228,7 @@ def _require_what_it_needs(searching: Searching) -> None:
     """Raise what is wrong with settings and data, or away, before anything is made, measured or trained."""
     searching.open_space()
     scan(searching.data)
+    require_place_of_search(searching.output_folder, data=searching.data)
     if searching.storage:
         require_storage(searching.storage)
     if searching.cost == "energy":

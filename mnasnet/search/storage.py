@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import errno
 import json
 import operator
 import os
@@ -25,7 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mnasnet.errors import RuntimeMissingError, SearchError
-from mnasnet.files import exists
+from mnasnet.files import exists, obstacle
 
 # A process killed while it writes leaves its lock behind. A write takes milliseconds, on a busy or shared disk now and
 # then many seconds: a lock of this age is dead.
@@ -62,14 +61,13 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
 def require_storage(location: str) -> None:
     """Raise what :func:`open_storage` would, as far as that shows without making a file or a table."""
     if "://" not in location:
-        obstacle = _obstacle(Path(location))
-        if obstacle:
-            raise _not_kept(Path(location), os.strerror(obstacle))
+        if reason := obstacle(Path(location)):
+            raise _not_kept(Path(location), reason)
         return
     with _database(location) as url:
         file = Path(url.database or "")
         if url.get_backend_name() == "sqlite" and not exists(file):  # connecting would make it
-            if not file.parent.is_dir() or _obstacle(file):
+            if not file.parent.is_dir() or obstacle(file):
                 raise SQLAlchemyError("unable to open database file")  # as SQLite says it
             return
         engine = create_engine(url)
@@ -81,16 +79,6 @@ def require_storage(location: str) -> None:
 
 def _not_kept(path: Path, reason: str) -> SearchError:
     return SearchError(f"trials cannot be kept in {path}: {reason}; set storage to a file that you may write to")
-
-
-def _obstacle(path: Path) -> int:
-    """The error's number with which a file there could not be written; 0 where nothing is known against it."""
-    there = next((place for place in (path.absolute(), *path.absolute().parents) if exists(place)), None)
-    if there is None:
-        return errno.ENOENT
-    if there == path.absolute():
-        return errno.EISDIR if there.is_dir() else 0 if os.access(there, os.R_OK | os.W_OK) else errno.EACCES
-    return errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
 
 
 class _Journal(JournalStorage, BaseHeartbeat):

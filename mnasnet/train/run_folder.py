@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from mnasnet.data.folder import OUTPUT_FOLDER
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import SettingsError, TrainingError
-from mnasnet.files import remove_leftovers, try_lock, write_atomic
+from mnasnet.files import obstacle, remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
@@ -83,7 +83,7 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
 
     Raises SettingsError for a place within the dataset, where it would be taken for a class.
     """
-    _require_outside(parent, data)
+    require_place(parent, data=data)
     plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "train"
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,21 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
                 folder.mkdir()
                 return RunFolder(folder)
     except OSError as error:
-        raise TrainingError(
-            f"cannot make a run folder in {parent.absolute()}: {error.strerror or error}; "
-            "set output_folder to a place you may write to"
-        ) from error
+        raise _no_place(parent, error.strerror or str(error)) from error
     raise TrainingError(f"{parent} holds 100,000 runs called {plain}; choose another name")
+
+
+def require_place(parent: Path, *, data: Path) -> None:
+    """Raise what :func:`new_run_folder` would, as far as that shows without making anything."""
+    _require_outside(parent, data)
+    if reason := obstacle(parent, is_folder=True):
+        raise _no_place(parent, reason)
+
+
+def _no_place(parent: Path, reason: str) -> TrainingError:
+    return TrainingError(
+        f"cannot make a run folder in {parent.absolute()}: {reason}; set output_folder to a place you may write to"
+    )
 
 
 def cannot_write(folder: Path, error: OSError) -> TrainingError:

@@ -507,6 +507,23 @@ class TestBeforeTheStart:
             begin(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
         assert not (tmp_path / "runs").exists()
 
+    @pytest.mark.parametrize(
+        ("place", "error", "message"),
+        [
+            ("space.json", SearchError, "cannot make a run folder in .*space.json: Not a directory; set output_folder"),
+            ("space.json/runs", SearchError, "cannot make a run folder in .*: Not a directory; set output_folder"),
+            ("photos/red", SettingsError, "output_folder must lie outside of the dataset"),
+        ],
+    )
+    @pytest.mark.parametrize("begin", [forecast, run_search])
+    def test_a_place_where_no_run_folder_can_be_made_is_told(self, begin, place, error, message, data, tmp_path):
+        asked = tiny_searching(data, tmp_path, storage=f"sqlite:///{tmp_path}/trials.db")
+        (tmp_path / "photos").symlink_to(data)
+
+        with pytest.raises(error, match=message):
+            begin(replace(asked, output_folder=tmp_path / place))
+        assert not (tmp_path / "trials.db").exists()
+
     @pytest.mark.parametrize("begin", [forecast, run_search])
     def test_a_cluster_that_is_away_is_told_before_anything_is_trained(self, begin, data, tmp_path):
         pytest.importorskip("ray", reason="Ray is not installed")
