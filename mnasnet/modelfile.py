@@ -221,10 +221,12 @@ def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0
     import torch
 
     from mnasnet.network.build import build
+    from mnasnet.network.seeded import seeded
 
-    network = build(
-        model.architecture, len(model.class_names), model.in_channels, dropout=dropout, bn_momentum=bn_momentum
-    )
+    with seeded(0):  # numbers that are replaced at once must not be drawn from those of a training beside us
+        network = build(
+            model.architecture, len(model.class_names), model.in_channels, dropout=dropout, bn_momentum=bn_momentum
+        )
     state = {key: torch.from_numpy(np.array(value)) for key, value in model.weights.items()}
     missing, unexpected = network.load_state_dict(state, strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]

@@ -37,9 +37,9 @@ def random_model(
     import torch
 
     from mnasnet.network.build import build
+    from mnasnet.network.seeded import seeded
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = build(spec, len(class_names), in_channels)
         with torch.no_grad():
             for module in network.modules():

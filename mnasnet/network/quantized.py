@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mnasnet.network.build import MnasNet
 from mnasnet.network.layers import ConvBN, Layer, SqueezeExcite, pooled_skip
+from mnasnet.network.seeded import seeded
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 
@@ -142,14 +143,15 @@ def observed_values(spec: ArchitectureSpec) -> Iterator[str]:
 def quantized(network: MnasNet, preprocess: Preprocess, *, observed_batches: int) -> QuantizedMnasNet:
     """``network``'s weights in a :class:`QuantizedMnasNet` for images prepared by ``preprocess``."""
     ends = [(end - mean) / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True) for end in (0, 1)]
-    rounded = QuantizedMnasNet(
-        network.spec,
-        network.num_classes,
-        network.in_channels,
-        image_range=(min(ends), max(ends)),
-        observed_batches=observed_batches,
-        dropout=network.dropout.p,
-    )
+    with seeded(0):
+        rounded = QuantizedMnasNet(
+            network.spec,
+            network.num_classes,
+            network.in_channels,
+            image_range=(min(ends), max(ends)),
+            observed_batches=observed_batches,
+            dropout=network.dropout.p,
+        )
     rounded.load_state_dict(network.state_dict(), strict=False)
     return rounded
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 import optuna
-import torch
 
 from mnasnet.errors import SearchError
 from mnasnet.network.build import MnasNet, build
+from mnasnet.network.seeded import seeded
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import Report
 from mnasnet.space import Candidate
@@ -149,8 +149,7 @@ class ShortTraining:
 
     def _network(self, candidate: Candidate, seed: int) -> MnasNet:
         recipe = self.recipe(len(self.images.parts.train))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             return build(
                 candidate.architecture,
                 self.images.num_classes,

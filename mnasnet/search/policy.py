@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mnasnet.network.seeded import seeded
+
 if TYPE_CHECKING:
     from mnasnet.search.controller import ControllerSettings
 
@@ -20,8 +22,7 @@ class Policy:
 
     def __init__(self, counts: Sequence[int], seed: int, settings: ControllerSettings) -> None:
         self._settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self._network = _Network(counts, settings.hidden)
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
         self._baseline: float | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mnasnet.data.transforms import normalise
 from mnasnet.network.build import MnasNet
+from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, extreme
@@ -62,8 +63,7 @@ def train_supernet(
     preprocess = images.preprocess(largest_px)
     train, val = images.train(), _some(images.val(largest_px), WATCHED_IMAGES)
     recipe = supernet_recipe(images=len(train.labels), epochs=epochs, flip=flip)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         supernet = Supernet(space, images.num_classes, dropout=recipe.dropout)
     return fit(
         supernet,

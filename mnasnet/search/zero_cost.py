@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mnasnet.network.build import build
+from mnasnet.network.seeded import seeded
 from mnasnet.spec import ArchitectureSpec
 
 
@@ -17,8 +18,7 @@ def synaptic_flow(architecture: ArchitectureSpec, input_size: int, *, num_classe
     That is the sum over all weights of weight times derivative of the summed scores, for an image of ones and with
     all weights made positive; no data is needed. ``input_size`` is in pixels.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = build(architecture, num_classes).double().eval()  # float32 runs over in deep networks
     weights = [module.weight for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     with torch.no_grad():

@@ -21,6 +21,7 @@ from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
+from mnasnet.network.seeded import seeded
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.held_out import division_of
 from mnasnet.train.listeners import (
@@ -296,8 +297,7 @@ def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: in
 def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
     recipe, classes = plan.recipe, len(plan.class_names)
     dropout, momentum = recipe.dropout, recipe.bn_momentum
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
+    with seeded(training.seed):
         network = build(
             plan.architecture,
             classes,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnasnet.network.build import MnasNet
+from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
@@ -123,9 +124,11 @@ def fit(
                     for step, (x, targets, labels) in inputs:
                         done = run.epoch * steps + step
                         set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
-                        _seed_dropout(seed, run.epoch, step, team.rank)
                         run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
-                        run.learn(x, targets, labels, len(batches[step]), step=done, steps=epochs * steps, stop=stop)
+                        with seeded(_dropout_seed(seed, run.epoch, step, team.rank), team.device):
+                            run.learn(
+                                x, targets, labels, len(batches[step]), step=done, steps=epochs * steps, stop=stop
+                            )
                         run.average_weights(recipe.ema_decay_at(done))
                         run.step = step + 1
                         run.epoch_seconds = clock() - began
