@@ -51,7 +51,7 @@ class ControllerSampler(CategoricalSampler):
 
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
     with the same policy. A trial above a limit, which was never judged, counts as worse than the worst that was
-    judged before it, or as less than 0 where none was.
+    judged before it; where none was, as less than 0 and than the worst by the time that its batch is full.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class _Learner:
         self._entropy = settings.entropy
         self._judged: set[tuple[int, ...]] = set()
         self._repeated = 0  # of those waiting
-        self._waiting: list[tuple[tuple[int, ...], float]] = []
+        self._waiting: list[tuple[tuple[int, ...], float, bool]] = []  # the last: nothing was judged by then
         self._worst: float | None = None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
@@ -106,10 +106,14 @@ class _Learner:
                 continue
             self._repeated += indices in self._judged
             self._judged.add(indices)
-            self._waiting.append((indices, reward))
+            self._waiting.append((indices, reward, self._worst is None))
             if len(self._waiting) == self._batch:
-                tokens: NDArray[np.int64] = np.asarray([indices for indices, _ in self._waiting])
-                self.policy.update(tokens, np.asarray([reward for _, reward in self._waiting]), self._next_entropy())
+                worst = min(0.0, self._worst or 0.0)
+                tokens: NDArray[np.int64] = np.asarray([indices for indices, _, _ in self._waiting])
+                rewards = [reward + worst if is_early else reward for _, reward, is_early in self._waiting]
+                self.policy.update(tokens, np.asarray(rewards), self._next_entropy())
+                if self._worst is None:  # these rewards say who is nearer to the limits, not how much a network gets
+                    self.policy.forget_level()
                 self._waiting.clear()
 
     def _next_entropy(self) -> float:

@@ -53,6 +53,10 @@ class Policy:
             self._optimizer.step()
         self._tables = None
 
+    def forget_level(self) -> None:
+        """Compare the next rewards with none of those before."""
+        self._baseline = None
+
     def _advantage(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far each reward lies above a moving average of earlier ones, in units of the batch's spread."""
         mean = float(rewards.mean())

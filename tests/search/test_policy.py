@@ -119,6 +119,35 @@ def test_one_update_moves_no_chance_further_than_the_clip_allows():
     assert chance_of(free, 1) > 0.9
 
 
+@pytest.mark.parametrize("first_above", [1, 9, 10])
+def test_networks_above_a_limit_never_look_better_than_one_that_was_judged(first_above):
+    """With the absolute reward far from the target all rewards lie below 0, also below those of nothing judged yet."""
+    batch, first = 10, space("small").choices[1]
+    small, large = first.options
+    problem = SearchProblem(
+        space("small"),
+        FunctionEvaluator(lambda candidate: 0.5),
+        meters={
+            "ms": FunctionMeter(lambda candidate: 9.0),
+            "bytes": FunctionMeter(lambda candidate: 2.0 if candidate.values[1] == large else 1.0),
+        },
+        reward=Reward(1.0, "absolute", slope=-1.0),
+        reward_cost="ms",
+        limits={"bytes": 1.5},
+    )
+    study = create_study(problem, algorithm="ppo", seed=0)
+    study.sampler = ControllerSampler(seed=0, settings=ControllerSettings(learning_rate=1e-2, entropy=0.0, batch=batch))
+    for number in range(2 * batch):
+        study.enqueue_trial({first.name: large if number < first_above else small})
+
+    search(study, problem, Budget(evaluations=2 * batch - first_above))
+    search(study, problem, Budget(evaluations=4 * batch - first_above))
+
+    above = [record.state == "infeasible" for record in records(study)]
+    assert above[: 2 * batch] == [True] * first_above + [False] * (2 * batch - first_above)
+    assert np.mean(above[2 * batch :]) < 0.5
+
+
 def test_the_controller_keeps_away_from_networks_above_a_limit():
     problem = SearchProblem(
         space("small"),
