@@ -782,6 +782,14 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
+        "Another device than before",
+        "Another board, runtime or setting answers than the one that the search, or the table, has measured so far. In "
+        "a search such a trial is `unmeasured`.",
+        "Bring the first device back to its address, or start a new search or table with the other.",
+        ("^latencies of two devices are never mixed",),
+    ),
+    Entry(
+        errors.LatencyError,
         "A file that an agent does not run",
         "An agent opens ONNX and LiteRT files with plain operators of image networks, for one image input, and "
         "nothing else.",

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.values import file_to_write, whole
-from mnasnet.errors import SettingsError, WeightsError
-from mnasnet.latency.meter import LatencyMeter, MeterPrecision
+from mnasnet.errors import WeightsError
+from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
@@ -105,11 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _meter(arguments: argparse.Namespace) -> LatencyMeter:
     if arguments.meter in DISTANT:
-        if arguments.device != "cpu":
-            raise SettingsError(
-                f"the meter {arguments.meter!r} times processor cores, got device {arguments.device!r}; leave out "
-                "--device"
-            )
+        require_device_there(arguments.meter, arguments.device)
         return distant_meter(arguments, batch=1, num_classes=arguments.classes, precision=arguments.precision)
     return SessionMeter(
         arguments.meter,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.machine import without_cores
 from mnasnet.words import amount
 
 if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of these
@@ -88,6 +89,14 @@ class Latency:
             f"{amount(self.threads, 'thread')}, batch {self.batch}"
         )
 
+    def is_comparable(self, other: Latency) -> bool:
+        """Whether the same kind of device measured both in the same way; runtimes may be of different versions."""
+        return self._conditions == other._conditions
+
+    @property
+    def _conditions(self) -> tuple[object, ...]:
+        return without_cores(self.device), self.runtime, self.precision, self.threads, self.batch
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as model files and tables keep them."""
         return asdict(self)
@@ -108,6 +117,12 @@ def require_precision_there(meter: str, precision: MeterPrecision) -> None:
         raise SettingsError(
             f"the meter {meter!r} sends networks in fp32 or int8, got precision {precision!r}; choose one of them"
         )
+
+
+def require_device_there(meter: str, device: str) -> None:
+    """Raise SettingsError for a device other than the processor, which alone another device times."""
+    if device != "cpu":
+        raise SettingsError(f"the meter {meter!r} times processor cores, got device {device!r}; set device to cpu")
 
 
 class LatencyMeter(Protocol):
@@ -158,8 +173,8 @@ def open_meter(
             raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
         return cast("LatencyMeter", kind.load(table))
     options = {"precision": precision, "threads": threads, "batch": batch, "num_classes": num_classes}
-    if name in ("remote", "adb") and device != "cpu":
-        raise SettingsError(f"the meter {name!r} times processor cores, got device {device!r}; set device to cpu")
+    if name in ("remote", "adb"):
+        require_device_there(name, device)
     if name == "remote":
         if agent is None:
             raise SettingsError(

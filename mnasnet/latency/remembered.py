@@ -1,4 +1,7 @@
-"""A meter that repeats what was disturbed and remembers what it measured, in a file that several processes share."""
+"""A meter that repeats what was disturbed and remembers what it measured, in a file that several processes share.
+
+What it remembers is of one device: a latency of another, such as a board that got the address of the first, is refused.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,23 @@ class RememberingMeter:
     _read_bytes: int = field(default=0, init=False, repr=False)
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
-        """The remembered or fresh time; raises LatencyError."""
+        """The remembered or fresh time; raises LatencyError, also where another device answers than before."""
         key = (architecture.fingerprint, input_size)
         self._read()
         if key not in self._known:
-            latency = quietest(lambda: self.meter.measure(architecture, input_size), attempts=self.attempts)
+            fresh = quietest(lambda: self.meter.measure(architecture, input_size), attempts=self.attempts)
+            latency = self.beside_others(fresh)
             self._known[key] = latency
             self._append(key, latency)
         return self._known[key]
+
+    def beside_others(self, fresh: Latency) -> Latency:
+        """``fresh`` as it may stand beside what is remembered: another version of the runtime is told in its note.
+
+        Raises LatencyError where it is of another device or settings.
+        """
+        self._read()
+        return beside(next(iter(self._known.values()), fresh), fresh)
 
     def known(self, architecture: ArchitectureSpec, input_size: int) -> Latency | None:
         """The remembered time of a network; None where it was not measured."""
@@ -76,6 +88,22 @@ class RememberingMeter:
             os.write(descriptor, data)
         finally:
             os.close(descriptor)
+
+
+def beside(known: Latency, fresh: Latency) -> Latency:
+    """``fresh`` as it may be compared with ``known``, its note telling of another version of the runtime.
+
+    Raises LatencyError where it is of another device or settings.
+    """
+    if not fresh.is_comparable(known):
+        raise LatencyError(
+            f"latencies of two devices are never mixed: so far it was {known.measured_on}, now it is "
+            f"{fresh.measured_on}; bring the first device back, or begin anew with the other"
+        )
+    if fresh.runtime_version == known.runtime_version:
+        return fresh
+    other = f"others were measured with {known.runtime} {known.runtime_version}"
+    return replace(fresh, note="; ".join(text for text in (fresh.note, other) if text))
 
 
 def quietest(measure: Callable[[], Latency], *, attempts: int = 3) -> Latency:

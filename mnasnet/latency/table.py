@@ -17,6 +17,7 @@ from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import Agreement, agreement
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
+from mnasnet.latency.remembered import beside
 from mnasnet.spec import ArchitectureSpec
 
 SCHEMA = 1
@@ -224,6 +225,7 @@ def _timed(
 ) -> dict[Probe, Latency]:
     """Each network's fastest latency of all rounds."""
     timed: dict[Probe, Latency] = {}
+    first: Latency | None = None
     started, done = clock(), 0
     for turn in range(rounds):
         if turn and (clock() - started) * (turn + 1) / turn > most_seconds:
@@ -231,6 +233,8 @@ def _timed(
         # every second round backwards, so that a slow minute does not meet the same networks again
         for network in networks if turn % 2 == 0 else reversed(networks):
             latency = meter.measure(*network)
+            first = first or latency
+            beside(first, latency)
             if network not in timed or latency.undisturbed_ms < timed[network].undisturbed_ms:
                 timed[network] = latency
             done += 1

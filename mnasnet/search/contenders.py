@@ -225,15 +225,18 @@ def measured(search: OpenSearch, model: ModelFile) -> Latency:
     """The latency of a trained model on the search's device, measured afresh.
 
     Where that was disturbed and the trial's measurement was faster, the trial's counts as one more attempt. A device
-    that has gone away since the trial costs no winner: the trial's counts. Raises LatencyError where there is none.
+    that has gone away since the trial, or is another one now, costs no winner: the trial's counts. Raises LatencyError
+    where there is none.
     """
     meter, size = search.device_meter, model.preprocess.input_size
-    earlier = RememberingMeter(meter, search.folder.latencies).known(model.architecture, size)
+    remembering = RememberingMeter(meter, search.folder.latencies)
+    earlier = remembering.known(model.architecture, size)
     try:
         if hasattr(meter, "measure_model"):
             fresh = quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
         else:
             fresh = quietest(lambda: meter.measure(model.architecture, size))
+        fresh = remembering.beside_others(fresh)
     except LatencyError as error:
         if earlier is None:
             raise

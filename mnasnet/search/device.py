@@ -7,14 +7,17 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from mnasnet.errors import LatencyError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, open_meter
 from mnasnet.latency.pieces import Probe, pieces_of_space
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
+from mnasnet.machine import processor_description
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
@@ -86,6 +89,20 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
         num_classes=num_classes,
         on_wait=look_up,
     )
+
+
+def device_now(searching: Searching) -> str:
+    """The device that answers for ``searching`` now, as it names itself; "" where none does.
+
+    Nobody waits for it: one that is away now may be back before it is needed.
+    """
+    if searching.meter not in ("remote", "adb"):
+        return processor_description()
+    try:
+        meter: Any = open_device_meter(replace(searching, agent_wait_minutes=0.0), 1, lambda: False)
+        return str(meter.health().get("device", "")) if searching.meter == "remote" else str(meter.device)
+    except LatencyError:
+        return ""
 
 
 def profiled(

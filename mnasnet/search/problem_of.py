@@ -19,10 +19,10 @@ from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
-from mnasnet.machine import processor_description, processor_name, without_cores
+from mnasnet.machine import without_cores
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
-from mnasnet.search.device import EnergyCost, LatencyCost, open_device_meter
+from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
@@ -122,25 +122,29 @@ def read_space(folder: SearchFolder) -> SearchSpace:
 
 
 def require_same_device(search: OpenSearch) -> None:
-    """Raise SearchError where this machine would mix other latencies with those that the search has measured."""
+    """Raise SearchError where other latencies would be mixed with those that the search has: of another machine than
+    this one, or of another device that answers at the address of the first.
+    """
     asked = search.searching
-    if not asked.needs_latency or asked.latency != "measured" or asked.meter in ("remote", "adb"):
+    is_distant = asked.meter in ("remote", "adb")
+    if not asked.needs_latency or (asked.latency != "measured" and not is_distant):
         return
-    for latency in RememberingMeter(search.device_meter, search.folder.latencies).latencies():
-        if without_cores(latency.device) != processor_name():
-            raise SearchError(
-                f"the search measures latency on {latency.device}, this is {processor_description()}; use that "
-                "machine, or search with an agent, a table of the device or a counted cost"
-            )
+    known = RememberingMeter(search.device_meter, search.folder.latencies).latencies()
+    if search.table is not None and is_distant:
+        known = [search.table.conditions, *known]
+    now = device_now(asked) if known else ""
+    if is_distant:
+        here = f"now {now} answers; bring the first device back, or start a new search"
+    else:
+        here = f"this is {now}; use that machine, or search with an agent, a table of the device or a counted cost"
+    for latency in known:
+        if now and without_cores(latency.device) != without_cores(now):
+            raise SearchError(f"the search measures latency on {latency.device}, {here}")
 
 
 def require_table_of_device(table: LatencyTable, measured: Latency) -> None:
     """Raise SettingsError where a table's prices would be mixed with measurements under other conditions."""
-
-    def told(latency: Latency) -> tuple[object, ...]:
-        return without_cores(latency.device), latency.runtime, latency.precision, latency.threads, latency.batch
-
-    if told(table.conditions) != told(measured):
+    if not measured.is_comparable(table.conditions):
         raise SettingsError(
             f"the latency table is of {table.conditions.measured_on}; this search measures on {measured.measured_on}; "
             "set meter (remote with agent_url, or adb), precision and meter_threads to the table's, or profile the "

@@ -41,11 +41,12 @@ importlib.metadata.version = version
 
 
 class RunningAgent:
-    """An agent in a process of its own."""
+    """An agent in a process of its own, on this machine or on a pretended ``board``."""
 
-    def __init__(self, folder, *options, variables=None):
+    def __init__(self, folder, *options, variables=None, board=""):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sitecustomize.py").write_text(ONLY_NUMPY)
+        pretended = f"import mnasnet.machine\nmnasnet.machine.processor_name = lambda: {board!r}\n" if board else ""
+        (folder / "sitecustomize.py").write_text(ONLY_NUMPY + pretended)
         self.log = folder / "requests.jsonl"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mnasnet", "agent", "--port", "0", "--log", str(self.log), *options],

@@ -118,6 +118,26 @@ class TestRememberingMeter:
         assert meter.calls == 1
         assert len(RememberingMeter(meter, file).latencies()) == 2
 
+    @pytest.mark.parametrize("other", [{"device": "another board"}, {"precision": "int8"}, {"threads": 2}])
+    def test_another_device_at_the_same_address_is_refused_and_what_was_measured_stays(self, other, tmp_path):
+        file, elsewhere = tmp_path / "latencies.jsonl", replace(QUIET, **other)
+        RememberingMeter(ScriptedMeter([QUIET]), file).measure(TINY, 64)
+        remembering = RememberingMeter(ScriptedMeter([elsewhere]), file)
+
+        with pytest.raises(LatencyError, match="of two devices are never mixed: so far it was device, .*, now"):
+            remembering.measure(TINY, 96)
+
+        assert remembering.measure(TINY, 64) == QUIET and remembering.latencies() == [QUIET]
+
+    def test_fewer_cores_for_a_container_are_the_same_device_and_another_version_is_told(self, tmp_path):
+        file = tmp_path / "latencies.jsonl"
+        RememberingMeter(ScriptedMeter([replace(QUIET, device="board, 4 cores")]), file).measure(TINY, 64)
+        newer = replace(QUIET, device="board, 1 core", runtime_version="2", note="warm")
+
+        latency = RememberingMeter(ScriptedMeter([newer]), file).measure(TINY, 96)
+
+        assert latency.note == "warm; others were measured with runtime 1"
+
     def test_a_line_is_read_once_it_is_whole(self, tmp_path):
         file, meter = tmp_path / "latencies.jsonl", ScriptedMeter([QUIET])
         RememberingMeter(meter, tmp_path / "other.jsonl").measure(TINY, 64)

@@ -115,7 +115,7 @@ def test_a_search_asks_another_device_for_its_precision():
     ("options", "message"),
     [
         (["--precision", "bf16"], "sends networks in fp32 or int8, got precision 'bf16'"),
-        (["--device", "cuda"], "times processor cores, got device 'cuda'; leave out --device"),
+        (["--device", "cuda"], "times processor cores, got device 'cuda'; set device to cpu"),
     ],
 )
 def test_a_table_of_what_another_device_cannot_do_is_refused(options, message, capsys):

@@ -122,6 +122,16 @@ def test_what_stays_disturbed_says_so():
     assert not table.conditions.quiet
 
 
+def test_a_table_is_never_of_two_devices():
+    class Exchanged(CountingMeter):
+        def measure(self, architecture, input_size):
+            latency = super().measure(architecture, input_size)
+            return latency if len(self.measured) < 5 else replace(latency, device="another board")
+
+    with pytest.raises(LatencyError, match="never mixed: so far it was a counter, .*, now it is another board, "):
+        profile(pieces_of(TINY, 64), [], Exchanged(), 64)
+
+
 def test_a_space_has_the_pieces_of_all_its_networks():
     own, rng = space("around_a1"), random.Random(1)
     keys = {piece.key for piece in pieces_of_space(own, 96)}
