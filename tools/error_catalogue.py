@@ -914,11 +914,13 @@ ENTRIES = (
     Entry(
         errors.TrainingError,
         "A run folder that is in use or cannot be made",
-        "Another process trains there, the folder is closed to you, or the name has been used too often.",
-        "Wait for the other process, or set `output_folder` and `name` to something else.",
+        "Another process trains there, the folder is closed to you or holds a link, or the name is used too often.",
+        "Wait for the other process, or set `output_folder` and `name` to something else; where a link is named, put "
+        "what it leads to in its place.",
         (
             "is in use by another process",
             "cannot be written to",
+            "nothing is written through links",
             "^cannot make a run folder",
             "^cannot write into …",
             "holds 100,000 runs",

@@ -22,6 +22,7 @@ from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
 from mnasnet.search.watch import was_judged
+from mnasnet.train.run_folder import require_no_links
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over
 
@@ -47,6 +48,7 @@ def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: S
     not begun or is over, or when its costs can be measured by the leading process only.
     """
     folder = open_search_folder(path)
+    require_no_links(folder.as_run)
     study = _stored(folder)
     audience, settled = SearchAudience(listeners), list[int]()
     ends = _Ends(study, stop)

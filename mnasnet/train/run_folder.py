@@ -152,6 +152,7 @@ def only_user(run: RunFolder) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(f"{run.path} cannot be written to ({error.strerror}); give it write access") from error
     with lock:
+        require_no_links(run)
         is_ours = True
         with contextlib.suppress(OSError):  # a file system without locks
             is_ours = try_lock(lock)
@@ -165,6 +166,19 @@ def only_user(run: RunFolder) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 lock.truncate(0)  # a run that nobody has in use says nothing of who had
+
+
+def require_no_links(run: RunFolder) -> None:
+    """Raise TrainingError where a file or folder of the run is a link: writing would change what lies elsewhere.
+
+    Links further down belong to trainings with run folders of their own.
+    """
+    for path in (*run.path.glob("*"), *run.path.glob("*/*")):
+        if path.is_symlink():
+            raise TrainingError(
+                f"{path} is a link to {path.readlink()}, and nothing is written through links; put what it leads to "
+                "in its place"
+            )
 
 
 def _sign(lock: BinaryIO) -> None:

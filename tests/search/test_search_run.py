@@ -30,6 +30,7 @@ from mnasnet.machine import processor_name
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import extreme
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.join import join_search
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
@@ -282,6 +283,22 @@ class TestGoingOn:
             extend_search(copied, trials=1)
 
         assert (folder.arguments.read_bytes(), folder.state.read_bytes()) == before
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+    @pytest.mark.parametrize("linked", ["weights", "study.journal", "trained/{winner}"])
+    @pytest.mark.parametrize(
+        "go_on", [resume_search, lambda path: extend_search(path, trials=1), lambda path: promote(path, 0), join_search]
+    )
+    def test_nothing_is_written_through_a_link(self, finished, copied, tmp_path, linked, go_on):
+        place = copied / linked.format(winner=f"trial{finished.answer.winner.number}_1epochs")
+        elsewhere = place.rename(tmp_path / "elsewhere")
+        place.symlink_to(elsewhere)
+        before = {path: path.stat().st_mtime_ns for path in (elsewhere, *elsewhere.rglob("*"))}
+
+        with pytest.raises(TrainingError, match=f"{place} is a link to {elsewhere}, and nothing is written through"):
+            go_on(copied)
+
+        assert {path: path.stat().st_mtime_ns for path in (elsewhere, *elsewhere.rglob("*"))} == before
 
     def test_a_report_beside_the_search_leaves_its_state_alone(self, copied):
         folder = SearchFolder(copied)
