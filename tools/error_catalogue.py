@@ -1031,6 +1031,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "Trials that are gone",
+        "The file or database in which the search kept its trials is not there any more, or was emptied.",
+        "Bring it back. `python -m mnasnet report RUN` does without it: it takes the trials from `trials.csv`.",
+        ("^the trials of the search are not in", "^no report can be made without trials"),
+    ),
+    Entry(
+        errors.SearchError,
         "A study that was made with other settings",
         "The storage has a study of this name with another space, reward or limit, or options that are none of ours.",
         "Go on with the same settings, or choose another name.",

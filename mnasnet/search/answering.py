@@ -27,11 +27,11 @@ SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
 LEVELLED_OFF = 0.002  # less reward than this gained in the last third of the trials
 
 
-def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note: str = "") -> Answer:
-    """Everything that the search found so far."""
+def answer_of(
+    search: OpenSearch, found: list[TrialRecord], status: str, reason: str, seconds: float, note: str = ""
+) -> Answer:
+    """Everything that the search came to so far; ``found`` are its trials."""
     asked, problem = search.searching, search.problem
-    study = search.study()
-    found = records(study)
     contenders = list(_contenders(search, found))
     finalists = [one for one in contenders if one.kind == "finalist"]
     costs = list(problem.objectives) or [asked.reward_cost]
@@ -56,7 +56,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
         val_images=len(search.parts.val),
         status=status,
         reason=reason,
-        minutes=max(seconds, trials_s(study, asked.workers)) / 60,  # a killed process could not write it down
+        minutes=seconds / 60,
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[
             text
@@ -67,7 +67,7 @@ def answer_of(search: OpenSearch, status: str, reason: str, seconds: float, note
                 _about_ranking(search),
                 _about_start(search, contenders),
                 _about_costs(contenders),
-                _about_finalists(search, status),
+                _about_finalists(search, found, status),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -179,12 +179,12 @@ def _about_costs(contenders: Sequence[Contender]) -> str:
     return f"{', '.join(found)}: look at its cost before you compare it" if found else ""
 
 
-def _about_finalists(search: OpenSearch, status: str) -> str:
+def _about_finalists(search: OpenSearch, found: list[TrialRecord], status: str) -> str:
     """That the best trial won without longer trainings of others."""
     chosen = (search.folder.read_state().get("finalists") or {}).get("trials", [])
     if status != "done" or search.searching.finalists < 2 or len(chosen) != 1:
         return ""
-    best = len(best_trials(records(search.study()), search.searching, 2))
+    best = len(best_trials(found, search.searching, 2))
     why = "the minutes did not hold longer trainings" if best > 1 else "no other trial was finished"
     return f"the winner is the best trial, no finalists were compared: {why}"
 

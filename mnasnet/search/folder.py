@@ -49,6 +49,11 @@ class SearchFolder:
         return self.path / "study.journal"
 
     @property
+    def trials(self) -> Path:
+        """The trials as the last answer told them, one a line."""
+        return self.path / "trials.csv"
+
+    @property
     def latencies(self) -> Path:
         """Every latency measured, one a line."""
         return self.path / "latencies.jsonl"

@@ -31,7 +31,7 @@ from mnasnet.search.plan import Plan
 from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import COUNTS, ENERGY, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
-from mnasnet.search.storage import open_storage
+from mnasnet.search.storage import open_storage, storage_with_study, without_password
 from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import space_of
@@ -62,7 +62,7 @@ class OpenSearch:
     problem: SearchProblem
 
     def study(self) -> optuna.Study:
-        """The study in its storage, made where it is not there yet; raises SearchError when it is another's."""
+        """The study in its storage, made at the search's beginning; raises SearchError when it is another's or gone."""
         return _study(self.folder, self.searching, self.plan, self.problem)
 
     def close(self) -> None:
@@ -102,9 +102,24 @@ def _study(folder: SearchFolder, searching: Searching, plan: Plan, problem: Sear
         algorithm=searching.algorithm,
         seed=searching.seed,
         name=plan.study,
-        storage=open_storage(searching.storage or folder.study),
+        storage=_storage(folder, searching, plan),
         pruner=_pruner(searching),
     )
+
+
+def _storage(folder: SearchFolder, searching: Searching, plan: Plan) -> optuna.storages.BaseStorage:
+    """The storage of the trials; raises SearchError where a search that had begun is not in it any more."""
+    location = searching.storage or folder.study
+    if "status" not in folder.read_state():
+        return open_storage(location)
+    storage = storage_with_study(location, plan.study)
+    if storage is None:
+        place = without_password(searching.storage) if searching.storage else folder.study.name
+        raise SearchError(
+            f"the trials of the search are not in {place} any more; bring them back to go on with it, or see with "
+            "`python -m mnasnet report` what else its folder tells"
+        )
+    return storage
 
 
 def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from mnasnet.errors import SearchError, SettingsError
+from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
 from mnasnet.search.evaluator import SearchStopped
@@ -18,7 +18,7 @@ from mnasnet.search.problem_of import opened, read_arguments, require_same_devic
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import records, winner
 from mnasnet.search.searching import Searching
-from mnasnet.search.sitting import Sitting
+from mnasnet.search.sitting import Sitting, told_without_storage
 from mnasnet.search.stage_ranking import ranking_stage
 from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
@@ -154,13 +154,19 @@ def promote(
 
 @telling_of_database()
 def report_search(path: Path) -> SearchedRun:
-    """Make the answer's files again from what the folder holds, also after a kill."""
+    """Make the answer's files again from what the folder holds, also after a kill.
+
+    Where the trials' storage is gone or away they come from ``trials.csv``. Raises SearchError when that is gone too.
+    """
     folder = open_search_folder(path)
     with opened(folder.path, with_device=False) as here:
         state = folder.read_state()
-        return Sitting(here, SearchAudience(()), lambda: False).told(
-            state.get("status", "running"), state.get("reason", "")
-        )
+        status, reason = state.get("status", "running"), state.get("reason", "")
+        try:
+            sitting = Sitting(here, SearchAudience(()), lambda: False)
+        except (SearchError, RuntimeMissingError) as error:
+            return told_without_storage(here, status, reason, error)
+        return sitting.told(status, reason)
 
 
 def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnasnet.errors import MnasNetError, SearchError
 from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import Progress, SearchAudience, Stage
 from mnasnet.search.records import records
-from mnasnet.search.report.files import write_answer
+from mnasnet.search.report.files import trials_of_csv, write_answer
 from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
 
 KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
@@ -79,7 +80,29 @@ class Sitting:
 
     def told(self, status: SearchStatus, reason: str) -> SearchedRun:
         """Write the answer's files alone, which may be done beside the process that searches."""
-        note = levelled_off(records(self.here.study()))
-        answer = answer_of(self.here, status, reason, self.spent_s, note=note)
+        study = self.here.study()
+        found = records(study)
+        # a killed process could not write its time down
+        spent_s = max(self.spent_s, trials_s(study, self.here.searching.workers))
+        answer = answer_of(self.here, found, status, reason, spent_s, note=levelled_off(found))
         write_answer(answer, self.folder.path)
         return SearchedRun(self.folder.path, status, reason, answer)
+
+
+def told_without_storage(here: OpenSearch, status: SearchStatus, reason: str, lost: MnasNetError) -> SearchedRun:
+    """The answer's files made again from the trials in ``trials.csv``, where ``lost`` tells that the storage is away.
+
+    Raises SearchError where that file is missing too.
+    """
+    folder, cause = here.folder, str(lost).partition(";")[0]
+    try:
+        found = trials_of_csv(folder.trials.read_bytes(), here.problem.space, here.problem.objectives)
+    except FileNotFoundError:
+        raise SearchError(
+            f"no report can be made without trials: {cause}, and {folder.trials} is missing; bring one of them back"
+        ) from lost
+    note = f"the trials are those of trials.csv, as the last report left them: {cause}"
+    spent_s = float(folder.read_state().get("seconds", 0.0))
+    answer = answer_of(here, found, status, reason, spent_s, note=note)
+    write_answer(answer, folder.path)
+    return SearchedRun(folder.path, status, reason, answer)

@@ -77,6 +77,33 @@ def require_storage(location: str) -> None:
             engine.dispose()
 
 
+def storage_with_study(location: str | Path, name: str) -> optuna.storages.BaseStorage | None:
+    """The storage where it has a study of this name, None where it has not; no file is made to find out.
+
+    Raises what :func:`open_storage` does.
+    """
+    if _lacks_its_file(str(location)):
+        return None
+    storage = open_storage(location)
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return None
+    return storage
+
+
+def _lacks_its_file(location: str) -> bool:
+    if "://" not in location:
+        return not exists(Path(location))
+    with _database(location) as url:
+        return url.get_backend_name() == "sqlite" and not exists(Path(url.database or ""))
+
+
+def without_password(location: str | Path) -> str:
+    """``location`` as it may be shown."""
+    return _shown(make_url(str(location))) if "://" in str(location) else str(location)
+
+
 def _not_kept(path: Path, reason: str) -> SearchError:
     return SearchError(f"trials cannot be kept in {path}: {reason}; set storage to a file that you may write to")
 
@@ -247,9 +274,8 @@ def _database(location: str) -> Iterator[URL]:
         raise SearchError(
             "storage must be a path or a URL such as postgresql://user@host/database, got one that cannot be read"
         ) from None  # the text could show a password
-    secret_keys = [key for key in url.query if "password" in key.lower()]
-    secrets = [url.password, *(str(url.query[key]) for key in secret_keys)]
-    shown = url.update_query_dict(dict.fromkeys(secret_keys, "hidden")).render_as_string(hide_password=True)
+    secrets = [url.password, *(str(url.query[key]) for key in _secret_keys(url))]
+    shown = _shown(url)
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     try:
@@ -270,6 +296,14 @@ def _database(location: str) -> Iterator[URL]:
         ) from None
     except _DATABASE_ERRORS as error:
         raise SearchError(f"the database {shown} does not let us in: {_without(secrets, _cause(error))}") from None
+
+
+def _shown(url: URL) -> str:
+    return url.update_query_dict(dict.fromkeys(_secret_keys(url), "hidden")).render_as_string(hide_password=True)
+
+
+def _secret_keys(url: URL) -> list[str]:
+    return [key for key in url.query if "password" in key.lower()]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,15 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
-from mnasnet.errors import DataError, LatencyError, SearchError, SettingsError, SpecError, TrainingError
+from mnasnet.errors import (
+    DataError,
+    LatencyError,
+    RuntimeMissingError,
+    SearchError,
+    SettingsError,
+    SpecError,
+    TrainingError,
+)
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable
@@ -318,6 +326,52 @@ class TestGoingOn:
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
+
+
+class TestTrialsThatAreGone:
+    @pytest.fixture(params=["study.journal", "another file", "sqlite", "postgresql"])
+    def without(self, request, finished, tmp_path) -> Path:
+        """A finished search whose storage is gone or away."""
+        copy = Path(shutil.copytree(finished.folder, tmp_path / "tiny"))
+        storage = {
+            "study.journal": "",
+            "another file": str(tmp_path / "gone.journal"),
+            "sqlite": f"sqlite:///{tmp_path}/gone.db",
+            "postgresql": "postgresql://ann:secret@127.0.0.1:1/searches",
+        }[request.param]
+        (copy / "study.journal").unlink()
+        arguments = SearchFolder(copy).arguments
+        arguments.write_text(arguments.read_text().replace("  storage: ''", f"  storage: {storage!r}"))
+        return copy
+
+    def test_are_reported_as_the_last_report_told_them(self, finished, without):
+        before = (without / "trials.csv").read_bytes()
+
+        again = report_search(without)
+
+        assert again.status == "done" and told_of(again) == told_of(finished)
+        assert (without / "trials.csv").read_bytes() == before
+        (note,) = [note for note in again.answer.notes if note.startswith("the trials are those of trials.csv, as")]
+        assert "secret" not in note and (" any more" in note or "does not let us in" in note or "driver for" in note)
+
+    @pytest.mark.parametrize(
+        "go_on", [resume_search, lambda path: extend_search(path, trials=1), lambda path: promote(path, 0)]
+    )
+    def test_are_not_begun_anew(self, without, go_on):
+        before = {path: path.read_bytes() for path in without.rglob("*") if path.is_file() and path.name != ".lock"}
+
+        told = "any more; bring them back|does not let us in|driver"
+        with pytest.raises((SearchError, RuntimeMissingError), match=told):
+            go_on(without)
+
+        after = {path: path.read_bytes() for path in without.rglob("*") if path.is_file() and path.name != ".lock"}
+        assert after == before and not list(without.parent.glob("gone*"))
+
+    def test_without_their_table_are_no_report(self, without):
+        (without / "trials.csv").unlink()
+
+        with pytest.raises(SearchError, match="no report can be made without trials: .* and .*trials.csv is missing;"):
+            report_search(without)
 
 
 class TestTruth:

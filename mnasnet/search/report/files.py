@@ -7,15 +7,16 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mnasnet.files import write_atomic
 from mnasnet.search.answer import Answer
-from mnasnet.search.records import TrialRecord
+from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.report.effects import effects
 from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import how
+from mnasnet.space import SearchSpace
 from mnasnet.spec import ArchitectureSpec
 
 
@@ -56,6 +57,35 @@ def trials_csv(answer: Answer, records: Sequence[TrialRecord]) -> bytes:
             + [record.params.get(name, "") for name in choices]
         )
     return text.getvalue().encode()
+
+
+def trials_of_csv(data: bytes, space: SearchSpace, objectives: Sequence[str]) -> list[TrialRecord]:
+    """The inverse of :func:`trials_csv`."""
+    options = {choice.name: {str(option): option for option in choice.options} for choice in space.choices}
+    first = "accuracy" if objectives else "reward"
+    head, *rows = csv.reader(io.StringIO(data.decode()))
+    names = head[head.index(first) + 1 : head.index("seconds")]
+    found = []
+    for row in rows:
+        cells = dict(zip(head, row, strict=True))
+        costs = {name: float(cells[name]) for name in names if cells[name]}
+        value = float(cells[first]) if cells[first] else None
+        values = () if value is None else (value, *(costs[name] for name in objectives))
+        found.append(
+            TrialRecord(
+                number=int(cells["trial"]),
+                state=cast("State", cells["state"]),
+                params={name: known[cells[name]] for name, known in options.items() if cells[name]},
+                fingerprint=cells["fingerprint"],
+                costs=costs,
+                accuracy=float(cells["accuracy"]) if cells["accuracy"] else None,
+                values=values,
+                reason=cells["reason"],
+                seconds=float(cells["seconds"]),
+                duplicate_of=int(cells["duplicate_of"]) if cells["duplicate_of"] else None,
+            )
+        )
+    return found
 
 
 def pareto_values(answer: Answer) -> dict[str, Any]:
