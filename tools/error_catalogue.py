@@ -455,7 +455,13 @@ ENTRIES = (
         "Folders that are not one for each class",
         "The images lie beside the class folders, or the parts `train` and `val` are not where they are looked for.",
         "[Look before you start](train.md#1-look-before-you-start) shows what is understood.",
-        ("must lie in one folder", "needs a train folder beside it", "^a dataset needs one folder per class"),
+        (
+            "must lie in one folder",
+            "needs a train folder beside it",
+            "^a dataset needs one folder per class",
+            "look like splits, not like classes",
+            "looks like a dataset for detection",
+        ),
     ),
     Entry(
         errors.DataError,

@@ -27,6 +27,15 @@ SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 
+#: names that nearly mean a split, such as train_set, val2017 and test1
+_LIKE_A_SPLIT = re.compile(
+    r"(train(ing)?|val(id(ation)?)?|test(ing)?|dev|eval(uation)?)([\W_]*(train|val|test|set|data|images?|split|\d+))*",
+    re.IGNORECASE,
+)
+
+#: folders of datasets that say where objects are in an image
+_OF_DETECTION = frozenset({"labels", "annotations", "imagesets"})
+
 #: the folder that training tools, ours among them, write into; it is never a class
 OUTPUT_FOLDER = "runs"
 
@@ -75,6 +84,7 @@ def scan(folder: Path) -> Dataset:
     """
     walk, layout, found = _walked(folder, to_train=True)
     _require_classes(walk.root, found, layout)
+    _require_no_unknown_splits(walk.root, found["train"], layout)
     aligned = _aligned(found, layout, walk.notes)
     _require_training_images(aligned, layout)
     _require_text([walk.root.absolute().name, *aligned["train"]])
@@ -246,6 +256,13 @@ class _Walk:
         names = sorted({PurePosixPath(path).name for path in with_images if path != class_folder}, key=natural_order)
         if class_folder in with_images or len(names) < 2 or any(re.search(r"\d", name) for name in names):
             return
+        if {name.lower() for name in names} <= {name for folders in SPLIT_FOLDERS.values() for name in folders}:
+            note = (
+                f"the splits inside class folders ({_listed(names)}) are not used, their images are mixed; for splits, "
+                "put the class folders into train/ and val/"
+            )
+            self.notes += [note] if note not in self.notes else []
+            return
         self.notes.append(
             f"class {PurePosixPath(class_folder).name!r} is one class with all its sub-folders ({_listed(names)}); "
             "if these are the classes, move them one level up"
@@ -323,11 +340,11 @@ def _require_classes(folder: Path, found: Mapping[SplitName, _Classes], layout: 
     if not train:
         raise DataError(
             f"a dataset needs one folder per class, {where} has none; "
-            "put the images of each class into a folder of the class's name"
+            f"put the images of each class into a folder of the class's name{_unread_labels(folder, where)}"
         )
     if len(train) == 1 and not any(set(classes) - set(train) for classes in found.values()):
         (name,) = train
-        raise DataError(f"needs >= 2 classes, found 1 ({name!r}) in {where}. {_guess(where / name)}")
+        raise DataError(f"needs >= 2 classes, found 1 ({name!r}) in {where}. {_guess(where / name, folder)}")
     _require_images(folder, any(paths for classes in found.values() for paths in classes.values()))
 
 
@@ -336,13 +353,44 @@ def _require_images(folder: Path, has_some: bool) -> None:
         raise DataError(f"no images in {folder}; images are files such as .jpg, .png, .webp, .tif in the class folders")
 
 
-def _guess(only_class: Path) -> str:
-    below = [entry.name for entry in os.scandir(only_class) if entry.is_dir() and not is_junk(entry.name)]
-    if len(below) >= 2:
-        return f"Its sub-folders look like the dataset: did you mean {only_class}?"
+def _guess(only_class: Path, folder: Path) -> str:
+    below = first = _folders_in(only_class)
+    while len(below) == 1:
+        only_class /= below[0]
+        below = _folders_in(only_class)
     if below:
-        return f"It holds the folder {below[0]!r} alone: give each class a folder of its own"
+        return f"Its sub-folders look like the dataset: did you mean {only_class}?"
+    if first:
+        return f"It holds the folder {first[0]!r} alone: give each class a folder of its own"
+    if unread := _unread_labels(folder, only_class.parent):
+        return f"Give each class a folder of its own{unread}"
     return "Did you point to train/ instead of its parent?"
+
+
+def _folders_in(folder: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_junk(entry.name)]
+
+
+def _unread_labels(*folders: Path) -> str:
+    """What to add where a dataset's labels may lie in a file."""
+    for folder in folders:
+        names = sorted(entry.name for entry in os.scandir(folder) if not is_junk(entry.name))
+        for name in names:
+            if name.lower().endswith((".csv", ".tsv", ".xlsx", "coco.json")):
+                return f"; labels in {name} are not read"
+    return ""
+
+
+def _require_no_unknown_splits(folder: Path, train: _Classes, layout: Mapping[SplitName, str]) -> None:
+    """Raise DataError for a folder of splits whose names are not known: each split would be taken for a class."""
+    names = [name for name, paths in train.items() if paths]
+    for_training = [name for name in names if name.lower().startswith("train")]
+    if layout or not 0 < len(for_training) < len(names) or not all(map(_LIKE_A_SPLIT.fullmatch, names)):
+        return
+    raise DataError(
+        f"{_listed(names)} in {folder} look like splits, not like classes; name them train and val (and test), each "
+        "with one folder per class"
+    )
 
 
 def _aligned(
@@ -382,17 +430,19 @@ def _renamed(
         alike = by_key.get(_spelling_key(name), [])
         target = name if name in known or len(alike) != 1 else alike[0]
         if target != name:
-            notes.append(
-                f"{_joined(split_folder, name)} is taken as class {target!r}: the names differ only in capitals or "
-                "spaces"
-            )
+            only = "how accents are stored" if _composed(name) == _composed(target) else "capitals or spaces"
+            notes.append(f"{_joined(split_folder, name)} is taken as class {target!r}: the names differ only in {only}")
         renamed.setdefault(target, []).extend(paths)
     return renamed
 
 
 def _spelling_key(name: str) -> str:
     """Equal for names that differ only in capitals, spaces or the way accents are stored (macOS splits them)."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    return " ".join(_composed(name).casefold().split())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _require_training_images(aligned: Mapping[SplitName, _Classes], layout: Mapping[SplitName, str]) -> None:
@@ -405,11 +455,18 @@ def _require_training_images(aligned: Mapping[SplitName, _Classes], layout: Mapp
         for split, classes in aligned.items()
         if split != "train" and (paths := classes.get(empty[0]))
     )
+    if empty[0].lower() in _OF_DETECTION or "labels" in map(str.lower, empty):
+        raise DataError(
+            f"the folder {empty[0]!r} holds no images: this looks like a dataset for detection, with labelled boxes; a "
+            "classifier needs one folder per class, with its images"
+        )
     where = "train" if "train" in layout else "its folder"
+    near = difflib.get_close_matches(empty[0], [name for name in names if aligned["train"].get(name)], n=1, cutoff=0.7)
+    hint = f", rename it if it is {near[0]!r}" if near and elsewhere else ""
     more = f"; the same holds for {_listed(empty[1:])}" if empty[1:] else ""
     raise DataError(
         f"class {empty[0]!r} has 0 images in {where}" + (f" ({elsewhere})" if elsewhere else "") + f"{more}; "
-        "every class needs images to learn from: add some, or remove the folder from every split"
+        f"every class needs images to learn from: add some{hint}, or remove the folder from every split"
     )
 
 

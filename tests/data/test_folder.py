@@ -100,6 +100,7 @@ def test_accents_stored_in_two_ways_are_one_class(tmp_path):
     dataset = scan(folder_of(tmp_path, "train/caf\u00e9/1.png", "train/bar/1.png", "val/cafe\u0301/2.png"))
 
     assert dataset.val == (Sample("val/cafe\u0301/2.png", "caf\u00e9"),)
+    assert dataset.notes[0].endswith("the names differ only in how accents are stored")
 
 
 def test_unknown_classes_of_the_test_folder_are_left_out(tmp_path):
@@ -130,6 +131,61 @@ def test_a_dataset_one_folder_further_down_is_pointed_out(tmp_path):
     folder_of(tmp_path, "unpacked/train/a/1.png", "unpacked/val/a/1.png")
 
     assert error_of(tmp_path).endswith(f"did you mean {tmp_path / 'unpacked'}?")
+
+
+def test_a_dataset_several_folders_further_down_is_pointed_out_too(tmp_path):
+    folder_of(tmp_path, "archive/flowers/flowers/daisy/1.png", "archive/flowers/flowers/rose/1.png")
+
+    assert error_of(tmp_path).endswith(f"did you mean {tmp_path / 'archive/flowers/flowers'}?")
+
+
+@pytest.mark.parametrize(
+    ("split_names", "named"),
+    [(("train_set", "val_set"), "'train_set', 'val_set'"), (("train_val", "test"), "'test', 'train_val'")],
+)
+def test_splits_of_other_names_are_not_taken_for_classes(split_names, named, tmp_path):
+    write_image_folder(tmp_path, splits=split_names, per_class=1)
+
+    assert error_of(tmp_path).startswith(f"{named} in {tmp_path} look like splits, not like classes; name them train")
+
+
+def test_images_in_train_beside_a_folder_for_the_test_are_no_classes(tmp_path):
+    assert "look like splits" in error_of(folder_of(tmp_path, "train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"))
+
+
+def test_classes_that_are_called_tests_are_classes(tmp_path):
+    assert scan(folder_of(tmp_path, "test1/1.jpg", "test2/1.jpg")).class_names == ("test1", "test2")
+
+
+@pytest.mark.parametrize("split_folders", [("images/train", "labels/train"), ("train/images", "train/labels")])
+def test_a_dataset_for_detection_is_told_from_one_of_classes(split_folders, tmp_path):
+    images, labels = split_folders
+    folder_of(tmp_path, f"{images}/1.jpg")
+    (tmp_path / labels).mkdir(parents=True)
+    (tmp_path / labels / "1.txt").write_text("0 .5 .5 .1 .1")
+
+    assert "'labels' holds no images: this looks like a dataset for detection" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("image", ["images/1.jpg", "1.jpg"])
+def test_labels_in_a_table_are_said_not_to_be_read(image, tmp_path):
+    folder_of(tmp_path, image)
+    (tmp_path / "labels.csv").write_text("1.jpg,cat")
+
+    assert error_of(tmp_path).endswith("; labels in labels.csv are not read")
+
+
+def test_splits_inside_class_folders_are_said_not_to_be_used(tmp_path):
+    dataset = scan(folder_of(tmp_path, "a/train/1.png", "a/val/1.png", "b/train/1.png", "b/val/1.png"))
+
+    assert len(dataset.notes) == 1
+    assert "the splits inside class folders ('train', 'val') are not used" in dataset.notes[0]
+
+
+def test_a_class_of_validation_that_is_written_otherwise_is_told_the_nearest_name(tmp_path):
+    folder_of(tmp_path, "train/big_dog/1.png", "train/cat/1.png", "val/big-dog/2.png", "val/cat/2.png")
+
+    assert "add some, rename it if it is 'big_dog', or remove" in error_of(tmp_path)
 
 
 def test_one_class_with_one_folder_in_it_is_told_what_a_class_needs(tmp_path):
