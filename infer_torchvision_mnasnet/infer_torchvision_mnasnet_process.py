@@ -7,7 +7,6 @@ from pathlib import Path
 from time import perf_counter
 
 from ikomia import core, dataprocess
-from ikomia.dataprocess.io.datadictIO import DataDictIO
 
 NAME = "infer_torchvision_mnasnet"
 NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
@@ -17,11 +16,20 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
-    from mnasnet.plugin.labels import annotated, as_dict, class_colors, confidence_text, show_pairs, shown_pairs
+    from mnasnet.plugin.labels import (
+        annotated,
+        as_dict,
+        class_colors,
+        confidence_text,
+        rounded,
+        show_pairs,
+        shown_pairs,
+    )
     from mnasnet.plugin.long_task import lines_on_stdout
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.task import (
+        ResultsIO,
         announce_objects,
         connected_path,
         has_detector,
@@ -29,6 +37,7 @@ try:
         input_objects,
         require_version,
         running,
+        told_of_films,
         without_parts,
     )
     from mnasnet.settings import InferSettings
@@ -75,7 +84,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         dataprocess.CClassificationTask.__init__(self, name)
         require_version(NAME, NEEDS, CURE)
         self.add_input(dataprocess.CPathIO(core.IODataType.FILE_PATH))  # the model file of a training task, or nothing
-        self.add_output(DataDictIO())
+        self.add_output(ResultsIO())
         self.set_param_object(InferTorchvisionMnasnetParam() if param is None else copy.deepcopy(param))
         self._classifier = None
         self._loaded_for = None
@@ -112,7 +121,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._stopped = False
         self._results, self._boxes = [], None
         self._ran_with = settings = self.get_param_object().settings
-        with running(self):
+        with running(self), told_of_films(self):
             image = input_image(self)
             classifier = self._classifier_for(settings)
             has_objects = has_detector(self) or not self.is_whole_image_classification()
@@ -136,9 +145,9 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
     def get_results(self):
         """(class, confidence) pairs of the last run: the most likely classes of the image, or the label of each object.
 
-        Output 4 has everything as JSON.
+        Output 4 has everything as JSON. Empty where the last run ended before this task, as its outputs then are.
         """
-        return self._results
+        return rounded(self._results) if self.get_output(4).data else []
 
     def _tell_once(self, line):
         if line not in self._told:

@@ -24,9 +24,13 @@ CONFIDENCE_DIGITS = 4  # more would be noise
 def shown_pairs(prediction: Prediction) -> list[tuple[str, float]]:
     """Each class to show with its confidence, most likely first; nothing but ``unknown`` when that is the label."""
     if prediction.is_unknown:
-        return [(prediction.label, round(prediction.confidence, CONFIDENCE_DIGITS))]
-    confidences = (round(confidence, CONFIDENCE_DIGITS) for confidence in prediction.confidences)
-    return list(zip(prediction.names, confidences, strict=True))
+        return [(prediction.label, prediction.confidence)]
+    return list(zip(prediction.names, prediction.confidences, strict=True))
+
+
+def rounded(pairs: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """``pairs`` for people who print them; labels are drawn from what is not rounded, since 0.99999 is not 100 %."""
+    return [(name, round(confidence, CONFIDENCE_DIGITS)) for name, confidence in pairs]
 
 
 def annotated(

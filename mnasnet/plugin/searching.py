@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ikomia import core, dataprocess
-from ikomia.dataprocess.io.datadictIO import DataDictIO
 
 from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
-from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS
+from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS, ResultsIO
 from mnasnet.search.report.quantities import how, quantity
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia
@@ -48,7 +47,7 @@ def add_outputs(task: Any) -> None:
         task.add_output(picture)
     task.add_output(dataprocess.CDataStringIO())
     task.add_output(dataprocess.CDataStringIO())
-    task.add_output(DataDictIO())
+    task.add_output(ResultsIO())
 
 
 def clear_outputs(task: Any) -> None:

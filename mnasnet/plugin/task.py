@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from ikomia import core, dataprocess
+from ikomia.dataprocess.io.datadictIO import DataDictIO
 from numpy.typing import NDArray
 
 import mnasnet
@@ -27,6 +30,7 @@ TRADE_OFFS, SEARCH_CURVE = "TradeOffs", "SearchCurve"  # and of the search task'
 CHARTS = (TRAINING_CURVES, CONFUSION_MATRIX, TRADE_OFFS, SEARCH_CURVE)
 _LINES = (core.CGraphicsPoint, core.CGraphicsPolyline)
 _POLYGONS = (core.CGraphicsPolygon, core.CGraphicsComplexPolygon)
+_FILMS = (core.IODataType.VIDEO, core.IODataType.LIVE_STREAM)
 
 
 class running:  # noqa: N801  # reads as a statement: with running(task)
@@ -57,6 +61,37 @@ class running:  # noqa: N801  # reads as a statement: with running(task)
             error.args = (" ".join(str(error).split()),)
             if trace is not None:
                 trace.tb_next = None
+
+
+@contextlib.contextmanager
+def told_of_films(task: Any) -> Iterator[None]:
+    """Log one of our own errors where the input is a film.
+
+    An Ikomia that saves films puts "Video buffer pointer is null" in place of the error that a task raised.
+    """
+    try:
+        yield
+    except MnasNetError as error:
+        source = task.get_input(0)
+        if source is not None and source.data_type in _FILMS:
+            logging.getLogger("ikomia").error("%s", " ".join(str(error).split()))
+        raise
+
+
+class ResultsIO(DataDictIO):  # type: ignore[misc]  # Ikomia ships no types
+    """Everything a task reports, as JSON.
+
+    Ikomia gives the file that it saves no ending, while graphics and objects share one name that ends in ``.json``:
+    what is saved last stays. So the results, which are last and hold all of it, take that name.
+    """
+
+    def __init__(self) -> None:
+        DataDictIO.__init__(self)
+        self.name = "Results"  # begins the name of the file that Ikomia saves for a film
+
+    def save(self, path: str) -> None:
+        """Write the results as JSON."""
+        super().save(path if path.lower().endswith(".json") else f"{path}.json")
 
 
 def require_version(plugin: str, needed: str, cure: str) -> None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ikomia import core, dataprocess
 from ikomia.core import config
-from ikomia.dataprocess.io.datadictIO import DataDictIO
 
 from mnasnet.data.images import read_image
 from mnasnet.modelfile import load
 from mnasnet.plugin.long_task import StepBar
-from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES
+from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, ResultsIO
 from mnasnet.settings import TrainSettings
 from mnasnet.train.listeners import (
     Background,
@@ -123,7 +122,7 @@ def add_outputs(task: Any) -> None:
         task.add_output(picture)
     task.add_output(dataprocess.CNumericIO())
     task.add_output(dataprocess.CDataStringIO())
-    task.add_output(DataDictIO())
+    task.add_output(ResultsIO())
 
 
 def clear_outputs(task: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,20 @@ def test_a_failed_run_leaves_no_results_of_the_run_before(add_infer, image, tmp_
 
     assert task.get_results() == [] == table_of(task)
     assert json.loads(task.get_output(4).to_json()) == {}
+
+
+def test_a_run_that_ends_before_the_task_leaves_no_results_of_the_run_before(add_infer, image):
+    """Else a program that goes on after an error would take the labels of one image for those of another."""
+    workflow = Workflow("earlier")
+    first, second = add_infer(workflow), add_infer(workflow)
+    workflow.run_on(array=image)
+    assert second.get_results() != []
+
+    first.set_parameters({"model_weight_file": "/not/there.safetensors"})
+    with pytest.raises(RuntimeError):
+        workflow.run_on(array=image[::-1])
+
+    assert second.get_results() == [] == table_of(second)
 
 
 def test_the_bundled_model_says_once_what_it_knows_and_how_to_get_imagenets_classes(image, capsys):
@@ -408,6 +423,22 @@ def test_below_the_threshold_the_label_is_unknown(add_infer, classifier, image):
     found = json.loads(task.get_output(4).to_json())
     assert found["label"] == "unknown"
     assert found["top_k"][0]["class"] == best.label
+
+
+def test_what_is_not_certain_is_never_drawn_as_100_percent(image, model, tmp_path):
+    """Of a threshold of 1 that would make "unknown 100%"."""
+    certain = {**model.weights, "classifier.bias": np.array([13, 0, 0, 0, 0], np.float32)}
+    certain["classifier.weight"] = 0 * model.weights["classifier.weight"]
+    save(replace(model, weights=certain), tmp_path / "certain.safetensors")
+    workflow = Workflow("certain")
+    task = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
+    task.set_parameters({"model_weight_file": str(tmp_path / "certain.safetensors"), "top_k": 2})
+
+    workflow.run_on(array=image)
+
+    texts = [item["text"] for item in json.loads(task.get_output(2).to_json())["items"]]
+    assert texts == ["cat >99%", "dog <1%"]
+    assert task.get_results() == [("cat", 1.0), ("dog", 0.0)]  # rounded, to be printed
 
 
 def test_an_unsure_object_is_unknown(add_infer, image):
@@ -660,6 +691,18 @@ def test_a_video_is_classified_frame_by_frame(add_infer, video):
     assert len(task.get_results()) == 5
 
 
+def test_a_film_that_ikomia_saves_tells_what_went_wrong_too(add_infer, video, caplog):
+    """Ikomia raises an error of its own there: "Video buffer pointer is null"."""
+    workflow = Workflow("broken film")
+    add_infer(workflow, model_weight_file="/not/there.safetensors")
+    workflow.set_auto_save(True)
+
+    with caplog.at_level("ERROR"), pytest.raises(RuntimeError):
+        workflow.run_on(path=str(video))
+
+    assert "there is no file /not/there.safetensors; check the path" in caplog.text
+
+
 def saved_by(name):
     return Path.home() / "Ikomia" / "Workflows" / name
 
@@ -676,6 +719,20 @@ def test_a_folder_is_classified_and_a_bad_file_named(add_infer, image, tmp_path,
 
     assert len(list(saved_by("folder").rglob("*photo_*.json"))) >= 3
     assert "bad.png" in caplog.text and "empty" in caplog.text
+
+
+def test_a_folder_of_photos_leaves_a_json_file_of_all_results_for_each(add_infer, image, tmp_path):
+    """Ikomia itself would write them without an ending and nothing of the objects."""
+    for index in range(2):
+        Image.fromarray(np.roll(image, 20 * index, axis=0)).save(tmp_path / f"photo{index}.png")
+    workflow, _ = with_detector("10,10,60,60;20,20,90,90")
+    add_infer(workflow)
+
+    workflow.run_on(folder=str(tmp_path))
+
+    files = sorted(saved_by("objects").rglob("infer_torchvision_mnasnetphoto*.json"))
+    assert [len(json.loads(file.read_text())["objects"]) for file in files] == [2, 2]
+    assert all(file.suffix in (".png", ".csv", ".json") for file in saved_by("objects").rglob("*photo*"))
 
 
 def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, image):
