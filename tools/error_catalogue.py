@@ -473,7 +473,7 @@ ENTRIES = (
             "^no images in",
             "has 0 images in",
             "^data/check.py:check$",
-            "^train/reading.py:read_images$",
+            "^train/reading.py:examined$",
         ),
         mistakes.single_class,
     ),
@@ -674,6 +674,14 @@ ENTRIES = (
     ),
     Entry(
         errors.WeightsError,
+        "An exported file that is not opened",
+        "It holds what no file of this package has: other operators, values without a known size or too large, or "
+        "entities. Somebody made it so, or a disk did.",
+        "Export the model again, and do not use this file.",
+        ("^… is not opened: ",),
+    ),
+    Entry(
+        errors.WeightsError,
         "An exported file where it cannot serve",
         "Exports are for running. They need our class names inside, and nothing can be trained or exported from them.",
         "Give the model file that it was exported from, or export it with `python -m mnasnet export`.",
@@ -802,9 +810,12 @@ ENTRIES = (
         "Send a file that `python -m mnasnet export` wrote; ask for as many images at once as it was made for.",
         (
             "neither ONNX nor LiteRT",
-            "an agent (does not run|opens no|runs|has)",
-            "which an agent does not run",
-            "^a graph has 1 to",
+            "an agent has",
+            "which are not run$",
+            "only operators of image networks are run",
+            "only (ONNX|LiteRT)'s own are run",
+            "no other file is opened",
+            "^a (graph|file) has (one graph of )?1 to",
             "^the LiteRT file is damaged",
             "runs … files, this one is",
             "^an image network takes",
@@ -979,6 +990,13 @@ ENTRIES = (
         "Each host trains on its part of the same folder; here the folders differ.",
         "Give every host the same folder.",
         ("^the processes of this training differ",),
+    ),
+    Entry(
+        errors.TrainingError,
+        "Another process of one training that ended",
+        "Under `torchrun` all processes wait for each other; one has failed or was killed, and so the others end.",
+        "Read what that process printed, mend it, and start all of them with `resume`.",
+        ("of this training has lost another one", "^the first process of this training has failed"),
     ),
     Entry(
         errors.SearchError,

@@ -1,4 +1,4 @@
-"""Which files an agent runs: ONNX and LiteRT graphs of the plain operators of image networks, and nothing else.
+"""Which ONNX and LiteRT files are run, here and by an agent: graphs of the plain operators of image networks alone.
 
 A file is judged before any runtime sees it. Only its structure is read; weights are skipped.
 """
@@ -48,7 +48,7 @@ class Graph:
 
 
 def recognise(content: bytes) -> Graph:
-    """The graph in ``content``; raises LatencyError, saying why, for anything that an agent does not run."""
+    """The graph in ``content``; raises LatencyError, saying why, for anything that is not run."""
     if content[4:8] == b"TFL3":
         return _litert(content)
     try:
@@ -66,7 +66,7 @@ def _onnx(model: Message) -> Graph:
     if not model.has(1) or not model.messages(8) or len(graphs) != 1:
         raise LatencyError("the file is neither ONNX nor LiteRT; send a file that `python -m mnasnet export` wrote")
     if model.has(25):
-        raise LatencyError("the graph defines functions of its own, which an agent does not run")
+        raise LatencyError("the graph defines functions of its own, which are not run")
     (graph,) = graphs
     nodes = graph.messages(1)
     if not 0 < len(nodes) <= MOST_NODES:
@@ -75,19 +75,17 @@ def _onnx(model: Message) -> Graph:
     for node in nodes:
         operator, domain = node.text(4), node.text(7)
         if domain not in ("", "ai.onnx"):
-            raise LatencyError(f"the operator {operator!r} is of the domain {domain!r}; an agent runs ONNX's own alone")
+            raise LatencyError(f"the operator {operator!r} is of the domain {domain!r}; only ONNX's own are run")
         if operator not in ONNX_OPERATORS:
-            raise LatencyError(f"an agent does not run the operator {operator!r}, only those of image networks")
+            raise LatencyError(f"only operators of image networks are run, got {operator!r}")
         operators.add(operator)
         for attribute in node.messages(5):
             if any(attribute.has(number) for number in _GRAPHS_AND_SPARSE):
-                raise LatencyError(
-                    f"the operator {operator!r} holds a graph or sparse tensors, which an agent does not run"
-                )
+                raise LatencyError(f"the operator {operator!r} holds a graph or sparse tensors, which are not run")
             for tensor in (*attribute.messages(5), *attribute.messages(10)):
                 _require_inside(tensor)
     if graph.has(15):
-        raise LatencyError("the graph has sparse tensors, which an agent does not run")
+        raise LatencyError("the graph has sparse tensors, which are not run")
     for tensor in graph.messages(5):
         _require_inside(tensor)
     return Graph("onnx", frozenset(operators))
@@ -95,7 +93,7 @@ def _onnx(model: Message) -> Graph:
 
 def _require_inside(tensor: Message) -> None:
     if tensor.has(13) or tensor.number(14) == _EXTERNAL:
-        raise LatencyError(f"the tensor {tensor.text(8)!r} lies in another file; an agent opens no files")
+        raise LatencyError(f"the tensor {tensor.text(8)!r} lies in another file; no other file is opened")
 
 
 def _litert(content: bytes) -> Graph:
@@ -104,18 +102,18 @@ def _litert(content: bytes) -> Graph:
         model = flatbuffer.root(content)
         codes = [_code(entry) for entry in model.tables(1)]
         subgraphs = model.tables(2)
-        nodes = sum(len(subgraph.tables(3)) for subgraph in subgraphs)
+        nodes = len(subgraphs[0].tables(3)) if subgraphs else 0  # of one: thousands may lie in the same bytes
     except flatbuffer.DamagedError as error:
         raise LatencyError(f"the LiteRT file is damaged ({error}); export the model again") from error
     if len(subgraphs) != 1 or not 0 < nodes <= MOST_NODES:
         raise LatencyError(
-            f"an agent runs one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs with {nodes} nodes"
+            f"a file has one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs, the first of {nodes} nodes"
         )
     for code in codes:
         if code == _CUSTOM:
-            raise LatencyError("the file has an operator of its own (CUSTOM); an agent runs LiteRT's own alone")
+            raise LatencyError("the file has an operator of its own (CUSTOM); only LiteRT's own are run")
         if code not in LITERT_OPERATORS:
-            raise LatencyError(f"an agent does not run LiteRT's operator {code}, only those of image networks")
+            raise LatencyError(f"only operators of image networks are run, got LiteRT's number {code}")
     return Graph("litert", frozenset(LITERT_OPERATORS[code] for code in codes))
 
 

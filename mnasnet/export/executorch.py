@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
 from mnasnet.export.exporter import require
+from mnasnet.export.limits import one_line
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
 
@@ -107,7 +108,9 @@ def read_program(content: bytes, path: Path) -> ProgramFacts:
         ends = json.loads(_text(program, ENDS)) if header else {"takes_pixels": False, "gives_probabilities": False}
         return ProgramFacts(header, bool(ends["takes_pixels"]), bool(ends["gives_probabilities"]))
     except Exception as error:  # the runtime's own errors
-        raise WeightsError(f"{path} is damaged or no ExecuTorch program ({error}); export the model again") from error
+        raise WeightsError(
+            f"{path} is damaged or no ExecuTorch program ({one_line(error)}); export the model again"
+        ) from error
 
 
 def open_program(content: bytes) -> Any:

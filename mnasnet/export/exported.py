@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
 from mnasnet.export.executorch import read_program, to_executorch
-from mnasnet.export.litert import read_ends, to_litert
+from mnasnet.export.limits import one_line, onnx_shapes, require_bounded, require_plain
+from mnasnet.export.litert import litert_shapes, read_ends, to_litert
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
@@ -112,7 +113,25 @@ def read_exported(path: Path) -> ExportedModel:
         facts = _openvino_facts(content, weights, path)
     else:
         facts = {"onnx": _onnx_facts, "litert": _litert_facts, "executorch": _executorch_facts}[kind](content, path)
-    return _checked(kind, content, weights, facts, path)
+    model = _checked(kind, content, weights, facts, path)
+    _require_limits(model, path)
+    return model
+
+
+def _require_limits(model: ExportedModel, path: Path) -> None:
+    """Raise WeightsError for operators and sizes that no file of this package has; OpenVINO's were looked at before."""
+    if model.format == "onnx":
+        import onnx
+
+        require_plain(model.content, path)
+        try:
+            shapes = onnx_shapes(onnx.load_model_from_string(model.content))
+        except Exception as error:  # ONNX's own errors
+            raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
+        require_bounded(shapes, path)
+    elif model.format == "litert":
+        require_plain(model.content, path)
+        require_bounded(litert_shapes(model.content, path), path)
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,7 @@ def _onnx_facts(content: bytes, path: Path) -> _Facts:
         source, result = model.graph.input[0], model.graph.output[0]
         size = result.type.tensor_type.shape.dim[-1].dim_value
     except Exception as error:  # protobuf's own errors, and graphs without inputs
-        raise WeightsError(f"{path} is damaged or no ONNX file ({error}); export the model again") from error
+        raise WeightsError(f"{path} is damaged or no ONNX file ({one_line(error)}); export the model again") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _onnx_tensors(model)):
         raise WeightsError(f"{path} keeps weights in other files, which is not supported; export the model again")
     is_pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8

@@ -6,7 +6,7 @@ The header travels in the file's metadata. Batch normalisation is merged into th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from mnasnet.errors import ExportError, WeightsError
 from mnasnet.export.exporter import require
+from mnasnet.export.limits import one_line
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.files import write_atomic
@@ -158,7 +159,28 @@ def read_ends(content: bytes, path: Path) -> Ends:
             data = model.Buffers(entry.Buffer()).DataAsNumpy()
             metadata[entry.Name().decode()] = data.tobytes().decode()
     except Exception as error:  # each layer has its own errors
-        raise WeightsError(f"{path} is damaged or no LiteRT file ({error}); export the model again") from error
+        raise WeightsError(
+            f"{path} is damaged or no LiteRT file ({one_line(error)}); export the model again"
+        ) from error
     shape = result["shape_signature"]
     classes = int(shape[1]) if len(shape) == 2 and shape[1] > 0 else None
     return Ends(source["dtype"] == np.uint8, result["name"], classes, metadata)
+
+
+def litert_shapes(content: bytes, path: Path) -> Iterator[tuple[str, Sequence[int | None]]]:
+    """The shape of each value of the graph for one image; raises WeightsError where LiteRT cannot tell them."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        graph = Interpreter(
+            model_content=content,
+            num_threads=1,
+            # an engine's delegate would take the memory for all values at once
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        graph.allocate_tensors()
+        values = graph.get_tensor_details()
+    except Exception as error:  # each layer has its own errors
+        raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
+    for value in values:
+        yield value["name"], value["shape"].tolist()

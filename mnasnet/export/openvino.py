@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
+from mnasnet.export.limits import openvino_shapes, require_bounded, require_plain_ir
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
@@ -49,11 +50,14 @@ def read_ir(content: bytes, weights: bytes, path: Path) -> Any:
     require("openvino")
     import openvino as ov
 
+    require_plain_ir(content, path)
     try:
-        return ov.Core().read_model(content, ov.Tensor(_as_array(weights)))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        model = ov.Core().read_model(content, ov.Tensor(_as_array(weights)))
+    except (RuntimeError, UnicodeDecodeError) as error:
+        reason = (str(error).strip().splitlines() or [""])[-1]
         raise WeightsError(f"{path} is damaged or no OpenVINO model ({reason}); export the model again") from error
+    require_bounded(openvino_shapes(model), path)
+    return model
 
 
 def _as_array(content: bytes) -> Any:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import RuntimeMissingError, SettingsError
+from mnasnet.errors import MnasNetError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
+from mnasnet.export.limits import one_line
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.onnx_graph import CUDA
@@ -73,9 +75,34 @@ def open_session(
     require_possible(runtime, chosen_device, precision)
     module, name = RUNTIMES[runtime]
     require(runtime)
-    session: Session = getattr(importlib.import_module(module), name)(
-        model, device=chosen_device, precision=precision, threads=usable_cores() if threads is None else threads
+    engine = getattr(importlib.import_module(module), name)
+    options: dict[str, Any] = {"device": chosen_device, "precision": precision}
+    options["threads"] = usable_cores() if threads is None else threads
+    return (
+        _proved(model, engine, options)
+        if isinstance(model, ExportedModel)
+        else cast("Session", engine(model, **options))
     )
+
+
+def _proved(model: ExportedModel, engine: Callable[..., Session], options: Mapping[str, Any]) -> Session:
+    """The session of an exported file, which has answered for one black image; raises WeightsError."""
+    side = model.preprocess.input_size
+    try:
+        session = engine(model, **options)
+        scores = session.run(np.zeros((1, side, side, 3), np.uint8))
+    except MnasNetError:
+        raise
+    except Exception as error:  # each engine has its own errors for what it cannot run
+        raise WeightsError(
+            f"{model.name or 'this file'} cannot be run as {model.format} ({one_line(error)}); it is damaged or made "
+            "for another version, so export the model again"
+        ) from error
+    if scores.shape != (1, len(model.class_names)):
+        raise WeightsError(
+            f"{model.name or 'this file'} gives scores of shape {scores.shape} for {len(model.class_names)} class "
+            "names; export the model again"
+        )
     return session
 
 

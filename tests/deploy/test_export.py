@@ -568,3 +568,146 @@ def test_a_damaged_openvino_file_is_named(content, tmp_path):
 
     with pytest.raises(WeightsError, match="damaged or no OpenVINO model"):
         Classifier.load(tmp_path / "m.xml")
+
+
+def with_node(graph, node, **constants):
+    """An ONNX file's network with a first node more, whose answer nobody asks for."""
+    graph.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.graph.node.insert(0, node)
+    graph.graph.value_info.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))  # a lie
+
+
+HOSTILE_ONNX = {
+    "only operators of image networks are run, got 'Loop'": lambda graph: with_node(
+        graph, onnx.helper.make_node("Loop", ["", ""], ["more"], body=onnx.helper.make_graph([], "body", [], []))
+    ),
+    "is of the domain 'elsewhere'": lambda graph: with_node(
+        graph, onnx.helper.make_node("Conv", ["images"], ["more"], domain="elsewhere")
+    ),
+    "a value of one image may have 1024 MiB, its 'more' has 33450;": lambda graph: with_node(
+        graph,
+        onnx.helper.make_node("Pad", ["images", "pads"], ["more"]),
+        pads=np.array([0, 0, 27_000, 27_000, 0, 0, 27_000, 27_000]),
+    ),
+    "may have 1024 MiB, its 'more' has 13732;": lambda graph: with_node(
+        graph,
+        onnx.helper.make_node("Add", ["column", "row"], ["more"]),
+        column=np.ones((60_000, 1), np.float32),
+        row=np.ones((1, 60_000), np.float32),
+    ),
+    "the size of its value 'more' is unknown": lambda graph: with_node(
+        graph, onnx.helper.make_node("Pad", ["images", "images"], ["more"])
+    ),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_ONNX)
+def test_an_onnx_file_that_means_harm_is_not_opened(message, onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    HOSTILE_ONNX[message](graph)
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+
+    with pytest.raises(WeightsError, match=f"m.onnx is not opened: .*{re.escape(message)}.*export the model again"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+@pytest.fixture(scope="module")
+def openvino_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0]
+
+
+HOSTILE_IR = {
+    "is not opened: it declares entities": lambda content, _: content.replace(
+        b"<net ", b'<!DOCTYPE net [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n<net ', 1
+    ),
+    "is not opened: its layer 'TensorIterator' is none of": lambda content, _: content.replace(
+        b'type="Convolution"', b'type="TensorIterator"', 1
+    ),
+    r"damaged or no OpenVINO model \(not well-formed": lambda _, onnx_content: onnx_content,  # it may name other files
+    r"damaged or no OpenVINO model \(Incorrect weights": lambda content, _: re.sub(
+        rb'offset="\d+" size', b'offset="99999999" size', content, count=1
+    ),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_IR)
+def test_an_openvino_file_that_means_harm_is_not_opened(message, openvino_file, onnx_file, tmp_path):
+    (tmp_path / "m.xml").write_bytes(HOSTILE_IR[message](openvino_file.read_bytes(), onnx_file.read_bytes()))
+    (tmp_path / "m.bin").write_bytes(openvino_file.with_suffix(".bin").read_bytes())
+
+    with pytest.raises(WeightsError, match=f"m.xml (is )?{message}.*export the model again"):
+        Classifier.load(tmp_path / "m.xml")
+
+
+def changed_litert(path, change):
+    """The content of a LiteRT file after ``change`` of its model as an object."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from mnasnet.export.litert_graph import _packed
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
+    change(model, model.subgraphs[0])
+    return _packed(model)
+
+
+def other_operator(model, _):
+    model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 94  # FILL
+
+
+def large_sum(model, graph):
+    from ai_edge_litert import schema_py_generated as schema
+
+    def value(shape, data=None):
+        model.buffers.append(schema.BufferT(data=data))
+        graph.tensors.append(schema.TensorT(name=b"more", shape=shape, buffer=len(model.buffers) - 1))
+        return len(graph.tensors) - 1
+
+    side = 20_000
+    parts = [value(shape, np.ones(4 * side, np.uint8)) for shape in ([1, side, 1, 1], [1, 1, side, 1])]
+    codes = [code.builtinCode for code in model.operatorCodes]
+    graph.operators = [
+        schema.OperatorT(
+            opcodeIndex=codes.index(schema.BuiltinOperator.ADD),
+            inputs=parts,
+            outputs=[value([1, side, side, 1])],
+            builtinOptionsType=schema.BuiltinOptions.AddOptions,
+            builtinOptions=schema.AddOptionsT(),
+        ),
+        *graph.operators,
+    ]
+
+
+def no_stride(model, graph):
+    next(one for one in graph.operators if hasattr(one.builtinOptions, "strideW")).builtinOptions.strideW = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_operator, "is not opened: only operators of image networks are run, got LiteRT's number 94"),
+        (large_sum, "is not opened: a value of one image may have 1024 MiB, its 'more' has 1525;"),
+        (no_stride, "is damaged .*stride_width > 0 was not true"),
+    ],
+)
+def test_a_litert_file_that_means_harm_is_not_opened(change, message, litert_file, tmp_path):
+    (tmp_path / "m.tflite").write_bytes(changed_litert(litert_file, change))
+
+    with pytest.raises(WeightsError, match=f"m.tflite {message}.*export the model again"):
+        Classifier.load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert", "openvino"])
+def test_whatever_happens_to_a_file_on_its_way_is_an_answer_or_one_sentence(kind, model, tmp_path):
+    """A hundred random changes each; thousands more were tried by hand, in processes with limits."""
+    path = open_exporter(kind).export(model, tmp_path / f"m{open_exporter(kind).suffix}", pixels=True, softmax=True)[0]
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), rng.integers(1, 20)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged[: rng.choice([len(content), rng.integers(1, len(content))], p=[0.8, 0.2])])
+
+        try:
+            Classifier.load(path, threads=1)
+        except WeightsError as error:
+            assert "\n" not in str(error)

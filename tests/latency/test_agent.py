@@ -222,14 +222,14 @@ HOSTILE = {
         lambda content: graph_of(
             helper.make_node("Loop", ["", "images"], ["scores"], body=graph_of().graph), input_shape=()
         ),
-        "does not run the operator 'Loop'",
+        "only operators of image networks are run, got 'Loop'",
     ),
     "hidden loop": (hidden_loop, "a field must be numbered 1 to 536870911"),
     "large tensor of a small number": (
         lambda content: graph_of(helper.make_node("ConstantOfShape", ["images"], ["scores"])),
-        "does not run the operator 'ConstantOfShape'",
+        "only operators of image networks are run, got 'ConstantOfShape'",
     ),
-    "other files": (external_data, "lies in another file; an agent opens no files"),
+    "other files": (external_data, "lies in another file; no other file is opened"),
     "too much memory": (lambda content: huge_padding(), "cannot run the file|more than the 1024 MiB|crashed"),
     "huge input": (
         lambda content: graph_of(helper.make_node("Relu", ["images"], ["scores"]), input_shape=(1, 65536, 65536, 3)),
