@@ -128,6 +128,17 @@ def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, pho
     assert "--csv takes a file to write" in captured.err and "blue" not in captured.out
 
 
+def test_a_photo_named_after_csv_is_not_overwritten(model, photos, capsys):
+    """As when the table's own name is forgotten: classify --csv 000.jpg 001.jpg."""
+    photo, other = photos / "red" / "000.jpg", photos / "red" / "001.jpg"
+    before = photo.read_bytes()
+
+    assert main(["classify", "--model", model, "--csv", str(photo), str(other)]) == 2
+
+    assert "is the name of a picture or video; name a table, such as labels.csv" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+
+
 @pytest.mark.parametrize("older", ["older", None])
 def test_a_run_that_breaks_off_leaves_the_csv_file_as_it_was(older, model, photos, tmp_path, monkeypatch):
     table = tmp_path / "all.csv"
@@ -262,6 +273,43 @@ def test_strict_tells_a_script_that_some_failed(model, photos):
     assert main(["classify", str(photos), "--model", model, "--strict"]) == 1
 
 
+def test_a_folder_that_cannot_be_opened_is_a_failure_told_once(model, photos, capsys, monkeypatch):
+    scandir = os.scandir
+
+    def closed(folder):
+        if os.fspath(folder).endswith("red"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+    assert main(["classify", str(photos), "--model", model, "--strict"]) == 1
+
+    said = capsys.readouterr()
+    assert "4 of 5 classified, 1 failed" in said.out
+    assert said.out.splitlines()[-1].endswith("red: this folder cannot be opened: Permission denied")
+    assert "red" not in said.err
+
+
+def test_a_file_that_cannot_be_reached_is_not_called_missing(model, tmp_path, capsys):
+    (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
+
+    assert main(["classify", str(tmp_path / "round.jpg"), "--model", model]) == 1
+
+    assert "round.jpg: not classified: cannot be opened: Too many levels" in capsys.readouterr().out
+
+
+def test_names_that_a_terminal_would_obey_are_shown_as_escapes(model, photos, capsys):
+    (photos / "red" / "000.jpg").rename(photos / "red" / "two\nlines \x1b[31mred.jpg")
+    (photos / "red" / "bad\n.jpg").write_bytes(b"")
+
+    assert main(["classify", str(photos / "red"), "--model", model]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert any("two\\nlines \\x1b[31mred.jpg: " in line for line in lines)
+
+
 def test_a_pattern_that_the_shell_left_alone_is_expanded(model, photos, capsys):
     assert main(["classify", str(photos / "red" / "*.jpg"), "--model", model]) == 0
 
@@ -283,6 +331,15 @@ def test_a_copy_cannot_go_into_a_file(model, photos, tmp_path, capsys):
     assert main(["classify", str(photos), "--model", model, "--annotate", str(tmp_path / "film.mp4")]) == 2
 
     assert "--annotate takes a folder to write into" in capsys.readouterr().err
+
+
+def test_a_folder_for_copies_that_cannot_be_written_is_refused_before_the_work(model, photos, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    assert main(["classify", str(photos), "--model", model, "--annotate", str(photos)]) == 2
+
+    captured = capsys.readouterr()
+    assert "cannot be written: Permission denied; name another folder" in captured.err and "blue" not in captured.out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import glob
 import re
 import sys
@@ -14,7 +15,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mnasnet.classify import Classifier, FileResult
-from mnasnet.commands.outputs import AnnotatedCopies, CsvFile, FrameResult, JsonLines, Output, Table, annotated, as_json
+from mnasnet.commands.outputs import (
+    AnnotatedCopies,
+    CsvFile,
+    FrameResult,
+    JsonLines,
+    Output,
+    Table,
+    annotated,
+    as_json,
+    printable,
+)
 from mnasnet.commands.values import a_path, share, whole
 from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
 from mnasnet.errors import DataError
@@ -113,7 +124,7 @@ def _total(paths: Sequence[Path]) -> int | None:
     there = [path for path in paths if exists(path)]
     if not sys.stderr.isatty() or any(_videos_of(path) for path in there):
         return None
-    return sum(1 for _ in iter_images(there)) + len(paths) - len(there)
+    return sum(1 for _ in iter_images(there, left_out=_in_silence)) + len(paths) - len(there)
 
 
 def _results(
@@ -123,11 +134,17 @@ def _results(
     known = set(there)
     for path in arguments.paths:
         if path not in known:
-            yield FileResult(path, error=_why_missing(str(path)))
-    images = iter_images(path for path in there if not _is_video(path))
+            yield FileResult(path, error=_why_missing(path))
+    closed: list[FileResult] = []
+
+    def left_out(folder: Path, reason: str) -> None:
+        closed.append(FileResult(folder, error=f"this folder cannot be opened: {reason}"))
+
+    images = iter_images((path for path in there if not _is_video(path)), left_out=left_out)
     wanted = (path for path in images if copies is None or not copies.is_own(path))
     for result in classifier.classify_files(wanted, arguments.top_k or TOP_K, arguments.batch):
         yield _judged(result, arguments.threshold)
+    yield from closed
     for path in there:
         for video in _videos_of(path):
             if copies is None or not copies.is_own(video):
@@ -144,12 +161,24 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
     return expanded
 
 
-def _why_missing(text: str) -> str:
+def _why_missing(path: Path) -> str:
+    text = str(path)
     if text == "-":
         return "standard input is not read; give files or folders"
     if re.match(r"[a-z]+:/", text, flags=re.IGNORECASE) and not re.match(r"[a-z]:", text, flags=re.IGNORECASE):
         return "this is an address, not a file; download the image first"
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return f"cannot be opened: {error.strerror or error}"
+    except ValueError:  # what cannot be a path
+        pass
     return "there is no such file or folder"
+
+
+def _in_silence(folder: Path, reason: str) -> None:
+    """For walks whose folders are told of elsewhere."""
 
 
 def _is_video(path: Path) -> bool:
@@ -160,7 +189,7 @@ def _videos_of(path: Path) -> list[Path]:
     """The video that ``path`` is, or those in and below the folder that it is."""
     if not path.is_dir():
         return [path] if _is_video(path) else []
-    return list(files_below(path, VIDEO_SUFFIXES))
+    return list(files_below(path, VIDEO_SUFFIXES, left_out=_in_silence))
 
 
 def _video_results(
@@ -204,4 +233,4 @@ def _print_summary(summary: Summary, arguments: argparse.Namespace) -> None:
         bad = f", {len(summary.failures)} failed:" if summary.failures else ""
         print(f"{summary.classified} of {total} classified{bad}")
         for path, error in summary.failures:
-            print(f"  {path}: {error}")
+            print(f"  {printable(path)}: {printable(error)}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +17,13 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from mnasnet.classify import FileResult, Prediction
+from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.errors import DataError
 from mnasnet.files import exists
 
 LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it can never replace an original
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
+_NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
 
 
@@ -45,13 +50,23 @@ class Table:
 
     def write(self, result: FileResult) -> None:
         """Print one line."""
-        where = f"{result.path} frame {result.frame}" if isinstance(result, FrameResult) else str(result.path)
+        where = printable(result.path)
+        if isinstance(result, FrameResult):
+            where += f" frame {result.frame}"
         if result.prediction is None:
-            tqdm.write(f"{where}: not classified: {result.error}", file=sys.stdout)
+            tqdm.write(f"{where}: not classified: {printable(result.error)}", file=sys.stdout)
             return
         best = list(pairs(result.prediction))[: self._most]
-        text = ", ".join(f"{name} {confidence:.1%}" for name, confidence in best)
+        text = ", ".join(f"{printable(name)} {confidence:.1%}" for name, confidence in best)
         tqdm.write(f"{where}: {f'unknown ({text})' if result.prediction.is_unknown else text}", file=sys.stdout)
+
+
+def printable(text: object) -> str:
+    """``text`` in one line; what a terminal would obey instead of showing it, and halves of characters, as escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _NOT_TO_PRINT else character
+        for character in str(text)
+    )
 
 
 class JsonLines:
@@ -93,6 +108,11 @@ class CsvFile:
     def __enter__(self) -> CsvFile:
         if self._path.is_dir():
             raise DataError(f"--csv takes a file to write, {self._path} is a folder; name a file in it")
+        if self._path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:  # its own name was forgotten
+            raise DataError(
+                f"--csv takes a file to write, {self._path} is the name of a picture or video; "
+                "name a table, such as labels.csv"
+            )
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # a file name need not be valid text; it is then written with escapes
@@ -134,7 +154,15 @@ class AnnotatedCopies:
         self._folder = folder
         self._given = [path for path in given if exists(path) and path.is_dir()]
         self._used: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            reason = "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
+            raise DataError(
+                f"--annotate takes a folder to write into, {folder} cannot be written: {reason}; name another folder"
+            )
 
     def write(self, result: FileResult) -> None:
         """Write the copy of one image; frames are written by who reads the video."""

@@ -11,7 +11,7 @@ import importlib
 import io
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError
 
 _log = logging.getLogger(__name__)
+
+LeftOut = Callable[[Path, str], None]
+"""Hears of a folder that cannot be opened, and why; where nobody listens it is logged."""
 
 # fmt: off
 JPEG_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif"])
@@ -129,7 +132,7 @@ def is_image_start(start: bytes) -> bool:
     return start.startswith(_STARTS) or is_webp or is_heif
 
 
-def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
+def iter_images(paths: Iterable[Path], *, left_out: LeftOut | None = None) -> Iterator[Path]:
     """The image files among ``paths``: each named file, and each folder's images with those of its sub-folders.
 
     Within a folder the order is natural (2 before 10) by relative path; files whose name starts with a dot, junk
@@ -142,7 +145,7 @@ def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
     for path in found:
         if not path.exists():
             raise DataError(f"there is no file or folder {path}; check the spelling of its name")
-    return _images_of(found)
+    return _images_of(found, left_out or _log_left_out)
 
 
 class _UnreadableError(Exception):
@@ -441,20 +444,24 @@ _OTHER_KINDS = (
 )
 
 
-def _images_of(paths: list[Path]) -> Iterator[Path]:
+def _images_of(paths: list[Path], left_out: LeftOut) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from files_below(path, IMAGE_SUFFIXES)
+            yield from files_below(path, IMAGE_SUFFIXES, left_out=left_out)
         else:
             yield path
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+def files_below(folder: Path, suffixes: Collection[str], *, left_out: LeftOut | None = None) -> Iterator[Path]:
     """The files below ``folder`` that end in one of ``suffixes``, in the order and with the rules of iter_images."""
-    return _walk(folder, suffixes, seen=set())
+    return _walk(folder, suffixes, set(), left_out or _log_left_out)
 
 
-def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _log_left_out(folder: Path, reason: str) -> None:
+    _log.warning("folder %s is left out: %s", folder, reason)
+
+
+def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]], left_out: LeftOut) -> Iterator[Path]:
     """``seen`` holds device and number of the folders entered so far."""
     try:
         status = folder.stat()
@@ -464,10 +471,10 @@ def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -
         with os.scandir(folder) as entries:
             kept = [(natural_order(entry.name), entry.is_dir()) for entry in entries if not is_junk(entry.name)]
     except OSError as error:
-        _log.warning("folder %s is left out: %s", folder, error.strerror)
+        left_out(folder, error.strerror or str(error))
         return
     for (_, name), is_folder in sorted(kept):
         if is_folder:
-            yield from _walk(folder / name, suffixes, seen)
+            yield from _walk(folder / name, suffixes, seen, left_out)
         elif Path(name).suffix.lower() in suffixes:
             yield folder / name

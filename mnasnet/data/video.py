@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _MAX_BROKEN_IN_A_ROW = 250  # then the rest of the video is given up: ten seconds of usual video
 _HEADER_BYTES = 2**20
 _USUAL_RATE = 25.0  # frames per second, for files that name none
+_NO_FRAMES = "a video of 0 frames; its recording may have ended too early: record, copy or download it again"
 
 
 class VideoFileError(ImageFileError):
@@ -54,6 +55,7 @@ class Video:
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.frames_per_second: float | None = rate if 0 < rate < 1000 else None  # some files say 90000 or nothing
         self.frame_count: int | None = count if count > 0 else None  # as the file announces; some only estimate
+        self._says_empty = count == 0
 
     def __enter__(self) -> Video:
         return self
@@ -82,7 +84,7 @@ class Video:
                 broken += 1
             index += 1
         if delivered == 0 and self._capture.isOpened():
-            raise VideoFileError(self.path, _cannot_decode(self.path))
+            raise VideoFileError(self.path, _NO_FRAMES if self._says_empty else _cannot_decode(self.path))
         self._report(delivered, index - broken)
 
     def _is_past_end(self, index: int) -> bool:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mnasnet.data.video import Video, VideoWriter, read_frames
+from mnasnet.data.video import Video, VideoFileError, VideoWriter, read_frames
 from mnasnet.errors import DataError
 
 FRAMES = 12
@@ -108,6 +108,13 @@ def test_what_is_no_video_is_an_error(tmp_path: Path, content: bytes, reason: st
 
     with pytest.raises(DataError, match=reason):
         Video(path)
+
+
+def test_a_video_without_frames_is_called_that(tmp_path: Path) -> None:
+    cv2.VideoWriter(str(tmp_path / "none.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48)).release()
+
+    with pytest.raises(VideoFileError, match="a video of 0 frames; its recording may have ended too early"):
+        list(read_frames(tmp_path / "none.avi"))
 
 
 def test_a_missing_video_is_an_error(tmp_path: Path) -> None:
