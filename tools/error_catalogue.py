@@ -678,7 +678,7 @@ ENTRIES = (
         "It holds what no file of this package has: other operators, values without a known size or too large, or "
         "entities. Somebody made it so, or a disk did.",
         "Export the model again, and do not use this file.",
-        ("^… is not opened: ", "cannot be run as …", "gives scores of shape"),
+        ("^… is not opened: ", "gives scores of shape"),
     ),
     Entry(
         errors.WeightsError,
