@@ -123,6 +123,8 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         print(json.dumps(summary, ensure_ascii=False))
         return 0
     lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {searched.reason}"]
+    if searched.promoted is not None and searched.promoted.exists():
+        lines.insert(0, f"promoted     {searched.promoted}")
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
         costs = costs_in_words(best.costs, searched.answer.measured)
@@ -139,10 +141,10 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines += ["", rank(list(networks.values())).table(), ""]
     run = quoted(searched.folder.absolute())
     lines += [f"note         {note.replace(PROMOTE, PROMOTE.replace('RUN', run))}" for note in searched.answer.notes]
-    if searched.model.exists():
-        lines.append(f"model        {searched.model}")
+    if searched.model.exists():  # beside another that was promoted it must not be taken for that one
+        lines.append(f"{'model' if searched.promoted is None else 'of winner':<13}{searched.model}")
     lines.append(f"report       {searched.folder / 'report.html'}")
-    if searched.status == "stopped":
+    if searched.status == "stopped" and searched.promoted is None:
         lines.append(f"resume       python -m mnasnet resume {run}")
     print("\n".join(lines))
     return 0

@@ -204,12 +204,15 @@ class SearchedRun:
     """A search's folder and what it came to.
 
     ``status`` is ``done``, ``stopped`` (resume goes on), ``infeasible`` (no network meets the limits) or ``failed``.
+    ``promoted`` is the model file of the trial that was just promoted, perhaps another than the winner; where that was
+    stopped it does not exist yet.
     """
 
     folder: Path
     status: SearchStatus
     reason: str
     answer: Answer
+    promoted: Path | None = None
 
     @property
     def model(self) -> Path:
@@ -229,6 +232,7 @@ class SearchedRun:
             "reason": self.reason,
             "run": str(self.folder.absolute()),
             "model": str(self.model.absolute()) if self.model.exists() else None,
+            "promoted": str(self.promoted.absolute()) if self.promoted and self.promoted.exists() else None,
             "report": str((self.folder / "report.html").absolute()),
             "trials": len(self.answer.records),
             "counts": self.answer.counts(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
+from mnasnet.search.contenders import winner_place
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
@@ -128,6 +129,8 @@ def promote(
 ) -> SearchedRun:
     """Train any trial of a search fully, the winner without a number; the search's own winner stays what it is.
 
+    The answer's ``promoted`` is the model file.
+
     ``epochs`` 0 takes the winner's. With ``references`` the published networks are trained too, at this trial's cost.
     Raises SearchError for a trial that has no network, and on another machine, as :func:`resume_search` does.
     """
@@ -142,14 +145,18 @@ def promote(
         record = winner(here.study(), here.problem) if number is None else found.get(number)
         if record is None or not record.fingerprint:
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {number}")
-        try:
-            model = training.train_fully(record, epochs or training.final_epochs())
-            if references:
-                training.train_references(record, model, epochs or training.final_epochs())
-        except SearchStopped:
-            return sitting.answered("stopped", "stopped on request")
+        epochs = epochs or training.final_epochs()
+        promoted = winner_place(here, record.number, epochs).run.best
         state = folder.read_state()
-        return sitting.answered(state.get("status", "stopped"), state.get("reason", "a trial was promoted"))
+        status, reason = state.get("status", "stopped"), state.get("reason", "a trial was promoted")
+        try:
+            model = training.train_fully(record, epochs)
+            if references:
+                training.train_references(record, model, epochs)
+        except SearchStopped:  # the search itself stays what it is
+            told, why = sitting.told(status, reason), "stopped on request; the same promotion goes on from there"
+            return replace(told, status="stopped", reason=why, promoted=promoted)
+        return replace(sitting.answered(status, reason), promoted=promoted)
 
 
 @telling_of_database()

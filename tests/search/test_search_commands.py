@@ -69,7 +69,8 @@ def test_a_search_its_extension_promotion_and_report_end_with_one_line_of_json(
     assert searched["status"] == "done" and Path(str(searched["model"])).is_file()
     assert searched["counts"] == {"done": 3} and extended["counts"] == {"done": 4}
     assert promoted["best_trial"] == reported["best_trial"] == resumed["best_trial"] == extended["best_trial"]
-    assert (Path(run) / "trained" / "trial0_1epochs" / "weights" / "best.safetensors").is_file()
+    assert promoted["promoted"] == str(Path(run) / "trained" / "trial0_1epochs" / "weights" / "best.safetensors")
+    assert Path(str(promoted["promoted"])).is_file() and not extended["promoted"]
 
 
 @pytest.mark.slow
@@ -138,6 +139,21 @@ def test_the_winners_latency_is_said_to_be_measured_or_predicted(
     assert answer.winner is not None
     winner = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("winner"))
     assert f"latency {answer.winner.costs['latency_ms']:.2f} ms {said}, multiply-adds" in winner
+
+
+def test_a_promotion_names_its_own_model_and_not_the_winners_as_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted, winner = tmp_path / "trained/trial2_9epochs/best.safetensors", tmp_path / "weights/best.safetensors"
+    for path in (promoted, winner):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+
+    tell(SearchedRun(tmp_path, "done", "", searched(), promoted), as_json=False)
+
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"promoted     {promoted}"
+    assert [line for line in out if str(winner) in line] == [f"of winner    {winner}"]
 
 
 @pytest.mark.parametrize(

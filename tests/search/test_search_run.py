@@ -22,6 +22,7 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
+from mnasnet.commands.search import tell
 from mnasnet.errors import (
     DataError,
     LatencyError,
@@ -220,7 +221,8 @@ class TestGoingOn:
 
         promoted = promote(copied, other)
 
-        assert (copied / "trained" / f"trial{other}_1epochs" / "weights" / "best.safetensors").is_file()
+        model = modelfile.load(copied / "trained" / f"trial{other}_1epochs" / "weights" / "best.safetensors")
+        assert modelfile.load(promoted.promoted).fingerprint == model.fingerprint
         assert promoted.answer.winner.number == finished.answer.winner.number
         assert {one.trial for one in promoted.answer.contenders if one.kind == "promoted"} == {
             other,
@@ -269,6 +271,18 @@ class TestGoingOn:
         trained = [one for one in promoted.answer.contenders if one.kind == "promoted"]
         assert [(one.trial, one.epochs) for one in trained] == [(winner, 1), (winner, 2)]
         assert promoted.summary()["val_accuracy"] == trained[0].val_accuracy  # the search's own winner's
+
+    def test_a_promotion_that_is_stopped_leaves_the_search_done(self, finished, copied, capsys):
+        state = json.loads(SearchFolder(copied).state.read_text())
+
+        stopped = promote(copied, finished.answer.winner.number, epochs=3, stop=lambda: True)
+        tell(stopped, as_json=False)
+
+        after = json.loads(SearchFolder(copied).state.read_text())
+        assert (after["status"], after["reason"]) == (state["status"], state["reason"]) and state["status"] == "done"
+        assert stopped.status == "stopped" and not stopped.promoted.exists()
+        out = capsys.readouterr().out
+        assert "the same promotion goes on" in out and "mnasnet resume" not in out
 
     @pytest.mark.slow
     def test_each_promoted_trial_is_compared_at_its_own_cost(self, finished, copied):
