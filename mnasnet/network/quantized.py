@@ -58,6 +58,7 @@ class QuantizedMnasNet(MnasNet):
         self.register_buffer(RANGES, torch.zeros(len(self._places), 2))
         self.register_buffer(BATCHES_SEEN, torch.zeros((), dtype=torch.int64))
         self._move = 0.0  # of the ranges, in this pass
+        self._rounding = Rounding()
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores before softmax, N x ``num_classes``."""
@@ -117,7 +118,15 @@ class QuantizedMnasNet(MnasNet):
             with torch.no_grad():
                 low, high = torch.aminmax(x.detach())
                 own.lerp_(torch.stack([low.clamp(max=0), high.clamp(min=0)]), self._move)
-        return _rounded(x, own[0], own[1])
+        return cast("Tensor", self._rounding(x, own[0], own[1]))
+
+
+class Rounding(nn.Module):
+    """:func:`_rounded` as a module, where hooks hear of every activation: no other module of the network is called."""
+
+    def forward(self, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """``x`` as 256 numbers from ``low`` to ``high``."""
+        return _rounded(x, low, high)
 
 
 def observed_values(spec: ArchitectureSpec) -> Iterator[str]:

@@ -19,6 +19,7 @@ from mnasnet.network.layers import merge_batch_norms
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Images
+from mnasnet.train.stopping import Stopped, WayOut, doors, leaving_together
 from mnasnet.train.team import Team
 
 _Network_contra = TypeVar("_Network_contra", MnasNet, Supernet, contravariant=True)
@@ -102,13 +103,15 @@ def predict_logits(
     count = len(images.labels)
     own = np.asarray(team.rows_of(count), dtype=np.int64)
     rows = [torch.zeros(0, network.num_classes, device=team.device)]
-    stopped = False
-    for start in range(0, len(own), batch_size):
-        stopped = stopped or stop()
-        if stopped:
-            break
-        x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
-        rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
-    if team.any(stopped):
+    way_out = WayOut(doors(ready))
+    try:
+        with leaving_together(team):
+            for start in range(0, len(own), batch_size):
+                if stop():
+                    raise Stopped
+                x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
+                with way_out.open(stop):
+                    rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
+    except Stopped:
         return None
     return team.gather_rows(torch.cat(rows), count).cpu().numpy()

@@ -21,7 +21,7 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
 from mnasnet.train.run_folder import RunFolder, cannot_write
-from mnasnet.train.stopping import Stopped
+from mnasnet.train.stopping import Stopped, done_by_writer, leaving_together
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
@@ -43,11 +43,9 @@ def read_images(
     rest = budget - val.memory_bytes - train.memory_bytes
     test = decoded(dataset.folder, parts.test, plan.preprocess, rest, plan.threads)
 
-    def progress(done: int, total: int) -> None:
-        if stop():
-            raise Stopped
-
-    if team.writes and _listed_in(run.dataset_report) is None:
+    def examined(leave: Callable[[], bool]) -> None:
+        if _listed_in(run.dataset_report) is not None:
+            return
         _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
         found = examine(
             dataset,
@@ -55,7 +53,7 @@ def read_images(
             max_bad=training.max_bad,
             decoded={"train": train, "val": val, "test": test},
             threads=plan.threads,
-            progress=progress,
+            progress=_leaving(leave),
         )
         _log.info("%s", as_text(found))
         if found.errors:  # not written: whoever mends the images of a run that goes on has them looked at again
@@ -64,23 +62,35 @@ def read_images(
             write_report(found, run.path)
         except OSError as error:
             raise cannot_write(run.path, error) from error
+
+    done_by_writer(team, examined, stop)
     unreadable = unreadable_paths(run, team)
-    val.fill(progress, max_bad=1.0)
+    with leaving_together(team):
+        val.fill(_leaving(stop), max_bad=1.0)
     for cache, what in ((val, "validation"), (train, "training")):
         _log.info("%s: %s", what, cache.description)
         if cache.unreadable:
             many = len(cache.unreadable) > 1
             text = f"{len(cache.unreadable)} unreadable {what} image{'s are' if many else ' is'} left out"
             _log.warning("%s: %s", text, listed(cache.unreadable))
-    heard = stop if team.size == 1 else lambda: False  # a team stops together, between batches
-    train_squares = squares(train, parts, parts.train, unreadable, heard)
-    val_squares = squares(val, parts, parts.val, unreadable, heard)
+    train_squares = squares(train, parts, parts.train, unreadable, stop)
+    val_squares = squares(val, parts, parts.val, unreadable, stop)
     if not len(val_squares.labels):
         raise DataError(f"no validation image can be read: {listed(val.unreadable)}; replace them")
     missing = sorted(set(range(len(plan.class_names))) - set(train_squares.labels.tolist()))
     if missing:
         raise DataError(f"class {plan.class_names[missing[0]]!r} has no readable training image; add or replace images")
     return train_squares, val_squares, test
+
+
+def _leaving(leave: Callable[[], bool]) -> Callable[[int, int], None]:
+    """Progress that raises Stopped once ``leave`` says so."""
+
+    def progress(done: int, total: int) -> None:
+        if leave():
+            raise Stopped
+
+    return progress
 
 
 def readable(parts: Split, unreadable: frozenset[str]) -> dict[str, int]:

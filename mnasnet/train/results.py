@@ -38,6 +38,7 @@ from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult
 
 MISTAKES_SHOWN = 18
+PIXELS_AT_A_TIME = 64 * 224**2  # in a batch that is judged; a stop waits for its end
 
 
 def write_results(
@@ -169,10 +170,11 @@ def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Callab
     """Scores of all images through the engine that inference uses, N x classes."""
     session = open_session(model, device="cpu", threads=threads)
     rows = []
-    for start in range(0, len(images.labels), 64):
+    at_a_time = max(1, PIXELS_AT_A_TIME // model.preprocess.input_size**2)
+    for start in range(0, len(images.labels), at_a_time):
         if stop():
             raise Stopped
-        rows.append(session.run(images.read(np.arange(start, min(start + 64, len(images.labels))))))
+        rows.append(session.run(images.read(np.arange(start, min(start + at_a_time, len(images.labels))))))
     return np.concatenate(rows)
 
 

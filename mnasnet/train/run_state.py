@@ -29,7 +29,7 @@ from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons
 from mnasnet.train.optim import WeightAverage, optimizer_for
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import Replicas, replicas_for
-from mnasnet.train.stopping import Stopped, WayOut
+from mnasnet.train.stopping import Stopped, WayOut, doors
 from mnasnet.train.team import Team
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class RunState(Generic[_Network]):
         self.totals = self._no_totals()
         self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
-        self._way_out = WayOut(self._norms if self._divides else ())  # a GPU's steps are short, a team leaves together
+        can_leave = self.team.device == "cpu"  # a GPU's steps are short
+        self._way_out = WayOut(doors(self.network), self.team) if can_leave else WayOut(())
         self._parallel: nn.Module | None = None
         self._learners: Replicas | None = None
         self._was_frozen = False
@@ -168,7 +169,7 @@ class RunState(Generic[_Network]):
     @contextlib.contextmanager
     def _undone_when_left(self, images: int) -> Iterator[None]:
         """Passes through a network change its statistics; a step that is taken again must find them as they were."""
-        may_be_left = self._divides or (self.team.size == 1 and images > self.micro_batch)
+        may_be_left = self.team.device == "cpu" or (self.team.size == 1 and images > self.micro_batch)
         before = [buffer.clone() for buffer in self.network.buffers()] if may_be_left else None
         try:
             yield
@@ -188,7 +189,7 @@ class RunState(Generic[_Network]):
         backward = partial(self._backward, teach, batch_size)
         loss_sum = torch.zeros((), dtype=torch.float64, device=x.device)
         right_sum = torch.zeros((), dtype=torch.int64, device=x.device)
-        parts = max(1, -(-len(x) // self.micro_batch))
+        parts = max(1, -(-batch_size // (self.micro_batch * self.team.size)))  # as many in each process
         batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
         for part, batch in enumerate(batches):
             if part and self.team.size == 1:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mnasnet.errors import TrainingError
+from mnasnet.errors import MnasNetError, TrainingError
+
+_LOST = "(?i)connection (closed|reset|refused)|socket timeout|broken pipe|timed out"  # what gloo and NCCL say then
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Team:
     rank: int = 0
     size: int = 1
     device: str = "cpu"
+    agreement: dist.ProcessGroup | None = None  # a channel for it alone: gradients may be under way in the common one
 
     @property
     def writes(self) -> bool:
@@ -30,11 +35,15 @@ class Team:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
+        return bool(self.most(int(flag)))
+
+    def most(self, value: float) -> float:
+        """The largest of the values that the processes pass."""
         if self.size == 1:
-            return flag
-        raised = torch.tensor([int(flag)], device=self.device)
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised.item())
+            return value
+        largest = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.agreement)
+        return float(largest.item())
 
     def sum_(self, values: Tensor) -> Tensor:
         """``values`` added up over the team, in place."""
@@ -95,12 +104,15 @@ class Team:
         if self.size == 1:
             return network
         devices = [torch.device(self.device)] if self.device.startswith("cuda") else None
-        return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices, forward_sync_buffers=False)
 
 
 @contextmanager
 def team_from_environment(device: str) -> Iterator[Team]:
-    """The team that ``torchrun`` described in the environment; alone where it did not."""
+    """The team that ``torchrun`` described in the environment; alone where it did not.
+
+    Raises TrainingError, in place of torch's own error, where another process ended too soon.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Team(device=device)
@@ -112,6 +124,13 @@ def team_from_environment(device: str) -> Iterator[Team]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=10))
     try:
-        yield Team(rank, size, device)
+        yield Team(rank, size, device, None if on_gpu else cast("dist.ProcessGroup", dist.new_group()))
+    except RuntimeError as error:
+        if isinstance(error, MnasNetError) or not re.search(_LOST, str(error)):
+            raise
+        raise TrainingError(
+            f"process {rank} of this training has lost another one, whose own message may say why; "
+            "the last checkpoint is kept: start all of them again with `resume`"
+        ) from error
     finally:
         dist.destroy_process_group()

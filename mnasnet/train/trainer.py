@@ -121,7 +121,10 @@ def fit(
                 began = clock() - run.epoch_seconds
                 saved = clock()
                 with contextlib.closing(_inputs(train, batches, run, recipe, preprocess, seed, prefetch)) as inputs:
-                    for step, (x, targets, labels) in inputs:
+                    for step, batch in inputs:
+                        if team.any(batch is None):
+                            raise Stopped
+                        x, targets, labels = batch
                         done = run.epoch * steps + step
                         set_learning_rate(run.optimizer, recipe.learning_rate_at(done, steps, epochs))
                         run.set_batch_norm_momentum(done - recipe.frozen_epochs * steps)
@@ -179,16 +182,20 @@ def _inputs(
     seed: int,
     prefetch: bool,
 ) -> _Steps:
-    """This process's part of each remaining batch: step, input, targets, labels."""
+    """This process's part of each remaining batch: step, then input, targets, labels; None where a stop was heard."""
     team, epoch, classes = run.team, run.epoch, run.network.num_classes
 
-    def prepare(step: int) -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+    def prepare(step: int) -> tuple[int, tuple[Tensor, Tensor, Tensor] | None]:
         batch = batches[step]
         own = np.asarray(team.rows_of(len(batch)), dtype=np.int64)
         indices = batch[own]
         changes = draw_changes(len(batch), recipe, seed=seed, epoch=epoch, step=step).rows(own)
         labels = torch.from_numpy(train.labels[indices]).to(team.device)
-        x, targets = changed(train.read(indices), labels, changes, recipe, preprocess, classes)
+        try:
+            pixels = train.read(indices)
+        except Stopped:  # the other processes must hear of it
+            return step, None
+        x, targets = changed(pixels, labels, changes, recipe, preprocess, classes)
         return step, (x, targets, labels)
 
     return _Steps(prepare, range(run.step, len(batches)), ahead=2 if prefetch else 0)

@@ -24,10 +24,10 @@ from mnasnet.train.run_state import checkpoint_digest
 pytestmark = pytest.mark.slow
 
 
-def launch(*arguments: str) -> subprocess.Popen[str]:
+def launch(*arguments: str, program: tuple[str, ...] = ("-m", "mnasnet")) -> subprocess.Popen[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.Popen(
-        [*torchrun, "-m", "mnasnet", *arguments, "--json"],
+        [*torchrun, *program, *arguments, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def workers_of(parent: Path) -> list[int]:
     """The processes that train into ``parent``, without torchrun itself."""
-    found = subprocess.run(["pgrep", "-f", f"m mnasnet train.*output-folder={parent}"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-f", f" train .*output-folder={parent}"], capture_output=True, text=True)
     commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found.stdout.split()}
     return [pid for pid, command in commands.items() if b"torch.distributed.run" not in command]
 
@@ -125,6 +125,62 @@ def test_a_stop_ends_both_processes_within_five_seconds_and_resumes_to_the_same_
     assert checkpoint_digest(run.store) == checkpoint_digest(RunFolder(tmp_path / "whole" / "run").store)
 
 
+SLOW = """
+import sys, time
+from pathlib import Path
+import torch
+from mnasnet import cli
+from mnasnet.data.cache import DecodedImages
+
+what, told = sys.argv[1], Path(sys.argv[2])
+
+def wait(_=None):
+    told.touch()
+    time.sleep(0.6)
+
+def hook(layer, inputs):
+    if isinstance(layer, torch.nn.BatchNorm2d) and layer.training:
+        wait() if what == "forwards" or not inputs[0].requires_grad else inputs[0].register_hook(wait)
+
+if what in ("forwards", "backwards"):
+    torch.nn.modules.module.register_module_forward_pre_hook(hook)
+else:
+    decode = DecodedImages._decode
+    def slow(self, index):
+        if (what == "looking") == bool(self.planned):
+            wait()
+        return decode(self, index)
+    DecodedImages._decode = slow
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("what", ["forwards", "backwards", "looking", "reading"])
+def test_a_stop_that_one_process_hears_ends_both_in_the_middle_of_what_takes_long(
+    what: str, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    told, small = tmp_path / "told", ("--epochs=1", *(["--cache-mb=0"] if what == "reading" else []))
+    finish(launch(*arguments_for(data, tmp_path / "whole", *small)))
+    arguments = arguments_for(data, tmp_path / "stopped", *small)
+    process = launch(what, str(told), *arguments, program=(str(tmp_path / "slow.py"),))
+    while not told.exists() and process.poll() is None:
+        time.sleep(0.05)
+
+    stopped_at = time.monotonic()
+    os.kill(workers_of(tmp_path / "stopped")[-1], signal.SIGINT)
+    assert process.stdout is not None
+    last_line = process.stdout.readline()
+    late_s = time.monotonic() - stopped_at
+    _, err = process.communicate(timeout=120)
+
+    assert (process.returncode, json.loads(last_line)["status"]) == (0, "stopped"), err
+    assert late_s < 5
+    run = RunFolder(tmp_path / "stopped" / "run")
+    finish(launch("resume", str(run.path)))
+    assert checkpoint_digest(run.store) == checkpoint_digest(RunFolder(tmp_path / "whole" / "run").store)
+
+
 def test_two_processes_that_were_killed_resume_to_the_same_bits(data: Path, tmp_path: Path) -> None:
     finish(launch(*arguments_for(data, tmp_path / "whole")))
     process = launch(*arguments_for(data, tmp_path / "killed"))
@@ -140,3 +196,16 @@ def test_two_processes_that_were_killed_resume_to_the_same_bits(data: Path, tmp_
     finish(launch("resume", str(run.path)))
 
     assert checkpoint_digest(run.store) == checkpoint_digest(RunFolder(tmp_path / "whole" / "run").store)
+
+
+def test_a_process_that_lost_another_one_says_so_in_one_sentence(data: Path, tmp_path: Path) -> None:
+    process = launch(*arguments_for(data, tmp_path, "--epochs=1000"))
+    while not RunFolder(tmp_path / "run").results.exists() and process.poll() is None:
+        time.sleep(0.05)
+
+    os.kill(workers_of(tmp_path)[-1], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert "error: process 0 of this training has lost another one" in err
+    assert "[rank0]: Traceback" not in err
