@@ -48,7 +48,7 @@ def remove_leftovers(folder: Path) -> None:
 def user_cache() -> Path:
     """The folder for downloads and derived files: ``MNASNET_CACHE``, else the system's user cache."""
     if chosen := os.environ.get("MNASNET_CACHE"):
-        return Path(chosen)
+        return Path(chosen).expanduser()
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "mnasnet"
     if sys.platform == "darwin":

@@ -699,7 +699,7 @@ ENTRIES = (
         "The server is away, the network is, the disk is full, or what came is not the file (SHA-256).",
         "The sentence names the file and its place, so another machine can bring it. The bundled model and your own "
         "files need no network.",
-        ("^network/download.py:",),
+        ("^network/download.py:", "^cannot keep …, the weights of"),
         mistakes.nothing_to_download,
     ),
     Entry(

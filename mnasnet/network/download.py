@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,7 +144,11 @@ def fetch(
                 with _shown(weights, progress) as listener:
                     _download(weights, url, target, listener)
     except OSError as error:
-        raise DownloadError(_advice(weights, target, f"cannot write it ({error.strerror or error})")) from error
+        raise DownloadError(
+            f"cannot keep {weights.file_name}, the weights of {weights.name}: {folder} cannot be written "
+            f"({error.strerror or error}); set the environment variable MNASNET_CACHE to a folder that can, or use the "
+            "bundled model photos10, which needs no download"
+        ) from error
     return target
 
 
@@ -193,9 +198,10 @@ def _download(weights: Published, url: str, target: Path, progress: Progress) ->
             if error.code == 416 and resumed:  # the part is longer than the file: it belongs to something else
                 part.unlink()
                 continue
-            raise DownloadError(_advice(weights, target, f"the server answered {error.code} {error.reason}")) from error
+            answer = f"the server answered {error.code} {error.reason}{_through_proxy(url)}"
+            raise DownloadError(_advice(weights, target, answer)) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, SSLError, http.client.HTTPException) as error:
-            reason = _reason(error)
+            reason = _reason(error) + _through_proxy(url)
             if not part.exists() or isinstance(error, urllib.error.URLError):
                 break  # nobody there: trying again at once will not help
             continue
@@ -252,6 +258,15 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, OSError):
         return cause.strerror or str(cause) or type(cause).__name__
     return str(cause) or type(cause).__name__
+
+
+def _through_proxy(url: str) -> str:
+    """Which proxy of the environment stands between; it may hold a password, so only its place is told."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return ""
+    return f" (through the proxy {proxy.rpartition('@')[2].rpartition('//')[2].rstrip('/')})"
 
 
 def _advice(weights: Published, target: Path, reason: str) -> str:

@@ -264,8 +264,32 @@ def test_an_answer_that_is_no_file_is_told(server, cache, fault, words):
 def test_a_folder_that_cannot_be_written_is_told(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(DownloadError, match="cannot write it"):
+    with pytest.raises(DownloadError) as caught:
         bring(server, folder=tmp_path / "file" / "weights")
+
+    text = str(caught.value)
+    assert f"{tmp_path / 'file' / 'weights'} cannot be written (Not a directory); set the environment variable" in text
+    assert "MNASNET_CACHE" in text and "network" not in text
+
+
+def test_the_cache_may_be_a_folder_of_the_user_s_home(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MNASNET_CACHE", "~/weights of mine")
+
+    assert bring(server).is_relative_to(tmp_path / "weights of mine")
+
+
+@pytest.mark.parametrize(("proxy", "no_proxy", "told"), [("127.0.0.1:9", "", True), ("127.0.0.1:9", "*", False)])
+def test_a_proxy_that_fails_is_named_without_its_password(proxy, no_proxy, told, cache, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://user:secret@{proxy}/")
+    monkeypatch.setenv("no_proxy", no_proxy)
+
+    with pytest.raises(DownloadError) as caught:
+        fetch(WEIGHTS, base_url="http://127.0.0.1:9/", progress=quiet)
+
+    assert (f"Connection refused (through the proxy {proxy}); " in str(caught.value)) is told
+    assert "secret" not in str(caught.value)
 
 
 def child_that_fetches(server):
