@@ -957,10 +957,10 @@ ENTRIES = (
     ),
     Entry(
         errors.TrainingError,
-        "Checkpoints that a disk or a copy has damaged",
+        "Checkpoints that are damaged or gone",
         "Two are kept, and the older one is taken where the newer is damaged; neither is whole.",
         "Train again. A `weights/best.safetensors` that is there is whole and can be used.",
-        ("^no whole checkpoint", "^not a whole checkpoint", "^its checksum is wrong"),
+        ("^no whole checkpoint", "^not a whole checkpoint", "^its checksum is wrong", "has no checkpoint any more"),
         mistakes.damaged_checkpoints,
     ),
     Entry(

@@ -131,7 +131,9 @@ def read_split(path: Path, dataset: Dataset) -> Split:
             "bring them back, or start a new run"
         )
     if added := len(present.difference(wanted)):
-        _log.warning("%d images were added to %s since %s was written; they are left out", added, dataset.folder, path)
+        many = f"{added} images were" if added > 1 else "1 image was"
+        left_out = "they are" if added > 1 else "it is"
+        _log.warning("%s added to %s since %s was written; %s left out", many, dataset.folder, path, left_out)
     return found
 
 

@@ -153,9 +153,9 @@ def resume(
 ) -> TrainedRun:
     """Go on with a run that was stopped or killed, to the same bits as if it had not been.
 
-    ``data`` is where its images lie now, should they have moved; ``max_minutes`` replaces the run's own limit;
-    ``parts`` are its images where the caller knows them. A run that is done only makes its report again. With several
-    hosts the run's folder must be reachable from each.
+    ``data`` is where its images lie now, should they have moved; ``max_minutes`` replaces the run's own limit; both
+    count the next time too. ``parts`` are its images where the caller knows them. A run that is done only makes its
+    report again. With several hosts the run's folder must be reachable from each.
     """
     run = open_run_folder(folder)
     values = read_yaml(run.arguments)
@@ -163,10 +163,15 @@ def resume(
         training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{run.arguments} is not complete ({error}); start a new run") from error
+    if run.results.exists() and not (run.store.last.exists() or run.store.before_last.exists()):
+        raise TrainingError(
+            f"{run.store.folder} has no checkpoint any more, and without one a run that has begun cannot go on; "
+            "bring it back, or start a new run"
+        )
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
     if data is not None:
-        training = replace(training, data=data)
+        training = replace(training, data=data.expanduser())
     if not training.data.is_dir():
         raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
     with team_from_environment(device_of(training)) as team:
@@ -205,6 +210,7 @@ def _go_on(
         network = _start_network(training, plan, run, images=len(parts.train))
         if team.writes:
             require_space(run, 4 * sum(parameter.numel() for parameter in network.parameters()))
+            _keep_what_was_told(training, run)
         try:
             train_images, val_images, test_cache = read_images(training, plan, dataset, parts, run, team, stop)
         except Stopped:
@@ -272,6 +278,17 @@ def _go_on(
                     audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
             until_written.release()
             return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
+
+
+def _keep_what_was_told(training: Training, run: RunFolder) -> None:
+    """Write down what :func:`resume` was told anew, for the next time."""
+    values, told = read_yaml(run.arguments), training.to_dict()
+    asked = {**values["asked"], "data": told["data"], "max_minutes": told["max_minutes"]}
+    if asked != values["asked"]:
+        try:
+            write_yaml(run.arguments, {**values, "asked": asked})
+        except OSError as error:
+            raise cannot_write(run.path, error) from error
 
 
 @contextlib.contextmanager

@@ -735,6 +735,29 @@ def test_a_damaged_dataset_report_is_made_again(data: Path, done: TrainedRun, tm
     assert resumed.status == "done" and json.loads(run.dataset_report.read_bytes())["unreadable"] is not None
 
 
+def test_a_run_that_has_lost_its_checkpoints_is_not_trained_over_again(done: TrainedRun, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    for checkpoint in (run.store.last, run.store.before_last):
+        checkpoint.unlink()
+    best = run.best.read_bytes()
+
+    with pytest.raises(TrainingError, match="has no checkpoint any more"):
+        resume(run.path)
+
+    assert run.best.read_bytes() == best
+
+
+def test_what_a_resumed_run_is_told_counts_the_next_time_too(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    short = train(tiny_training(data, tmp_path / "runs", max_minutes=1e-6))
+    moved, ear = data.rename(tmp_path / "moved"), Ear(1)
+
+    stopped = resume(short.folder, data=moved, max_minutes=0, listeners=[ear], stop=ear.wants_to_stop)
+
+    assert stopped.status == "stopped"
+    assert resume(short.folder).status == "done"
+
+
 def test_a_lost_split_and_damaged_settings_are_told_with_the_next_step(data: Path, tmp_path: Path) -> None:
     run = stopped_early(data, tmp_path)
     arguments = run.arguments.read_text()
