@@ -54,7 +54,8 @@ def draw_labels(
     """A copy of ``image``, H x W x 3 RGB, with ``lines`` of class name and confidence in its upper left corner.
 
     Letters grow with the image. Lines that would cover more than about half of its height are left out, the last
-    ones first; names that are too wide end in an ellipsis. Raises DataError when ``image`` is not RGB uint8.
+    ones first; names that are too wide end in an ellipsis. Where not a letter fits, nothing is drawn.
+    Raises DataError when ``image`` is not RGB uint8.
     """
     drawn = _copy_of(image)
     if style == "none" or not lines:
@@ -66,6 +67,8 @@ def draw_labels(
     pad = max(2, round(size * 0.4))
     margin = 0 if min(width, height) < 12 * size else pad
     rows = _fit_rows(shown, size, width - 2 * pad - 2 * margin)
+    if rows[0][0].is_empty or height < size:  # a plate without a letter would only hide the image
+        return drawn
     plate = _plate_of(rows, [confidence for _, confidence in shown], size, pad, style)
     _blend(drawn, plate, margin, margin)
     return drawn
@@ -318,6 +321,7 @@ class _Text:
 
     def __init__(self, text: str, size: int, *, is_bold: bool) -> None:
         self.is_shortened = text.endswith(_ELLIPSIS)
+        self.is_empty = text == _ELLIPSIS  # nothing of the name is left
         self._size = size
         self._runs = [(part, _font(path, size)) for part, path in _runs(text, is_bold)]
         self._widths = [font.width(part) for part, font in self._runs]

@@ -138,7 +138,8 @@ def read_class_file(path: Path) -> tuple[str, ...]:
             "save it as UTF-8 in an editor"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: what cannot be a path
-        raise WeightsError(f"cannot read class file {path}: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"cannot read class file {path}: {reason}; check its path") from error
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     names = tuple(name for _, name in numbered)
     if not names:

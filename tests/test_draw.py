@@ -119,6 +119,13 @@ def test_a_name_too_long_for_a_thumbnail_keeps_as_many_letters_as_fit() -> None:
     assert not np.array_equal(drawn, draw_labels(image, [("Egret", 0.62)], "outline"))
 
 
+@pytest.mark.parametrize(("width", "height"), [(2, 2), (10, 10), (12, 200), (3000, 2)])
+def test_an_image_without_room_for_a_letter_stays_as_it_is(width: int, height: int) -> None:
+    image = plain(width, height)
+
+    np.testing.assert_array_equal(image, draw_labels(image, FIVE))
+
+
 def test_tags_of_neighbouring_boxes_do_not_cover_each_other() -> None:
     image, label = plain(640, 480), ("golden retriever", 0.97)
     boxes = [(200.0, 200.0, 150.0, 120.0), (210.0, 202.0, 150.0, 120.0)]

@@ -227,7 +227,7 @@ def test_a_class_file_that_cannot_be_used_says_why(tmp_path, content, message):
 
 
 def test_a_missing_class_file_is_named(model_path):
-    with pytest.raises(WeightsError, match=r"cannot read class file .*none\.txt: No such file"):
+    with pytest.raises(WeightsError, match=r"cannot read class file .*none\.txt: No such file or.*; check its path"):
         open_model(model_path, class_file=model_path.with_name("none.txt"))
 
 
