@@ -369,6 +369,7 @@ ENTRIES = (
         "The command is in [measure your own device](devices.md#a-raspberry-pi-a-jetson-a-server).",
         (
             "^beyond this machine an agent needs",
+            "^an agent starts without asking",
             "^TLS needs a certificate",
             "is every address of this device",
             "^cannot use the certificate",
@@ -461,6 +462,7 @@ ENTRIES = (
             "^a dataset needs one folder per class",
             "look like splits, not like classes",
             "looks like a dataset for detection",
+            "has no class folders",
         ),
     ),
     Entry(
@@ -782,8 +784,9 @@ ENTRIES = (
     Entry(
         errors.LatencyError,
         "A certificate that is not trusted",
-        "The agent shows another certificate than the one given, or one for another name.",
-        "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL: [devices](devices.md).",
+        "The agent shows another certificate than the one given, one for another name, or of another time.",
+        "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL, its dates with both "
+        "clocks: [devices](devices.md).",
         ("^the certificate of … is not trusted",),
     ),
     Entry(

@@ -73,7 +73,12 @@ class Rules:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            context.load_cert_chain(self.certificate, self.key)
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        except _LockedKeyError as error:
+            raise SettingsError(
+                f"an agent starts without asking for anything, and {self.key} is locked by a password; make a key with "
+                "openssl's -nodes, as docs/devices.md does"
+            ) from error
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"cannot use the certificate {self.certificate} with {self.key}: {error}") from error
         return context
@@ -95,6 +100,14 @@ class Rules:
 
     def _own_names(self) -> frozenset[str]:
         return LOOPBACK_NAMES | {self.host.lower()} | {name.lower() for name in self.names}
+
+
+class _LockedKeyError(Exception):
+    """A key's file asks for a password."""
+
+
+def _no_password() -> str:
+    raise _LockedKeyError
 
 
 def _host_name(header: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import sys
@@ -46,7 +47,10 @@ class Agent(ThreadingHTTPServer):
         try:
             super().__init__((rules.host, rules.port), _Request)
         except OSError as error:
-            raise SettingsError(f"cannot listen on {rules.host}:{rules.port}: {error.strerror or error}") from error
+            taken = "another agent may run there already; stop it, or give another --port"
+            hint = taken if error.errno == errno.EADDRINUSE else "give an address of this device as --host, a free port"
+            reason = error.strerror or error
+            raise SettingsError(f"cannot listen on {rules.host}:{rules.port}: {reason}; {hint}") from error
         if context is not None:  # the handshake waits for the thread of its connection, or a silent client stops all
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 

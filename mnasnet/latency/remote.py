@@ -34,6 +34,11 @@ LONGEST_ANSWER_BYTES = 1 << 20
 AWAY = (502, 503, 504)  # of a proxy in between, or an agent with too long a queue
 SPEAKS_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # as OpenSSL says
 HUNG_UP = ("without response", "reset by peer", "\\x15\\x03")  # on one who speaks no TLS; the bytes are its alert
+_GIVE_IT = "give the agent's certificate as --agent-ca-file (agent_ca_file)"
+_OTHER_NAME = "call the agent by a name in its certificate, or make one with this name; docs/devices.md has the line"
+_NEW_ONE = "look at the clocks of both machines, or make a new one on the device; docs/devices.md has the line"
+#: what mends a certificate, by the codes X509_V_ERR_* of OpenSSL: not yet valid, expired, another name or address
+_CERTIFICATE_CURES = {9: _NEW_ONE, 10: _NEW_ONE, 62: _OTHER_NAME, 64: _OTHER_NAME}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -157,7 +162,7 @@ class RemoteMeter:
             except ssl.SSLCertVerificationError as error:
                 raise LatencyError(
                     f"the certificate of {self.address.url} is not trusted ({error.verify_message}); "
-                    "give the agent's certificate as --agent-ca-file (agent_ca_file)"
+                    + _CERTIFICATE_CURES.get(error.verify_code, _GIVE_IT)
                 ) from error
             except ssl.SSLError as error:
                 if error.reason in SPEAKS_NO_TLS:
@@ -181,7 +186,8 @@ class RemoteMeter:
         if self.address.url.startswith("http:") and any(sign in failure for sign in HUNG_UP):
             failure += "; an agent with a certificate speaks https"
         raise LatencyError(
-            f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back"
+            f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back "
+            "with --agent-wait-minutes (agent_wait_minutes)"
         )
 
     def _pauses(self) -> Iterator[float | None]:

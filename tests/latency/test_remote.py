@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 
 import onnx
@@ -171,7 +172,9 @@ def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
         unused.bind(("127.0.0.1", 0))
         meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{unused.getsockname()[1]}"), sleep=pauses.append)
 
-        with pytest.raises(LatencyError, match="is away .*start it there, or give it more time"):
+        with pytest.raises(
+            LatencyError, match="is away .*start it there, or give it more time to come back with --agent-wait"
+        ):
             LatencyCost(meter, 64).measure(space("tiny").random(random.Random(0)))
 
     assert pauses == [0.5, 1.0]
@@ -237,10 +240,42 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
         with pytest.raises(LatencyError, match="; an agent with a certificate speaks https"):
             in_the_open.health()
         other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
-        with pytest.raises(LatencyError, match="is not trusted"):
+        with pytest.raises(LatencyError, match="is not trusted .*; call the agent by a name in its certificate, or"):
             RemoteMeter(other_name).health()
     finally:
         agent.stop()
+
+
+@pytest.mark.parametrize(("code", "message"), [(10, "certificate has expired"), (9, "certificate is not yet valid")])
+def test_a_certificate_of_another_time_asks_for_a_new_one_or_the_right_clock(code, message, monkeypatch):
+    def expired(*_):
+        error = ssl.SSLCertVerificationError(1, message)
+        error.verify_code, error.verify_message = code, message
+        raise error
+
+    monkeypatch.setattr(RemoteMeter, "_exchange", expired)
+
+    with pytest.raises(LatencyError, match=f"is not trusted .{message}.; look at the clocks of both machines, or make"):
+        RemoteMeter(AgentAddress("https://pi.local:8765")).health()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a key with")
+def test_a_key_that_asks_for_a_password_does_not_stop_an_agent_in_the_middle_of_the_night(tmp_path, capfd):
+    made = "req -x509 -newkey rsa:2048 -days 2 -subj /CN=agent -passout pass:secret"
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run(["openssl", *made.split(), *files], check=True, capture_output=True)
+
+    assert main(["agent", "--port", "0", "--cert", files[3], "--key", files[1]]) == 2
+
+    told = capfd.readouterr()
+    assert "key.pem is locked by a password; make a key with openssl's -nodes" in told.err
+    assert "pass phrase" not in told.out + told.err  # OpenSSL would ask the terminal
+
+
+def test_an_agent_whose_port_is_taken_says_what_may_have_it(agent, capsys):
+    assert main(["agent", "--port", str(agent.port)]) == 2
+
+    assert "in use; another agent may run there already; stop it, or give another --port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
