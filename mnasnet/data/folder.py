@@ -102,6 +102,11 @@ def scan_to_judge(folder: Path, known: Collection[str]) -> Dataset:
     by_key = _by_spelling(known)
     aligned = {split: _renamed(one, known, by_key, layout.get(split, ""), walk.notes) for split, one in found.items()}
     present = {name for classes in aligned.values() for name, paths in classes.items() if paths}
+    if not present and (stray := walk.ignored["images outside class folders"]):
+        images = "its image lies" if stray == 1 else f"its {stray} images lie"
+        raise DataError(
+            f"{folder} has no class folders, {images} directly in it; give the folder that holds the classes"
+        )
     _require_images(folder, bool(present))
     return _as_dataset(walk, layout, aligned, present)
 

@@ -39,7 +39,7 @@ def validate(
     threads: int | None = None,
     out: Path | None = None,
 ) -> Evaluation:
-    """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else all of a flat folder.
+    """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else test, else all.
 
     Of a flat folder that the model was trained on, val are the images that its training kept aside.
     Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
@@ -83,7 +83,11 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
 
 def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:
     if split is None:
-        return dataset.val or dataset.train or dataset.test
+        chosen = dataset.val or (dataset.test if dataset.split_folders else ()) or dataset.train
+        if dataset.split_folders and chosen is not dataset.val:
+            name = "test" if chosen is dataset.test else "train"
+            _log.info("%s has no val images: those of %s are judged", dataset.folder, name)
+        return chosen
     if not dataset.splits[split]:
         have = [name for name, samples in dataset.splits.items() if samples]
         raise DataError(f"{dataset.folder} has no {split} images, only {', '.join(have)}; choose one of these")

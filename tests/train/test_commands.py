@@ -100,6 +100,7 @@ def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
         (["RED", "Blue "], 6),
         (["red", "blue", "green/empty"], 6),
         (["train/red", "val/blue"], 3),
+        (["train/red", "train/blue", "test/red"], 3),
     ],
 )
 def test_val_judges_by_any_images_of_classes_that_the_model_knows(
@@ -115,6 +116,23 @@ def test_val_judges_by_any_images_of_classes_that_the_model_knows(
     assert main(["val", str(model), str(tmp_path / "judged"), "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["images"] == images
+
+
+def test_val_says_which_images_it_judges_where_none_are_for_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / "model.safetensors"
+    modelfile.save(random_model(class_names=("blue", "green", "red")), model)
+    caplog.set_level("INFO")
+    folder = write_image_folder(tmp_path / "data", per_class=1, splits=("train", "test"))
+
+    main(["val", str(model), str(folder)])
+    assert "has no val images: those of test are judged" in caplog.text
+    shutil.rmtree(folder / "test")
+    main(["val", str(model), str(folder)])
+    assert "has no val images: those of train are judged" in caplog.text
+    assert main(["val", str(model), str(data / "red")]) == 2
+    assert "has no class folders, its 10 images lie directly in it" in capsys.readouterr().err
 
 
 def test_a_run_folder_is_a_start_as_it_is_a_model(
