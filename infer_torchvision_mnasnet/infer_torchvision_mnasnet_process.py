@@ -259,11 +259,11 @@ class InferTorchvisionMnasnetFactory(dataprocess.CTaskFactory):
 
 
 def _state_of(path):
-    """What changes with a file's content: its size and time of writing."""
+    """What changes with a file's content: its size and times; a copy may keep the first time, never the second."""
     if not path:
         return None  # Path("") would be the working folder
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
         return None  # a missing file, or no path at all: Classifier.load says so
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -52,7 +52,8 @@ def test_the_readmes_blocks_run_one_after_another(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr("ikomia.utils.displayIO.display", shown.append)  # a window, which tests do not have
     save(random_model(class_names=("red", "green", "blue")), tmp_path / "model.safetensors")
-    coloured_image((200, 40, 40), width=64, height=48).save(tmp_path / "image.jpg")
+    for name in ("image.jpg", "image.gif"):
+        coloured_image((200, 40, 40), width=64, height=48).save(tmp_path / name)
     blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     namespace: dict = {}
 
@@ -60,12 +61,13 @@ def test_the_readmes_blocks_run_one_after_another(tmp_path, monkeypatch):
         if '"mnasnet1_0"' in block:  # would be downloaded
             continue
         code = block.replace("path/to/your/image.jpg", str(tmp_path / "image.jpg"))
+        code = code.replace("path/to/your/image.gif", str(tmp_path / "image.gif"))
         code = code.replace("infer_yolo_v11", "standin_detector")
         exec(code.replace("path/to/your/model.safetensors", str(tmp_path / "model.safetensors")), namespace)
     namespace["detector"].set_parameters({"boxes": "4,4,20,20"})
     namespace["wf"].run_on(path=str(tmp_path / "image.jpg"))
 
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert len(shown) == 1
     found = json.loads(namespace["algo"].get_output(4).to_json())
     assert {one["label"] for one in found["objects"]} <= {"red", "green", "blue"} and found["objects"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -288,6 +289,23 @@ def test_a_model_file_that_was_written_anew_is_loaded_anew(add_infer, image, mod
     workflow.run_on(array=image)
 
     assert {name for name, _ in task.get_results()} == {"a", "b"}
+
+
+def test_a_model_file_with_the_size_and_time_of_the_one_before_is_loaded_anew(add_infer, image, tmp_path):
+    """As copies that keep the time of what they copy."""
+    path = tmp_path / "own.safetensors"
+    save(random_model(class_names=("a", "b")), path)
+    before = path.stat()
+    workflow = Workflow("same time")
+    task = add_infer(workflow, model_weight_file=str(path))
+    workflow.run_on(array=image)
+
+    save(random_model(class_names=("c", "d")), path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    workflow.run_on(array=image)
+
+    assert path.stat().st_size == before.st_size
+    assert {name for name, _ in task.get_results()} == {"c", "d"}
 
 
 def test_class_names_beside_the_weights_that_changed_are_read_anew(add_infer, image, tmp_path):
