@@ -174,7 +174,8 @@ def _ranking_s(searching: Searching, plan: Plan) -> float:
 
 def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:
     """Numbers of finalists, and whether published networks are trained too: the best answer first."""
-    most = searching.finalists if searching.finalists > 1 else 0
+    most = min(searching.finalists, searching.trials or searching.finalists)  # each was a trial
+    most = most if most > 1 else 0
     if searching.references:
         yield most, True
     yield from ((count, False) for count in range(most, 1, -1))

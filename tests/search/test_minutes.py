@@ -111,6 +111,14 @@ def test_a_slower_machine_trains_the_winner_before_more_finalists() -> None:
     assert not holds_another_finalist(searching, PHOTOS, left_s, epoch_s=90.0, epochs=5)
 
 
+@pytest.mark.parametrize(("trials", "finalists"), [(1, 0), (2, 2), (50, 3)])
+def test_no_more_finalists_are_foreseen_than_there_are_trials(trials: int, finalists: int) -> None:
+    for minutes in (0.0, 10_000.0):
+        asked = Searching(data=Path(), minutes=minutes, trials=trials, finalists=3)
+
+        assert timetable(asked, PHOTOS).finalists == finalists
+
+
 def test_what_does_not_fit_is_left_out_the_comparison_first() -> None:
     searching = Searching(data=Path(), minutes=60, finalists=3)
 
