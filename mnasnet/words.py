@@ -49,7 +49,7 @@ _KINDS: dict[Any, tuple[type, str]] = {
 
 def amount(count: int, noun: str) -> str:
     """Such as "1 epoch", "2 epochs"; ``noun`` is in the singular."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _words(hint: Any) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mnasnet.files import exists
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
+from mnasnet.words import amount
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def _table(spaces: list[SearchSpace]) -> str:
 
 
 def _choices(own: SearchSpace) -> str:
-    lines = [f"{own.name}: {own.size:,} combinations, {own.count_networks():,} different networks"]
+    lines = [f"{own.name}: {amount(own.size, 'combination')}, {amount(own.count_networks(), 'different network')}"]
     width = max((len(choice.name) for choice in own.choices), default=0) + 2
     lines += [f"  {choice.name:<{width}}{', '.join(map(str, choice.options))}" for choice in own.choices]
     return "\n".join(lines)

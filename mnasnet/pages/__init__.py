@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from mnasnet.words import amount
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -29,6 +31,7 @@ def _environment() -> Environment:
     environment.filters["three"] = lambda share: "–" if share is None else f"{share:.3f}"
     environment.filters["plain"] = lambda value: f"{value:.4g}" if isinstance(value, float) else str(value)
     environment.filters["millions"] = lambda count: f"{count / 1e6:,.0f} M" if count >= 1e8 else f"{count / 1e6:.3g} M"
+    environment.filters["amount"] = amount
     environment.globals["inline"] = _inline
     return environment
 

@@ -100,10 +100,11 @@ function drawPlot() {
   const hollow = [...near, ...judged.filter(above)].map((trial) => placed.get(trial));
   svg.append(element("path", { class: "dots", d: dots(judged.filter((t) => !above(t)).map((t) => placed.get(t))) }));
   svg.append(element("path", { class: "rings", d: rings(hollow) }));
-  if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1 }, "above a limit, not trained:" + (tooFar.length ? ` (${tooFar.length} more further right)` : "")));
+  if (foot) svg.append(element("text", { x: left + 4, y: bottom - foot - 1, class: "strip-name" }, "above a limit, not trained:" + (tooFar.length ? ` (${tooFar.length} more further right)` : "")));
   for (const [kind, at] of lines) {
     svg.append(element("line", { class: kind, x1: x(at * scale), x2: x(at * scale), y1: 12, y2: bottom }));
-    svg.append(element("text", { x: x(at * scale) + 5, y: bottom - foot - (kind === "limit" ? 20 : 6) }, kind));
+    const beside = x(at * scale) > width - 70 ? { x: x(at * scale) - 5, "text-anchor": "end" } : { x: x(at * scale) + 5 };
+    svg.append(element("text", { ...beside, y: bottom - foot - (foot ? 15 : 0) - (kind === "limit" ? 20 : 6), class: "line-name" }, kind));
   }
   const best = judged.filter((trial) => front.has(trial.number)).sort((a, b) => a.costs[cost] - b.costs[cost]).map((t) => placed.get(t));
   svg.append(element("path", { class: "front", d: best.map((at, i) => (i ? "L" : "M") + at.join(" ")).join("") }));

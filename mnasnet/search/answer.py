@@ -95,15 +95,16 @@ class Answer:
         except SpecError:
             return None
 
-    def counts(self) -> dict[str, int]:
-        """How many trials are in each state; repeated networks count as ``repeated``.
+    def state_of(self, record: TrialRecord) -> str:
+        """A trial's state in words; what was at work when the search stopped is ``unfinished``."""
+        if record.duplicate_of is not None:
+            return "repeated"
+        return "unfinished" if record.state == "running" and self.status != "running" else record.state
 
-        What was at work when the search stopped is ``unfinished``.
-        """
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state, as :meth:`state_of` has it."""
         totals: dict[str, int] = {}
         for record in self.records:
-            state: str = "repeated" if record.duplicate_of is not None else record.state
-            if state == "running" and self.status != "running":
-                state = "unfinished"
+            state = self.state_of(record)
             totals[state] = totals.get(state, 0) + 1
         return totals

@@ -131,7 +131,7 @@ class Forecast:
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
         return "\n".join(
             [
-                f"space     {self.networks:,} networks",
+                f"space     {amount(self.networks, 'network')}",
                 *latency,
                 f"short     {amount(self.short_epochs, 'epoch')} for each network, {short} s: "
                 f"{_minutes(60 * self.short_minutes)} for {self.trials}",

@@ -144,7 +144,8 @@ def promote(
         number = (folder.read_state().get("final") or {}).get("trial") if trial is None else trial
         record = winner(here.study(), here.problem) if number is None else found.get(number)
         if record is None or not record.fingerprint:
-            raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {number}")
+            which = f"{number}" if record is None else f"{number}, which has no network yet"
+            raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
         epochs = epochs or training.final_epochs()
         promoted = winner_place(here, record.number, epochs).run.best
         state = folder.read_state()

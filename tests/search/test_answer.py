@@ -67,6 +67,20 @@ def test_a_trial_that_was_at_work_when_the_search_stopped_is_unfinished(answer):
 
     assert counts["running"]["running"] == counts["stopped"]["unfinished"] == 1
     assert "running" not in counts["stopped"]
+    stopped = data_of(page_of(replace(answer, records=records, status="stopped")))
+    assert [trial[1] for trial in stopped["trials"]].count("unfinished") == 1
+
+
+def test_the_page_of_a_single_trial_speaks_of_one(answer):
+    best = answer.winner
+    own = [replace(one, epochs=1) for one in answer.contenders if one.trial == best.number]
+
+    text = page_of(replace(answer, records=[best], pareto=[best], contenders=own))
+
+    words = " ".join(re.sub(r"<[^>]+>", "", text).split())
+    assert "fully trained, 1 epoch " in words and "1network judged" in words and "1 of 1 trial pass" in words
+    assert "cannot be told from 1 judged network;" in words
+    assert "Published networks had the same training" not in words
 
 
 class TestFiles:

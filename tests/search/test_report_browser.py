@@ -8,6 +8,7 @@ import pytest
 from answers import searched
 from browser import CHROMIUM, Browser
 
+from mnasnet.reward import Reward
 from mnasnet.search.answer import PROMOTE
 from mnasnet.search.report.files import write_answer
 
@@ -150,6 +151,34 @@ def test_a_page_kept_outside_its_run_folder_names_no_folder(browser, page, tmp_p
 
     fact = browser.run("document.querySelector('#facts code').textContent")
     assert fact == "python -m mnasnet promote RUN --trial 0"
+
+
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_name_of_the_limit_stands_clear_of_other_words(browser, answer, tmp_path, width):
+    above = [record for record in answer.records if record.state == "infeasible"]
+    nothing = {"winner": None, "pareto": (), "contenders": (), "kendall_tau": None}
+    write_answer(replace(answer, records=above, reward=Reward(0.01), limits={"latency_ms": 0.01}, **nothing), tmp_path)
+    browser.open(tmp_path / "report.html", width=width)
+
+    boxes = browser.run(
+        "[...document.querySelectorAll('#plot .line-name, #plot .strip-name')]"
+        ".map(text => text.getBoundingClientRect()).map(box => [box.left, box.top, box.right, box.bottom])"
+    )
+
+    (left, top, right, bottom), strip = boxes
+    assert bottom <= strip[1] or top >= strip[3] or right <= strip[0] or left >= strip[2]
+
+
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_name_of_the_target_at_the_edge_stays_in_the_picture(browser, page, width):
+    browser.open(page, width=width)
+
+    names, plot = browser.run(
+        "[[...document.querySelectorAll('#plot .line-name')].map(text => text.getBoundingClientRect().right),"
+        " document.querySelector('#plot svg').getBoundingClientRect().right]"
+    )
+
+    assert names and max(names) <= plot
 
 
 def test_a_search_without_trials_is_a_page_too(browser, answer, tmp_path):

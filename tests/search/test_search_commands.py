@@ -195,6 +195,16 @@ def test_spaces_shows_the_choices_of_a_file(tmp_path: Path, capsys: pytest.Captu
     assert "block2.filters" in out and "0.75, 1.0" in out
 
 
+def test_a_space_of_a_single_network_is_told_in_the_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.yaml").write_text("name: one\nblocks: [{channels: 16}]")
+
+    assert main(["spaces", str(tmp_path / "one.yaml")]) == 0
+
+    assert capsys.readouterr().out == "one: 1 combination, 1 different network\n"
+
+
 def test_spaces_says_what_is_no_space_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -341,6 +341,13 @@ class TestGoingOn:
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
 
+    def test_a_trial_that_a_kill_interrupted_cannot_be_promoted(self, copied):
+        with opened(copied) as search:
+            search.study().ask()
+
+        with pytest.raises(SearchError, match="0 to 4, got 4, which has no network yet"):
+            promote(copied, 4)
+
 
 class TestTrialsThatAreGone:
     @pytest.fixture(params=["study.journal", "another file", "sqlite", "postgresql"])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnasnet.search.answer import Answer
 from mnasnet.search.records import TrialRecord
 from mnasnet.space import Choice, Option
+from mnasnet.words import amount
 
 FEWEST_NETWORKS = 12  # below, a fit would only repeat chance
 
@@ -55,7 +56,7 @@ class Effects:
         """How it was computed and how far it can be trusted, in words."""
         if not self.choices:
             return (
-                f"Which choices mattered cannot be told from {self.networks} judged networks; it takes "
+                f"Which choices mattered cannot be told from {amount(self.networks, 'judged network')}; it takes "
                 f"{FEWEST_NETWORKS} whose accuracies differ."
             )
         return (

@@ -36,6 +36,7 @@ def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[
         sources={name: how(name, answer.measured) for name in answer.cost_names},
         columns=_columns(answer),
         contenders=[_contender(answer, contender) for contender in _ordered(answer)],
+        compared=any(contender.kind == "reference" for contender in answer.contenders),
         from_shared=any(contender.from_shared for contender in answer.contenders),
         tau=tau_sentence(answer),
         effects=found,
@@ -59,7 +60,7 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
         trials.append(
             [
                 record.number,
-                record.state if record.duplicate_of is None else "repeated",
+                answer.state_of(record),
                 _rounded(record.accuracy),
                 _rounded(record.values[0] if record.values and not answer.objectives else None),
                 round(record.seconds, 1),
