@@ -316,6 +316,12 @@ def test_a_pattern_that_the_shell_left_alone_is_expanded(model, photos, capsys):
     assert "2 of 2 classified" in capsys.readouterr().out
 
 
+def test_two_stars_in_a_pattern_are_any_number_of_folders(model, photos, capsys):
+    assert main(["classify", str(photos.parent / "**" / "00?.jpg"), "--model", model]) == 0
+
+    assert "6 of 6 classified" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("word", "reason"), [("-", "standard input is not read"), ("https://a.org/cat.jpg", "download the image first")]
 )

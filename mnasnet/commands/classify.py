@@ -156,7 +156,8 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
     expanded: list[Path] = []
     for given in paths:
         is_pattern = glob.has_magic(str(given)) and not exists(given)
-        matches = sorted(glob.glob(str(given))) if is_pattern else []  # noqa: PTH207  # absolute patterns too
+        # absolute patterns too, which pathlib does not take; ** is any number of folders
+        matches = sorted(glob.glob(str(given), recursive=True)) if is_pattern else []  # noqa: PTH207
         expanded += map(Path, matches) if matches else [given]
     return expanded
 
