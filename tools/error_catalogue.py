@@ -724,7 +724,7 @@ ENTRIES = (
         "A format that is not written",
         "The name is none of the formats, or the format has no 8-bit version.",
         "Take one that is listed. ONNX is read by most other tools.",
-        ("^a model can be exported to", "^int8 is written for"),
+        ("^a model can be exported to", "^int8 is written for", "^--to names one or more"),
         mistakes.unknown_format,
     ),
     Entry(

@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         model = replace(model, preprocess=model.preprocess.at(arguments.input_size))
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
     formats = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    if not formats:
+        raise ExportError(f"--to names one or more of {', '.join(EXPORTERS)}, got {arguments.to!r}")
     if arguments.int8:
         require_int8(formats, arguments.max_drop)
     images = arguments.images or ([arguments.data] if arguments.data else [])

@@ -29,7 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     identity: dict[str, str]
     if isinstance(model, ExportedModel):
         title, header = "file", dict(model.header)
-        identity = {"format": model.format, "precision": model.precision}
+        identity = {
+            "format": model.format,
+            "precision": model.precision,
+            "takes": "RGB bytes" if model.takes_pixels else "normalised numbers",
+            "gives": "probabilities" if model.gives_probabilities else "scores",
+        }
     else:
         title, header, identity = "weights", header_of(model), {"fingerprint": model.fingerprint}
     if arguments.json:
@@ -55,9 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for card in header["latencies"]:
         lines.append(f"latency      {_sentence(card)}")
-    lines.append(f"{title:13}{' '.join(identity.values())}")
+    lines.append(f"{title:13}{_identity(identity)}")
     print("\n".join(map(_printable, lines)))
     return 0
+
+
+def _identity(told: Mapping[str, str]) -> str:
+    """A fingerprint as it is; of an exported file the format and what a program of one's own has to know."""
+    if "format" not in told:
+        return told["fingerprint"]
+    return f"{told['format']} {told['precision']}, takes {told['takes']}, gives {told['gives']}"
 
 
 def _printable(line: str) -> str:

@@ -370,6 +370,24 @@ def test_info_tells_what_an_exported_file_holds_and_what_8_bits_cost(name, photo
     assert f"float32_accuracy: {done.before.accuracy}" in shown and f"int8_accuracy: {done.after.accuracy}" in shown
 
 
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [({}, "normalised numbers, gives scores"), ({"pixels": True, "softmax": True}, "RGB bytes, gives probabilities")],
+)
+def test_info_tells_what_an_exported_file_takes_and_gives(graph, told, model, tmp_path, capsys):
+    (done,) = export_model(model, tmp_path, ["onnx"], **graph)
+
+    assert main(["info", str(done.files[0])]) == 0
+
+    assert f"file         onnx fp32, takes {told}" in capsys.readouterr().out
+
+
+def test_an_export_to_nothing_is_refused(tmp_path, capsys):
+    assert main(["export", "photos10", "--to", ",", "--out", str(tmp_path / "out")]) == 2
+
+    assert "--to names one or more of onnx, openvino, litert, executorch, got ','" in capsys.readouterr().err
+
+
 def test_int8_for_a_format_that_has_none_is_refused_before_anything_is_written(photos, tmp_path, capsys):
     modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
     out = tmp_path / "out"
