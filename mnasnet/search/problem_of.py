@@ -12,7 +12,7 @@ from typing import cast
 import optuna
 
 from mnasnet.data.folder import Dataset, scan
-from mnasnet.data.split import Split, read_split
+from mnasnet.data.split import Split, read_split, written_split
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
@@ -78,16 +78,21 @@ def opened(
     stop: Stop = lambda: False,
     filling: Filling = lambda done, total: None,
     with_device: bool = True,
+    with_images: bool = True,
 ) -> Iterator[OpenSearch]:
     """The search in ``path``, read from its files alone, so that any process on any machine can open it.
 
-    ``with_device`` False is for who measures nothing: the device may be away. Raises SearchError where there is no
-    search, and DataError when images went missing.
+    ``with_device`` False is for who measures nothing: the device may be away; ``with_images`` False for who judges
+    nothing. Raises SearchError where there is no search, and DataError when images went missing.
     """
     folder = open_search_folder(path)
     searching, plan = read_arguments(folder)
-    dataset = scan(searching.data)
-    parts = read_split(folder.split, dataset)
+    if with_images:
+        dataset = scan(searching.data)
+        parts = read_split(folder.split, dataset)
+    else:
+        parts = written_split(folder.split)
+        dataset = Dataset(searching.data, parts.class_names, parts.train, parts.val, parts.test)  # as it was
     search = assemble(folder, searching, plan, dataset, parts, stop=stop, filling=filling, with_device=with_device)
     try:
         yield search

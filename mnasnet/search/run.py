@@ -162,12 +162,12 @@ def promote(
 
 @telling_of_database()
 def report_search(path: Path) -> SearchedRun:
-    """Make the answer's files again from what the folder holds, also after a kill.
+    """Make the answer's files again from what the folder holds, also after a kill; device and images may be away.
 
     Where the trials' storage is gone or away they come from ``trials.csv``. Raises SearchError when that is gone too.
     """
     folder = open_search_folder(path)
-    with opened(folder.path, with_device=False) as here:
+    with opened(folder.path, with_device=False, with_images=False) as here:
         state = folder.read_state()
         status, reason = state.get("status", "running"), state.get("reason", "")
         try:

@@ -337,12 +337,20 @@ class TestGoingOn:
 
         assert report_search(copied).answer.winner is not None
 
+    def test_a_report_needs_no_images(self, finished, copied):
+        arguments = SearchFolder(copied).arguments
+        asked = arguments.read_text()
+        arguments.write_text(re.sub(r"(?m)^  data: .*$", "  data: /nowhere/photos", asked))
+        assert arguments.read_text() != asked
+
+        assert told_of(report_search(copied)) == told_of(finished)
+
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
 
     def test_a_trial_that_a_kill_interrupted_cannot_be_promoted(self, copied):
-        with opened(copied) as search:
+        with opened(copied) as search, pytest.warns(UserWarning, match="Heartbeat"):
             search.study().ask()
 
         with pytest.raises(SearchError, match="0 to 4, got 4, which has no network yet"):
