@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -113,7 +113,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     Images that came since belong to no part and are left out, so that a resumed run stays the same run. Raises
     DataError naming images that went missing or classes that changed.
     """
-    found = _parsed(path)
+    found = written_split(path)
     if found.class_names != dataset.class_names:
         gone = sorted(set(found.class_names) - set(dataset.class_names))
         new = sorted(set(dataset.class_names) - set(found.class_names))
@@ -135,6 +135,32 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         left_out = "they are" if added > 1 else "it is"
         _log.warning("%s added to %s since %s was written; %s left out", many, dataset.folder, path, left_out)
     return found
+
+
+def grown(written: Split, dataset: Dataset) -> Split:
+    """``written`` for a flat ``dataset`` that may have changed since.
+
+    Images that are in it stay on their side, frames of one video beside the others; new images are divided as the
+    rest was.
+    """
+    grouping = written.grouping
+    fresh = split(dataset, val_fraction=written.val_fraction or 0.2, seed=written.seed, grouping=grouping)
+    chosen = set(fresh.val)
+    sides = {sample.path: name for name in ("train", "val") for sample in written.parts[name]}
+    side_of = {sequence_of(sample, grouping): name for name in ("val", "train") for sample in written.parts[name]}
+
+    def validates(sample: Sample) -> bool:
+        side = sides.get(sample.path) or side_of.get(sequence_of(sample, grouping))
+        return sample in chosen if side is None else side == "val"
+
+    learned = {sample.class_name for sample in dataset.train if not validates(sample)}  # others are divided anew
+    val = {s for s in dataset.train if (validates(s) if s.class_name in learned else s in chosen)}
+    return replace(
+        fresh,
+        train=tuple(sample for sample in dataset.train if sample not in val),
+        val=tuple(sample for sample in dataset.train if sample in val),
+        notes=written.notes,
+    )
 
 
 def seeded_rank(key: str, seed: int) -> bytes:
@@ -214,7 +240,8 @@ def _readable_json(values: Mapping[str, Any]) -> bytes:
         return json.dumps(values, indent=1).encode()
 
 
-def _parsed(path: Path) -> Split:
+def written_split(path: Path) -> Split:
+    """What ``split.json`` holds, whatever has become of the images; raises DataError where it cannot be read."""
     try:
         values = json.loads(path.read_bytes())
         schema = values["schema"]

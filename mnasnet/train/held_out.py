@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.data.folder import Dataset
-from mnasnet.data.split import SPLIT_FILE, Split, read_split, split
+from mnasnet.data.split import SPLIT_FILE, Split, grown, read_split, split, written_split
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
@@ -28,13 +28,12 @@ def division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path |
     fingerprint = training.get("images_fingerprint")
     if not fingerprint:
         return None
-    folders = [] if file is None else [file.absolute().parent, file.absolute().parent.parent]
-    for path in (folder / SPLIT_FILE for folder in folders):
+    for path in _split_files(file):
         try:
-            found = read_split(path, dataset) if path.is_file() else None
+            found = read_split(path, dataset)
         except DataError:  # of other images
             continue
-        if found is not None and found.fingerprint == fingerprint:
+        if found.fingerprint == fingerprint:
             return found
     try:
         again = split(
@@ -46,3 +45,32 @@ def division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path |
     except (DataError, TypeError, ValueError):  # a header can hold anything
         return None
     return again if again.fingerprint == fingerprint else None
+
+
+def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> Split | None:
+    """As :func:`division_of`, to train further: what came since to a flat ``dataset`` is divided too, not left out.
+
+    None where the dataset's own folders say what validates.
+    """
+    training = training_of(model)
+    present = {sample.path for sample in dataset.train}
+    for path in _split_files(file) if training.get("images_fingerprint") else ():
+        try:
+            written = written_split(path)
+        except DataError:
+            continue
+        has_its_name = training.get("data") == dataset.folder.absolute().name
+        has_all = present.issuperset(sample.path for sample in (*written.train, *written.val))
+        if written.fingerprint != training["images_fingerprint"]:
+            continue
+        if written.made_by == "folders" and dataset.val:
+            return None
+        if not dataset.val and (has_its_name or has_all):
+            return grown(written, dataset)
+    return division_of(model, dataset, file if dataset.val else None)
+
+
+def _split_files(file: Path | None) -> list[Path]:
+    """Where the run of a model file may have kept its division."""
+    folders = [] if file is None else [file.absolute().parent, file.absolute().parent.parent]
+    return [folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()]

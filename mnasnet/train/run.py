@@ -23,7 +23,7 @@ from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
 from mnasnet.train.evaluate import Evaluation
-from mnasnet.train.held_out import division_of
+from mnasnet.train.held_out import grown_division_of
 from mnasnet.train.listeners import (
     Audience,
     Background,
@@ -126,14 +126,17 @@ def train(
 def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
     """The division of a start that has learned from these very images: it must not be judged on those it knows."""
     start = start_model(training)
-    parts = None if start is None else division_of(start, dataset, model_path(training.model))
+    if start is None:
+        return None
+    parts = grown_division_of(start, dataset, model_path(training.model))
     if parts is not None:
         _log.info(
-            "%s has learned from these images: the %d that its training kept aside are kept aside again",
+            "%s has learned from images of this folder: those that its training kept aside are kept aside again; %d "
+            "images validate",
             training.model,
             len(parts.val),
         )
-    elif start is not None and start.training.get("data") == dataset.folder.absolute().name and not dataset.val:
+    elif start.training.get("data") == dataset.folder.absolute().name and not dataset.val:
         _log.warning(
             "%s was trained on a folder of this name, and which of its images cannot be told: of those it knows, the "
             "validation accuracy says nothing",

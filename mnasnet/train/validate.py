@@ -20,7 +20,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
-from mnasnet.train.held_out import division_of, training_of
+from mnasnet.train.held_out import division_of, grown_division_of, training_of
 
 _log = logging.getLogger(__name__)
 
@@ -64,10 +64,10 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
     """A flat ``dataset`` as the model's training divided it; others as they are."""
     if dataset.val:
         return dataset
-    parts = division_of(model, dataset, file)
+    parts = division_of(model, dataset, file) or grown_division_of(model, dataset, file)
     if parts is not None:
         _log.info(
-            "training kept %d of these %d images aside: they are val, the others train",
+            "training has not learned from %d of these %d images: they are val, the others train",
             len(parts.val),
             len(dataset.train),
         )

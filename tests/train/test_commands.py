@@ -86,6 +86,9 @@ def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
     shutil.copy(trained["model"], moved)
     assert judged(str(moved), data) == beside  # divided once more by the same seed
     assert judged(str(moved), data, "--split", "train")["images"] == 24
+    fewer = Path(shutil.copytree(data, tmp_path / "fewer" / data.name))
+    (fewer / "red" / "000.jpg").unlink()
+    assert judged(trained["model"], fewer)["images"] in (5, 6)
     other = write_image_folder(tmp_path / data.name, per_class=4)
     assert judged(str(moved), other)["images"] == 12
     assert "cannot be told" in caplog.text

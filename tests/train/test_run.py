@@ -672,6 +672,37 @@ def test_a_start_that_learned_from_these_images_is_judged_on_those_it_has_not_se
     assert (further.folder / "split.json").read_text() == (done.folder / "split.json").read_text()
 
 
+def test_a_start_that_learned_from_a_part_of_these_images_learns_from_all_and_is_judged_on_none_it_knows(
+    tmp_path: Path,
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    first = train(tiny_training(data, tmp_path, epochs=1, seed=3))
+    for number in range(10):  # a class more, other images more, one less
+        for name in ("red", "white"):
+            (data / name).mkdir(exist_ok=True)
+            coloured_image((200, 200, 20 * number), seed=number).save(data / name / f"new{number}.png")
+    (data / "blue" / "000.jpg").unlink()
+
+    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    before, after = (json.loads((run.folder / "split.json").read_bytes()) for run in (first, further))
+    learned = {path for paths in before["train"].values() for path in paths}
+    trains, validates = ({path for paths in after[side].values() for path in paths} for side in ("train", "val"))
+    assert not learned & validates
+    assert len(trains) + len(validates) == 49
+    assert len(after["val"]["white"]) == 2 and any("new" in path for path in after["train"]["red"])
+
+
+def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=4, splits=("train", "val"))
+    first = train(tiny_training(data, tmp_path, epochs=1))
+    coloured_image((200, 20, 20)).save(data / "train" / "red" / "new.png")
+
+    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    assert modelfile.load(further.model).training["images"] == {"train": 13, "val": 12}
+
+
 def test_a_run_folder_within_the_dataset_is_refused(data: Path, tmp_path: Path) -> None:
     before = sorted(data.rglob("*"))
 
