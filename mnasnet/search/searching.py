@@ -34,6 +34,15 @@ _PATHS = (*_FILES, "space")  # which may be a built-in space's name too
 
 _METERS = {"latency": LATENCY, "energy": ENERGY}
 
+#: setting -> what it limits, and its unit
+_LIMITS = {
+    "max_latency_ms": (LATENCY, 1.0),
+    "max_multiply_adds": ("multiply_adds", 1.0),
+    "max_parameters": ("parameters", 1.0),
+    "max_model_mb": ("model_bytes", 1e6),
+    "max_peak_mb": ("peak_activation_bytes", 1e6),
+}
+
 Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
 
 
@@ -170,6 +179,8 @@ class Searching:
             "final_epochs",
             "seed",
             "cache_mb",
+            *_LIMITS,
+            "proxy_share",
         ):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -200,13 +211,7 @@ class Searching:
     @property
     def limits(self) -> dict[str, float]:
         """Upper bounds by meter name; a strict hard reward's target is one."""
-        asked = {
-            LATENCY: self.max_latency_ms,
-            "multiply_adds": self.max_multiply_adds,
-            "parameters": self.max_parameters,
-            "model_bytes": self.max_model_mb * 1e6,
-            "peak_activation_bytes": self.max_peak_mb * 1e6,
-        }
+        asked = {cost: unit * getattr(self, name) for name, (cost, unit) in _LIMITS.items()}
         limits = {name: limit for name, limit in asked.items() if limit > 0}
         if self.strict and self.reward == "hard" and not self.objective_names:
             limits[self.reward_cost] = min(self.target, limits.get(self.reward_cost, self.target))

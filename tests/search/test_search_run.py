@@ -577,6 +577,7 @@ class TestBeforeTheStart:
             ({"cost": "energy", "meter": "adb"}, SettingsError, "cost energy"),
             ({"target_cost": 0.0}, SettingsError, "cost multiply_adds needs target_cost"),
             ({"algorithm": "luck"}, SettingsError, "algorithm must be one of guided"),
+            ({"max_model_mb": -4.0}, SettingsError, "max_model_mb must not be negative, got -4.0"),
             ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
             ({"objectives": "latency", "algorithm": "ppo"}, SettingsError, "ppo maximises one reward"),
             ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
