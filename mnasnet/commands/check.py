@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from mnasnet.commands.values import a_path, folder_to_write, share, whole
 from mnasnet.data.check import DatasetReport, examine
-from mnasnet.data.folder import scan
+from mnasnet.data.folder import require_outside, scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import SPLIT_FILE, Grouping, split, write_split
 from mnasnet.data.unreadable import MAX_BAD
@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _examined(arguments: argparse.Namespace) -> DatasetReport:
+    if arguments.out:
+        require_outside(arguments.out, arguments.folder, setting="--out")
     dataset = scan(arguments.folder)
     grouping: Grouping = "frames" if arguments.group_frames else "images"
     parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=grouping)

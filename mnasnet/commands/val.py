@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", type=a_path, metavar="DATA", help="folder of class folders, or with train/, val/, test/"
     )
-    parser.add_argument("--split", choices=SPLITS, help="default: val, else test; in a flat folder what training kept aside")
+    parser.add_argument(
+        "--split", choices=SPLITS, help="default: val, else test; in a flat folder what training kept aside"
+    )
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")

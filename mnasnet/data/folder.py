@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from mnasnet.data.images import IMAGE_SUFFIXES, START_BYTES, VIDEO_SUFFIXES, is_image_start
 from mnasnet.data.names import is_junk, natural_order
-from mnasnet.errors import DataError
+from mnasnet.errors import DataError, SettingsError
 
 SplitName = Literal["train", "val", "test"]
 
@@ -138,6 +138,16 @@ def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str
     layout = _layout(walk, to_train=to_train)
     found: dict[SplitName, _Classes] = {split: walk.classes_below(name) for split, name in layout.items()}
     return walk, layout, found or {"train": walk.classes_below("")}
+
+
+def require_outside(place: Path, data: Path, *, setting: str = "output_folder") -> None:
+    """Raise SettingsError for a place to write to within the dataset, where it would be taken for a class."""
+    place, inside = Path(place).expanduser().resolve(), Path(data).expanduser().resolve()
+    if place.is_relative_to(inside) and OUTPUT_FOLDER not in place.relative_to(inside).parts[:1]:
+        raise SettingsError(
+            f"{setting} must lie outside of the dataset, into which nothing is written, got {place} in {data}; "
+            "choose another place"
+        )
 
 
 def looks_like_image(path: str) -> bool:

@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mnasnet.data.folder import OUTPUT_FOLDER
+from mnasnet.data.folder import require_outside
 from mnasnet.data.split import SPLIT_FILE
-from mnasnet.errors import SettingsError, TrainingError
+from mnasnet.errors import TrainingError
 from mnasnet.files import obstacle, remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
@@ -99,7 +99,7 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
 
 def require_place(parent: Path, *, data: Path) -> None:
     """Raise what :func:`new_run_folder` would, as far as that shows without making anything."""
-    _require_outside(parent, data)
+    require_outside(parent, data)
     if reason := obstacle(parent, is_folder=True):
         raise _no_place(parent, reason)
 
@@ -122,15 +122,6 @@ def _not_reserved(name: str) -> str:
     """``name``, with a line before it where Windows means a device by it, whatever its ending."""
     is_device = re.fullmatch(r"con|prn|aux|nul|(com|lpt)[0-9¹²³]", name.partition(".")[0].rstrip(), re.IGNORECASE)
     return f"_{name}" if is_device else name
-
-
-def _require_outside(parent: Path, data: Path) -> None:
-    place, data = parent.resolve(), data.resolve()
-    if place.is_relative_to(data) and OUTPUT_FOLDER not in place.relative_to(data).parts[:1]:
-        raise SettingsError(
-            f"output_folder must lie outside of the dataset, into which nothing is written, got {parent} in {data}; "
-            "choose another place"
-        )
 
 
 def open_run_folder(path: Path) -> RunFolder:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnasnet.classify import at_size
 from mnasnet.data.cache import DecodedImages
-from mnasnet.data.folder import Dataset, Sample, scan_to_judge
+from mnasnet.data.folder import Dataset, Sample, require_outside, scan_to_judge
 from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
@@ -47,6 +47,8 @@ def validate(
     """
     from mnasnet.zoo import model_path, open_runnable
 
+    if out is not None:
+        require_outside(out, data, setting="out")
     model = at_size(open_runnable(source, class_file=class_file), input_size)
     dataset = scan_to_judge(data, model.class_names)
     for note in dataset.notes:

@@ -191,6 +191,16 @@ def test_all_grey_images_are_remarked(tmp_path):
     assert any("all images are grey" in text for text in report_of(tmp_path).remarks)
 
 
+@pytest.mark.parametrize("command", [["check"], ["val", "mnasnet_tiny"]])
+def test_what_is_asked_to_write_into_the_dataset_is_refused(command, folder, capsys):
+    before = tree_of(folder)
+
+    assert main([*command, str(folder), "--out", str(folder / "report")]) == 2
+
+    assert "out must lie outside of the dataset" in capsys.readouterr().err
+    assert tree_of(folder) == before
+
+
 def test_tiny_images_are_warned_of_and_those_below_2_pixels_are_unreadable(folder):
     Image.new("RGB", (6, 40)).save(folder / "train/red/tiny.png")
     Image.new("RGB", (1, 40)).save(folder / "train/red/line.png")
