@@ -72,10 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         rows = measure_all(subjects, meters, progress=show)
     machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
-    image = chart.picture(rows, machine, made_on)
-    write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
-    write_atomic(arguments.out / "benchmark.png", image)
-    write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
+    is_measured = any(row.latency for row in rows)
+    if is_measured:  # else the table of an earlier day stays what it is
+        image = chart.picture(rows, machine, made_on)
+        write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
+        write_atomic(arguments.out / "benchmark.png", image)
+        write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
     if arguments.card:
         _write_cards(rows)
     if arguments.json:
@@ -86,8 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(chart.text_table(rows))
         if any(row.latency and not row.latency.quiet for row in rows):
             print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
-        print(f"written {arguments.out / 'benchmark.html'}, .png and .csv")
-    return 0 if any(row.latency for row in rows) else 1
+        written = f"written {arguments.out / 'benchmark.html'}, .png and .csv"
+        print(written if is_measured else "nothing could be measured, so nothing was written")
+    return 0 if is_measured else 1
 
 
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:

@@ -20,6 +20,7 @@ from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_t
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
 from mnasnet.space import SearchSpace
@@ -51,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="fp32", choices=list(get_args(MeterPrecision)))
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
-    parser.add_argument("--input-size", type=int, default=224, metavar="PIXELS", help="default 224")
+    parser.add_argument(
+        "--input-size", type=whole(MIN_INPUT_SIZE, MAX_INPUT_SIZE), default=224, metavar="PIXELS", help="default 224"
+    )
     parser.add_argument("--classes", type=int, default=1000, metavar="N", help="outputs of the networks (default 1000)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"timed passes of a piece ({RUNS})")
     parser.add_argument(

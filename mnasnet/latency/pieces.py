@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.space import SearchSpace
 from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
 
@@ -32,7 +32,11 @@ class Piece:
 
 
 def pieces_of(architecture: ArchitectureSpec, input_size: int) -> Iterator[Piece]:
-    """The pieces of one network, in order; equal pieces come as often as they run."""
+    """The pieces of one network, in order; equal pieces come as often as they run.
+
+    Raises SpecError for an input size that no network takes.
+    """
+    Preprocess(input_size, input_size)  # which knows the sizes there are
     yield _stem(architecture, input_size)
     side = _strided(input_size, architecture.stem_stride)
     for block in architecture.layers():
@@ -43,7 +47,11 @@ def pieces_of(architecture: ArchitectureSpec, input_size: int) -> Iterator[Piece
 
 
 def pieces_of_space(space: SearchSpace, input_size: int) -> Iterator[Piece]:
-    """Every distinct piece of every network of ``space`` at ``input_size`` and at the input sizes it has itself."""
+    """Every distinct piece of every network of ``space`` at ``input_size`` and at the input sizes it has itself.
+
+    Raises SpecError for an input size that no network takes.
+    """
+    Preprocess(input_size, input_size)
     seen: set[str] = set()
     for size in (*space.input_sizes, input_size):
         for width in space.widths:

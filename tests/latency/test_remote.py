@@ -299,6 +299,20 @@ def test_benchmark_and_profile_take_an_agent(agent, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == "onnxruntime"
 
 
+def test_a_benchmark_that_measured_nothing_leaves_the_table_of_an_earlier_day(tmp_path, capsys):
+    modelfile.save(untrained_model(TINY, 64, 3), tmp_path / "tiny.safetensors")
+    (tmp_path / "benchmark.csv").write_text("of yesterday")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        there = ["--meter", "remote", "--agent-url", f"http://127.0.0.1:{unused.getsockname()[1]}"]
+
+        assert main(["benchmark", str(tmp_path / "tiny.safetensors"), "--only", "--out", str(tmp_path), *there]) == 1
+
+    assert (tmp_path / "benchmark.csv").read_text() == "of yesterday"
+    told = capsys.readouterr().out
+    assert "unmeasured: the agent at" in told and "nothing could be measured, so nothing was written" in told
+
+
 def test_a_distant_meter_needs_its_address(capsys):
     assert main(["profile", "mnasnet_small", "--meter", "remote"]) == 2
     assert "the meter 'remote' needs --agent-url" in capsys.readouterr().err

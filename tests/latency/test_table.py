@@ -1,5 +1,6 @@
 """A table adds up what it has seen, corrects the sum, knows its error, and names what it lacks."""
 
+import contextlib
 import json
 import random
 from dataclasses import replace
@@ -272,6 +273,19 @@ def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
 
     shown = capsys.readouterr().out
     assert "pieces" in shown and "error    unknown: fewer than three" in shown and str(path) in shown
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_size_that_no_network_takes_is_refused_at_once(size, table, tmp_path, capsys):
+    words = ["profile", "tiny", "--input-size", str(size), "--out", str(tmp_path / "t.json")]
+    with contextlib.suppress(SystemExit):  # argparse ends the program
+        main(words)
+
+    assert f"must be a whole number from 32 to 2048, got '{size}'" in capsys.readouterr().err
+    with pytest.raises(
+        LatencyError, match=f"cannot be priced at {size} px: input_size must be >= 32 pixels, got {size}"
+    ):
+        TableMeter(table).measure(TINY, size)
 
 
 def test_fewer_than_no_networks_are_refused(tmp_path, capsys):
