@@ -226,6 +226,19 @@ def test_annotating_into_the_photos_own_folder_leaves_every_original_alone(model
     assert sorted(path.name for path in folder.glob("*_labelled*")) == ["000_labelled.jpg", "001_labelled.jpg"]
 
 
+def test_a_photo_of_ones_own_that_is_called_labelled_is_a_photo(model, photos, capsys):
+    folder = photos / "red"
+    (folder / "001.jpg").rename(folder / "000_labelled.jpg")
+    before = (folder / "000_labelled.jpg").read_bytes()
+
+    for _ in range(2):
+        assert main(["classify", str(folder), "--model", model, "--annotate", str(folder)]) == 0
+
+    assert capsys.readouterr().out.count("2 of 2 classified") == 2
+    assert (folder / "000_labelled.jpg").read_bytes() == before
+    assert len(list(folder.iterdir())) == 4
+
+
 def test_two_videos_of_one_name_give_two_copies(model, tmp_path, capsys):
     for part in ("a", "b"):
         (tmp_path / part).mkdir()

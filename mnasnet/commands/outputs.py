@@ -21,7 +21,8 @@ from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.errors import DataError
 from mnasnet.files import exists
 
-LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it can never replace an original
+LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it does not replace its original
+MARK = b"labels drawn by mnasnet classify"  # the comment inside a copy; pictures of that name without it are not ours
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
 _NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
@@ -182,7 +183,7 @@ class AnnotatedCopies:
                 return
         target = self.path_for(result.path, ".jpg")
         try:
-            Image.fromarray(annotated(image, result.prediction)).save(target, quality=92)
+            Image.fromarray(annotated(image, result.prediction)).save(target, quality=92, comment=MARK)
         except OSError as error:
             tqdm.write(f"{result.path}: no annotated copy: {error.strerror or error}", file=sys.stderr)
 
@@ -192,7 +193,7 @@ class AnnotatedCopies:
         folder.mkdir(parents=True, exist_ok=True)
         stem = source.stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
         number, target = 1, folder / f"{stem}{LABELLED}{suffix}"
-        while str(target).lower() in self._used:
+        while str(target).lower() in self._used or (exists(target) and not _is_copy(target)):
             number += 1
             target = folder / f"{stem}_{number}{LABELLED}{suffix}"
         self._used.add(str(target).lower())
@@ -205,7 +206,21 @@ class AnnotatedCopies:
 
     def is_own(self, path: Path) -> bool:
         """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""
-        return path.stem.endswith(LABELLED) and self._folder.resolve() in path.resolve().parents
+        is_inside = path.stem.endswith(LABELLED) and self._folder.resolve() in path.resolve().parents
+        return is_inside and _is_copy(path)
+
+
+def _is_copy(path: Path) -> bool:
+    """Whether an earlier run drew this picture or video; a video carries no mark, so its name says it."""
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    from PIL.JpegImagePlugin import JpegImageFile  # not through Image.open, which warns of large pictures
+
+    try:
+        with JpegImageFile(path) as image:
+            return bool(image.info.get("comment") == MARK)
+    except (OSError, SyntaxError):  # what is no JPEG
+        return False
 
 
 def annotated(image: Any, prediction: Prediction) -> Any:
