@@ -66,9 +66,18 @@ class Resampler:
 
 
 def _turned(image: NDArray[np.uint8], into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Rows as columns, so that both directions are sums down columns: OpenCV does it ten times as fast as numpy."""
-    import cv2  # it takes a quarter of a second, which only who classifies should pay
+    """Rows as columns, so that both directions are sums down columns: OpenCV does it ten times as fast as numpy.
 
+    A small board classifies without OpenCV.
+    """
+    try:
+        import cv2  # it takes a quarter of a second, which only who classifies should pay
+    except ImportError:
+        turned = image.transpose(1, 0, 2)
+        if into is None:
+            return np.ascontiguousarray(turned)
+        np.copyto(into, turned)
+        return into
     return cast("NDArray[np.uint8]", cv2.transpose(image, into))
 
 

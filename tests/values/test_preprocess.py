@@ -1,5 +1,7 @@
 """The preprocessing recipe and the pixels it gives."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,15 @@ def test_pixels_equal_torchvisions_resize_and_center_crop(size, interpolation):
     # both round to whole numbers twice, at different places
     assert difference.max() <= 2
     assert difference.mean() < 0.2
+
+
+def test_a_small_board_without_opencv_gives_the_same_pixels(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    expected = prepare(image, Preprocess(64, 72))
+
+    monkeypatch.setitem(sys.modules, "cv2", None)
+
+    np.testing.assert_array_equal(prepare(image, Preprocess(64, 72)), expected)
 
 
 def test_squash_keeps_the_whole_image():
