@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.agent.formats import Graph, recognise
 from mnasnet.errors import LatencyError, MnasNetError
+from mnasnet.export.formats import Graph, recognise
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import frequency_note, pinned, time_calls

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
-from mnasnet.agent.formats import recognise
 from mnasnet.errors import LatencyError, WeightsError
+from mnasnet.export.formats import recognise
 
 if TYPE_CHECKING:
     import onnx

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mnasnet.agent import flatbuffer, protobuf
-from mnasnet.agent.flatbuffer import Table
-from mnasnet.agent.protobuf import Message
 from mnasnet.errors import LatencyError
+from mnasnet.export import flatbuffer, protobuf
+from mnasnet.export.flatbuffer import Table
+from mnasnet.export.protobuf import Message
 
 Format = Literal["onnx", "litert"]
 
