@@ -26,7 +26,7 @@ from mnasnet.spaces import space
 
 WORKER = """
 import sys
-sys.path.insert(0, "tests/search")
+sys.path[:0] = ["tests", "tests/search"]
 from tests.search.test_kills import go_on
 go_on(sys.argv[1], int(sys.argv[2]))
 """
@@ -81,7 +81,7 @@ def test_a_killed_search_ends_like_the_uninterrupted_one(kills, evaluations, tmp
 
 SITTING = """
 import sys
-sys.path.insert(0, "tests/search")
+sys.path[:0] = ["tests", "tests/search"]
 from tests.search.test_kills import sit
 sit(sys.argv[1], sys.argv[2])
 """
