@@ -24,7 +24,7 @@ MODEL, PARETO, CURVE, NETWORKS, TRAINED, DETAILS = range(6)  # the task's output
 
 
 class SearchBar:
-    """Shows a search in the task's progress bar, and in the log each trial and each new stage."""
+    """Shows a search in the task's progress bar, and in the log what it will take, each trial and each new stage."""
 
     def __init__(self, bar: StepBar) -> None:
         self._bar = bar
@@ -33,7 +33,7 @@ class SearchBar:
     def hear(self, progress: Progress) -> None:
         """Move on when another hundredth is done."""
         self._bar.show(progress.share)
-        if progress.record is not None or progress.stage != self._stage:
+        if progress.record is not None or progress.stage == "forecast" or progress.stage != self._stage:
             self._stage = progress.stage
             _log.info("%3.0f %%  %s", 100 * progress.share, progress.text)
 

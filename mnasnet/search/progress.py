@@ -13,7 +13,9 @@ from mnasnet.train.listeners import EpochEnded, Event
 
 _log = logging.getLogger(__name__)
 
-Stage = Literal["preparing", "supernet", "searching", "finalists", "training", "references", "ranking", "answering"]
+Stage = Literal[
+    "preparing", "forecast", "supernet", "searching", "finalists", "training", "references", "ranking", "answering"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def search_stage(sitting: Sitting) -> str:
     study = here.study()
     foreseen = forecast_of(here)
     for line in foreseen.text.splitlines():
-        sitting.tell(_first_stage(sitting), 0.0, line)
+        sitting.tell("forecast", 0.0, line)
     _look_at_images(sitting)
     if not foreseen.is_hopeless:  # trials then find the nearest network, but it is no use to train weights for them
         _train_shared_weights(sitting)

@@ -71,6 +71,7 @@ class Timetable:
     def seconds(self) -> dict[str, float]:
         """The seconds of each stage, in their order."""
         return {
+            "forecast": 0.0,
             "supernet": self.supernet_s,
             "searching": self.search_s,
             "finalists": self.finalists_s,

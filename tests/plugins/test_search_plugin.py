@@ -206,6 +206,19 @@ def test_each_trial_and_each_stage_is_one_line_in_the_log(caplog):
     assert [record.getMessage() for record in caplog.records] == [" 50 %  measuring", " 50 %  begin"]
 
 
+def test_every_line_of_what_a_search_will_take_is_in_the_log(caplog):
+    caplog.set_level("INFO", "mnasnet")
+    bar = SearchBar(StepBar(lambda: None))
+
+    for text in ("space     512 networks", "trials    about 3"):
+        bar.hear(Progress("forecast", 0.0, text))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "  0 %  space     512 networks",
+        "  0 %  trials    about 3",
+    ]
+
+
 @pytest.mark.parametrize(("measured", "said"), [({"latency_ms": True}, ""), ({}, ", predicted")])
 def test_the_tables_say_which_latency_was_predicted(task, tmp_path, measured, said):
     show_search(task, SearchedRun(tmp_path, "done", "", searched(measured=measured)))
