@@ -103,7 +103,7 @@ def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[Searc
     stages = list(dict.fromkeys(progress.stage for progress in heard))
     shares = [progress.share for progress in heard]
 
-    assert stages == ["preparing", "supernet", "searching", "training", "ranking", "answering"]
+    assert stages == ["preparing", "forecast", "supernet", "searching", "training", "ranking", "answering"]
     assert shares == sorted(shares)
 
 
