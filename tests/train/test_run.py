@@ -1,4 +1,4 @@
-"""A whole run: what it leaves, what inference makes of it, how it starts, stops and goes on."""
+"""A whole run: what it leaves, what inference makes of it, what it refuses, how it stops."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,52 +20,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from numpy.typing import NDArray
 from PIL import Image
-from tiny import tiny_training
+from tiny import Ear, tiny_training
 
 from mnasnet import Classifier, modelfile
-from mnasnet.data.images import read_image
 from mnasnet.errors import DataError, SettingsError, TrainingError
-from mnasnet.network.statedict import state_dict_of
-from mnasnet.presets import PRESETS
-from mnasnet.testing import coloured_image, random_model, write_image_folder
+from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
-from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user
+from mnasnet.train.run_folder import RunFolder, new_run_folder
 from mnasnet.train.run_state import checkpoint_digest
 from mnasnet.train.trainer import fit
 from mnasnet.train.validate import validate
 from mnasnet.zoo import open_model
-
-
-class Ear:
-    """Keeps what it hears and asks to stop at a given event."""
-
-    def __init__(self, stop_after: int = 10**9) -> None:
-        self.events: list[Event] = []
-        self._stop_after = stop_after
-
-    def hear(self, event: Event) -> None:
-        self.events.append(event)
-
-    def wants_to_stop(self) -> bool:
-        return sum(isinstance(event, Stepped) for event in self.events) >= self._stop_after
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
-
-
-@pytest.fixture(scope="module")
-def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    return train(
-        tiny_training(
-            data, tmp_path_factory.mktemp("done"), export_pth=True, export_onnx=True, tensorboard=True, report=True
-        )
-    )
 
 
 def test_a_run_leaves_everything_it_promises(done: TrainedRun) -> None:
@@ -187,21 +153,6 @@ def test_a_gpu_is_told_to_repeat_itself_while_it_trains(data: Path, tmp_path: Pa
         torch.backends.cudnn.benchmark = False
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 5])
-def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
-    data: Path, done: TrainedRun, tmp_path: Path, stop_after: int
-) -> None:
-    ear = Ear(stop_after)
-
-    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
-    resumed = resume(stopped.folder)
-
-    assert stopped.status == "stopped"
-    assert resumed.status == "done"
-    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(done.folder).store)
-    assert modelfile.load(resumed.model).fingerprint == modelfile.load(done.model).fingerprint
-
-
 def test_a_run_stopped_in_its_first_epoch_leaves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
     ear = Ear(1)
 
@@ -245,86 +196,6 @@ def test_a_loss_that_is_not_a_number_stops_with_cause_and_cure(data: Path, tmp_p
         train(tiny_training(data, tmp_path, learning_rate=1e30, recipe="mnasnet"))
 
 
-def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_same(
-    data: Path, done: TrainedRun, tmp_path: Path
-) -> None:
-    start = random_model(class_names=("a", "b"), input_size=32)
-    modelfile.save(start, tmp_path / "start.safetensors")
-
-    tuned = train(
-        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, feature_extract=True)
-    )
-    again = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, epochs=1, learning_rate=1e-9))
-
-    weights = modelfile.load(tuned.model).weights
-    assert weights["classifier.weight"].shape[0] == 3
-    assert np.array_equal(weights["stem.conv.weight"], start.weights["stem.conv.weight"])
-    assert np.array_equal(weights["stem.bn.running_mean"], start.weights["stem.bn.running_mean"])
-    assert again.evaluation.accuracy == done.evaluation.accuracy
-
-
-def test_imagenet_weights_in_a_pth_file_get_a_head_for_the_folders_classes(data: Path, tmp_path: Path) -> None:
-    imagenet = random_model(PRESETS["mnasnet0_5"], [str(number) for number in range(1000)], input_size=224)
-    state = dict(state_dict_of(imagenet.weights, ""))  # plain tensors by torchvision's names, as it is downloaded
-    assert state["classifier.1.weight"].shape[0] == 1000
-    torch.save(state, tmp_path / "mnasnet0.5_top1.pth")
-
-    start = {"model": str(tmp_path / "mnasnet0.5_top1.pth"), "pretrained": True}
-    tuned = train(tiny_training(data, tmp_path, epochs=1, feature_extract=True, **start))
-
-    model = modelfile.load(tuned.model)
-    assert (model.class_names, model.preprocess.input_size) == (("blue", "green", "red"), 32)
-    assert model.weights["classifier.weight"].shape[0] == 3
-    assert np.array_equal(model.weights["stem.conv.weight"], imagenet.weights["stem.conv.weight"])
-
-
-def test_frozen_features_stay_to_the_bit_and_then_learn(data: Path, tmp_path: Path) -> None:
-    start = random_model(class_names=("a", "b", "c"), input_size=32)
-    modelfile.save(start, tmp_path / "start.safetensors")
-    run, after_one = RunFolder(tmp_path / "run"), []
-
-    class Look:
-        def hear(self, event: Event) -> None:
-            if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
-                after_one.append(modelfile.load(run.best).weights)
-
-    chosen = {"model": str(tmp_path / "start.safetensors"), "pretrained": True, "epochs": 2, "frozen_epochs": 1}
-    train(tiny_training(data, tmp_path, **chosen), listeners=[Look()])
-
-    frozen, learned = after_one[0], modelfile.load(run.last).weights
-    backbone = [name for name in start.weights if not name.startswith("classifier")]
-    assert all(np.array_equal(frozen[name], start.weights[name]) for name in backbone)
-    assert not np.array_equal(frozen["classifier.weight"], learned["classifier.weight"])
-    assert [name for name in backbone if np.array_equal(learned[name], start.weights[name])] == []
-
-
-def test_a_class_that_the_start_knows_keeps_its_row_among_new_ones(data: Path, tmp_path: Path) -> None:
-    start = random_model(class_names=("red", "zebra", "blue"), input_size=32, seed=1)
-    modelfile.save(start, tmp_path / "start.safetensors")
-
-    tuned = train(
-        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, learning_rate=1e-12)
-    )
-
-    after = modelfile.load(tuned.model)
-    for old_row, name in ((0, "red"), (2, "blue")):
-        row = after.class_names.index(name)
-        for part in ("classifier.weight", "classifier.bias"):
-            np.testing.assert_allclose(after.weights[part][row], start.weights[part][old_row], atol=1e-8)
-    green = after.weights["classifier.weight"][after.class_names.index("green")]
-    assert not np.allclose(green, start.weights["classifier.weight"][1], atol=1e-3)
-
-
-def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="feature_extract needs trained features"):
-        train(tiny_training(data, tmp_path, feature_extract=True))
-
-
-def test_more_frozen_epochs_than_epochs_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="frozen_epochs must be at most epochs, which is 2, got 3"):
-        train(tiny_training(data, tmp_path, epochs=2, frozen_epochs=3))
-
-
 def test_unreadable_images_are_left_out_up_to_max_bad(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_image_folder(tmp_path / "data", per_class=10)
     (data / "red" / "999.jpg").write_bytes(b"")
@@ -353,19 +224,6 @@ def test_a_training_that_is_refused_shows_what_was_looked_at_and_leaves_no_folde
     assert list((tmp_path / "runs").glob("run*")) == []
     coloured_image((200, 40, 40)).save(broken)
     assert train(tiny_training(data, tmp_path / "runs", epochs=1)).folder.name == "run"
-
-
-def test_a_run_that_goes_on_and_is_refused_keeps_its_folder(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=6)
-    run = stopped_early(data, tmp_path / "runs")
-    for file in (data / "red").iterdir():
-        file.write_bytes(b"")
-
-    run.dataset_report.unlink()
-    with pytest.raises(DataError):
-        resume(run.path)
-
-    assert run.store.last.exists()
 
 
 @pytest.mark.parametrize("moment", [Started, Reported])
@@ -442,132 +300,6 @@ def test_a_test_folder_is_judged_apart_from_validation(tmp_path: Path) -> None:
     assert "| test | 18 |" in (trained.folder / "model_card.md").read_text()
 
 
-def test_images_that_do_not_fit_the_memory_budget_are_streamed_to_the_same_bits(data: Path, tmp_path: Path) -> None:
-    cached = train(tiny_training(data, tmp_path, epochs=1))
-    streamed = train(tiny_training(data, tmp_path, epochs=1, cache_mb=0))
-
-    assert modelfile.load(streamed.model).fingerprint == modelfile.load(cached.model).fingerprint
-
-
-class Decoded:
-    """Counts how often each file is decoded."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times: Counter[str] = Counter()
-        for module in ("mnasnet.data.cache", "mnasnet.data.check"):
-            monkeypatch.setattr(f"{module}.read_image", self._read)
-
-    def _read(self, path: Path, *, min_side: int | None = None) -> NDArray[np.uint8]:
-        self.times[str(path)] += 1
-        return read_image(path, min_side=min_side)
-
-
-def test_no_image_that_fits_in_memory_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "val", "test"))
-    decoded = Decoded(monkeypatch)
-
-    train(tiny_training(data, tmp_path / "runs", report=True))
-
-    assert set(decoded.times.values()) == {1} and len(decoded.times) == 3 * 18
-
-
-def test_most_of_the_memory_is_for_validation_where_that_has_most_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=2, splits=("train",))
-    write_image_folder(data / "val", per_class=100)
-    decoded = Decoded(monkeypatch)
-
-    train(tiny_training(data, tmp_path / "runs", epochs=1, cache_mb=1))  # 300 of 3 kB, 6 of 4 kB
-
-    assert set(decoded.times.values()) == {1}
-
-
-def test_the_training_images_of_a_run_that_is_over_are_not_decoded_for_its_report(
-    data: Path, done: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
-    training_images = json.loads(run.split.read_bytes())["train"]
-    decoded = Decoded(monkeypatch)
-
-    assert resume(run.path).status == "done"
-
-    assert not {str(data / path) for paths in training_images.values() for path in paths} & set(decoded.times)
-    assert set(decoded.times.values()) == {1}
-
-
-def test_resume_refuses_images_that_changed(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=6)
-    ear = Ear(1)
-    stopped = train(tiny_training(data, tmp_path / "runs"), listeners=[ear], stop=ear.wants_to_stop)
-    (data / "red" / "003.jpg").unlink()
-
-    with pytest.raises(DataError, match="missing"):
-        resume(stopped.folder)
-
-
-def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="is not the folder of a run"):
-        resume(tmp_path)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_lock_that_is_a_link_is_not_followed(done: TrainedRun, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere.txt"
-    elsewhere.write_text("kept")
-    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
-    (run.path / ".lock").unlink(missing_ok=True)
-    (run.path / ".lock").symlink_to(elsewhere)
-
-    with pytest.raises(TrainingError, match="cannot be written to"):
-        resume(run.path)
-    assert elsewhere.read_text() == "kept"
-
-
-def test_a_run_in_use_is_left_alone(done: TrainedRun) -> None:
-    with only_user(RunFolder(done.folder)), pytest.raises(TrainingError, match="in use"):
-        resume(done.folder)
-
-
-def test_what_a_killed_process_left_half_written_is_removed(done: TrainedRun, tmp_path: Path) -> None:
-    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
-    dies = "import os; from pathlib import Path; from mnasnet.files import write_atomic; os.fsync = os._exit; "
-    for path in (run.store.last, run.arguments):
-        subprocess.run([sys.executable, "-c", f"{dies} write_atomic(Path({str(path)!r}), b'half')"], check=False)
-    (run.path / ".notes.tmp").write_text("the user's")
-    assert len(list(run.path.rglob(".*.tmp"))) == 3
-
-    resume(run.path)
-
-    assert [path.name for path in run.path.rglob(".*.tmp")] == [".notes.tmp"]
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
-    data: Path, done: TrainedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ear = Ear(5)
-    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
-    last = RunFolder(stopped.folder).store.last
-    content = bytearray(last.read_bytes())
-    content[-5] ^= 1
-    last.write_bytes(content)
-
-    resumed = resume(stopped.folder)
-
-    assert "going on from the one before it" in caplog.text
-    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(done.folder).store)
-
-
-def test_two_damaged_checkpoints_are_an_error_and_not_a_new_start(data: Path, tmp_path: Path) -> None:
-    ear = Ear(5)
-    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
-    for path in (RunFolder(stopped.folder).store.last, RunFolder(stopped.folder).store.before_last):
-        path.write_bytes(b"torn")
-
-    with pytest.raises(TrainingError, match="no whole checkpoint"):
-        resume(stopped.folder)
-
-
 def test_a_folder_that_cannot_be_written_fails_before_the_first_epoch(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
@@ -600,7 +332,7 @@ INTERRUPTED = """
 import signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from tiny import tiny_training
+from tiny import Ear, tiny_training
 from mnasnet.train.listeners import EpochEnded
 from mnasnet.train.run import train
 
@@ -664,45 +396,6 @@ def test_a_limit_of_time_within_a_better_epoch_leaves_the_best_model_as_it_would
     assert stood_in  # a part of an epoch was better than the whole one before it at least once
 
 
-def test_a_start_that_learned_from_these_images_is_judged_on_those_it_has_not_seen(
-    done: TrainedRun, data: Path, tmp_path: Path
-) -> None:
-    further = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, seed=5, epochs=1))
-
-    assert (further.folder / "split.json").read_text() == (done.folder / "split.json").read_text()
-
-
-def test_a_start_that_learned_from_a_part_of_these_images_learns_from_all_and_is_judged_on_none_it_knows(
-    tmp_path: Path,
-) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=10)
-    first = train(tiny_training(data, tmp_path, epochs=1, seed=3))
-    for number in range(10):  # a class more, other images more, one less
-        for name in ("red", "white"):
-            (data / name).mkdir(exist_ok=True)
-            coloured_image((200, 200, 20 * number), seed=number).save(data / name / f"new{number}.png")
-    (data / "blue" / "000.jpg").unlink()
-
-    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
-
-    before, after = (json.loads((run.folder / "split.json").read_bytes()) for run in (first, further))
-    learned = {path for paths in before["train"].values() for path in paths}
-    trains, validates = ({path for paths in after[side].values() for path in paths} for side in ("train", "val"))
-    assert not learned & validates
-    assert len(trains) + len(validates) == 49
-    assert len(after["val"]["white"]) == 2 and any("new" in path for path in after["train"]["red"])
-
-
-def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=4, splits=("train", "val"))
-    first = train(tiny_training(data, tmp_path, epochs=1))
-    coloured_image((200, 20, 20)).save(data / "train" / "red" / "new.png")
-
-    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
-
-    assert modelfile.load(further.model).training["images"] == {"train": 13, "val": 12}
-
-
 def test_a_run_folder_within_the_dataset_is_refused(data: Path, tmp_path: Path) -> None:
     before = sorted(data.rglob("*"))
 
@@ -711,24 +404,6 @@ def test_a_run_folder_within_the_dataset_is_refused(data: Path, tmp_path: Path) 
             train(tiny_training(data, tmp_path, output_folder=inside))
 
     assert sorted(data.rglob("*")) == before
-
-
-def test_images_that_cannot_be_read_are_not_counted_as_learned(tmp_path: Path) -> None:
-    folder = write_image_folder(tmp_path / "data", per_class=10)
-    for name in ("train", "val"):
-        for label in ("red", "green", "blue"):
-            (folder / name / label).mkdir(parents=True)
-    for label in ("red", "green", "blue"):
-        files = sorted((folder / label).iterdir())
-        for file in files:
-            file.rename(folder / ("val" if file in files[:3] else "train") / label / file.name)
-        (folder / label).rmdir()
-    next((folder / "train" / "red").iterdir()).write_bytes(b"")
-
-    run = train(tiny_training(folder, tmp_path / "runs", epochs=1, max_bad=0.2, report=True))
-
-    assert modelfile.load(run.model).training["images"] == {"train": 20, "val": 9}
-    assert "20 train" in (run.folder / "model_card.md").read_text(encoding="utf-8")
 
 
 def test_a_run_that_ended_within_its_first_epoch_says_so(data: Path, tmp_path: Path) -> None:
@@ -750,61 +425,6 @@ def test_a_misspelt_word_is_refused_with_those_that_there_are(
         tiny_training(data, tmp_path, **{name: value})
 
 
-def stopped_early(data: Path, parent: Path) -> RunFolder:
-    """A run that was stopped after its first step."""
-    ear = Ear(1)
-    return RunFolder(train(tiny_training(data, parent), listeners=[ear], stop=ear.wants_to_stop).folder)
-
-
-def test_a_damaged_dataset_report_is_made_again(data: Path, done: TrainedRun, tmp_path: Path) -> None:
-    run = stopped_early(data, tmp_path)
-    run.dataset_report.write_bytes(run.dataset_report.read_bytes()[:40])
-
-    resumed = resume(run.path)
-
-    assert checkpoint_digest(run.store) == checkpoint_digest(RunFolder(done.folder).store)
-    assert resumed.status == "done" and json.loads(run.dataset_report.read_bytes())["unreadable"] is not None
-
-
-def test_a_run_that_has_lost_its_checkpoints_is_not_trained_over_again(done: TrainedRun, tmp_path: Path) -> None:
-    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
-    for checkpoint in (run.store.last, run.store.before_last):
-        checkpoint.unlink()
-    best = run.best.read_bytes()
-
-    with pytest.raises(TrainingError, match="has no checkpoint any more"):
-        resume(run.path)
-
-    assert run.best.read_bytes() == best
-
-
-def test_what_a_resumed_run_is_told_counts_the_next_time_too(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=6)
-    short = train(tiny_training(data, tmp_path / "runs", max_minutes=1e-6))
-    moved, ear = data.rename(tmp_path / "moved"), Ear(1)
-
-    stopped = resume(short.folder, data=moved, max_minutes=0, listeners=[ear], stop=ear.wants_to_stop)
-
-    assert stopped.status == "stopped"
-    assert resume(short.folder).status == "done"
-
-
-def test_a_lost_split_and_damaged_settings_are_told_with_the_next_step(data: Path, tmp_path: Path) -> None:
-    run = stopped_early(data, tmp_path)
-    arguments = run.arguments.read_text()
-
-    run.arguments.write_text(arguments + "\n: [")
-    with pytest.raises(TrainingError, match=r"args.yaml is damaged: in line \d+ .*, or start a new run"):
-        resume(run.path)
-    run.arguments.write_text(re.sub("learning_rate: .*", "learning_rate: fast", arguments))
-    with pytest.raises((TrainingError, SettingsError), match="learning_rate must be a number, got 'fast'"):
-        resume(run.path)
-    run.arguments.write_text(arguments)
-    run.split.unlink()
-    with pytest.raises(DataError, match=r"split.json.*bring it back, or start a new run"):
-        resume(run.path)
-
-
 @pytest.mark.parametrize("name", ["CON", "nul", "Aux.2024", "com1"])
 def test_a_name_that_windows_keeps_for_itself_is_altered(name: str, data: Path, tmp_path: Path) -> None:
     run = new_run_folder(tmp_path, name, data=data)
@@ -816,14 +436,6 @@ def test_counting_names_does_not_lead_to_one_that_windows_keeps(data: Path, tmp_
     names = [new_run_folder(tmp_path, "com", data=data).path.name for _ in range(2)]
 
     assert names == ["com", "_com2"]
-
-
-def test_whoever_finds_a_run_in_use_hears_by_whom(done: TrainedRun) -> None:
-    with only_user(RunFolder(done.folder)), pytest.raises(TrainingError) as caught:
-        resume(done.folder)
-
-    assert f"in use by another process ({os.getpid()} on {socket.gethostname()}, since " in str(caught.value)
-    assert (done.folder / ".lock").read_bytes() == b""
 
 
 def test_accumulated_steps_make_a_larger_batch_and_go_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training small enough for tests: thirty coloured images, a network of a few thousand weights."""
+"""A training small enough for tests: thirty coloured images, a network of a few thousand weights; and who hears it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.testing import TINY
+from mnasnet.train.listeners import Event, Stepped
 from mnasnet.train.plan import Training
 
 
@@ -29,3 +30,17 @@ def tiny_training(data: Path, parent: Path, **chosen: Any) -> Training:
         report=False,
     )
     return replace(training, **chosen)
+
+
+class Ear:
+    """Keeps what it hears and asks to stop at a given event."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.events: list[Event] = []
+        self._stop_after = stop_after
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    def wants_to_stop(self) -> bool:
+        return sum(isinstance(event, Stepped) for event in self.events) >= self._stop_after

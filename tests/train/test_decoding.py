@@ -1,0 +1,73 @@
+"""Each image is decoded once where memory holds them, and read again where it does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny import tiny_training
+
+from mnasnet import modelfile
+from mnasnet.data.images import read_image
+from mnasnet.testing import write_image_folder
+from mnasnet.train.run import TrainedRun, resume, train
+from mnasnet.train.run_folder import RunFolder
+
+
+def test_images_that_do_not_fit_the_memory_budget_are_streamed_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+    cached = train(tiny_training(data, tmp_path, epochs=1))
+    streamed = train(tiny_training(data, tmp_path, epochs=1, cache_mb=0))
+
+    assert modelfile.load(streamed.model).fingerprint == modelfile.load(cached.model).fingerprint
+
+
+class Decoded:
+    """Counts how often each file is decoded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: Counter[str] = Counter()
+        for module in ("mnasnet.data.cache", "mnasnet.data.check"):
+            monkeypatch.setattr(f"{module}.read_image", self._read)
+
+    def _read(self, path: Path, *, min_side: int | None = None) -> NDArray[np.uint8]:
+        self.times[str(path)] += 1
+        return read_image(path, min_side=min_side)
+
+
+def test_no_image_that_fits_in_memory_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "val", "test"))
+    decoded = Decoded(monkeypatch)
+
+    train(tiny_training(data, tmp_path / "runs", report=True))
+
+    assert set(decoded.times.values()) == {1} and len(decoded.times) == 3 * 18
+
+
+def test_most_of_the_memory_is_for_validation_where_that_has_most_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=2, splits=("train",))
+    write_image_folder(data / "val", per_class=100)
+    decoded = Decoded(monkeypatch)
+
+    train(tiny_training(data, tmp_path / "runs", epochs=1, cache_mb=1))  # 300 of 3 kB, 6 of 4 kB
+
+    assert set(decoded.times.values()) == {1}
+
+
+def test_the_training_images_of_a_run_that_is_over_are_not_decoded_for_its_report(
+    data: Path, done: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(shutil.copytree(done.folder, tmp_path / "run"))
+    training_images = json.loads(run.split.read_bytes())["train"]
+    decoded = Decoded(monkeypatch)
+
+    assert resume(run.path).status == "done"
+
+    assert not {str(data / path) for paths in training_images.values() for path in paths} & set(decoded.times)
+    assert set(decoded.times.values()) == {1}

@@ -1,0 +1,157 @@
+"""What a training starts from: its features, its classes, and the images that it has learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_training
+
+from mnasnet import modelfile
+from mnasnet.errors import SettingsError
+from mnasnet.network.statedict import state_dict_of
+from mnasnet.presets import PRESETS
+from mnasnet.testing import coloured_image, random_model, write_image_folder
+from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.run import TrainedRun, train
+from mnasnet.train.run_folder import RunFolder
+
+
+def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_same(
+    data: Path, done: TrainedRun, tmp_path: Path
+) -> None:
+    start = random_model(class_names=("a", "b"), input_size=32)
+    modelfile.save(start, tmp_path / "start.safetensors")
+
+    tuned = train(
+        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, feature_extract=True)
+    )
+    again = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, epochs=1, learning_rate=1e-9))
+
+    weights = modelfile.load(tuned.model).weights
+    assert weights["classifier.weight"].shape[0] == 3
+    assert np.array_equal(weights["stem.conv.weight"], start.weights["stem.conv.weight"])
+    assert np.array_equal(weights["stem.bn.running_mean"], start.weights["stem.bn.running_mean"])
+    assert again.evaluation.accuracy == done.evaluation.accuracy
+
+
+def test_imagenet_weights_in_a_pth_file_get_a_head_for_the_folders_classes(data: Path, tmp_path: Path) -> None:
+    imagenet = random_model(PRESETS["mnasnet0_5"], [str(number) for number in range(1000)], input_size=224)
+    state = dict(state_dict_of(imagenet.weights, ""))  # plain tensors by torchvision's names, as it is downloaded
+    assert state["classifier.1.weight"].shape[0] == 1000
+    torch.save(state, tmp_path / "mnasnet0.5_top1.pth")
+
+    start = {"model": str(tmp_path / "mnasnet0.5_top1.pth"), "pretrained": True}
+    tuned = train(tiny_training(data, tmp_path, epochs=1, feature_extract=True, **start))
+
+    model = modelfile.load(tuned.model)
+    assert (model.class_names, model.preprocess.input_size) == (("blue", "green", "red"), 32)
+    assert model.weights["classifier.weight"].shape[0] == 3
+    assert np.array_equal(model.weights["stem.conv.weight"], imagenet.weights["stem.conv.weight"])
+
+
+def test_frozen_features_stay_to_the_bit_and_then_learn(data: Path, tmp_path: Path) -> None:
+    start = random_model(class_names=("a", "b", "c"), input_size=32)
+    modelfile.save(start, tmp_path / "start.safetensors")
+    run, after_one = RunFolder(tmp_path / "run"), []
+
+    class Look:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
+                after_one.append(modelfile.load(run.best).weights)
+
+    chosen = {"model": str(tmp_path / "start.safetensors"), "pretrained": True, "epochs": 2, "frozen_epochs": 1}
+    train(tiny_training(data, tmp_path, **chosen), listeners=[Look()])
+
+    frozen, learned = after_one[0], modelfile.load(run.last).weights
+    backbone = [name for name in start.weights if not name.startswith("classifier")]
+    assert all(np.array_equal(frozen[name], start.weights[name]) for name in backbone)
+    assert not np.array_equal(frozen["classifier.weight"], learned["classifier.weight"])
+    assert [name for name in backbone if np.array_equal(learned[name], start.weights[name])] == []
+
+
+def test_a_class_that_the_start_knows_keeps_its_row_among_new_ones(data: Path, tmp_path: Path) -> None:
+    start = random_model(class_names=("red", "zebra", "blue"), input_size=32, seed=1)
+    modelfile.save(start, tmp_path / "start.safetensors")
+
+    tuned = train(
+        tiny_training(data, tmp_path, model=str(tmp_path / "start.safetensors"), pretrained=True, learning_rate=1e-12)
+    )
+
+    after = modelfile.load(tuned.model)
+    for old_row, name in ((0, "red"), (2, "blue")):
+        row = after.class_names.index(name)
+        for part in ("classifier.weight", "classifier.bias"):
+            np.testing.assert_allclose(after.weights[part][row], start.weights[part][old_row], atol=1e-8)
+    green = after.weights["classifier.weight"][after.class_names.index("green")]
+    assert not np.allclose(green, start.weights["classifier.weight"][1], atol=1e-3)
+
+
+def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="feature_extract needs trained features"):
+        train(tiny_training(data, tmp_path, feature_extract=True))
+
+
+def test_more_frozen_epochs_than_epochs_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="frozen_epochs must be at most epochs, which is 2, got 3"):
+        train(tiny_training(data, tmp_path, epochs=2, frozen_epochs=3))
+
+
+def test_a_start_that_learned_from_these_images_is_judged_on_those_it_has_not_seen(
+    done: TrainedRun, data: Path, tmp_path: Path
+) -> None:
+    further = train(tiny_training(data, tmp_path, model=str(done.model), pretrained=True, seed=5, epochs=1))
+
+    assert (further.folder / "split.json").read_text() == (done.folder / "split.json").read_text()
+
+
+def test_a_start_that_learned_from_a_part_of_these_images_learns_from_all_and_is_judged_on_none_it_knows(
+    tmp_path: Path,
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    first = train(tiny_training(data, tmp_path, epochs=1, seed=3))
+    for number in range(10):  # a class more, other images more, one less
+        for name in ("red", "white"):
+            (data / name).mkdir(exist_ok=True)
+            coloured_image((200, 200, 20 * number), seed=number).save(data / name / f"new{number}.png")
+    (data / "blue" / "000.jpg").unlink()
+
+    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    before, after = (json.loads((run.folder / "split.json").read_bytes()) for run in (first, further))
+    learned = {path for paths in before["train"].values() for path in paths}
+    trains, validates = ({path for paths in after[side].values() for path in paths} for side in ("train", "val"))
+    assert not learned & validates
+    assert len(trains) + len(validates) == 49
+    assert len(after["val"]["white"]) == 2 and any("new" in path for path in after["train"]["red"])
+
+
+def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=4, splits=("train", "val"))
+    first = train(tiny_training(data, tmp_path, epochs=1))
+    coloured_image((200, 20, 20)).save(data / "train" / "red" / "new.png")
+
+    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    assert modelfile.load(further.model).training["images"] == {"train": 13, "val": 12}
+
+
+def test_images_that_cannot_be_read_are_not_counted_as_learned(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "data", per_class=10)
+    for name in ("train", "val"):
+        for label in ("red", "green", "blue"):
+            (folder / name / label).mkdir(parents=True)
+    for label in ("red", "green", "blue"):
+        files = sorted((folder / label).iterdir())
+        for file in files:
+            file.rename(folder / ("val" if file in files[:3] else "train") / label / file.name)
+        (folder / label).rmdir()
+    next((folder / "train" / "red").iterdir()).write_bytes(b"")
+
+    run = train(tiny_training(folder, tmp_path / "runs", epochs=1, max_bad=0.2, report=True))
+
+    assert modelfile.load(run.model).training["images"] == {"train": 20, "val": 9}
+    assert "20 train" in (run.folder / "model_card.md").read_text(encoding="utf-8")
