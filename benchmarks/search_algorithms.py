@@ -295,6 +295,7 @@ def main() -> None:
     )
     parser.add_argument("--budget", type=int, default=500, help="evaluations of accuracy")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--noise", type=float, default=0.0, help="points of accuracy; 0.27 is the table's own")
     parser.add_argument("--no-estimates", action="store_true", help="latency is only known once measured")
     parser.add_argument("--results", type=Path, help="append one JSON line per search to this file")
@@ -304,7 +305,7 @@ def main() -> None:
     check(truth, table_space())
     results = []
     for algorithm in arguments.algorithms or (PARETO if arguments.task == "pareto" else tuple(SAMPLERS)):
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             result = run(
                 arguments.task,
                 algorithm,
