@@ -27,7 +27,8 @@ class ConvBN(nn.Sequential):
         bn_momentum: float = 0.1,
         bn_epsilon: float = 1e-5,
     ) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        make_conv = nn.Conv2d if groups == 1 else DepthwiseConv2d
+        conv = make_conv(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
         parts: list[tuple[str, nn.Module]] = [
             ("conv", conv),
             ("bn", nn.BatchNorm2d(out_channels, eps=bn_epsilon, momentum=bn_momentum)),
@@ -35,6 +36,33 @@ class ConvBN(nn.Sequential):
         if not linear:
             parts.append(("relu", nn.ReLU(inplace=True)))
         super().__init__(OrderedDict(parts))
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution whose output is ceil(size / stride), by :func:`depthwise_conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C x H x W to N x C x ceil(H / stride) x ceil(W / stride)."""
+        return depthwise_conv2d(x, self.weight, self.bias, self.stride)
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...]) -> Tensor:
+    """``x`` (N x C x H x W) convolved with an odd kernel for each channel, as if zeros lay around it.
+
+    Where the image is smaller than the kernel torch takes up to 80 times as long for the gradient of ``weight`` on a
+    CPU as for all else, unless there are no zeros to imagine. So for that they are added first, and what of the kernel
+    meets nothing else is left out.
+    """
+    kernel, size = weight.shape[2:], x.shape[2:]
+    padding = [side // 2 for side in kernel]
+    learns = torch.is_grad_enabled() and weight.requires_grad
+    if learns and x.device.type == "cpu" and min(size) < max(kernel):
+        padding = [min(reach, side - 1) for reach, side in zip(padding, size, strict=True)]
+        for dim, (whole, reach) in enumerate(zip(kernel, padding, strict=True), start=2):
+            weight = weight.narrow(dim, whole // 2 - reach, 2 * reach + 1)
+        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        padding = [0, 0]
+    return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
 
 class SqueezeExcite(nn.Module):

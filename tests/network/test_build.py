@@ -5,6 +5,7 @@ import torch
 
 from mnasnet.errors import SpecError
 from mnasnet.network.build import build
+from mnasnet.network.layers import DepthwiseConv2d
 from mnasnet.network.weights import expected_shapes
 from mnasnet.presets import MNASNET_B1, PRESETS, architecture
 from mnasnet.spec import ArchitectureSpec, BlockSpec
@@ -132,3 +133,23 @@ def test_a_pooled_skip_adds_the_mean_of_the_neighbourhood_and_zeros_for_new_chan
     # corner: mean of 0, 1, 4, 5; its right neighbour: mean of columns 1 to 3 in rows 0 and 1
     assert out[0, 0, 0].tolist() == [2.5, 4.0]
     assert out[0, 2].abs().max() == 0
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (1, 6), (7, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_a_depthwise_convolution_learns_the_same_on_images_smaller_than_its_kernel(kernel, stride, height, width):
+    torch.manual_seed(0)
+    ours = DepthwiseConv2d(4, 4, kernel, stride, kernel // 2, groups=4, bias=False)
+    plain = torch.nn.Conv2d(4, 4, kernel, stride, kernel // 2, groups=4, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 4, height, width).contiguous(memory_format=torch.channels_last)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+
+    out, expected = ours(mine), plain(theirs)
+    out.square().sum().backward()
+    expected.square().sum().backward()
+
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(mine.grad, theirs.grad)
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)

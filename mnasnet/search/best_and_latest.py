@@ -1,0 +1,59 @@
+"""A study as a sampler may see it: the best and the latest of its trials, however many there are."""
+
+from __future__ import annotations
+
+import copy
+import heapq
+from collections.abc import Container
+from typing import Any, cast
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+BEST = 25  # as many as Optuna's TPE of one objective ever calls good
+LATEST = 500
+
+
+def best_and_latest(study: optuna.Study, best: int = BEST, latest: int = LATEST) -> optuna.Study:
+    """``study`` reduced to its ``best`` trials, or Pareto set, and its ``latest``; the same study while it is short.
+
+    What is written to it is written to ``study``. For samplers whose time for a proposal grows with every trial.
+    """
+    if len(study.get_trials(deepcopy=False)) <= best + latest:
+        return study
+    return optuna.load_study(study_name=study.study_name, storage=cast(BaseStorage, _Reduced(study, best, latest)))
+
+
+class _Reduced:
+    """The storage of ``study``, but for the trials that it leaves out."""
+
+    def __init__(self, study: optuna.Study, best: int, latest: int) -> None:
+        self._storage = study._storage
+        trials = study.get_trials(deepcopy=False)
+        kept = {trial.number for trial in _best_of(study, trials, best) + trials[-latest:]}
+        self._trials = [trial for trial in trials if trial.number in kept]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials kept, in the order of their numbers."""
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+
+def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
+    """The ``count`` best finished trials within the limits, the earlier of equal ones; of several objectives all best."""
+    if len(study.directions) > 1:
+        return study.best_trials
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE and not _is_above_a_limit(trial)]
+    order = heapq.nlargest if study.direction == StudyDirection.MAXIMIZE else heapq.nsmallest
+    return order(count, finished, key=lambda trial: cast(float, trial.value))
+
+
+def _is_above_a_limit(trial: FrozenTrial) -> bool:
+    return any(value > 0 for value in trial.constraints.values())
