@@ -47,7 +47,7 @@ class _Reduced:
 
 
 def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
-    """The ``count`` best finished trials within the limits, the earlier of equal ones; of several objectives all best."""
+    """The ``count`` best finished trials within the limits, the earlier of equal ones; or the whole Pareto set."""
     if len(study.directions) > 1:
         return study.best_trials
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE and not _is_above_a_limit(trial)]

@@ -8,6 +8,7 @@ from optuna.testing import pytest_samplers
 
 from mnasnet.errors import SettingsError
 from mnasnet.reward import Reward
+from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.controller import ControllerSampler, ControllerSettings
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.guided import GuidedSampler
@@ -50,7 +51,10 @@ class TestPpoContract(SingleObjectiveContract):
 class TestTpeContract(pytest_samplers.BasicSamplerTestCase, pytest_samplers.MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> MakeSampler:
-        return lambda: SeededPerTrial(lambda seed: optuna.samplers.TPESampler(seed=seed))
+        return lambda: SeededPerTrial(
+            lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+            sees=lambda study: best_and_latest(study, best=2, latest=8),
+        )
 
 
 class TestNsga2Contract(pytest_samplers.BasicSamplerTestCase, pytest_samplers.MultiObjectiveSamplerTestCase):
