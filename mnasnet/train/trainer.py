@@ -31,6 +31,7 @@ from mnasnet.train.lessons import Lessons, WholeNetwork
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.recipe import Recipe
+from mnasnet.train.repeatable import repeatable_gpu
 from mnasnet.train.run_state import Row, RunState, Weights
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
@@ -113,7 +114,7 @@ def fit(
     steps = len(_batches_of(train, recipe, seed, 0, balance, team))
     time_limit_s = max_minutes * 60 or math.inf
 
-    with _repeatable(), contextlib.closing(run):
+    with repeatable_gpu, contextlib.closing(run):
         try:
             while run.epoch < epochs and not run.out_of_patience(patience):
                 run.thaw(frozen=run.epoch < recipe.frozen_epochs)
@@ -255,18 +256,6 @@ def _finished(status: Status, run: RunState[_Network], audience: Audience) -> Fi
     result = FitResult(status, tuple(run.history), run.best, run.average)
     audience.hear(Ended(status, result.reason, result.history))
     return result
-
-
-@contextlib.contextmanager
-def _repeatable() -> Iterator[None]:
-    """Let a GPU add up in the same order each time: left alone, cuDNN takes whichever way was fastest at the moment."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
 
 
 def _dropout_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -153,6 +153,33 @@ def test_a_gpu_is_told_to_repeat_itself_while_it_trains(data: Path, tmp_path: Pa
         torch.backends.cudnn.benchmark = False
 
 
+def test_a_gpu_is_told_so_until_the_last_of_several_trainings_ends(data: Path, tmp_path: Path) -> None:
+    second_learns, first_is_over = threading.Event(), threading.Event()
+
+    class First:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, Stepped) and not second.is_alive():
+                second.start()
+                assert second_learns.wait(60)
+
+    class Second:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, Stepped):
+                second_learns.set()
+                assert first_is_over.wait(60)
+                told.append(torch.backends.cudnn.deterministic)
+
+    told: list[bool] = []
+    training = tiny_training(data, tmp_path, epochs=1)
+    second = threading.Thread(target=train, args=(training,), kwargs={"listeners": [Second()]})
+    train(training, listeners=[First()])
+    first_is_over.set()
+    second.join()
+
+    assert set(told) == {True}
+    assert not torch.backends.cudnn.deterministic
+
+
 def test_a_run_stopped_in_its_first_epoch_leaves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
     ear = Ear(1)
 
