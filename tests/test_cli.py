@@ -189,6 +189,12 @@ def test_models_lists_every_network_with_its_counts(capsys):
     assert rows["mnasnet_140"]["imagenet_top1_percent"] is None
 
 
+def test_models_names_the_bundled_one(capsys):
+    assert main(["models"]) == 0
+
+    assert "photos10 is the bundled model: no download" in capsys.readouterr().out
+
+
 def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):
     model = open_model("photos10")
     names = ("red \x1b[31m\n", *model.class_names[1:])

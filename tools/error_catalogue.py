@@ -741,7 +741,7 @@ ENTRIES = (
         "The 8-bit network names more images wrongly than `--max-drop` allows; no file was written.",
         "Train the model on with `--quantization-aware` ([in 8 bits](devices.md#in-8-bits)), allow more, or stay "
         "with float32.",
-        ("^deploy/export.py:export_int8$", "^max_drop is a share"),
+        ("^deploy/export.py:export_int8$", "^max_drop is a share", "^--max-drop … is about 8 bits"),
     ),
     Entry(
         errors.ExportError,

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     rules = Rules(
-        host=arguments.host,
+        host=arguments.host.removeprefix("[").removesuffix("]"),
         port=arguments.port,
         token=read_token(arguments.token_file),
         certificate=arguments.cert,

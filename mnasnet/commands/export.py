@@ -13,6 +13,8 @@ from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, require_int8
 from mnasnet.zoo import open_model
 
+MAX_DROP = 0.01
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -36,28 +38,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=a_path, metavar="DIR", help="folder of labelled images for --int8")
     parser.add_argument(
-        "--max-drop", type=float, default=0.01, metavar="0..1", help="accuracy that int8 may cost (default 0.01)"
+        "--max-drop", type=float, metavar="0..1", help=f"accuracy that int8 may cost (default {MAX_DROP})"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export and print what was found."""
+    if arguments.max_drop is not None and not arguments.int8:
+        raise ExportError(f"--max-drop {arguments.max_drop:g} is about 8 bits; give --int8 too, or leave it out")
     if arguments.int8 and arguments.data is None:
         raise ExportError("int8 is calibrated and judged on labelled images; give their folder with --data")
     model = open_model(arguments.model, class_file=arguments.class_file)
     if arguments.input_size is not None:
         model = replace(model, preprocess=model.preprocess.at(arguments.input_size))
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
-    formats = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    formats = [name.strip().lower() for name in arguments.to.split(",") if name.strip()]
     if not formats:
         raise ExportError(f"--to names one or more of {', '.join(EXPORTERS)}, got {arguments.to!r}")
+    max_drop = MAX_DROP if arguments.max_drop is None else arguments.max_drop
     if arguments.int8:
-        require_int8(formats, arguments.max_drop)
+        require_int8(formats, max_drop)
     images = arguments.images or ([arguments.data] if arguments.data else [])
     done = export_model(model, arguments.out, formats, images=images, **graph)
     if arguments.int8:
-        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=arguments.max_drop, **graph)
+        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, **graph)
     if arguments.json:
         print(json.dumps({"exports": [one.to_dict() for one in done]}, ensure_ascii=False))
     else:

@@ -49,4 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{name:16}{counts.parameters:>12,}{counts.multiply_adds / 1e6:>17.1f}"
                 f"{counts.peak_activation_bytes / 1e6:>9.1f}  {top1}"
             )
+    if not arguments.json:
+        print("\nphotos10 is the bundled model: no download, 10 classes of everyday photos; `info photos10` tells more")
     return 0

@@ -31,6 +31,8 @@ _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.
 _BICUBIC = Preprocess(interpolation="bicubic")  # crop share 0.875 of timm: 224 / 256
 
 _ATTEMPTS = 3
+_PAUSE_S = 1.0  # before the second attempt where a server is busy, and twice that before the third
+_BUSY = {429, 502, 503, 504}
 _TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 16
 _MOST_BYTES = 256 << 20  # published weights have some 30 MB
@@ -195,8 +197,14 @@ def _download(weights: Published, url: str, target: Path, progress: Progress) ->
         try:
             complete = _receive(url, part, progress)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and resumed:  # the part is longer than the file: it belongs to something else
+            if error.code == 416 and resumed:  # the part is as long as the file or longer: whole, or something else
+                if sha256_of(part).startswith(weights.sha256_prefix):
+                    part.replace(target)
+                    return
                 part.unlink()
+                continue
+            if error.code in _BUSY and attempt + 1 < _ATTEMPTS:
+                time.sleep(_PAUSE_S * 2**attempt)
                 continue
             answer = f"the server answered {error.code} {error.reason}{_through_proxy(url)}"
             raise DownloadError(_advice(weights, target, answer)) from error

@@ -174,7 +174,7 @@ def test_the_command_exports_and_classify_takes_the_file_back(model, photos, tmp
     modelfile.save(model, tmp_path / "m.safetensors")
     out = tmp_path / "out"
 
-    options = ["--to", "onnx,openvino", "--out", str(out), "--images", str(photos), "--pixels", "--json"]
+    options = ["--to", "ONNX, openvino", "--out", str(out), "--images", str(photos), "--pixels", "--json"]
     assert main(["export", str(tmp_path / "m.safetensors"), *options]) == 0
 
     exports = json.loads(capsys.readouterr().out)["exports"]
@@ -407,6 +407,15 @@ def test_a_drop_that_is_no_share_is_refused_before_anything_is_written(photos, t
     assert main(["export", str(tmp_path / "m.safetensors"), *wanted]) == 2
 
     assert "max_drop is a share of images from 0 to 1, such as 0.01, got 2.0" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_drop_without_8_bits_is_refused_before_anything_is_written(tmp_path, capsys):
+    out = tmp_path / "out"
+
+    assert main(["export", "photos10", "--max-drop", "0.02", "--out", str(out)]) == 2
+
+    assert "--max-drop 0.02 is about 8 bits; give --int8 too, or leave it out" in capsys.readouterr().err
     assert not out.exists()
 
 

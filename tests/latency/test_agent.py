@@ -85,6 +85,7 @@ def test_measurements_wait_for_each_other(agent, content):
     ("options", "reason"),
     [
         (["--host", "0.0.0.0"], "beyond this machine an agent needs a token, got none for host '0.0.0.0'"),
+        (["--host", "[::]"], "beyond this machine an agent needs a token, got none for host '::'"),
         (["--host", "0.0.0.0", "--token-file", "TOKEN"], "beyond this machine an agent needs TLS"),
         (["--token-file", "/nowhere"], "cannot read the token file /nowhere"),
         (["--cert", "c.pem"], "TLS needs a certificate and its key, got one of them"),

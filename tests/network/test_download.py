@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         server.ranges.append(self.headers.get("Range"))
         server.gate.wait(10)
         fault = server.faults.pop(0) if server.faults else None
-        if fault in (404, 500):
+        if isinstance(fault, int):
             self.send_error(fault)
             return
         assert self.path == f"/mirror/{WEIGHTS.file_name}"
@@ -208,6 +208,31 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, cache):
     (cache / f"{WEIGHTS.file_name}.part").write_bytes(b"x" * (len(CONTENT) + 1))
 
     assert bring(server).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_the_whole_file_is_taken(server, cache):
+    cache.mkdir(parents=True)
+    (cache / f"{WEIGHTS.file_name}.part").write_bytes(CONTENT)
+
+    assert bring(server).read_bytes() == CONTENT
+    assert leftovers(cache) == [WEIGHTS.file_name]
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+
+
+def test_a_busy_server_is_asked_again(server, cache, monkeypatch):
+    monkeypatch.setattr(download, "_PAUSE_S", 0.01)
+    server.faults = [503, 429]
+
+    assert bring(server).read_bytes() == CONTENT
+    assert len(server.ranges) == 3
+
+
+def test_a_server_that_stays_busy_is_told(server, cache, monkeypatch):
+    monkeypatch.setattr(download, "_PAUSE_S", 0.01)
+    server.faults = [503] * 3
+
+    with pytest.raises(DownloadError, match="the server answered 503 Service Unavailable; check the network"):
+        bring(server)
 
 
 def test_a_wrong_hash_is_an_error_and_leaves_nothing(server, cache):
