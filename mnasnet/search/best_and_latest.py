@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import heapq
+import itertools
 from collections.abc import Container
 from typing import Any, cast
 
@@ -50,9 +50,9 @@ def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list
     """The ``count`` best finished trials within the limits, the earlier of equal ones; or the whole Pareto set."""
     if len(study.directions) > 1:
         return study.best_trials
-    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE and not _is_above_a_limit(trial)]
-    order = heapq.nlargest if study.direction == StudyDirection.MAXIMIZE else heapq.nsmallest
-    return order(count, finished, key=lambda trial: cast(float, trial.value))
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    finished.sort(key=lambda trial: cast(float, trial.value), reverse=study.direction == StudyDirection.MAXIMIZE)
+    return list(itertools.islice((trial for trial in finished if not _is_above_a_limit(trial)), count))
 
 
 def _is_above_a_limit(trial: FrozenTrial) -> bool:
