@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -93,7 +94,10 @@ def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
                 folder.mkdir()
                 return RunFolder(folder)
     except OSError as error:
-        raise _no_place(parent, error.strerror or str(error)) from error
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENAMETOOLONG:
+            raise _no_place(parent, f"{reason} ({len(plain)} characters)", "set name to a shorter one") from error
+        raise _no_place(parent, reason) from error
     raise TrainingError(f"{parent} holds 100,000 runs called {plain}; choose another name")
 
 
@@ -104,10 +108,8 @@ def require_place(parent: Path, *, data: Path) -> None:
         raise _no_place(parent, reason)
 
 
-def _no_place(parent: Path, reason: str) -> TrainingError:
-    return TrainingError(
-        f"cannot make a run folder in {parent.absolute()}: {reason}; set output_folder to a place you may write to"
-    )
+def _no_place(parent: Path, reason: str, cure: str = "set output_folder to a place you may write to") -> TrainingError:
+    return TrainingError(f"cannot make a run folder in {parent.absolute()}: {reason}; {cure}")
 
 
 def cannot_write(folder: Path, error: OSError) -> TrainingError:

@@ -126,6 +126,11 @@ def test_a_second_run_never_touches_the_first(data: Path, tmp_path: Path) -> Non
     assert runs == ["run", "run2"]
 
 
+def test_a_name_too_long_for_a_folder_is_told_to_be_shorter(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"File name too long \(300 characters\); set name to a shorter one"):
+        train(tiny_training(data, tmp_path, name="x" * 300))
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(data: Path, tmp_path: Path) -> None:
     digests = [
         checkpoint_digest(RunFolder(train(tiny_training(data, tmp_path, epochs=1, seed=seed)).folder).store)
