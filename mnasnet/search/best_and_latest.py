@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any, cast
 
+import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -48,11 +49,23 @@ class _Reduced:
 
 def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
     """The ``count`` best finished trials within the limits, the earlier of equal ones; or the whole Pareto set."""
-    if len(study.directions) > 1:
-        return study.best_trials
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if len(study.directions) > 1:
+        return _pareto_set([trial for trial in finished if not _is_above_a_limit(trial)], study.directions)
     finished.sort(key=lambda trial: cast(float, trial.value), reverse=study.direction == StudyDirection.MAXIMIZE)
     return list(itertools.islice((trial for trial in finished if not _is_above_a_limit(trial)), count))
+
+
+def _pareto_set(trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """The trials that no other surpasses, the first of equal ones. Optuna's ``best_trials`` copies the whole study."""
+    signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in directions]
+    gains = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
+    left, at = np.arange(len(trials)), 0
+    while at < len(left):
+        stays = (gains[left] > gains[left[at]]).any(1)  # anything worse or equal in all objectives goes
+        stays[at] = True
+        at, left = int(stays[:at].sum()) + 1, left[stays]
+    return [trials[i] for i in left]
 
 
 def _is_above_a_limit(trial: FrozenTrial) -> bool:

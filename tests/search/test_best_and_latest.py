@@ -1,5 +1,6 @@
 """A sampler that reads every trial for every proposal is shown the best and the latest ones only."""
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
@@ -59,6 +60,16 @@ def test_of_a_study_with_several_objectives_the_pareto_set_is_seen():
     study = study_of((0.9, 5.0), (0.8, 6.0), (0.7, 2.0), (0.6, 3.0), (0.5, 4.0), directions=("maximize", "minimize"))
 
     assert numbers(best_and_latest(study, best=1, latest=1)) == [0, 2, 4]
+
+
+def test_the_pareto_set_is_optuna_s_own_but_for_equal_trials():
+    rng = np.random.default_rng(0)
+    values = [(float(a), float(b)) for a, b in rng.integers(0, 12, (80, 2))]
+    study = study_of(*values, directions=("maximize", "minimize"))
+
+    found = [trial.values for trial in best_and_latest(study, best=1, latest=1).get_trials()[:-1]]
+
+    assert sorted(found) == sorted(map(list, {tuple(trial.values) for trial in study.best_trials}))
 
 
 @pytest.mark.parametrize("states", [(TrialState.COMPLETE,), (TrialState.RUNNING,)])
