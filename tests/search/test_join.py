@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,15 @@ def begun(data: Path, parent: Path, **chosen: object) -> Path:
     stopped = run_search(searching, listeners=[Hearing()], stop=lambda: any(one.record for one in heard))
     assert (stopped.status, len(stopped.answer.records)) == ("stopped", 1)
     return stopped.folder
+
+
+def wait_until_one_is_in_work(run: Path) -> None:
+    for _ in range(200):
+        with opened(run) as here:
+            if here.study().get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                return
+        time.sleep(0.05)
+    raise AssertionError("no network in work")
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -125,6 +135,7 @@ def test_a_stopped_helper_ends_within_ten_seconds_and_gives_its_network_back(dat
     for line in helping.stderr:
         if " done " in line:
             break
+    wait_until_one_is_in_work(run)
     helping.send_signal(signal.SIGINT)
 
     out, _ = helping.communicate(timeout=10)
