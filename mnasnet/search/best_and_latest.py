@@ -22,19 +22,20 @@ def best_and_latest(study: optuna.Study, best: int = BEST, latest: int = LATEST)
 
     What is written to it is written to ``study``. For samplers whose time for a proposal grows with every trial.
     """
-    if len(study.get_trials(deepcopy=False)) <= best + latest:
+    trials = study.get_trials(deepcopy=False)
+    if len(trials) <= best + latest:
         return study
-    return optuna.load_study(study_name=study.study_name, storage=cast(BaseStorage, _Reduced(study, best, latest)))
+    numbers = {trial.number for trial in _best_of(study, trials, best) + trials[-latest:]}
+    reduced = _Reduced(study._storage, [trial for trial in trials if trial.number in numbers])
+    return optuna.load_study(study_name=study.study_name, storage=cast(BaseStorage, reduced))
 
 
 class _Reduced:
-    """The storage of ``study``, but for the trials that it leaves out."""
+    """A ``storage`` that tells of ``trials`` alone."""
 
-    def __init__(self, study: optuna.Study, best: int, latest: int) -> None:
-        self._storage = study._storage
-        trials = study.get_trials(deepcopy=False)
-        kept = {trial.number for trial in _best_of(study, trials, best) + trials[-latest:]}
-        self._trials = [trial for trial in trials if trial.number in kept]
+    def __init__(self, storage: BaseStorage, trials: list[FrozenTrial]) -> None:
+        self._storage = storage
+        self._trials = trials
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
