@@ -10,10 +10,8 @@ from pathlib import Path
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
-from mnasnet.export.exporter import EXPORTERS, require_int8
+from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
 from mnasnet.zoo import open_model
-
-MAX_DROP = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from mnasnet.deploy.pictures import test_pictures
 from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
-from mnasnet.export.exporter import Exporter, open_exporter, open_int8_exporter, require_int8
+from mnasnet.export.exporter import MAX_DROP, Exporter, open_exporter, open_int8_exporter, require_int8
 from mnasnet.files import write_atomic
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
@@ -109,7 +109,7 @@ def export_int8(
     data: Path,
     formats: Sequence[str] = ("onnx",),
     *,
-    max_drop: float = 0.01,
+    max_drop: float = MAX_DROP,
     pixels: bool = False,
     softmax: bool = False,
 ) -> list[Exported]:

@@ -60,6 +60,8 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "executorch": ("mnasnet.export.executorch", "ExecutorchExporter"),
 }
 
+MAX_DROP = 0.01  # of accuracy, that 8 bits may cost unless told otherwise
+
 #: format -> the Int8Exporter of it
 INT8_EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("mnasnet.export.quantize", "Int8OnnxExporter"),
@@ -88,10 +90,10 @@ def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Int8Ex
     return cast("Int8Exporter", _opened(*INT8_EXPORTERS[name], images))
 
 
-def require_int8(formats: Iterable[str], max_drop: float = 0.01) -> None:
+def require_int8(formats: Iterable[str], max_drop: float = MAX_DROP) -> None:
     """Raise ExportError unless each of ``formats`` can be written in 8 bits and ``max_drop`` is a share."""
     if not 0 <= max_drop < 1:
-        raise ExportError(f"max_drop is a share of images from 0 to 1, such as 0.01, got {max_drop}")
+        raise ExportError(f"max_drop is a share of images from 0 to 1, such as {MAX_DROP}, got {max_drop}")
     for name in formats:
         if name not in INT8_EXPORTERS:
             raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")

@@ -197,17 +197,13 @@ def _download(weights: Published, url: str, target: Path, progress: Progress) ->
         try:
             complete = _receive(url, part, progress)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and resumed:  # the part is as long as the file or longer: whole, or something else
-                if sha256_of(part).startswith(weights.sha256_prefix):
-                    part.replace(target)
-                    return
-                part.unlink()
-                continue
             if error.code in _BUSY and attempt + 1 < _ATTEMPTS:
                 time.sleep(_PAUSE_S * 2**attempt)
                 continue
-            answer = f"the server answered {error.code} {error.reason}{_through_proxy(url)}"
-            raise DownloadError(_advice(weights, target, answer)) from error
+            complete = error.code == 416 and resumed  # nothing is left to send: the part is whole, or something else
+            if not complete:
+                answer = f"the server answered {error.code} {error.reason}{_through_proxy(url)}"
+                raise DownloadError(_advice(weights, target, answer)) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, SSLError, http.client.HTTPException) as error:
             reason = _reason(error) + _through_proxy(url)
             if not part.exists() or isinstance(error, urllib.error.URLError):

@@ -39,21 +39,21 @@ class ConvBN(nn.Sequential):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution whose output is ceil(size / stride); in training mode by :func:`depthwise_conv2d`."""
+    """A depthwise convolution whose output is ceil(size / stride); in training mode by :func:`same_conv2d`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x C x ceil(H / stride) x ceil(W / stride)."""
         if not self.training:  # so that what is exported is the plain layer
             return super().forward(x)
-        return depthwise_conv2d(x, self.weight, self.bias, self.stride)
+        return same_conv2d(x, self.weight, self.bias, self.stride, self.groups)
 
 
-def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...]) -> Tensor:
-    """``x`` (N x C x H x W) convolved with an odd kernel for each channel, as if zeros lay around it.
+def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
+    """``x`` (N x C x H x W) convolved with odd kernels as if zeros lay around it: H and W become ceil(size / stride).
 
-    Where the image is smaller than the kernel torch takes up to 80 times as long for the gradient of ``weight`` on a
-    CPU as for all else, unless there are no zeros to imagine. So for that they are added first, and what of the kernel
-    meets nothing else is left out.
+    Where the image is smaller than a depthwise kernel, torch takes up to 80 times as long for the gradient of
+    ``weight`` on a CPU as for all else, unless there are no zeros to imagine. So to learn they are added first, and
+    what of the kernel meets nothing else is left out.
     """
     kernel, size = weight.shape[2:], x.shape[2:]
     padding = [side // 2 for side in kernel]
@@ -64,7 +64,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
             weight = weight.narrow(dim, whole // 2 - reach, 2 * reach + 1)
         x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
         padding = [0, 0]
-    return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
+    return F.conv2d(x, weight, bias, stride, padding, groups=groups)
 
 
 class SqueezeExcite(nn.Module):

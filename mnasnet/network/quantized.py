@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnasnet.network.build import MnasNet
-from mnasnet.network.layers import ConvBN, DepthwiseConv2d, Layer, SqueezeExcite, depthwise_conv2d, pooled_skip
+from mnasnet.network.layers import ConvBN, Layer, SqueezeExcite, pooled_skip, same_conv2d
 from mnasnet.network.seeded import seeded
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
@@ -108,10 +108,7 @@ class QuantizedMnasNet(MnasNet):
         assert isinstance(conv, nn.Conv2d)
         weight, bias = _merged(conv, module.get_submodule("bn"))
         weight = _rounded_weight(weight)
-        if isinstance(conv, DepthwiseConv2d):
-            out = depthwise_conv2d(x, weight, bias, conv.stride)
-        else:
-            out = F.conv2d(x, weight, bias, conv.stride, conv.padding)
+        out = same_conv2d(x, weight, bias, conv.stride, conv.groups)
         return self._value(name, F.relu(out) if has_relu else out)
 
     def _value(self, name: str, x: Tensor) -> Tensor:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any, cast
 
-import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from mnasnet.search.front import pareto_front
 
 BEST = 25  # as many as Optuna's TPE of one objective ever calls good
 LATEST = 500
@@ -51,22 +52,13 @@ class _Reduced:
 def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
     """The ``count`` best finished trials within the limits, the earlier of equal ones; or the whole Pareto set."""
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if len(study.directions) > 1:
-        return _pareto_set([trial for trial in finished if not _is_above_a_limit(trial)], study.directions)
+    if len(study.directions) > 1:  # Optuna's best_trials copies the whole study
+        within = [trial for trial in finished if not _is_above_a_limit(trial)]
+        signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
+        points = [[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in within]
+        return [within[place] for place in pareto_front(points)]
     finished.sort(key=lambda trial: cast(float, trial.value), reverse=study.direction == StudyDirection.MAXIMIZE)
     return list(itertools.islice((trial for trial in finished if not _is_above_a_limit(trial)), count))
-
-
-def _pareto_set(trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """The trials that no other surpasses, the first of equal ones. Optuna's ``best_trials`` copies the whole study."""
-    signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in directions]
-    gains = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
-    left, at = np.arange(len(trials)), 0
-    while at < len(left):
-        stays = (gains[left] > gains[left[at]]).any(1)  # anything worse or equal in all objectives goes
-        stays[at] = True
-        at, left = int(stays[:at].sum()) + 1, left[stays]
-    return [trials[i] for i in left]
 
 
 def _is_above_a_limit(trial: FrozenTrial) -> bool:

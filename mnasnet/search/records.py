@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import SearchError
+from mnasnet.search.front import pareto_front
 from mnasnet.search.history import FINISHED, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.space import Option
@@ -91,12 +92,7 @@ def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[Trial
     """The finished networks that no other beats in accuracy and all ``costs``, by rising first cost."""
     done = [record for record in found if record.state == "done" and record.duplicate_of is None]
     points = [(record.accuracy or 0.0, *(-record.costs[name] for name in costs)) for record in done]
-    best: list[tuple[tuple[float, ...], TrialRecord]] = []
-    # best first, so that a later point can only be beaten by one already kept
-    for point, record in sorted(zip(points, done, strict=True), key=lambda pair: pair[0], reverse=True):
-        if not any(all(a >= b for a, b in zip(kept, point, strict=True)) for kept, _ in best):
-            best.append((point, record))
-    front = [record for _, record in best]
+    front = [done[place] for place in sorted(pareto_front(points), key=points.__getitem__, reverse=True)]
     return sorted(front, key=lambda record: record.costs[costs[0]]) if costs else front
 
 

@@ -82,7 +82,7 @@ def test_trials_are_told_apart_by_state(states):
     assert [trial.number for trial in seen] == {(TrialState.COMPLETE,): [1, 2], (TrialState.RUNNING,): [3]}[states]
 
 
-class TellsItsAnswer(optuna.samplers.RandomSampler):
+class NotesWhatItSees(optuna.samplers.RandomSampler):
     """A sampler that notes in the trial how many it was shown."""
 
     def infer_relative_search_space(self, study, trial):
@@ -96,7 +96,7 @@ class TellsItsAnswer(optuna.samplers.RandomSampler):
 def test_what_a_sampler_notes_of_a_long_study_is_in_the_study():
     study = study_of(*[0.5] * 9)
     study.sampler = SeededPerTrial(
-        lambda seed: TellsItsAnswer(seed=seed), sees=lambda whole: best_and_latest(whole, best=1, latest=3)
+        lambda seed: NotesWhatItSees(seed=seed), sees=lambda whole: best_and_latest(whole, best=1, latest=3)
     )
 
     trial = study.ask(KERNEL)
