@@ -1,0 +1,303 @@
+"""An exported file opens as what it is; one damaged, from elsewhere or meant to harm ends in one sentence."""
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+from mnasnet.classify import Classifier
+from mnasnet.deploy.export import export_model
+from mnasnet.errors import SettingsError, WeightsError
+from mnasnet.export.exporter import open_exporter
+from mnasnet.zoo import open_model
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("onnx"), ["onnx"])[0].files[0]
+
+
+def test_an_exported_file_has_one_input_size(onnx_file):
+    with pytest.raises(SettingsError, match="one input size, this one 64 px, got 96; leave it out"):
+        Classifier.load(onnx_file, input_size=96)
+
+
+def test_an_exported_file_runs_where_it_can(onnx_file):
+    assert Classifier.load(onnx_file, runtime="openvino").description.startswith("openvino")
+    with pytest.raises(SettingsError, match="exported onnx file runs through onnxruntime or openvino, got"):
+        Classifier.load(onnx_file, runtime="torch")
+
+
+def test_an_exported_file_cannot_be_trained(onnx_file):
+    with pytest.raises(WeightsError, match="is an exported file: .* give the model file it was exported from"):
+        open_model(onnx_file)
+
+
+def test_names_can_be_translated(onnx_file, tmp_path):
+    (tmp_path / "names.txt").write_text("Katze\nHund\nSchiff\n", encoding="utf-8")
+
+    assert Classifier.load(onnx_file, class_file=tmp_path / "names.txt").class_names == ("Katze", "Hund", "Schiff")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content[: len(content) // 2], "damaged or no ONNX file"),
+        (lambda content: b"<html>", "damaged or no ONNX file"),
+        (lambda content: b"", "damaged or no ONNX file"),
+        (lambda content: content.replace(b'"class_names"', b'"klass_names"'), "header of .* is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(change, message, onnx_file, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(change(onnx_file.read_bytes()))
+
+    with pytest.raises(WeightsError, match=message):
+        Classifier.load(path)
+
+
+def test_a_header_nested_without_end_is_named(onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    (header,) = graph.metadata_props
+    header.value = "[" * 100_000
+    onnx.save(graph, tmp_path / "m.onnx")
+
+    with pytest.raises(WeightsError, match="header of .* is damaged"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "foreign.onnx")
+
+    with pytest.raises(WeightsError, match="carries no class names and preprocessing of this package; export"):
+        Classifier.load(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize("place", ["weights", "a constant", "a constant of a branch", "sparse weights"])
+def test_weights_in_other_files_are_refused(place, onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    tensor = onnx.TensorProto()
+    tensor.CopyFrom(graph.graph.initializer[0])
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
+    if place == "weights":
+        graph.graph.initializer[0].CopyFrom(tensor)
+    elif place == "a constant":
+        graph.graph.node.append(constant)
+    elif place == "a constant of a branch":
+        branch = onnx.helper.make_graph([constant], "branch", [], [])
+        graph.graph.node.append(onnx.helper.make_node("If", ["scores"], ["c"], then_branch=branch))
+    else:
+        graph.graph.sparse_initializer.add().values.CopyFrom(tensor)
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+
+    with pytest.raises(WeightsError, match="keeps weights in other files"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+def test_openvino_without_its_second_file_says_so(model, tmp_path):
+    (done,) = export_model(model, tmp_path, ["openvino"])
+    done.files[1].unlink()
+
+    with pytest.raises(WeightsError, match=r"cannot read .*tiny.bin: No such file"):
+        Classifier.load(done.files[0])
+
+
+@pytest.fixture(scope="module")
+def litert_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("litert"), ["litert"])[0].files[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"",
+        lambda content: b"<html>",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:8] + b"\xff" * 64 + content[72:],
+    ],
+)
+def test_a_damaged_litert_file_is_named(change, litert_file, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(change(litert_file.read_bytes()))
+
+    with pytest.raises(WeightsError, match="m.tflite is damaged or no LiteRT file"):
+        Classifier.load(path)
+
+
+def test_a_litert_file_from_elsewhere_is_refused(litert_file, tmp_path):
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(litert_file.read_bytes().replace(b"mnasnet\x00", b"another\x00"))  # the metadata's name
+
+    with pytest.raises(WeightsError, match="carries no class names and preprocessing of this package; export"):
+        Classifier.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
+def test_a_damaged_openvino_file_is_named(content, tmp_path):
+    (tmp_path / "m.xml").write_bytes(content)
+    (tmp_path / "m.bin").write_bytes(b"")
+
+    with pytest.raises(WeightsError, match="damaged or no OpenVINO model"):
+        Classifier.load(tmp_path / "m.xml")
+
+
+def with_node(graph, node, **constants):
+    """An ONNX file's network with a first node more, whose answer nobody asks for."""
+    graph.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.graph.node.insert(0, node)
+    graph.graph.value_info.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))  # a lie
+
+
+HOSTILE_ONNX = {
+    "only operators of image networks are run, got 'Loop'": lambda graph: with_node(
+        graph, onnx.helper.make_node("Loop", ["", ""], ["more"], body=onnx.helper.make_graph([], "body", [], []))
+    ),
+    "is of the domain 'elsewhere'": lambda graph: with_node(
+        graph, onnx.helper.make_node("Conv", ["images"], ["more"], domain="elsewhere")
+    ),
+    "a value of one image may have 1024 MiB, its 'more' has 33450;": lambda graph: with_node(
+        graph,
+        onnx.helper.make_node("Pad", ["images", "pads"], ["more"]),
+        pads=np.array([0, 0, 27_000, 27_000, 0, 0, 27_000, 27_000]),
+    ),
+    "may have 1024 MiB, its 'more' has 13732;": lambda graph: with_node(
+        graph,
+        onnx.helper.make_node("Add", ["column", "row"], ["more"]),
+        column=np.ones((60_000, 1), np.float32),
+        row=np.ones((1, 60_000), np.float32),
+    ),
+    "the size of its value 'more' is unknown": lambda graph: with_node(
+        graph, onnx.helper.make_node("Pad", ["images", "images"], ["more"])
+    ),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_ONNX)
+def test_an_onnx_file_that_means_harm_is_not_opened(message, onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    HOSTILE_ONNX[message](graph)
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+
+    with pytest.raises(WeightsError, match=f"m.onnx is not opened: .*{re.escape(message)}.*export the model again"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+@pytest.fixture(scope="module")
+def openvino_file(model, tmp_path_factory):
+    return export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0]
+
+
+HOSTILE_IR = {
+    "is not opened: it declares entities": lambda content, _: content.replace(
+        b"<net ", b'<!DOCTYPE net [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n<net ', 1
+    ),
+    "is not opened: its layer 'TensorIterator' is none of": lambda content, _: content.replace(
+        b'type="Convolution"', b'type="TensorIterator"', 1
+    ),
+    r"damaged or no OpenVINO model \(not well-formed": lambda _, onnx_content: onnx_content,  # it may name other files
+    r"damaged or no OpenVINO model \(Incorrect weights": lambda content, _: re.sub(
+        rb'offset="\d+" size', b'offset="99999999" size', content, count=1
+    ),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_IR)
+def test_an_openvino_file_that_means_harm_is_not_opened(message, openvino_file, onnx_file, tmp_path):
+    (tmp_path / "m.xml").write_bytes(HOSTILE_IR[message](openvino_file.read_bytes(), onnx_file.read_bytes()))
+    (tmp_path / "m.bin").write_bytes(openvino_file.with_suffix(".bin").read_bytes())
+
+    with pytest.raises(WeightsError, match=f"m.xml (is )?{message}.*export the model again"):
+        Classifier.load(tmp_path / "m.xml")
+
+
+def changed_litert(path, change):
+    """The content of a LiteRT file after ``change`` of its model as an object."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from mnasnet.export.litert_graph import _packed
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
+    change(model, model.subgraphs[0])
+    return _packed(model)
+
+
+def other_operator(model, _):
+    model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 94  # FILL
+
+
+def large_sum(model, graph):
+    from ai_edge_litert import schema_py_generated as schema
+
+    def value(shape, data=None):
+        model.buffers.append(schema.BufferT(data=data))
+        graph.tensors.append(schema.TensorT(name=b"more", shape=shape, buffer=len(model.buffers) - 1))
+        return len(graph.tensors) - 1
+
+    side = 20_000
+    parts = [value(shape, np.ones(4 * side, np.uint8)) for shape in ([1, side, 1, 1], [1, 1, side, 1])]
+    codes = [code.builtinCode for code in model.operatorCodes]
+    graph.operators = [
+        schema.OperatorT(
+            opcodeIndex=codes.index(schema.BuiltinOperator.ADD),
+            inputs=parts,
+            outputs=[value([1, side, side, 1])],
+            builtinOptionsType=schema.BuiltinOptions.AddOptions,
+            builtinOptions=schema.AddOptionsT(),
+        ),
+        *graph.operators,
+    ]
+
+
+def no_stride(model, graph):
+    next(one for one in graph.operators if hasattr(one.builtinOptions, "strideW")).builtinOptions.strideW = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_operator, "is not opened: only operators of image networks are run, got LiteRT's number 94"),
+        (large_sum, "is not opened: a value of one image may have 1024 MiB, its 'more' has 1525;"),
+        (no_stride, "is damaged .*stride_width > 0 was not true"),
+    ],
+)
+def test_a_litert_file_that_means_harm_is_not_opened(change, message, litert_file, tmp_path):
+    (tmp_path / "m.tflite").write_bytes(changed_litert(litert_file, change))
+
+    with pytest.raises(WeightsError, match=f"m.tflite {message}.*export the model again"):
+        Classifier.load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert", "openvino"])
+def test_whatever_happens_to_a_file_on_its_way_is_an_answer_or_one_sentence(kind, model, tmp_path):
+    """A hundred random changes each; thousands more were tried by hand, in processes with limits."""
+    path = open_exporter(kind).export(model, tmp_path / f"m{open_exporter(kind).suffix}", pixels=True, softmax=True)[0]
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), rng.integers(1, 20)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged[: rng.choice([len(content), rng.integers(1, len(content))], p=[0.8, 0.2])])
+
+        try:
+            Classifier.load(path, threads=1)
+        except WeightsError as error:
+            assert "\n" not in str(error)
+
+
+def test_weights_in_litert_files_begin_where_processors_read_fast(litert_file):
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = litert_file.read_bytes()
+    model = schema.Model.GetRootAs(content)
+    arrays = [model.Buffers(index).DataAsNumpy() for index in range(model.BuffersLength())]
+    start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
+
+    places = [array.__array_interface__["data"][0] - start for array in arrays if isinstance(array, np.ndarray)]
+
+    assert len(places) > 20 and {place % 16 for place in places} == {0}  # schema.fbs: force_align: 16
