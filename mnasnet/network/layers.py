@@ -51,9 +51,9 @@ class DepthwiseConv2d(nn.Conv2d):
 def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
     """``x`` (N x C x H x W) convolved with odd kernels as if zeros lay around it: H and W become ceil(size / stride).
 
-    Where the image is smaller than a depthwise kernel, torch takes up to 80 times as long for the gradient of
-    ``weight`` on a CPU as for all else, unless there are no zeros to imagine. So to learn they are added first, and
-    what of the kernel meets nothing else is left out.
+    Where the image is smaller than a depthwise kernel, torch takes far longer for the gradient of ``weight`` on a CPU
+    than for all else, unless there are no zeros to imagine. So to learn they are added first, and what of the kernel
+    meets nothing else is left out.
     """
     kernel, size = weight.shape[2:], x.shape[2:]
     padding = [side // 2 for side in kernel]
