@@ -99,7 +99,7 @@ def mistakes(
 ) -> bytes:
     """A board of wrongly classified images, the surest mistakes first, as PNG."""
     columns = min(6, max(1, len(images)))
-    rows = max(1, -(-len(images) // columns))
+    rows = -(-len(images) // columns)
     figure = new_figure(2.0 * max(columns, 3), 2.75 * rows + 0.5)
     figure.suptitle("The surest mistakes: suspect a wrong label or a hard image" if images else "No mistakes")
     for index in range(rows * columns):
