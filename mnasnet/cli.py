@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from mnasnet.errors import MnasNetError
+from mnasnet.memory import one_arena
 
 #: command -> the module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and its one-line help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -42,6 +43,7 @@ PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; our errors become one line on stderr and code 2."""
+    one_arena()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the run
             stream.reconfigure(errors="backslashreplace")

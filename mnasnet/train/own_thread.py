@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from mnasnet.train.process_settings import kept_memory
+
 _Result = TypeVar("_Result")
 
 
@@ -37,12 +39,13 @@ def in_own_thread(
             over.set()
 
     over = threading.Event()  # an interrupted Thread.join takes the thread for ended before Python 3.13
-    threading.Thread(target=work, name="training", daemon=True).start()
-    try:
-        while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
-            pass
-    except KeyboardInterrupt:
-        on_interrupt()
-        over.wait()
-        raise
+    with kept_memory:  # before the thread starts, which decides where its memory comes from
+        threading.Thread(target=work, name="training", daemon=True).start()
+        try:
+            while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
+                pass
+        except KeyboardInterrupt:
+            on_interrupt()
+            over.wait()
+            raise
     return outcome.result()
