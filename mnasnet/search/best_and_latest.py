@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnasnet.search.front import pareto_front
 
 BEST = 25  # as many as Optuna's TPE of one objective ever calls good
-LATEST = 500
+LATEST = 200
 
 
 def best_and_latest(study: optuna.Study, best: int = BEST, latest: int = LATEST) -> optuna.Study:

@@ -30,8 +30,8 @@ from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.lessons import Lessons, WholeNetwork
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
 from mnasnet.train.optim import set_learning_rate
-from mnasnet.train.recipe import Recipe
 from mnasnet.train.process_settings import repeatable_gpu
+from mnasnet.train.recipe import Recipe
 from mnasnet.train.run_state import Row, RunState, Weights
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
