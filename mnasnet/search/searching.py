@@ -185,7 +185,7 @@ class Searching:
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.proxy_share > 1:
-            raise SettingsError(f"proxy_share is of the training images, 0 to 1, got {self.proxy_share:g}")
+            raise SettingsError(f"proxy_share must be a share of the training images, 0 to 1, got {self.proxy_share:g}")
         if self.workers < 1 or self.proxy_epochs < 1:
             raise SettingsError(f"workers and proxy_epochs must be >= 1, got {self.workers} and {self.proxy_epochs}")
 

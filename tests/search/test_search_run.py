@@ -578,7 +578,7 @@ class TestBeforeTheStart:
             ({"target_cost": 0.0}, SettingsError, "cost multiply_adds needs target_cost"),
             ({"algorithm": "luck"}, SettingsError, "algorithm must be one of guided"),
             ({"max_model_mb": -4.0}, SettingsError, "max_model_mb must not be negative, got -4.0"),
-            ({"proxy_share": 2.0}, SettingsError, "proxy_share is of the training images, 0 to 1, got 2"),
+            ({"proxy_share": 2.0}, SettingsError, "proxy_share must be a share of the training images, 0 to 1, got 2"),
             ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
             ({"objectives": "latency", "algorithm": "ppo"}, SettingsError, "ppo maximises one reward"),
             ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
