@@ -17,6 +17,7 @@ import optuna
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.machine import python_program, usable_cores
+from mnasnet.memory import one_arena
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord
@@ -203,6 +204,7 @@ def _thread_environment(threads: int) -> Iterator[None]:
 def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator, threads: int) -> None:
     """A worker's life: make the evaluator, then judge one network after the other until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the search decides
+    one_arena()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
