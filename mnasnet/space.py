@@ -79,10 +79,14 @@ class BlockChoices:
         unknown = set(self.operator) - set(OPERATORS)
         if unknown:
             raise SpecError(f"operator must be one of {', '.join(OPERATORS)}, got {sorted(unknown)}")
-        if len(self.expansion) > 1 and "inverted" not in self.operator:
+        if self.expansion != (1,) and "inverted" not in self.operator:
             raise SpecError(
-                f"a choice of expansion needs operator: inverted beside it, got {', '.join(self.operator)}, which "
-                "leave no expansion to choose"
+                f"expansion needs operator: inverted beside it, got {listed(self.operator)}, which ignores it"
+            )
+        if self.expansion == (1,) and "inverted" in self.operator:
+            raise SpecError(
+                "operator inverted needs expansion beside it, such as [3, 6], got none above 1; with expansion 1 write "
+                "separable"
             )
         for name in ("channels", "repeats", "expansion"):
             if any(not is_whole(option) or option < 1 for option in getattr(self, name)):

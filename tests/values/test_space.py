@@ -337,6 +337,9 @@ class TestSpaceFiles:
             ("blocks: [{channels: 16}]\nschema: one", "schema must be a whole number >= 1, got 'one'"),
             ("blocks: [{channels: 16}]\nwidths: []", "widths are one or more numbers"),
             ("blocks: [{channels: 16, expansion: [3, 6]}]", "needs operator: inverted beside it"),
+            ("blocks: [{channels: 16, expansion: 3}]", "expansion needs operator: inverted beside it, got inverted6"),
+            ("blocks: [{channels: 16, operator: inverted}]", "operator inverted needs expansion beside it"),
+            ("start: mnasnet_a1\nvary: {operator: [conv, inverted]}", "operator inverted needs expansion beside it"),
         ],
     )
     def test_a_faulty_file_is_explained_in_one_sentence(self, text, message, tmp_path):
