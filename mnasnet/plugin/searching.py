@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS, ResultsIO
 from mnasnet.search.report.quantities import how, quantity
+from mnasnet.train.listeners import duration
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia
     from mnasnet.search.answer import Answer
     from mnasnet.search.progress import Progress
+    from mnasnet.search.records import TrialRecord
     from mnasnet.search.run import SearchedRun
 
 _log = logging.getLogger(__name__)
@@ -35,7 +38,23 @@ class SearchBar:
         self._bar.show(progress.share)
         if progress.record is not None or progress.stage == "forecast" or progress.stage != self._stage:
             self._stage = progress.stage
-            _log.info("%3.0f %%  %s", 100 * progress.share, progress.text)
+            text = progress.text if progress.record is None else _trial_line(progress.record, progress)
+            _log.info("%3.0f %%  %s", 100 * progress.share, text)
+
+
+def _trial_line(record: TrialRecord, progress: Progress) -> str:
+    """What came of a trial, or why nothing did; the best so far and the time left."""
+    if record.duplicate_of is not None:
+        parts = [f"trial {record.number}: the same network as trial {record.duplicate_of}"]
+    elif record.accuracy is None:
+        parts = [f"trial {record.number}: {record.state}", " ".join(record.reason.split())]
+    else:
+        costs = [f"{quantity(name).title} {quantity(name).text(value)}" for name, value in record.costs.items()]
+        parts = [f"trial {record.number}: {record.state}", f"accuracy {record.accuracy:.1%}", *costs]
+    line, best, left_s = ", ".join(filter(None, parts)), progress.best, progress.eta_s
+    if best is not None and best.accuracy is not None:
+        line += f"; best trial {best.number} with {best.accuracy:.1%}"
+    return line if left_s is None or not math.isfinite(left_s) else f"{line}; {duration(left_s)} left"
 
 
 def add_outputs(task: Any) -> None:

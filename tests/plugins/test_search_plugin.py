@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
 from mnasnet.plugin.searching import NETWORKS, TRAINED, SearchBar, show_search
 from mnasnet.search.progress import Progress
+from mnasnet.search.records import TrialRecord
 from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings, markdown_table
 from mnasnet.testing import coloured_image, write_image_folder
@@ -204,6 +206,26 @@ def test_each_trial_and_each_stage_is_one_line_in_the_log(caplog):
         bar.hear(Progress(stage, 0.5, text))
 
     assert [record.getMessage() for record in caplog.records] == [" 50 %  measuring", " 50 %  begin"]
+
+
+def test_a_trials_line_in_the_log_tells_its_costs_or_why_it_has_no_answer_and_the_best_so_far(caplog):
+    caplog.set_level("INFO", "mnasnet")
+    bar = SearchBar(StepBar(lambda: None))
+    first = TrialRecord(1, "done", {}, costs={"latency_ms": 0.413, "parameters": 1.1e6}, accuracy=0.694)
+    above = TrialRecord(2, "infeasible", {}, costs={"latency_ms": 9.0}, reason="latency_ms 9 > 8")
+    broken = TrialRecord(3, "failed", {}, reason="the loss became\n<nan>")
+    again = TrialRecord(4, "done", {}, costs={"latency_ms": 0.413}, accuracy=0.694, duplicate_of=1)
+
+    for record, best, left_s in ((above, None, None), (first, first, 90.0), (broken, first, 60.0), (again, first, inf)):
+        bar.hear(Progress("searching", 0.5, "a trial", left_s, record=record, best=best))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        " 50 %  trial 2: infeasible, latency_ms 9 > 8",
+        " 50 %  trial 1: done, accuracy 69.4%, latency 0.413 ms, parameters 1.1 M; best trial 1 with 69.4%; "
+        "1 min 30 s left",
+        " 50 %  trial 3: failed, the loss became <nan>; best trial 1 with 69.4%; 1 min 0 s left",
+        " 50 %  trial 4: the same network as trial 1; best trial 1 with 69.4%",
+    ]
 
 
 def test_every_line_of_what_a_search_will_take_is_in_the_log(caplog):
