@@ -121,6 +121,8 @@ def files_of(source: str | Path) -> tuple[Path, ...]:
     if not str(source):
         return ()
     path = model_path(source)
+    if not path.name:  # "." or "/": a folder, for which no file is named
+        return (path,)
     return (path, path.with_suffix(".bin"), *(path.with_name(name) for name in CLASS_FILES))
 
 

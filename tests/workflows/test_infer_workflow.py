@@ -192,6 +192,17 @@ def test_a_missing_model_is_told_in_one_line(add_infer, image):
     assert str(caught.value).count('File "') == 1
 
 
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_folder_given_as_the_model_is_told_in_one_line(folder, add_infer, image):
+    workflow = Workflow("a folder")
+    add_infer(workflow, model_weight_file=folder)
+
+    with pytest.raises(RuntimeError, match="is a folder; ") as caught:
+        workflow.run_on(array=image)
+
+    assert str(caught.value).count('File "') == 1
+
+
 def test_a_failed_run_leaves_no_results_of_the_run_before(add_infer, image, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     workflow = Workflow("stale")
