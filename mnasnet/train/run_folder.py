@@ -131,7 +131,9 @@ def open_run_folder(path: Path) -> RunFolder:
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)
-    raise TrainingError(f"{path} is not the folder of a run: it has no args.yaml; runs are in runs/train")
+    raise TrainingError(
+        f"{path} is not the folder of a run: it has no args.yaml; give the one that the training named when it began"
+    )
 
 
 @contextlib.contextmanager
