@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
-from mnasnet.search.history import History, outcome_of
+from mnasnet.search.history import History, excess_of
 
 if TYPE_CHECKING:
     from mnasnet.search.policy import Policy
@@ -50,7 +50,7 @@ class ControllerSampler(CategoricalSampler):
     """Draws each trial from a policy that is a pure fold over the finished trials, batch by batch.
 
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
-    with the same policy. A trial above a limit, which was never judged, counts as worse than the worst that was
+    with the same policy. A trial above a limit, whatever its value, counts as worse than the worst that was
     judged before it; where none was, as less than 0 and than the worst by the time that its batch is full.
     """
 
@@ -129,15 +129,15 @@ class _Learner:
         return self._entropy
 
     def _reward(self, trial: FrozenTrial) -> float | None:
-        if trial.state == TrialState.COMPLETE and trial.values:
+        excess = excess_of(trial)
+        if trial.state == TrialState.COMPLETE and trial.values and not excess > 0.0:
             reward = self._sign * float(trial.values[0])
             if not np.isfinite(reward):
                 return None
             self._worst = reward if self._worst is None else min(self._worst, reward)
             return reward
-        outcome = outcome_of(trial)
-        if outcome.get("state") != "infeasible":
+        if not excess > 0.0:
             return None
         worst = self._worst or 0.0
-        excess = sum(max(0.0, float(value)) for value in outcome.get("excess", {}).values())
-        return worst - 0.1 * (abs(worst) or 1.0) * excess / (1.0 + excess)
+        share = excess / (1.0 + excess) if np.isfinite(excess) else 1.0
+        return worst - 0.1 * (abs(worst) or 1.0) * share

@@ -8,7 +8,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, draw_indices, generator, indices_of
 from mnasnet.search.foresight import Foresight
-from mnasnet.search.history import History, is_copy, outcome_of
+from mnasnet.search.history import History, excess_of, is_copy, outcome_of
+
+_Living = tuple[tuple[float, float], tuple[int, ...]]  # how fit: minus the excess over constraints, then the value
 
 
 class EvolutionSampler(CategoricalSampler):
@@ -17,7 +19,8 @@ class EvolutionSampler(CategoricalSampler):
     The population is the last ``population`` finished trials: the oldest dies, not the worst. After ``initial``
     random trials every trial is a child. Random numbers depend only on seed and trial number, and no state is
     kept that the storage does not have. With ``foresight`` children known to exceed a limit or a hard reward's
-    target are drawn again, and so are children seen before.
+    target are drawn again, and so are children seen before. In a study with constraints whoever meets them wins over
+    who does not, and of two who do not the nearer one.
 
     Population, sample and second mutation were chosen on benchmarks/search_algorithms.py; the paper's 100, 25
     and no second mutation are for 20,000 evaluations.
@@ -74,23 +77,21 @@ class EvolutionSampler(CategoricalSampler):
             return True
         return self._foresight.is_promising(child) and self._foresight.fingerprint(child) not in self._networks
 
-    def _living(self, study: optuna.Study, categories: Categories) -> list[tuple[float, tuple[int, ...]]]:
+    def _living(self, study: optuna.Study, categories: Categories) -> list[_Living]:
         sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
-        living: list[tuple[float, tuple[int, ...]]] = []
+        living: list[_Living] = []
         for trial in reversed(self._history.trials):
             if trial.state != TrialState.COMPLETE or is_copy(trial):
                 continue
             indices = indices_of(trial, categories)
             if indices is not None:
-                living.append((sign * trial.values[0], indices))
+                living.append(((-excess_of(trial), sign * trial.values[0]), indices))
                 if len(living) == self._population:
                     break
         return living
 
 
-def _tournament(
-    population: list[tuple[float, tuple[int, ...]]], sample: int, rng: np.random.Generator
-) -> tuple[int, ...]:
+def _tournament(population: list[_Living], sample: int, rng: np.random.Generator) -> tuple[int, ...]:
     entrants = rng.choice(len(population), size=min(sample, len(population)), replace=False)
     return max((population[int(i)] for i in entrants), key=lambda entrant: entrant[0])[1]
 

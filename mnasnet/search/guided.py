@@ -25,7 +25,7 @@ from mnasnet.search.categorical import (
     indices_of,
 )
 from mnasnet.search.foresight import Foresight
-from mnasnet.search.history import History, is_copy, outcome_of
+from mnasnet.search.history import History, excess_of, is_copy, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
 
@@ -48,8 +48,8 @@ class GuidedSampler(CategoricalSampler):
 
     With a ``problem`` it knows the limits, the reward or the objectives and, where there are estimates, every
     cost; costs without an estimate are predicted from measured ones. Without a problem it is a sampler for the
-    categorical parameters of any single-objective study. All it knows is a function of the finished trials
-    and ``seed``.
+    categorical parameters of any single-objective study, whose constraints it predicts and keeps. All it knows is a
+    function of the finished trials and ``seed``.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class _Knowledge:
         self.points: list[tuple[int, ...]] = []  # judged
         self.values: list[float] = []  # accuracy, or the study's value with its sign
         self.merits: list[tuple[float, ...]] = []  # reward, or accuracy and objectives
+        self.excesses: list[float] = []  # over the constraints that a study of somebody else sets
         self.front: list[tuple[float, ...]] = []  # the merits that no other beats
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
         powers = ERROR_SCALES if problem is not None else (None,)
@@ -110,6 +111,7 @@ class _Knowledge:
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
         self._cost_predictors: dict[str, _Predictor] = {}
+        self._constraints: dict[str, tuple[list[tuple[int, ...]], list[float]]] = {}  # as costs, of somebody else's
 
     def leave_out(self, unavailable: set[tuple[int, ...]]) -> None:
         """Propose none of these points, and nothing that means the same network."""
@@ -130,6 +132,12 @@ class _Knowledge:
             self._cost_points.append(indices)
             for name, cost in outcome["costs"].items():
                 self._costs.setdefault(name, []).append(cost)
+        if self.problem is None:
+            for name, over in trial.constraints.items():
+                if np.isfinite(over):
+                    points, known = self._constraints.setdefault(name, ([], []))
+                    points.append(indices)
+                    known.append(over)
         if trial.state == TrialState.PRUNED:
             self._add_pruned(indices, trial, outcome.get("costs", {}))
         elif trial.values:
@@ -137,7 +145,8 @@ class _Knowledge:
             if np.isfinite(value):
                 if self.problem is not None:
                     self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
-                self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values))
+                excess = excess_of(trial) if self.problem is None else 0.0
+                self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values), excess)
                 if not any(_beats(kept, self.merits[-1]) for kept in self.front):
                     self.front = [kept for kept in self.front if not _beats(self.merits[-1], kept)]
                     self.front.append(self.merits[-1])
@@ -155,10 +164,11 @@ class _Knowledge:
         assert self.problem is not None
         return {step: self.problem.accuracy_of(value, costs) for step, value in trial.intermediate_values.items()}
 
-    def _judged(self, indices: tuple[int, ...], value: float, merit: tuple[float, ...]) -> None:
+    def _judged(self, indices: tuple[int, ...], value: float, merit: tuple[float, ...], excess: float = 0.0) -> None:
         self.points.append(indices)
         self.values.append(value)
         self.merits.append(merit)
+        self.excesses.append(excess)
 
     def accuracy(self) -> Surrogate:
         return self._accuracy.at(self.points, self.values)
@@ -176,6 +186,15 @@ class _Knowledge:
         logs = [float(np.log(cost)) for cost in known]
         drawn = predictor.at(self._cost_points, logs).draw(rng, DOUBT)
         return lambda points: np.asarray(np.exp(drawn(points)))
+
+    def drawn_constraints(self, rng: np.random.Generator) -> list[Score]:
+        """For each constraint of somebody else's study one of the functions that still fit; above 0 it is broken."""
+        scores = []
+        for name, (points, known) in sorted(self._constraints.items()):
+            if len(known) >= _MIN_COSTS:
+                predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
+                scores.append(predictor.at(points, known).draw(rng, DOUBT))
+        return scores
 
 
 @dataclass
@@ -293,7 +312,8 @@ def _score(knowledge: _Knowledge, prices: Prices, rng: np.random.Generator) -> t
     problem = knowledge.problem
     merits = np.asarray(knowledge.merits)
     if problem is None:
-        return drawn, np.argsort(-merits[:, 0], kind="stable")
+        order = np.lexsort((-merits[:, 0], np.asarray(knowledge.excesses)))
+        return _within(knowledge.drawn_constraints(rng), drawn), order
     ceilings = _ceilings(np.asarray(knowledge.front), rng) if problem.objectives else None
     if ceilings is not None:
         over = np.maximum(merits[:, 1:] / ceilings - 1.0, 0.0).sum(axis=1)
@@ -306,6 +326,18 @@ def _score(knowledge: _Knowledge, prices: Prices, rng: np.random.Generator) -> t
         return np.asarray([_merit(problem, a, row, ceilings) for a, row in zip(accuracies, costs, strict=True)])
 
     return score, order
+
+
+def _within(constraints: Sequence[Score], value: Score) -> Score:
+    """``value`` where no constraint is above 0; all others are worse, by how far they are above."""
+    if not constraints:
+        return value
+
+    def score(points: Points) -> Reals:
+        over = np.sum([np.maximum(constraint(points), 0.0) for constraint in constraints], axis=0)
+        return np.where(over > 0.0, -1e100 * (1.0 + over), value(points))
+
+    return score
 
 
 def _merit(problem: SearchProblem, accuracy: float, costs: Mapping[str, float], ceilings: Reals | None) -> float:

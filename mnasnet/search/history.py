@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +79,11 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
 def is_copy(trial: FrozenTrial) -> bool:
     """Whether the trial repeats an earlier one, which was not evaluated again."""
     return "duplicate_of" in outcome_of(trial)
+
+
+def excess_of(trial: FrozenTrial) -> float:
+    """By how much the trial breaks its constraints, which Optuna's users set too; 0 where it meets them all."""
+    return math.fsum(max(0.0, float(value)) for value in trial.constraints.values())
 
 
 def _completion(trial: FrozenTrial) -> tuple[float, int]:

@@ -227,6 +227,43 @@ def test_guided_minimises_too_without_a_problem():
     assert study.best_value <= 1
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        GuidedSampler(seed=0),
+        EvolutionSampler(seed=0),
+        ControllerSampler(seed=0, settings=ControllerSettings(learning_rate=1e-2, entropy=0.05)),
+    ],
+    ids=["guided", "evolution", "ppo"],
+)
+def test_constraints_of_any_study_steer_its_sampler(sampler):
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def larger_is_better_up_to_a_bound(trial: optuna.Trial) -> float:
+        total = sum(trial.suggest_categorical(f"x{place}", range(4)) for place in range(6))
+        trial.set_constraint("total", total - 5.0)  # one random draw in 10 keeps it
+        return float(total)
+
+    study.optimize(larger_is_better_up_to_a_bound, n_trials=120)
+
+    kept = [not any(value > 0.0 for value in trial.constraints.values()) for trial in study.trials]
+    assert sum(kept[-40:]) > 8  # of random ones about 4 would, of those that look at the value alone none
+
+
+@pytest.mark.parametrize("sampler", [GuidedSampler(seed=0), EvolutionSampler(seed=0), ControllerSampler(seed=0)])
+def test_a_constraint_without_end_does_no_harm(sampler):
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def never_allowed_with_b(trial: optuna.Trial) -> float:
+        first = trial.suggest_categorical("first", "ab")
+        trial.set_constraint("no b", float("inf") if first == "b" else -1.0)
+        return float(trial.suggest_categorical("second", range(9)))
+
+    study.optimize(never_allowed_with_b, n_trials=40)
+
+    assert study.best_trial.params["first"] == "a"
+
+
 def test_evolution_keeps_to_limits_it_can_foresee():
     limited = SearchProblem(
         space("small"),
