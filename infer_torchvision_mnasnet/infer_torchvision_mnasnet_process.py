@@ -35,6 +35,7 @@ try:
         has_detector,
         input_image,
         input_objects,
+        is_saved_film,
         require_version,
         running,
         told_of_films,
@@ -63,6 +64,10 @@ NOTHING_INSIDE = (
     "no object of the task before has 2 x 2 pixels or more inside the image, so there is nothing to classify; its "
     "boxes must be in pixels of this image"
 )
+SWAPPED_COLOURS = (
+    "Ikomia saves the film of the task before, which swaps red and blue in the frames that it hands over: names may be "
+    "wrong; leave that film out, with task_before.set_auto_save(False) after wf.set_auto_save(True)"
+)
 MAX_BATCH = 64  # objects in one forward pass; bounds memory on crowded frames
 
 
@@ -90,6 +95,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._loaded_for = None
         self._boxes = None  # of the objects that the last run named; None when it named the whole image
         self._results = []
+        self._frame = None  # of a film that Ikomia saves: the picture of the last run as it was before that
         self._ran_with = None  # settings of the last run
         self._told = set()  # lines, so that a film does not repeat them with each frame
         self._stopped = False
@@ -119,10 +125,12 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def run(self):
         self._stopped = False
-        self._results, self._boxes = [], None
+        self._results, self._boxes, self._frame = [], None, None
         self._ran_with = settings = self.get_param_object().settings
         with running(self), told_of_films(self):
             image = input_image(self)
+            if is_saved_film(self.get_input(0)):
+                self._tell_once(SWAPPED_COLOURS, logging.WARNING)
             classifier = self._classifier_for(settings)
             has_objects = has_detector(self) or not self.is_whole_image_classification()
             announce_objects(self, has_objects=has_objects)
@@ -130,14 +138,25 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
                 self._name_objects(classifier, image, settings)
             else:
                 self._name_image(classifier, image, settings)
-        if settings.draw_on_image:
-            self.get_output(0).set_image(self._annotated(image, settings))
-        elif self.get_output(0).get_image() is None:  # a file that only our reader can read
-            self.get_output(0).set_image(image)
+        self._show(self._annotated(image, settings) if settings.draw_on_image else image, settings)
+
+    def _show(self, picture, settings):
+        """Put what Ikomia has not put there by itself into the image output.
+
+        Saving a film swaps red and blue in the very frame that all tasks share, so it gets one of its own.
+        """
+        output = self.get_output(0)
+        if is_saved_film(output):
+            self._frame = picture
+            output.set_image(picture.copy())
+        elif settings.draw_on_image or output.get_image() is None:  # None: a file that only our reader can read
+            output.set_image(picture)
 
     def get_image_with_graphics(self):
         """The image with its labels: sharp at any size and in any script, which Ikomia's own drawing is not."""
         image = self.get_output(0).get_image()
+        if image is not None and self._frame is not None:
+            image = self._frame
         if image is None or self._ran_with is None or self._ran_with.draw_on_image:
             return image
         return self._annotated(image, self._ran_with)
@@ -149,11 +168,11 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         """
         return rounded(self._results) if self.get_output(4).data else []
 
-    def _tell_once(self, line):
+    def _tell_once(self, line, level=logging.INFO):
         if line not in self._told:
             self._told.add(line)
             with lines_on_stdout():
-                _log.info(line)
+                _log.log(level, line)
 
     def _annotated(self, image, settings):
         return annotated(image, self._results, self._boxes, settings.label_style)

@@ -78,6 +78,11 @@ def told_of_films(task: Any) -> Iterator[None]:
         raise
 
 
+def is_saved_film(source: Any) -> bool:
+    """Whether ``source``, an input or output, is a film that Ikomia saves while the workflow runs."""
+    return bool(source.data_type in _FILMS and source.auto_save)
+
+
 class ResultsIO(DataDictIO):  # type: ignore[misc]  # Ikomia ships no types
     """Everything a task reports, as JSON.
 

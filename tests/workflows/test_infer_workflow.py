@@ -720,6 +720,57 @@ def test_a_video_is_classified_frame_by_frame(add_infer, video):
     assert len(task.get_results()) == 5
 
 
+@pytest.fixture
+def red_film(tmp_path):
+    import cv2
+
+    path = tmp_path / "red.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
+    for _ in range(3):
+        writer.write(np.full((96, 128, 3), (0, 0, 220), np.uint8))
+    writer.release()
+    return path
+
+
+def is_red(picture):
+    return picture[90, 120, 0] > 150 > 50 > picture[90, 120, 2]
+
+
+@pytest.mark.parametrize("draw_on_image", [False, True])
+def test_the_picture_of_a_film_that_ikomia_saved_keeps_its_colours(draw_on_image, add_infer, red_film, image):
+    workflow = Workflow("saved film")
+    task = add_infer(workflow, draw_on_image=draw_on_image)
+    workflow.set_auto_save(True)
+
+    workflow.run_on(path=str(red_film))
+
+    assert is_red(task.get_image_with_graphics())
+    assert is_red(task.get_input(0).get_image())
+    workflow.set_auto_save(False)
+    workflow.clear_inputs()
+    workflow.run_on(array=image)
+    assert task.get_image_with_graphics().shape == image.shape
+
+
+@pytest.mark.parametrize("detector_saves", [True, False])
+def test_a_detectors_film_that_ikomia_saves_is_said_to_have_its_colours_swapped(
+    detector_saves, add_infer, red_film, capsys
+):
+    workflow = Workflow(f"detected film {detector_saves}")
+    detector = workflow.add_task(name="standin_detector", auto_connect=True, public_hub=False)
+    detector.set_parameters({"boxes": "0,0,128,96"})
+    task = add_infer(workflow)
+    workflow.set_auto_save(True)
+    detector.set_auto_save(detector_saves)
+
+    workflow.run_on(path=str(red_film))
+
+    said = capsys.readouterr().out
+    assert said.count("swaps red and blue") == detector_saves
+    assert ("task_before.set_auto_save(False)" in said) == detector_saves
+    assert is_red(task.get_image_with_graphics()) != detector_saves
+
+
 def test_a_film_that_ikomia_saves_tells_what_went_wrong_too(add_infer, video, caplog):
     """Ikomia raises an error of its own there: "Video buffer pointer is null"."""
     workflow = Workflow("broken film")
