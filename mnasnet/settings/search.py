@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 
 from mnasnet.errors import SettingsError
-from mnasnet.files import exists
+from mnasnet.files import exists, unquoted
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
 from mnasnet.spaces import SPACES
@@ -37,6 +37,7 @@ def _objectives(text: str) -> str:
 
 
 def _space(value: str) -> str:
+    value = unquoted(value)
     is_file = "/" in value or "\\" in value or Path(value).suffix or exists(Path(value))
     if value not in SPACES and not is_file:
         raise ValueError("unknown")

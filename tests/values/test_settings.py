@@ -78,6 +78,7 @@ def test_a_setting_of_a_file_takes_no_value(nothing):
 @pytest.mark.parametrize("pasted", ['"C:\\new cakes\\é.txt"', "'C:\\new cakes\\é.txt'", ' "C:\\new cakes\\é.txt" '])
 def test_a_path_is_taken_out_of_the_quotes_it_was_copied_with(pasted):
     assert Oven.parse({"recipe": pasted}).recipe == "C:\\new cakes\\é.txt"
+    assert SearchSettings.parse({"space": pasted}).space == "C:\\new cakes\\é.txt"
 
 
 @pytest.mark.parametrize("path", ['"', '"big" cake.txt', "'half"])
