@@ -138,6 +138,8 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
                 self._name_objects(classifier, image, settings)
             else:
                 self._name_image(classifier, image, settings)
+        if self._stopped:
+            return
         self._show(self._annotated(image, settings) if settings.draw_on_image else image, settings)
 
     def _show(self, picture, settings):

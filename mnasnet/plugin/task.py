@@ -38,6 +38,8 @@ class running:  # noqa: N801  # reads as a statement: with running(task)
 
     One of our own errors becomes a single line: Ikomia prints message and traceback as one text, so the message is
     flattened and the traceback cut to the plugin's own line. Any other exception is a fault and keeps everything.
+    After the user's stop, our own error is logged and no more: Ikomia keeps a stop in mind until a task ends without an
+    error, and would refuse the next run.
     ``task.beginning`` is true while Ikomia begins the run, where it may call ``init_long_process``.
     """
 
@@ -53,7 +55,7 @@ class running:  # noqa: N801  # reads as a statement: with running(task)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         if error is None:
             self._task.emit_step_progress()
             self._task.end_task_run()
@@ -61,6 +63,10 @@ class running:  # noqa: N801  # reads as a statement: with running(task)
             error.args = (" ".join(str(error).split()),)
             if trace is not None:
                 trace.tb_next = None
+            if self._task._stopped:
+                logging.getLogger("mnasnet.plugin").warning("%s", error)
+                return True
+        return False
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ class Recorder:
 
     beginning = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, stopped: bool = False) -> None:
         self.calls: list[str] = []
+        self._stopped = stopped
 
     def begin_task_run(self) -> None:
         self.calls.append("begin" if self.beginning else "begin unannounced")
@@ -58,6 +59,16 @@ def test_our_own_error_becomes_one_line_with_a_short_trace():
 
     assert str(caught.value) == "the image is broken; use another"
     assert all(entry.name != "deep" for entry in caught.traceback)
+
+
+def test_after_a_stop_our_own_error_is_logged_and_the_run_just_ends(caplog):
+    task = Recorder(stopped=True)
+
+    with running(task):
+        raise DataError("stopped before the first trial;\n  start again")
+
+    assert caplog.messages == ["stopped before the first trial; start again"]
+    assert task.calls == ["begin"]
 
 
 def test_a_fault_keeps_its_whole_trace():

@@ -200,6 +200,28 @@ def test_a_search_that_finds_nothing_still_shows_what_it_tried(data):
 # ------------------------------------------------------------------ stop, go on
 
 
+def test_a_search_stopped_before_its_first_trial_runs_when_the_workflow_runs_again(data, capsys):
+    workflow = Workflow("stopped early")
+    workflow.set_directory_input(folder=str(data))
+    task = add_search(workflow, trials=1, finalists=0, final_epochs=1, name="stopped early")
+
+    def stop_at_once(begin=task.begin_task_run):
+        begin()
+        del task.begin_task_run
+        stopper = threading.Thread(target=workflow.stop)
+        stopper.start()
+        stopper.join()
+
+    task.begin_task_run = stop_at_once
+    with pytest.raises(RuntimeError, match="Stop workflow requested"):
+        workflow.run()
+    assert "stopped before the first trial; nothing is left behind, start again" in capsys.readouterr().out
+
+    workflow.run()
+
+    assert details_of(task)["status"] == "done"
+
+
 def test_a_stop_keeps_every_trial_and_running_again_goes_on(data):
     workflow = Workflow("stopped")
     workflow.set_directory_input(folder=str(data))
