@@ -70,9 +70,9 @@ class SearchMnasnet(core.CWorkflowTask):
         self._stopped = True
 
     def run(self):
+        self._stopped = False  # first, since a stop may come while the next line takes its seconds
         from mnasnet.search.run import NothingFoundError  # torch and Optuna start here, not with Ikomia
 
-        self._stopped = False
         clear_outputs(self)
         settings = self.get_param_object().settings
         with lines_on_stdout(), running(self):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import subprocess
@@ -220,6 +221,26 @@ def test_a_search_stopped_before_its_first_trial_runs_when_the_workflow_runs_aga
     workflow.run()
 
     assert details_of(task)["status"] == "done"
+
+
+def test_a_stop_while_torch_is_being_loaded_is_heard(data, monkeypatch):
+    """The first search of a session takes seconds for that."""
+    workflow = Workflow("stopped while loading")
+    workflow.set_directory_input(folder=str(data))
+    task = add_search(workflow, trials=1, finalists=0, final_epochs=1, name="stopped while loading")
+    load, stopped = builtins.__import__, []
+
+    def stop_while_loading(name, *rest):
+        if name == "mnasnet.search.run" and not stopped:
+            stopped.append(name)
+            task.stop()
+        return load(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", stop_while_loading)
+    workflow.run()
+
+    assert stopped
+    assert not details_of(task)
 
 
 def test_a_stop_keeps_every_trial_and_running_again_goes_on(data):
