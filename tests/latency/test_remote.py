@@ -74,7 +74,7 @@ def test_health_tells_device_runtimes_and_versions(agent):
 
     health = meter_of(agent).health()
 
-    assert "cores" in health["device"] and health["runtimes"]["onnxruntime"] == onnxruntime.__version__
+    assert " core" in health["device"] and health["runtimes"]["onnxruntime"] == onnxruntime.__version__
 
 
 def test_an_8_bit_network_is_named_as_one(agent):
