@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.front import pareto_front
+from mnasnet.search.history import excess_of
 
 BEST = 25  # as many as Optuna's TPE of one objective ever calls good
 LATEST = 200
@@ -53,13 +54,9 @@ def _best_of(study: optuna.Study, trials: list[FrozenTrial], count: int) -> list
     """The ``count`` best finished trials within the limits, the earlier of equal ones; or the whole Pareto set."""
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(study.directions) > 1:  # Optuna's best_trials copies the whole study
-        within = [trial for trial in finished if not _is_above_a_limit(trial)]
+        within = [trial for trial in finished if not excess_of(trial)]
         signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         points = [[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in within]
         return [within[place] for place in pareto_front(points)]
     finished.sort(key=lambda trial: cast(float, trial.value), reverse=study.direction == StudyDirection.MAXIMIZE)
-    return list(itertools.islice((trial for trial in finished if not _is_above_a_limit(trial)), count))
-
-
-def _is_above_a_limit(trial: FrozenTrial) -> bool:
-    return any(value > 0 for value in trial.constraints.values())
+    return list(itertools.islice((trial for trial in finished if not excess_of(trial)), count))

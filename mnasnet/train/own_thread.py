@@ -22,7 +22,8 @@ def in_own_thread(
     On Ctrl-C ``on_interrupt`` is called, which should make ``function`` end; KeyboardInterrupt follows when it has.
 
     ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
-    smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off.
+    smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off. While it
+    works, memory that tensors give back is kept for the next ones (:func:`mnasnet.memory.keep_memory`).
     """
     outcome: Future[_Result] = Future()
 
