@@ -22,6 +22,7 @@ Interpolation = str  # bilinear or bicubic, as in Preprocess
 Number = TypeVar("Number", np.uint8, np.float32)
 
 _STEP = 2.0**-15
+_CACHED = 220_000  # floats that are read and written at once: they stay in a core's cache
 _SMALL = 200_000  # multiplications of one product: below this OpenBLAS does not wake its threads
 _MOST_KEPT_BYTES = 8 << 20  # of one array: a strange image must not hold memory for good
 
@@ -48,15 +49,19 @@ class Resampler:
         summed = _kept.array(name, (len(axis.starts) * axis.size, *image.shape[1:]), np.uint8)
         flat = summed.reshape(-1, width)
         step = max(64, _SMALL // (axis.size * axis.reach))
-        window = _kept.array("window", (axis.reach, width), np.float32)  # one for all blocks stays in the cache
-        sums = _kept.array("sums", (axis.size, width), np.float32)
-        source = window.reshape(axis.reach, *image.shape[1:])
-        for index, start in enumerate(axis.starts):
-            source[:] = image[start - axis.part.start :][: axis.reach]
-            for first in range(0, width, step):
-                part = slice(first, first + step)
-                np.matmul(axis.matrices[index], window[:, part], out=sums[:, part])
-            flat[index * axis.size : (index + 1) * axis.size] = self._rounded(sums)
+        blocks = max(1, _CACHED // ((axis.reach + axis.size) * width))
+        for index in range(0, len(axis.starts), blocks):
+            starts = axis.starts[index : index + blocks]
+            low, high = starts[0], starts[-1] + axis.reach
+            window = _kept.array("window", (high - low, width), np.float32)  # neighbouring blocks read the same rows
+            window.reshape(high - low, *image.shape[1:])[:] = image[low - axis.part.start : high - axis.part.start]
+            sums = _kept.array("sums", (len(starts) * axis.size, width), np.float32)
+            for block, start in enumerate(starts):
+                matrix, results = axis.matrices[index + block], slice(block * axis.size, (block + 1) * axis.size)
+                for first in range(0, width, step):
+                    part = slice(first, first + step)
+                    np.matmul(matrix, window[start - low : start - low + axis.reach, part], out=sums[results, part])
+            flat[index * axis.size : index * axis.size + len(sums)] = self._rounded(sums)
         return summed
 
     def _rounded(self, sums: NDArray[np.float32]) -> NDArray[np.float32]:
