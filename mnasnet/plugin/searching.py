@@ -36,7 +36,8 @@ class SearchBar:
     def hear(self, progress: Progress) -> None:
         """Move on when another hundredth is done."""
         self._bar.show(progress.share)
-        if progress.record is not None or progress.stage == "forecast" or progress.stage != self._stage:
+        is_trial = progress.record is not None or progress.repeats > 0
+        if is_trial or progress.stage == "forecast" or progress.stage != self._stage:
             self._stage = progress.stage
             text = progress.text if progress.record is None else _trial_line(progress.record, progress)
             _log.info("%3.0f %%  %s", 100 * progress.share, text)

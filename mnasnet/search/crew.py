@@ -93,7 +93,8 @@ def search_with_crew(
             elsewhere = steps.in_work_elsewhere()
             in_work = len(desk.in_work) + elsewhere
             wanted = budget.evaluations is None or steps.evaluations() + in_work < budget.evaluations
-            goes_on = wanted and not out_of_time and idle < budget.max_idle
+            all_tried = not left and steps.has_tried_all(in_work)
+            goes_on = wanted and not all_tried and not out_of_time and idle < budget.max_idle
             if goes_on and crew.has_room() and not desk.lost:
                 proposal = steps.propose(left.pop(0) if left else None)
                 if isinstance(proposal, Proposal):
@@ -102,7 +103,7 @@ def search_with_crew(
                 else:
                     idle += 1
                     on_trial(proposal)
-            elif goes_on or desk.in_work or (elsewhere and not wanted and not out_of_time):
+            elif goes_on or desk.in_work or (elsewhere and (all_tried or not wanted) and not out_of_time):
                 for record in desk.settled(POLL_S):
                     on_trial(record)
             else:

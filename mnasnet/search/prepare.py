@@ -166,12 +166,13 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
 
 def forecast_of(search: OpenSearch) -> Forecast:
     """What a prepared search will take."""
-    times = timetable(search.searching, search.plan, spent_s=search.folder.prepared_s)
-    trials = round(times.search_s * search.searching.workers / max(search.plan.trial_s, 1e-9))
-    asked = search.searching
-    trials = min(trials, asked.trials or trials)
+    networks = search.problem.space.count_networks()
+    asked = replace(search.searching, trials=min(search.searching.trials, networks))
+    times = timetable(asked, search.plan, spent_s=search.folder.prepared_s)
+    trials = round(times.search_s * asked.workers / max(search.plan.trial_s, 1e-9))
+    trials = min(trials, asked.trials or trials, networks)
     return Forecast(
-        networks=search.problem.space.size,
+        networks=networks,
         plan=search.plan,
         times=times,
         trials=trials,

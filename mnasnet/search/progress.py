@@ -24,6 +24,7 @@ class Progress:
 
     ``share`` is how much of everything is done, 0 to 1, and never falls; ``eta_s`` the seconds left, None while
     nobody knows. ``text`` is one line for people. After a trial ``record`` is that trial and ``best`` the best so far.
+    ``repeats`` trials repeated known networks in a row; of the first alone there was a record.
     """
 
     stage: Stage
@@ -32,6 +33,7 @@ class Progress:
     eta_s: float | None = None
     record: TrialRecord | None = None
     best: TrialRecord | None = None
+    repeats: int = 0
 
 
 class SearchListener(Protocol):

@@ -22,10 +22,12 @@ from mnasnet.search.prepare import forecast_of
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.sitting import Sitting
-from mnasnet.search.study import Budget, Ending, search
+from mnasnet.search.study import Budget, Ending, all_tried, search
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
 from mnasnet.search.watch import Watch, was_judged
 from mnasnet.search.workers import search_with_workers
+from mnasnet.space import SearchSpace
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ def search_stage(sitting: Sitting) -> str:
     )
     set_over(study, False)
     ending = _run(sitting, study, watch, limit_s)
+    watch.tell_repeats()
     if ending == "stopped" and not watch.hopeless:
         raise SearchStopped
     set_over(study, True)
@@ -69,7 +72,7 @@ def search_stage(sitting: Sitting) -> str:
     reason = {
         "budget": "the trials are spent",
         "time": "the time for searching is used up",
-        "exhausted": "no new network within the limits turned up any more",
+        "exhausted": _exhausted(here.problem.space, found),
         "stopped": watch.hopeless,
     }[ending]
     sitting.folder.write_state(search_over=True, search_ended=reason)
@@ -157,6 +160,13 @@ def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) ->
             judging, study, sitting.here.problem, budget, workers=asked.workers, threads=threads, **hooks
         )
     return search(study, sitting.here.problem, budget, **hooks)
+
+
+def _exhausted(space: SearchSpace, found: Sequence[TrialRecord]) -> str:
+    tried = {record.fingerprint for record in found if record.state in ("done", "pruned", "infeasible")}
+    if all_tried(space, tried):
+        return f"{'all ' if len(tried) > 1 else ''}{amount(len(tried), 'network')} of the space were tried"
+    return "no new network within the limits turned up any more"
 
 
 def _give_up(sitting: Sitting, found: Sequence[TrialRecord]) -> None:

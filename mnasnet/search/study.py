@@ -7,10 +7,12 @@ from there, so a killed search goes on and several processes can work on one stu
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,13 +48,16 @@ _PROBLEM = "problem"
 
 POLL_S = 0.2  # how often a search that waits looks whether it should stop
 
+MOST_LISTED = 4096  # combinations of a space whose networks are listed, to see whether all of them were tried
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """When a search stops: after so many evaluations of accuracy in the whole study, or so many minutes of this run.
 
-    Networks above a limit, repeated ones and those without a measurement are not evaluations. After
-    ``max_idle`` proposals in a row without an evaluation the space counts as exhausted.
+    Networks above a limit, repeated ones and those without a measurement are not evaluations. A space is exhausted when
+    all its networks were tried; a large one counts as exhausted after ``max_idle`` proposals in a row without an
+    evaluation.
     """
 
     evaluations: int | None = None
@@ -147,6 +152,11 @@ class Search:
         """How many networks had their accuracy judged, finished, pruned or failed, in the whole study."""
         self._read_finished()
         return self._evaluations
+
+    def has_tried_all(self, in_work: int = 0) -> bool:
+        """Whether every network of the space is settled, or one of the ``in_work`` that are judged now."""
+        self._read_finished()
+        return all_tried(self.problem.space, self._first, in_work)
 
     def propose(self, trial: optuna.Trial | None = None) -> Proposal | TrialRecord:
         """Ask for the next network (or take up ``trial``) and price it.
@@ -397,17 +407,32 @@ def search(
                 return "budget"
             if budget.minutes is not None and clock() - started >= 60.0 * budget.minutes:
                 return "time"
-            if idle >= budget.max_idle:
+            elsewhere = steps.in_work_elsewhere()
+            is_tried = not waiting and steps.has_tried_all(elsewhere)
+            if idle >= budget.max_idle or (is_tried and not elsewhere):
                 return "exhausted"
-            if budget.evaluations is not None and (
-                steps.evaluations() + steps.in_work_elsewhere() >= budget.evaluations
-            ):
+            if is_tried or (budget.evaluations is not None and steps.evaluations() + elsewhere >= budget.evaluations):
                 time.sleep(POLL_S)  # those may still turn out to be no evaluations
                 continue
             proposal = steps.propose(waiting.pop(0) if waiting else None)
             record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal
             idle = 0 if isinstance(proposal, Proposal) else idle + 1
             on_trial(record)
+
+
+def all_tried(space: SearchSpace, tried: Collection[str], in_work: int = 0) -> bool:
+    """Whether the fingerprints ``tried`` and ``in_work`` others are all networks of ``space``; False of a large one."""
+    networks = _networks_of(space)
+    return networks is not None and len(networks.difference(tried)) <= in_work
+
+
+@lru_cache(maxsize=8)
+def _networks_of(space: SearchSpace) -> frozenset[str] | None:
+    """The fingerprints of all networks; None where they are too many to list."""
+    if space.size > MOST_LISTED:
+        return None
+    places = itertools.product(*(range(len(choice.options)) for choice in space.choices))
+    return frozenset(space.candidate_at(place).fingerprint for place in places)
 
 
 def _ask(study: optuna.Study, *, alone: bool) -> optuna.Trial:

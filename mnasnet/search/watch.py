@@ -9,6 +9,7 @@ from mnasnet.search.contenders import best_trials, trial_reward
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord
+from mnasnet.words import amount
 
 MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
 MOST_UNMEASURED = 10  # in a row: the device is away for longer than a search waits
@@ -17,6 +18,8 @@ RECENT_TRIALS = 10  # whose time tells how long the next ones take
 
 class Watch:
     """Hears of every trial: tells it on, knows the time spent, and notices when nothing works.
+
+    Of trials in a row that repeat known networks it tells the first, and then how many more there were.
 
     ``limit_s`` seconds are left for trials, ``later_s`` are foreseen for what comes after them.
     """
@@ -42,6 +45,7 @@ class Watch:
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
         self._failures = self._unmeasured = 0
+        self._repeats = 0  # in a row, until now
 
     @property
     def hopeless(self) -> str:
@@ -72,9 +76,24 @@ class Watch:
             self._failures = 0
             if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
                 self._best = record
+        if record.duplicate_of is None:
+            self.tell_repeats()
+        else:
+            self._repeats += 1
+        if self._repeats <= 1:
+            self._tell(*self._progress(_line_of(record)), record=record, best=self._best)
+
+    def tell_repeats(self) -> None:
+        """Tell how many trials in a row repeated known networks, where there was more than the one told of."""
+        if self._repeats > 1:
+            text = f"{amount(self._repeats - 1, 'more trial')} repeated networks that are known already"
+            self._tell(*self._progress(text), repeats=self._repeats)
+        self._repeats = 0
+
+    def _progress(self, text: str) -> tuple[float, str, float]:
+        """How much is done, what to say and the seconds left."""
         left_s = self._left_s()
-        share = self._spent_s / max(self._spent_s + left_s, 1e-9)
-        self._tell(share, _line_of(record), left_s + self._later_s, record=record, best=self._best)
+        return self._spent_s / max(self._spent_s + left_s, 1e-9), text, left_s + self._later_s
 
     def _left_s(self) -> float:
         """The seconds that searching will still take."""

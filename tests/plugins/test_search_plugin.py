@@ -228,6 +228,17 @@ def test_a_trials_line_in_the_log_tells_its_costs_or_why_it_has_no_answer_and_th
     ]
 
 
+def test_the_number_of_repeats_is_a_line_in_the_log(caplog):
+    caplog.set_level("INFO", "mnasnet")
+    bar = SearchBar(StepBar(lambda: None))
+    again = TrialRecord(4, "done", {}, accuracy=0.694, duplicate_of=1)
+
+    bar.hear(Progress("searching", 0.5, "a trial", record=again))
+    bar.hear(Progress("searching", 0.5, "7 more trials repeated networks that are known already", repeats=8))
+
+    assert caplog.records[-1].getMessage() == " 50 %  7 more trials repeated networks that are known already"
+
+
 def test_every_line_of_what_a_search_will_take_is_in_the_log(caplog):
     caplog.set_level("INFO", "mnasnet")
     bar = SearchBar(StepBar(lambda: None))

@@ -102,6 +102,35 @@ class TestTimeLeft:
         assert [best and best.number for _, _, best in told] == [0, 1, 1]
 
 
+def test_of_repeats_in_a_row_the_first_is_told_and_then_how_many_there_were() -> None:
+    told: list[tuple[str, int]] = []
+    here: Any = SimpleNamespace(searching=Searching(Path("photos")), plan=SimpleNamespace(trial_s=10.0))
+
+    def tell(share: float, text: str, eta_s: float, *, repeats: int = 0, **more: Any) -> None:
+        told.append((text.partition(",")[0], repeats))
+
+    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    watch.hear(trial(0))
+    for number in (1, 2, 3):
+        watch.hear(trial(number, seconds=0.0, duplicate_of=0))
+    watch.hear(trial(4))
+    watch.hear(trial(5, seconds=0.0, duplicate_of=0))
+    watch.tell_repeats()
+    watch.hear(trial(6, seconds=0.0, duplicate_of=0))
+    watch.hear(trial(7, seconds=0.0, duplicate_of=0))
+    watch.tell_repeats()
+
+    assert told == [
+        ("trial 0: done", 0),
+        ("trial 1: done", 0),
+        ("2 more trials repeated networks that are known already", 3),
+        ("trial 4: done", 0),
+        ("trial 5: done", 0),
+        ("trial 6: done", 0),
+        ("1 more trial repeated networks that are known already", 2),
+    ]
+
+
 class TestHopeless:
     """More trials are no use."""
 

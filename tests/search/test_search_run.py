@@ -557,10 +557,21 @@ class TestBeforeTheStart:
     def test_a_forecast_tells_trials_and_time_and_leaves_nothing(self, data, tmp_path):
         told = forecast(tiny_searching(data, tmp_path, trials=7))
 
-        assert told.trials == 7 and told.networks == 64
+        assert told.trials == 7 and told.networks == 32  # different ones, of 64 combinations
         assert 0 < told.plan.small_s <= told.plan.large_s + 5
         assert "together" in told.text
         assert not (tmp_path / "runs").exists()
+
+    def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
+        few = {"stem_channels": 8, "head_channels": 32, "blocks": [{"channels": 8, "stride": 2, "kernel": [3, 5]}]}
+        few["blocks"][0]["skip"] = ["identity", "none"]  # which does nothing at stride 2
+        searching = tiny_searching(data, tmp_path, trials=40)
+        Path(searching.space).write_text(json.dumps(few))
+
+        told = forecast(searching)
+
+        assert (told.networks, told.trials) == (2, 2)
+        assert told.times.search_s == pytest.approx(2 * told.plan.trial_s)
 
     def test_minutes_are_divided_and_the_share_of_images_follows(self, data, tmp_path):
         told = forecast(tiny_searching(data, tmp_path, trials=0, minutes=30.0, proxy_share=0.0, final_epochs=0))

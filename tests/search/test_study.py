@@ -48,6 +48,12 @@ def space_with_doubles() -> SearchSpace:
     return SearchSpace((block,), name="doubles")
 
 
+def all_of(searched: SearchSpace) -> list[Candidate]:
+    return [
+        searched.candidate(values) for values in itertools.product(*(choice.options for choice in searched.choices))
+    ]
+
+
 class TestSpending:
     def test_the_budget_counts_evaluations_of_accuracy(self):
         evaluator = CountingEvaluator()
@@ -72,6 +78,39 @@ class TestSpending:
         study = create_study(problem, algorithm="random", seed=0)
 
         assert search(study, problem, Budget(evaluations=100, max_idle=25)) == "exhausted"
+
+    @pytest.mark.parametrize("algorithm", SAMPLERS)
+    def test_the_search_ends_with_the_last_network_of_a_small_space(self, algorithm):
+        block = BlockChoices(channels=(64,), stride=(2,), kernel=(3, 5), skip=("none", "identity"), filters=(0.5, 1.0))
+        problem = problem_of(CountingEvaluator(), SearchSpace((block,), widths=(0.5, 0.51)))  # which round alike
+        study = create_study(problem, algorithm=algorithm, seed=0)
+
+        assert search(study, problem, Budget(evaluations=100, max_idle=1000)) == "exhausted"
+        *_, last = found = records(study)
+        assert len({record.fingerprint for record in found}) == 4
+        assert last.duplicate_of is None
+
+    def test_networks_above_a_limit_count_as_tried_but_failed_ones_are_tried_again(self):
+        smallest = min(CountMeter("parameters", num_classes=10).measure(c) for c in all_of(space_with_doubles()))
+        limited = problem_of(CountingEvaluator(), space_with_doubles(), limits={"parameters": smallest})
+        tries = []
+
+        def twice(candidate: Candidate) -> float:
+            tries.append(candidate.fingerprint)
+            if tries.count(candidate.fingerprint) == 1:
+                raise OSError("the disk was busy")
+            return 0.5
+
+        failing = problem_of(FunctionEvaluator(twice), space_with_doubles())
+        endings = []
+        for problem in (limited, failing):
+            study = create_study(problem, algorithm="random", seed=0)
+            endings.append(search(study, problem, Budget(evaluations=100)))
+            settled = {record.fingerprint for record in records(study) if record.state in ("done", "infeasible")}
+            assert len(settled) == 2
+
+        assert endings == ["exhausted", "exhausted"]
+        assert len(tries) == 4
 
     @pytest.mark.parametrize("algorithm", SAMPLERS)
     def test_no_evaluation_is_spent_over_a_hard_limit(self, algorithm):

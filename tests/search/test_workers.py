@@ -187,6 +187,16 @@ class TestWorkerProcesses:
         assert len(judged) == len(set(judged)) == 15
         assert sorted(heard, key=lambda record: record.number) == records(study)
 
+    def test_a_small_space_ends_with_its_last_network(self):
+        block = BlockChoices(channels=(16,), stride=(2,), kernel=(3, 5), filters=(0.5, 1.0))
+        problem = SearchProblem(SearchSpace((block,)), FunctionEvaluator(accuracy_of))
+        study = study_of(problem, algorithm="guided")
+
+        ending = search_with_workers(plain, study, problem, Budget(evaluations=100), workers=2)
+
+        assert ending == "exhausted"
+        assert [(record.state, record.duplicate_of) for record in records(study)] == 4 * [("done", None)]
+
     def test_a_killed_workers_network_is_judged_again_by_another(self, tmp_path):
         study = study_of()
 
