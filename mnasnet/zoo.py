@@ -7,14 +7,14 @@ import functools
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
 from mnasnet.export.exported import ExportedModel, is_exported, read_exported
 from mnasnet.files import exists, is_file
 from mnasnet.modelfile import ModelFile
-from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, published_by_content, sha256_of
+from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, is_here, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
 from mnasnet.network.weights import LoadedWeights, load_weights
 from mnasnet.preprocess import Preprocess
@@ -73,6 +73,27 @@ def open_published(name: str, *, progress: Progress | None = None, base_url: str
         )
     path = fetch(weights, base_url=base_url, progress=progress)
     return _converted(weights, path) or _convert(weights, path)
+
+
+def known_without_weights(name: str) -> dict[str, Any] | None:
+    """What is known of the network ``name`` whose published weights are not here, as a model file's header has it.
+
+    None where opening it downloads nothing; ``class_names`` are empty where nobody published weights.
+    """
+    weights = PUBLISHED.get(name)
+    if name not in PRESETS or (weights is not None and is_here(weights)):
+        return None
+    return {
+        "schema": modelfile.SCHEMA,
+        "name": name,
+        "architecture": PRESETS[name].to_dict(),
+        "class_names": list(imagenet_class_names()) if weights is not None else [],
+        "preprocess": (weights.preprocess if weights is not None else Preprocess()).to_dict(),
+        "in_channels": 3,
+        "metrics": _metrics_of(weights) if weights is not None else {},
+        "training": _training_of(weights) if weights is not None else {},
+        "latencies": [],
+    }
 
 
 def open_file(path: Path, *, class_file: Path | None = None, expected: ArchitectureSpec | None = None) -> ModelFile:
@@ -215,10 +236,18 @@ def _published_model(published: Published, loaded: LoadedWeights) -> ModelFile:
         weights=loaded.weights,
         class_names=imagenet_class_names(),
         preprocess=published.preprocess,
-        metrics={"imagenet_top1_percent": published.top1_percent, "imagenet_top5_percent": published.top5_percent},
-        training={"weights": published.file_name, "licence": published.licence, "dataset": "ImageNet-1k"},
+        metrics=_metrics_of(published),
+        training=_training_of(published),
         name=published.name,
     )
+
+
+def _metrics_of(published: Published) -> dict[str, float]:
+    return {"imagenet_top1_percent": published.top1_percent, "imagenet_top5_percent": published.top5_percent}
+
+
+def _training_of(published: Published) -> dict[str, str]:
+    return {"weights": published.file_name, "licence": published.licence, "dataset": "ImageNet-1k"}
 
 
 def _existing(source: str | Path) -> Path:

@@ -205,6 +205,23 @@ def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):
     assert "red \N{REPLACEMENT CHARACTER}[31m" in capsys.readouterr().out
 
 
+def test_info_tells_of_a_published_network_without_downloading_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path / "nothing"))
+
+    assert main(["info", "mnasnet1_0"]) == main(["info", "semnasnet_140"]) == 0
+    told = capsys.readouterr().out
+    assert main(["info", "mnasnet0_75", "--json"]) == 0
+    as_json = json.loads(capsys.readouterr().out)
+
+    assert "4,383,312 parameters, 314.4 M multiply-adds at 224 px" in told
+    assert "classes      1000: tench" in told and "imagenet_top1_percent: 73.456" in told
+    assert "weights      not downloaded yet; classify --model mnasnet1_0 does" in told
+    assert "classes      1000 are counted here" in told and "weights      none published" in told
+    assert as_json["preprocess"]["resize"] == 232 and len(as_json["class_names"]) == 1000
+    assert as_json["weights"].startswith("not downloaded yet")
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_info_tells_what_a_file_holds(model, capsys):
     assert main(["info", model]) == 0
 

@@ -1,4 +1,4 @@
-"""``info``: what a model file or an exported file holds."""
+"""``info``: what a model file or an exported file holds, and a published network without its weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
+from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.zoo import open_runnable
+from mnasnet.zoo import known_without_weights, open_runnable
+
+IMAGENET_CLASSES = 1000  # of a network that nobody published weights of, as `models` counts them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print network, classes, preprocessing, metrics, training and latencies."""
+    """Print network, classes, preprocessing, metrics, training and latencies; nothing is downloaded for it."""
+    known = None if arguments.class_file else known_without_weights(arguments.model)
+    if known is not None:
+        where = f"not downloaded yet; classify --model {known['name']} does" if known["metrics"] else "none published"
+        return _tell(known, "weights", {"weights": where}, as_json=arguments.json)
     model = open_runnable(arguments.model, class_file=arguments.class_file)
     identity: dict[str, str]
     if isinstance(model, ExportedModel):
@@ -37,18 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
         }
     else:
         title, header, identity = "weights", header_of(model), {"fingerprint": model.fingerprint}
-    if arguments.json:
+    return _tell(header, title, identity, as_json=arguments.json)
+
+
+def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *, as_json: bool) -> int:
+    if as_json:
         print(json.dumps({**header, **identity}, ensure_ascii=False))
         return 0
     spec = ArchitectureSpec.from_dict(header["architecture"])
-    recipe, names = model.preprocess, model.class_names
+    recipe, names = Preprocess.from_dict(header["preprocess"]), header["class_names"]
     size = recipe.input_size
-    counts = count(spec, size, len(names), model.in_channels)
+    counts = count(spec, size, len(names) or IMAGENET_CLASSES, header["in_channels"])
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     lines = [
-        f"network      {spec.name or model.name} ({spec.fingerprint})",
+        f"network      {spec.name or header['name']} ({spec.fingerprint})",
         f"             {counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.1f} M multiply-adds at {size} px",
-        f"classes      {len(names)}: {shown}",
+        f"classes      {len(names)}: {shown}" if names else f"classes      {IMAGENET_CLASSES} are counted here",
         f"input        {size} x {size} px, {recipe.crop} crop from {recipe.resize}, {recipe.interpolation}",
     ]
     for part in ("metrics", "training"):
@@ -68,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _identity(told: Mapping[str, str]) -> str:
     """A fingerprint as it is; of an exported file the format and what a program of one's own has to know."""
     if "format" not in told:
-        return told["fingerprint"]
+        return next(iter(told.values()))
     return f"{told['format']} {told['precision']}, takes {told['takes']}, gives {told['gives']}"
 
 

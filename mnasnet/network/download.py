@@ -154,6 +154,12 @@ def fetch(
     return target
 
 
+def is_here(weights: Published) -> bool:
+    """Whether the user's cache has the file, whole, so that nothing is downloaded."""
+    target = user_cache() / "weights" / weights.file_name
+    return target.is_file() and sha256_of(target).startswith(weights.sha256_prefix)
+
+
 def sha256_of(path: Path) -> str:
     """The file's SHA-256 in hexadecimal digits."""
     digest = hashlib.sha256()
