@@ -133,7 +133,8 @@ class Classifier:
         DataError when one cannot be read; see :meth:`classify_files` for the way that goes on.
         """
         _require_top_k(top_k)
-        if isinstance(images, (str, Path, PILImage)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        one = (str, Path, PILImage, type(None))  # None is what OpenCV gives for a file that it could not read
+        if isinstance(images, one) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
         prepared = [self.prepare(image) for image in images]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []

@@ -61,6 +61,11 @@ def test_nothing_in_nothing_out(classifier):
     assert classifier.predict([]) == []
 
 
+def test_an_image_that_opencv_could_not_read_is_told_so(classifier):
+    with pytest.raises(DataError, match="got NoneType; the image file behind it could not be read"):
+        classifier.predict(None)
+
+
 def test_less_sure_than_the_threshold_is_unknown():
     prediction = Prediction(("cat", "dog"), (0.6, 0.4))
 

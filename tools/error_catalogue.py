@@ -635,6 +635,14 @@ ENTRIES = (
     ),
     Entry(
         errors.WeightsError,
+        "A backbone without its classifier",
+        "It was saved for its features, without the layer that names classes, as timm does with `num_classes=0`.",
+        "Save it with a classifier. In Python any model of this package gives features: "
+        "[as a backbone](model_file.md#as-a-backbone).",
+        ("without its classifier",),
+    ),
+    Entry(
+        errors.WeightsError,
         "Weights without class names",
         "The weights tell how many classes there are, not what they are called.",
         "Put `classes.txt` beside the file, or set `class_file`. A [model file](model_file.md) of this package has "

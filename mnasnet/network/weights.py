@@ -142,6 +142,11 @@ def adopt(state: State, origin: str, *, expected: ArchitectureSpec | None = None
             f"{origin} is {recognised.name}, you asked {expected.name or 'for another architecture'}; "
             f"ask for {recognised.name} or auto"
         )
+    if expected_shapes(recognised, 1).keys() ^ weights.keys() == {"classifier.weight", "classifier.bias"}:
+        raise WeightsError(
+            f"{origin} is {recognised.name} without its classifier; save the network with one (in timm num_classes "
+            "above 0)"
+        )
     differences = _differences(weights, recognised)
     if differences:
         raise WeightsError(f"{origin} is {recognised.name}, but {differences}; copy or export the file again")

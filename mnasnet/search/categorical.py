@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
+from mnasnet.errors import SettingsError
 from mnasnet.space import SearchSpace
 
 Categories = dict[str, CategoricalDistribution]
@@ -26,7 +27,9 @@ class CategoricalSampler(optuna.samplers.BaseSampler, abc.ABC):
     """
 
     def __init__(self, seed: int, categories: Categories | None) -> None:
-        self._seed = seed
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise SettingsError(f"the sampler's seed must be a whole number >= 0, got {seed!r}")
+        self._seed = int(seed)
         self._given = categories
 
     @abc.abstractmethod

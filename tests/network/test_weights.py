@@ -360,6 +360,13 @@ def test_missing_and_extra_weights_are_summed_up_in_one_line(half_width, path):
     assert "1 weight is unknown (loss.alpha)" in text and "\n" not in text
 
 
+def test_a_backbone_without_a_classifier_is_told_so(half_width, path):
+    state = {key: value for key, value in half_width.state_dict().items() if not key.startswith("classifier.")}
+
+    with pytest.raises(WeightsError, match="is mnasnet0_5 without its classifier; save the network with one"):
+        load_weights(saved(state, path))
+
+
 def test_a_file_that_lost_a_layer_is_still_recognised(half_width, path):
     state = {key: value for key, value in half_width.state_dict().items() if not key.startswith("layers.12.3.")}
 

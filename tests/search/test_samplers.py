@@ -227,6 +227,13 @@ def test_guided_minimises_too_without_a_problem():
     assert study.best_value <= 1
 
 
+@pytest.mark.parametrize("make", [GuidedSampler, EvolutionSampler, ControllerSampler])
+@pytest.mark.parametrize("seed", [None, -1, 0.5])
+def test_a_sampler_without_a_usable_seed_is_refused_when_it_is_made(make, seed):
+    with pytest.raises(SettingsError, match=f"the sampler's seed must be a whole number >= 0, got {seed}"):
+        make(seed=seed)
+
+
 @pytest.mark.parametrize(
     "sampler",
     [
