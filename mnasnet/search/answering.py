@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
+from mnasnet.search.report.quantities import quantity
 from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
@@ -68,6 +69,7 @@ def answer_of(
                 _about_start(search, contenders),
                 _about_costs(contenders),
                 _about_finalists(search, found, status),
+                about_promoted(problem.limits, found, contenders),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -187,6 +189,23 @@ def _about_finalists(search: OpenSearch, found: list[TrialRecord], status: str) 
     best = len(best_trials(found, search.searching, 2))
     why = "the minutes did not hold longer trainings" if best > 1 else "no other trial was finished"
     return f"the winner is the best trial, no finalists were compared: {why}"
+
+
+def about_promoted(limits: Mapping[str, float], found: Sequence[TrialRecord], contenders: Sequence[Contender]) -> str:
+    """Which networks that were trained fully lie above a limit of the search, and by how much."""
+    priced = {record.number: record.costs for record in found}
+    above = []
+    for one in contenders:
+        costs = {**priced.get(-1 if one.trial is None else one.trial, {}), **one.costs}
+        over = [(name, limit) for name, limit in limits.items() if costs.get(name, 0.0) > limit]
+        if one.kind == "promoted" and over:
+            told = (
+                f"{quantity(name).title} {quantity(name).text(costs[name])}, {costs[name] / limit - 1:.2%} above "
+                f"{quantity(name).text(limit)}"
+                for name, limit in over
+            )
+            above.append(f"{one.name} ({'; '.join(told)})")
+    return f"not within the limits of this search: {', '.join(above)}" if above else ""
 
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:

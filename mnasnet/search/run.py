@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
-from mnasnet.search.records import records, winner
+from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.searching import Searching
 from mnasnet.search.sitting import Sitting, told_without_storage
 from mnasnet.search.stage_ranking import ranking_stage
@@ -132,7 +132,9 @@ def promote(
     The answer's ``promoted`` is the model file.
 
     ``epochs`` 0 takes the winner's. With ``references`` the published networks are trained too, at this trial's cost.
-    Raises SearchError for a trial that has no network, and on another machine, as :func:`resume_search` does.
+    In place of a trial that repeats another one that one is trained, and a trial above a limit of the search all the
+    same; both are told first, and the limit by the answer's notes too. Raises SearchError for a trial that has no
+    network, and on another machine, as :func:`resume_search` does.
     """
     folder = open_search_folder(path)
     audience = SearchAudience(listeners)
@@ -146,6 +148,7 @@ def promote(
         if record is None or not record.fingerprint:
             which = f"{number}" if record is None else f"{number}, which has no network yet"
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
+        record = _told_first(record, found)
         epochs = epochs or training.final_epochs()
         promoted = winner_place(here, record.number, epochs).run.best
         state = folder.read_state()
@@ -158,6 +161,25 @@ def promote(
             told, why = sitting.told(status, reason), "stopped on request; the same promotion goes on from there"
             return replace(told, status="stopped", reason=why, promoted=promoted)
         return replace(sitting.answered(status, reason), promoted=promoted)
+
+
+def _told_first(record: TrialRecord, found: Mapping[int, TrialRecord]) -> TrialRecord:
+    """The trial to train for ``record``; what its user may not know is said before hours are spent on it."""
+    first = record if record.duplicate_of is None else found.get(record.duplicate_of, record)
+    if not first.fingerprint:  # a kill interrupted the other one
+        first = record
+    if first is not record:
+        _log.warning(
+            "trial %d repeats trial %d, so trial %d is trained: it is the same network",
+            record.number,
+            first.number,
+            first.number,
+        )
+    if first.state == "infeasible":
+        _log.warning(
+            "trial %d is above a limit of this search (%s); it is trained all the same", first.number, first.reason
+        )
+    return first
 
 
 @telling_of_database()

@@ -17,7 +17,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
-from mnasnet.search.answering import levelled_off
+from mnasnet.search.answering import about_promoted, levelled_off
 from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.records import TrialRecord, pareto_set
@@ -69,6 +69,17 @@ def test_a_trial_that_was_at_work_when_the_search_stopped_is_unfinished(answer):
     assert "running" not in counts["stopped"]
     stopped = data_of(page_of(replace(answer, records=records, status="stopped")))
     assert [trial[1] for trial in stopped["trials"]].count("unfinished") == 1
+
+
+def test_a_network_above_a_limit_that_was_trained_fully_is_told_by_how_much_it_is_above(answer):
+    over = next(record for record in answer.records if record.state == "infeasible")
+    within, reference = answer.contenders
+    above = Contender(name="trial over", kind="promoted", trial=over.number, costs={"latency_ms": 10.8})
+
+    note = about_promoted(answer.limits, answer.records, [within, above, replace(reference, costs={"latency_ms": 99})])
+
+    assert note == "not within the limits of this search: trial over (latency 10.8 ms, 100.00% above 5.4 ms)"
+    assert about_promoted(answer.limits, answer.records, [within]) == ""
 
 
 def test_the_page_of_a_single_trial_speaks_of_one(answer):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import json
 import os
 import pickle
@@ -12,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +46,7 @@ from mnasnet.search.join import join_search
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
-from mnasnet.search.records import records
+from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
     NothingFoundError,
     SearchedRun,
@@ -54,6 +57,7 @@ from mnasnet.search.run import (
     resume_search,
     run_search,
 )
+from mnasnet.search.study import Search
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
@@ -113,6 +117,23 @@ def told_of(searched: SearchedRun) -> list[object]:
     trials = [(r.number, r.state, dict(r.params), r.accuracy, r.values, dict(r.costs)) for r in answer.records]
     trained = [(one.name, one.val_accuracy, one.test_accuracy, one.epochs) for one in answer.contenders]
     return [trials, trained, modelfile.load(searched.model).fingerprint]
+
+
+def all_params() -> Iterator[dict[str, object]]:
+    choices = space_of(SPACE).choices
+    for options in itertools.product(*(choice.options for choice in choices)):
+        yield {choice.name: option for choice, option in zip(choices, options, strict=True)}
+
+
+def proposed(folder: Path, params: Mapping[str, object], **changed: object) -> TrialRecord:
+    """The settled trial of a network that one more proposal of the search in ``folder`` was told to take."""
+    with opened(folder) as here:
+        study = here.study()
+        study.enqueue_trial(dict(params))
+        with contextlib.closing(Search(study, replace(here.problem, **changed), alone=True)) as steps:
+            record = steps.propose()
+    assert isinstance(record, TrialRecord)
+    return record
 
 
 class TestAnswer:
@@ -262,6 +283,29 @@ class TestGoingOn:
         reported = report_search(Path())
 
         assert reported.answer.name == "tiny" and reported.folder == copied
+
+    def test_in_place_of_a_repeated_trial_the_first_of_its_network_is_promoted(self, finished, copied, caplog):
+        best = finished.answer.winner.number
+        repeated = proposed(copied, finished.answer.winner.params)
+
+        promoted = promote(copied, repeated.number)
+
+        assert repeated.duplicate_of == best
+        assert promoted.promoted.parts[-3] == f"trial{best}_1epochs"
+        told = f"trial {repeated.number} repeats trial {best}, so trial {best} is trained: it is the same network"
+        assert told in caplog.messages
+
+    def test_a_trial_above_a_limit_is_promoted_and_told_to_be_one(self, finished, copied, caplog):
+        tried = [dict(record.params) for record in finished.answer.records]
+        other = next(params for params in all_params() if params not in tried)
+        over = proposed(copied, other, limits={"multiply_adds": 1e5})
+
+        promoted = promote(copied, over.number)
+
+        assert promoted.promoted.exists()
+        (told,) = [text for text in caplog.messages if "limit" in text]
+        assert told.startswith(f"trial {over.number} is above a limit of this search (multiply_adds ")
+        assert told.endswith("> 100000); it is trained all the same")
 
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number
