@@ -6,6 +6,7 @@ import contextlib
 import http
 import http.client
 import json
+import socket
 import ssl
 import time
 import urllib.parse
@@ -34,7 +35,6 @@ LONGEST_ANSWER_BYTES = 1 << 20
 AWAY = (502, 503, 504)  # of a proxy in between, or an agent with too long a queue
 SPEAKS_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # as OpenSSL says
 HUNG_UP = ("without response", "reset by peer", "\\x15\\x03")  # on one who speaks no TLS; the bytes are its alert
-_GIVE_IT = "give the agent's certificate as --agent-ca-file (agent_ca_file)"
 _OTHER_NAME = "call the agent by a name in its certificate, or make one with this name; docs/devices.md has the line"
 _NEW_ONE = "look at the clocks of both machines, or make a new one on the device; docs/devices.md has the line"
 #: what mends a certificate, by the codes X509_V_ERR_* of OpenSSL: not yet valid, expired, another name or address
@@ -148,8 +148,11 @@ class RemoteMeter:
         except MnasNetError as error:
             raise LatencyError(f"{model.name or 'this network'} cannot be sent as {kind}: {error}") from error
         if graph.format != kind:
+            other = {"onnx": "onnxruntime", "litert": "litert"}.get(graph.format)
+            cure = f"set --agent-runtime (agent_runtime) to {other}" if other else f"export the model to {kind}"
+            name = graph.name or "this model"
             raise LatencyError(
-                f"the agent's {self.address.runtime} runs {kind} files, {graph.name or 'this model'} is {graph.format}"
+                f"the agent's {self.address.runtime} runs {kind} files, {name} is {graph.format}; {cure}"
             )
         return graph.content
 
@@ -162,7 +165,7 @@ class RemoteMeter:
             except ssl.SSLCertVerificationError as error:
                 raise LatencyError(
                     f"the certificate of {self.address.url} is not trusted ({error.verify_message}); "
-                    + _CERTIFICATE_CURES.get(error.verify_code, _GIVE_IT)
+                    + _CERTIFICATE_CURES.get(error.verify_code, self._another_certificate())
                 ) from error
             except ssl.SSLError as error:
                 if error.reason in SPEAKS_NO_TLS:
@@ -171,6 +174,8 @@ class RemoteMeter:
                         "as http://127.0.0.1 through an SSH tunnel"
                     ) from error
                 failure = error.reason or f"{error}"
+            except socket.gaierror as error:
+                failure = f"{error}; look at the name in --agent-url (agent_url)"
             except (OSError, http.client.HTTPException) as error:
                 failure = f"{error}" or type(error).__name__
             else:
@@ -189,6 +194,12 @@ class RemoteMeter:
             f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back "
             "with --agent-wait-minutes (agent_wait_minutes)"
         )
+
+    def _another_certificate(self) -> str:
+        given = self.address.ca_file
+        if given is None:
+            return "give the agent's certificate as --agent-ca-file (agent_ca_file)"
+        return f"{given} is not the agent's certificate; copy the one that the agent was started with (--cert)"
 
     def _pauses(self) -> Iterator[float | None]:
         """How long to wait after each try, doubling; None after the last."""
@@ -233,7 +244,9 @@ class RemoteMeter:
         try:
             return ssl.create_default_context(cafile=str(self.address.ca_file) if self.address.ca_file else None)
         except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"cannot read the certificate {self.address.ca_file}: {error}") from error
+            raise SettingsError(
+                f"cannot read the certificate {self.address.ca_file}: {error}; give the agent's cert.pem"
+            ) from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

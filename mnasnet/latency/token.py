@@ -21,7 +21,7 @@ def read_token(file: Path | None) -> str:
     try:
         text = file.read_text(encoding="ascii") if file else os.environ.get(VARIABLE, "")
     except OSError as error:
-        raise SettingsError(f"cannot read the token file {file}: {error.strerror or error}") from error
+        raise SettingsError(f"cannot read the token file {file}: {error.strerror or error}; {_RECIPE}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"a token is plain ASCII text, {source} is not; {_RECIPE}") from error
     token = text.strip()

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -239,11 +240,38 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
         in_the_open = RemoteMeter(AgentAddress(f"http://localhost:{agent.port}"), sleep=lambda _: None)
         with pytest.raises(LatencyError, match="; an agent with a certificate speaks https"):
             in_the_open.health()
+        other = tmp_path / "other.pem"
+        names[-1], names[-3] = str(other), str(tmp_path / "other_key.pem")
+        subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
+        with pytest.raises(LatencyError, match="other.pem is not the agent's certificate; copy the one that the agent"):
+            RemoteMeter(AgentAddress(url, ca_file=other)).health()
         other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
         with pytest.raises(LatencyError, match="is not trusted .*; call the agent by a name in its certificate, or"):
             RemoteMeter(other_name).health()
     finally:
         agent.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "runtime", "cure"),
+    [
+        ("litert", "onnxruntime", "runs onnx files, .* is litert; set --agent-runtime .agent_runtime. to litert"),
+        ("onnx", "litert", "runs litert files, .* is onnx; set --agent-runtime .agent_runtime. to onnxruntime"),
+        ("openvino", "onnxruntime", "runs onnx files, .* is openvino; export the model to onnx"),
+    ],
+)
+def test_a_file_of_another_runtime_than_the_agents_is_told_what_to_change(kind, runtime, cure):
+    file = replace(in_memory(untrained_model(TINY, 64, 3)), format=kind)
+
+    with pytest.raises(LatencyError, match=cure):
+        RemoteMeter(AgentAddress("http://127.0.0.1:1", runtime=runtime)).measure_model(file)
+
+
+def test_a_name_that_no_machine_has_is_told_to_be_looked_at():
+    meter = RemoteMeter(AgentAddress("https://nowhere.invalid:8765"), sleep=lambda _: None)
+
+    with pytest.raises(LatencyError, match="is away .*; look at the name in --agent-url"):
+        meter.health()
 
 
 @pytest.mark.parametrize(("code", "message"), [(10, "certificate has expired"), (9, "certificate is not yet valid")])
