@@ -72,8 +72,8 @@ def test_a_table_that_takes_too_long_is_left_out_and_further_rounds_keep_their_t
     assert made(one_round - 1, math.inf) == (None, FIRST_PIECES)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_search_reads_its_cost_from_any_engine_and_precision(runtime, precision):
     candidate = space("tiny").random(random.Random(0))
 
@@ -85,7 +85,9 @@ def test_a_search_reads_its_cost_from_any_engine_and_precision(runtime, precisio
     assert 0 < cost < 1000
 
 
-@pytest.mark.parametrize(("runtime", "precision"), [("litert", "fp32"), ("openvino", "int8")])
+@pytest.mark.parametrize(
+    ("runtime", "precision"), [("litert", "fp32"), pytest.param("openvino", "int8", marks=pytest.mark.slow)]
+)
 def test_a_table_of_any_engine_prices_networks(runtime, precision):
     own = space("tiny")
     candidate = own.random(random.Random(0))

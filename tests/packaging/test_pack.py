@@ -126,6 +126,7 @@ def test_each_plugin_looks_for_the_package_and_names_the_cure_in_the_same_words(
     assert guard(name) == guard(PLUGINS[0])
 
 
+@pytest.mark.slow
 def test_the_same_sources_make_the_same_zips(packed, tmp_path):
     for path in pack_plugins.pack(tmp_path):
         assert path.read_bytes() == (packed / path.name).read_bytes()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(("binding", "scale"), [("PyQt6", "1"), ("PyQt6", "2"), ("PyQt5", "1")])
+@pytest.mark.parametrize(
+    ("binding", "scale"), [("PyQt6", "1"), pytest.param("PyQt6", "2", marks=pytest.mark.slow), ("PyQt5", "1")]
+)
 def test_every_field_answers_to_the_mouse(binding, scale):
     if importlib.util.find_spec(binding) is None:
         pytest.skip(f"needs {binding}: part of the extra dev")

@@ -810,7 +810,12 @@ class TestAnotherMachine:
         return stopped.folder
 
     @pytest.mark.parametrize(
-        "go_on", [resume_search, lambda path: extend_search(path, trials=3), lambda path: promote(path, 0)]
+        "go_on",
+        [
+            resume_search,
+            pytest.param(lambda path: extend_search(path, trials=3), marks=pytest.mark.slow),
+            pytest.param(lambda path: promote(path, 0), marks=pytest.mark.slow),
+        ],
     )
     def test_does_not_mix_its_latencies_with_those_of_the_search(self, elsewhere, go_on):
         before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}

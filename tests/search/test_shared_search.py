@@ -178,6 +178,7 @@ def test_the_largest_networks_within_the_target_are_finalists_too(tmp_path: Path
     assert numbers(9) == [1, 3, 2, 0, 4]
 
 
+@pytest.mark.slow
 def test_a_search_with_shared_weights_trains_its_largest_network_as_a_finalist(data: Path, tmp_path: Path) -> None:
     run = run_search(asked(data, tmp_path, trials=5, finalists=2, finalist_epochs=1, check_ranking=0))
 
@@ -311,6 +312,7 @@ def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchedRu
     return run_search(asked(data, folder, trials=3, finalists=2, finalist_epochs=1, references=True, check_ranking=0))
 
 
+@pytest.mark.slow
 def test_finalists_and_the_winner_go_on_from_their_part_of_the_shared_weights(compared: SearchedRun) -> None:
     ours = [one for one in compared.answer.contenders if one.kind != "reference"]
 
@@ -329,6 +331,7 @@ def test_finalists_and_the_winner_go_on_from_their_part_of_the_shared_weights(co
             assert trained.training["recipe"]["name"] == "modern (going on)"
 
 
+@pytest.mark.slow
 def test_the_winners_design_is_compared_with_published_ones_from_fresh_weights_like_theirs(
     compared: SearchedRun,
 ) -> None:
@@ -345,6 +348,7 @@ def test_the_winners_design_is_compared_with_published_ones_from_fresh_weights_l
     assert not any(one.from_shared for one in references)
 
 
+@pytest.mark.slow
 def test_the_report_says_who_started_from_what(compared: SearchedRun) -> None:
     page = (compared.folder / "report.html").read_text(encoding="utf-8")
 
@@ -356,6 +360,7 @@ def test_the_report_says_who_started_from_what(compared: SearchedRun) -> None:
     assert page.count("from fresh weights</span>") == 5
 
 
+@pytest.mark.slow
 def test_a_winner_stopped_in_its_training_from_shared_weights_goes_on_to_the_same_bits(
     data: Path, tmp_path: Path
 ) -> None:

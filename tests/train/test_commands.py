@@ -195,7 +195,7 @@ def test_a_wrong_value_is_one_line_with_the_rule(
     assert "\n" not in error
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by Unix's kill")
 def test_a_signal_stops_within_five_seconds_and_resume_ends_the_run(
     data: Path, tmp_path: Path, how: signal.Signals, capsys: pytest.CaptureFixture[str]

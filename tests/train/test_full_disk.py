@@ -85,6 +85,7 @@ def test_a_disk_that_is_full_already_leaves_no_run_folder(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["tiny.json"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_results_are_written_keeps_the_models_and_resume_writes_the_rest(
     tmp_path: Path,
 ) -> None:

@@ -54,6 +54,7 @@ print(pages_made(use), in_own_thread(lambda: pages_made(use)))
     assert training < pages
 
 
+@pytest.mark.slow
 def test_what_a_training_kept_goes_back_to_the_system() -> None:
     code = """
 from mnasnet.train.own_thread import in_own_thread
@@ -70,6 +71,7 @@ print(in_own_thread(use_much) - before, resident_mib() - before)
     assert after < 100, "but for one thread's own place of 64 MiB"
 
 
+@pytest.mark.slow
 def test_the_command_line_keeps_pieces_that_no_threads_own_place_holds() -> None:
     code = """
 from mnasnet.cli import main

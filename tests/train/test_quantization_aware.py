@@ -178,6 +178,7 @@ def reads_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
     return modelfile.load(run.model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INT8_EXPORTERS)
 def test_a_trained_network_keeps_its_accuracy_in_every_format(
     name: str, reads_digits: ModelFile, digits: Path, tmp_path: Path
@@ -188,6 +189,7 @@ def test_a_trained_network_keeps_its_accuracy_in_every_format(
     assert made.before.accuracy - made.after.accuracy < 0.05  # of 250 images; rounding turns some of the close ones
 
 
+@pytest.mark.slow
 def test_it_brings_back_most_of_what_8_bits_cost(reads_digits: ModelFile, digits: Path, tmp_path: Path) -> None:
     uneven = tmp_path / "uneven.safetensors"
     modelfile.save(with_uneven_channels(reads_digits), uneven)

@@ -407,6 +407,7 @@ def test_grey_and_transparent_images_train(tmp_path: Path) -> None:
     assert train(tiny_training(data, tmp_path / "runs", epochs=1)).status == "done"
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_within_a_better_epoch_leaves_the_best_model_as_it_would_have_been(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

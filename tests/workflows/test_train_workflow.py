@@ -290,7 +290,7 @@ def stop_after_an_epoch(workflow, task):
 
 
 def test_a_stop_is_quick_keeps_the_best_and_running_again_goes_on_to_the_same_bits(data, small, capsys):
-    parameters = {**small, "epochs": 40}
+    parameters = {**small, "epochs": 12}
     whole = train_on(data, parameters, "whole")
     workflow = Workflow("stopped")
     task = add_train(workflow, parameters)
@@ -300,14 +300,14 @@ def test_a_stop_is_quick_keeps_the_best_and_running_again_goes_on_to_the_same_bi
 
     stopped = details_of(task)
     assert seconds < 5
-    assert stopped["status"] == "stopped" and 1 <= stopped["epochs"] < 40
+    assert stopped["status"] == "stopped" and 1 <= stopped["epochs"] < 12
     assert load(model_of(task)).class_names == ("blue", "green", "red")
     assert "everything is kept; run again to go on" in capsys.readouterr().out
 
     workflow.run()
 
     assert details_of(task)["run"] == stopped["run"]
-    assert details_of(task)["epochs"] == 40
+    assert details_of(task)["epochs"] == 12
     assert checkpoint_digest(store_of(task)) == checkpoint_digest(store_of(whole))
 
 
@@ -329,6 +329,7 @@ def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small
     assert details_of(task)["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_another_session_goes_on_with_its_folder(data, small):
     workflow = Workflow("first session")
     task = add_train(workflow, {**small, "epochs": 12})
@@ -344,6 +345,7 @@ def test_a_run_of_another_session_goes_on_with_its_folder(data, small):
     assert details_of(task)["epochs"] == 12
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_time_limit_until_it_gets_another(data, small):
     ended = details_of(train_on(data, {**small, "max_minutes": 0.0001}))
     assert ended["status"] == "time"
@@ -458,6 +460,7 @@ def test_a_workflow_file_of_release_1_still_loads(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_another_folder_takes_the_place_of_the_first_by_its_index_and_the_log_names_it(data, small, tmp_path, capfd):
     other = write_image_folder(tmp_path / "others", per_class=8)
     workflow = Workflow("twice")
@@ -528,6 +531,7 @@ def test_mlflow_files_of_ikomia_hold_parameters_and_curves_whatever_classes_are_
     assert {"best.safetensors", "report.html", "results.png", "confusion_matrix.png", "classes.txt"} <= kept
 
 
+@pytest.mark.slow
 def test_a_dead_server_neither_stops_nor_slows_a_training(small, data):
     quiet = train_on(data, small)
 
@@ -547,6 +551,7 @@ def test_a_stop_with_a_dead_server_is_quick_too(small, data):
     assert stop_after_an_epoch(workflow, task) < 5
 
 
+@pytest.mark.slow
 def test_a_tracking_uri_that_means_nothing_costs_one_warning(small, data, capsys):
     task = train_on(data, {**small, "epochs": 1, "tracking": "nonsense://there"})
 
