@@ -50,6 +50,8 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
     if "://" in str(location):
         return _open_database(str(location), heartbeat_s)
     path = Path(location)
+    if reason := obstacle(path):
+        raise _not_kept(path, reason)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S))

@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
+from mnasnet.errors import SearchError
 from mnasnet.search.storage import open_storage
 
 
@@ -103,3 +104,8 @@ def test_a_database_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp
 
     beats = sqlite3.connect(tmp_path / "study.db").execute("SELECT count(*) FROM trial_heartbeats").fetchone()
     assert beats == (1,)
+
+
+def test_a_folder_is_no_file_for_a_study(tmp_path):
+    with pytest.raises(SearchError, match=r"Is a directory"):
+        open_storage(tmp_path)
