@@ -607,6 +607,7 @@ ENTRIES = (
         "Copy it again, or export again. Ours are written whole or not at all.",
         (
             "is not a whole safetensors file",
+            "^… has other weights than were exported",
             "is damaged",
             "has … outputs but … class names; export",
         ),

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
+from mnasnet.export.checksum import CHECKSUM_KEY, require_weights
 from mnasnet.export.executorch import read_program, to_executorch
 from mnasnet.export.limits import one_line, onnx_shapes, require_bounded, require_plain
-from mnasnet.export.litert import litert_shapes, read_ends, to_litert
-from mnasnet.export.onnx import to_onnx
+from mnasnet.export.litert import litert_shapes, litert_weights, read_ends, to_litert
+from mnasnet.export.onnx import onnx_weights, to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
 
@@ -115,6 +116,7 @@ def read_exported(path: Path) -> ExportedModel:
         facts = {"onnx": _onnx_facts, "litert": _litert_facts, "executorch": _executorch_facts}[kind](content, path)
     model = _checked(kind, content, weights, facts, path)
     _require_limits(model, path)
+    _require_weights(model, facts.checksum, path)
     return model
 
 
@@ -134,15 +136,37 @@ def _require_limits(model: ExportedModel, path: Path) -> None:
         require_bounded(litert_shapes(model.content, path), path)
 
 
+def _require_weights(model: ExportedModel, checksum: str, path: Path) -> None:
+    """Raise WeightsError for weights of another ``checksum``; older files have none, nor have ExecuTorch's."""
+    if not checksum:
+        return
+    if model.format == "openvino":
+        require_weights(checksum, [model.weights], path.with_suffix(".bin"))
+    elif model.format == "litert":
+        require_weights(checksum, litert_weights(model.content), path)
+    elif model.format == "onnx":
+        require_weights(checksum, _weights_of_onnx(model.content, path), path)
+
+
+def _weights_of_onnx(content: bytes, path: Path) -> list[bytes]:
+    import onnx
+
+    try:
+        return list(onnx_weights(onnx.load_model_from_string(content)))
+    except Exception as error:  # a name that is no text, numbers that are missing
+        raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
+
+
 @dataclass(frozen=True)
 class _Facts:
-    """What the graph itself says: header text, input type, output name and its number of classes."""
+    """What the graph itself says: header text, input type, output name, its number of classes, weights' checksum."""
 
     header: str
     takes_pixels: bool
     output: str
     classes: int | None
     is_int8: bool
+    checksum: str = ""
 
 
 def _onnx_facts(content: bytes, path: Path) -> _Facts:
@@ -158,7 +182,8 @@ def _onnx_facts(content: bytes, path: Path) -> _Facts:
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _onnx_tensors(model)):
         raise WeightsError(f"{path} keeps weights in other files, which is not supported; export the model again")
     is_pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    return _Facts(metadata.get(HEADER_KEY, ""), is_pixels, result.name, size or None, INT8_KEY in metadata)
+    header, checksum = metadata.get(HEADER_KEY, ""), metadata.get(CHECKSUM_KEY, "")
+    return _Facts(header, is_pixels, result.name, size or None, INT8_KEY in metadata, checksum)
 
 
 def _onnx_tensors(message: Any) -> Iterator[onnx.TensorProto]:
@@ -179,17 +204,22 @@ def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
     from mnasnet.export.openvino import read_ir
 
     model = read_ir(content, weights, path)
-    header = str(model.get_rt_info([HEADER_KEY]).astype(str)) if model.has_rt_info([HEADER_KEY]) else ""
+    header, checksum = (
+        str(model.get_rt_info([key]).astype(str)) if model.has_rt_info([key]) else ""
+        for key in (HEADER_KEY, CHECKSUM_KEY)
+    )
     shape = model.output(0).get_partial_shape()
     classes = shape[1].get_length() if shape.rank.is_static and len(shape) == 2 and shape[1].is_static else None
     is_pixels = model.input(0).get_element_type().get_type_name() == "u8"
-    return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, model.has_rt_info([INT8_KEY]))
+    is_int8 = model.has_rt_info([INT8_KEY])
+    return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, is_int8, checksum)
 
 
 def _litert_facts(content: bytes, path: Path) -> _Facts:
     ends = read_ends(content, path)
     metadata = ends.metadata
-    return _Facts(metadata.get(HEADER_KEY, ""), ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata)
+    header, checksum = metadata.get(HEADER_KEY, ""), metadata.get(CHECKSUM_KEY, "")
+    return _Facts(header, ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata, checksum)
 
 
 def _executorch_facts(content: bytes, path: Path) -> _Facts:

@@ -167,6 +167,18 @@ def read_ends(content: bytes, path: Path) -> Ends:
     return Ends(source["dtype"] == np.uint8, result["name"], classes, metadata)
 
 
+def litert_weights(content: bytes) -> Iterator[bytes]:
+    """Each constant of a file whose offsets were checked, in the order of its buffers."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content)
+    texts = {model.Metadata(index).Buffer() for index in range(model.MetadataLength())}
+    for index in range(model.BuffersLength()):
+        if index not in texts:
+            buffer = model.Buffers(index)
+            yield buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b""
+
+
 def litert_shapes(content: bytes, path: Path) -> Iterator[tuple[str, Sequence[int | None]]]:
     """The shape of each value of the graph for one image; raises WeightsError where LiteRT cannot tell them."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType

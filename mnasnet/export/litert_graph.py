@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.export.checksum import CHECKSUM_KEY, checksum
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Scale = tuple[float, int]
@@ -174,6 +176,8 @@ class LitertGraph:
         """The file of the graph from the input ``source`` to ``result``, with ``metadata`` by its keys."""
         schema = self._schema
         entries = []
+        weights = (b"" if buffer.data is None else bytes(buffer.data) for buffer in self._buffers)
+        metadata = {**metadata, CHECKSUM_KEY: checksum(weights).encode()}
         for key, value in metadata.items():
             entries.append(schema.MetadataT(key, len(self._buffers)))
             self._buffers.append(schema.BufferT(np.frombuffer(value, np.uint8)))

@@ -7,7 +7,7 @@ preprocessing, so the file is complete without a second one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import ExportError
+from mnasnet.export.checksum import CHECKSUM_KEY, checksum
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
 from mnasnet.spec import ArchitectureSpec, LayerSpec
@@ -36,8 +37,25 @@ class OnnxExporter:
 
     def export(self, model: ModelFile, path: Path, *, pixels: bool, softmax: bool) -> tuple[Path, ...]:
         """Write ``model`` to ``path``."""
-        write_atomic(path, to_onnx(model, pixels=pixels, softmax=softmax).SerializeToString())
-        return (path,)
+        return write_onnx(to_onnx(model, pixels=pixels, softmax=softmax), path)
+
+
+def write_onnx(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
+    """Write a graph with the checksum of its weights; returns ``path`` alone."""
+    graph.metadata_props.add(key=CHECKSUM_KEY, value=checksum(onnx_weights(graph)))
+    content = graph.SerializeToString()
+    del graph.metadata_props[-1]
+    write_atomic(path, content)
+    return (path,)
+
+
+def onnx_weights(graph: onnx.ModelProto) -> Iterator[bytes]:
+    """Name and numbers of each constant of ``graph``."""
+    from onnx import numpy_helper
+
+    for tensor in graph.graph.initializer:
+        yield tensor.name.encode()
+        yield numpy_helper.to_array(tensor).tobytes()
 
 
 def to_onnx(model: ModelFile, *, pixels: bool = False, softmax: bool = False) -> onnx.ModelProto:

@@ -18,9 +18,8 @@ from mnasnet.data.transforms import normalise
 from mnasnet.errors import ExportError
 from mnasnet.export.exported import INT8_KEY
 from mnasnet.export.exporter import require
-from mnasnet.export.onnx import header_text, to_onnx
+from mnasnet.export.onnx import header_text, to_onnx, write_onnx
 from mnasnet.export.openvino import write_ir
-from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Int8OnnxExporter:
     def quantise(self, model: ModelFile, *, pixels: bool, softmax: bool) -> QuantisedOnnx:
         """The graph, to be written as ``.onnx``."""
         graph = calibrated_onnx(model, self.images, pixels=pixels, softmax=softmax)
-        return QuantisedOnnx(model, graph, _write_onnx)
+        return QuantisedOnnx(model, graph, write_onnx)
 
 
 class Int8OpenvinoExporter:
@@ -85,11 +84,6 @@ class QuantisedOnnx:
             if item.key == HEADER_KEY:
                 item.value = header
         return self.write_graph(self.graph, path)
-
-
-def _write_onnx(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
-    write_atomic(path, graph.SerializeToString())
-    return (path,)
 
 
 def enough(images: Iterable[NDArray[np.uint8]]) -> Images:

@@ -9,7 +9,9 @@ import pytest
 from mnasnet.classify import Classifier
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import SettingsError, WeightsError
+from mnasnet.export.checksum import CHECKSUM_KEY
 from mnasnet.export.exporter import open_exporter
+from mnasnet.testing import random_model
 from mnasnet.zoo import open_model
 
 
@@ -59,7 +61,7 @@ def test_a_damaged_file_is_named(change, message, onnx_file, tmp_path):
 
 def test_a_header_nested_without_end_is_named(onnx_file, tmp_path):
     graph = onnx.load(onnx_file)
-    (header,) = graph.metadata_props
+    (header,) = (item for item in graph.metadata_props if item.key == "mnasnet")
     header.value = "[" * 100_000
     onnx.save(graph, tmp_path / "m.onnx")
 
@@ -136,6 +138,37 @@ def test_a_litert_file_from_elsewhere_is_refused(litert_file, tmp_path):
 
     with pytest.raises(WeightsError, match="carries no class names and preprocessing of this package; export"):
         Classifier.load(path)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "litert"])
+def test_a_flipped_bit_of_a_weight_is_noticed(kind, model, tmp_path):
+    (done,) = export_model(model, tmp_path, [kind])
+    content = bytearray(done.files[-1].read_bytes())
+    content[content.index(model.weights["classifier.weight"].tobytes()) + 2] ^= 1
+    done.files[-1].write_bytes(content)
+
+    with pytest.raises(WeightsError, match=f"{done.files[-1].name} has other weights than were exported"):
+        Classifier.load(done.files[0])
+
+
+def test_the_second_file_of_another_export_is_noticed(model, tmp_path):
+    (done,) = export_model(model, tmp_path, ["openvino"])
+    (other,) = export_model(random_model(class_names=model.class_names, seed=1), tmp_path / "other", ["openvino"])
+    done.files[1].write_bytes(other.files[1].read_bytes())
+
+    with pytest.raises(
+        WeightsError, match=r"tiny.bin has other weights than were exported .*belongs to another export"
+    ):
+        Classifier.load(done.files[0])
+
+
+def test_files_of_before_there_was_a_checksum_open(onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    (told,) = (item for item in graph.metadata_props if item.key == CHECKSUM_KEY)
+    graph.metadata_props.remove(told)
+    onnx.save(graph, tmp_path / "old.onnx")
+
+    assert Classifier.load(tmp_path / "old.onnx").class_names == Classifier.load(onnx_file).class_names
 
 
 @pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
