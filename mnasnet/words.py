@@ -9,6 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mnasnet.errors import SettingsError
 
+LONGEST_LINE = 300  # letters
+
 _known: dict[type, dict[str, tuple[str, ...]]] = {}  # by dataclass, the words of its fields
 
 
@@ -50,6 +52,12 @@ _KINDS: dict[Any, tuple[type, str]] = {
 def amount(count: int, noun: str) -> str:
     """Such as "1 epoch", "2 epochs"; ``noun`` is in the singular."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def in_one_line(error: BaseException) -> str:
+    """Kind and message of ``error`` for a line of a table: engines tell stack traces over many lines."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
 
 
 def _words(hint: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import is_number
+from mnasnet.words import in_one_line
 
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]
@@ -146,11 +147,20 @@ def _names(meters: Mapping[str, Meter]) -> str:
 def priced(name: str, meter: Meter, candidate: Candidate) -> float:
     """The network's cost; raises LatencyError for a meter that fails or answers with no number above 0."""
     try:
-        cost = float(meter.measure(candidate))
+        answer = meter.measure(candidate)
+        cost = number_of(answer)
     except LatencyError:
         raise
     except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
-        raise LatencyError(f"the meter of {name} failed: {type(error).__name__}: {error}") from error
-    if not (math.isfinite(cost) and cost > 0):
-        raise LatencyError(f"{name} must be a number above 0, its meter returned {cost!r}")
+        raise LatencyError(f"the meter of {name} failed: {in_one_line(error)}") from error
+    if cost is None or not (math.isfinite(cost) and cost > 0):
+        raise LatencyError(f"{name} must be a number above 0, its meter returned {answer!r:.80}")
     return cost
+
+
+def number_of(answer: object) -> float | None:
+    """What a user's function answered as a number, NumPy's and torch's scalars too; None for what is none."""
+    try:
+        return float(answer)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None

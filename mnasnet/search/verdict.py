@@ -9,8 +9,9 @@ from typing import Literal
 import optuna
 
 from mnasnet.errors import SearchError
-from mnasnet.search.problem import Evaluator, Report
+from mnasnet.search.problem import Evaluator, Report, number_of
 from mnasnet.space import Candidate
+from mnasnet.words import in_one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -28,14 +29,19 @@ def judge(evaluator: Evaluator, candidate: Candidate, report: Report) -> Verdict
     """Let ``evaluator`` judge ``candidate``; its error is a verdict too and is not raised."""
 
     def checked(step: int, accuracy: float) -> None:
-        if not 0.0 <= accuracy <= 1.0:
+        number = number_of(accuracy)
+        if number is None or not 0.0 <= number <= 1.0:
             raise SearchError(f"the accuracy so far must lie in 0 to 1, the evaluator reported {accuracy!r}")
-        report(step, accuracy)
+        report(step, number)
 
     try:
-        return Verdict("done", float(evaluator.evaluate(candidate, checked)))
+        accuracy = evaluator.evaluate(candidate, checked)
+        number = number_of(accuracy)
+        if number is None:
+            return Verdict("failed", reason=f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r:.80}")
+        return Verdict("done", number)
     except optuna.TrialPruned as error:
         return Verdict("pruned", reason=str(error))
     except Exception as error:  # whatever a user's evaluator raises must not end the search
         _logger.warning("judging a network failed: %s", error, exc_info=True)
-        return Verdict("failed", reason=f"{type(error).__name__}: {error}")
+        return Verdict("failed", reason=in_one_line(error))

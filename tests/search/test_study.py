@@ -173,6 +173,33 @@ class TestStates:
 
         assert "accuracy must lie in 0 to 1" in records(study)[0].reason
 
+    @pytest.mark.parametrize("answer", [None, "good", [0.5], {"accuracy": 0.5}, np.array([0.5, 0.6])])
+    def test_an_accuracy_that_is_no_number_is_told_as_it_came(self, answer):
+        study = run(problem_of(FunctionEvaluator(lambda candidate: answer)), 1)
+
+        told = f"accuracy must lie in 0 to 1, the evaluator returned {answer!r}"
+        assert [(record.state, record.reason) for record in records(study)] == [("failed", told)]
+
+    def test_an_accuracy_so_far_that_is_no_number_is_told_as_it_came(self):
+        class Halfway:
+            def evaluate(self, candidate: Candidate, report: Report) -> float:
+                report(1, None)
+                return 0.5
+
+        study = run(problem_of(Halfway()), 1)
+
+        told = "SearchError: the accuracy so far must lie in 0 to 1, the evaluator reported None"
+        assert records(study)[0].reason == told
+
+    def test_a_reason_of_many_lines_is_one_line_of_the_table(self):
+        def crashing(candidate: Candidate) -> float:
+            raise RuntimeError("CUDA error\n  at kernel.cu:1\n" + "frame\n" * 1000)
+
+        study = run(problem_of(FunctionEvaluator(crashing)), 1)
+
+        reason = records(study)[0].reason
+        assert reason.startswith("RuntimeError: CUDA error at kernel.cu:1 frame frame") and len(reason) < 310
+
     def test_a_network_without_a_measurement_is_unmeasured(self):
         def broken(candidate: Candidate) -> float:
             raise LatencyError("the device is away")
@@ -324,7 +351,7 @@ class TestWhatCannotBe:
         study = run(problem, 3, max_idle=5)
 
         assert {record.state for record in records(study)} == {"unmeasured"}
-        assert "work" in records(study)[0].reason
+        assert records(study)[0].reason == f"work must be a number above 0, its meter returned {cost!r}"
         assert not evaluator.judged  # no training is spent on a network of unknown cost
 
     def test_a_meter_that_fails_leaves_its_reason(self):
