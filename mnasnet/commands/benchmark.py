@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
 from mnasnet.zoo import open_runnable
+
+_log = logging.getLogger(__name__)
 
 PRECISIONS: Mapping[str, tuple[MeterPrecision, ...]] = {
     "onnxruntime": ("fp32", "int8"),
@@ -135,13 +138,18 @@ def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
 def _write_cards(rows: Sequence[Row]) -> None:
     """Latency cards of the models that are files of ours; the others have no place for them."""
     cards: dict[Path, tuple[Mapping[str, Any], ...]] = {}
+    without: dict[str, None] = {}
     for row in rows:
         path, model = row.subject.path, row.subject.model
-        if path is None or row.latency is None or isinstance(model, ExportedModel):
+        if row.subject.kind != "yours" or row.latency is None:
             continue
-        if row.latency.precision == "int8":  # of made-up numbers; the file's are float
-            continue
-        if modelfile.is_model_file(path):
+        if path is None or isinstance(model, ExportedModel) or not modelfile.is_model_file(path):
+            without[row.subject.name] = None
+        elif row.latency.precision != "int8":  # which is of made-up numbers; the file's are float
             cards[path] = with_card(cards.get(path, model.latencies), row.latency)
+    if without:
+        _log.warning(
+            "--card: only model files (.safetensors) of this package keep latencies, not %s", ", ".join(without)
+        )
     for path, latencies in cards.items():
         modelfile.replace_latencies(path, latencies)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mnasnet.errors import LatencyError
+from mnasnet.errors import LatencyError, SpecError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.latency.meter import Latency, RunnableMeter
 from mnasnet.latency.session import SessionMeter
@@ -16,6 +16,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import Counts, count
 from mnasnet.network.download import PUBLISHED
 from mnasnet.presets import MOBILENET_V2, PRESETS
+from mnasnet.spec import ArchitectureSpec
 
 Kind = Literal["published", "reference", "yours"]
 Progress = Callable[[int, int], None]
@@ -41,11 +42,17 @@ class Subject:
 
     @property
     def counts(self) -> Counts | None:
-        """What the network costs on any device; an exported file does not tell."""
-        if isinstance(self.model, ExportedModel):
-            return None
+        """What the network costs on any device; None for an exported file that does not tell its architecture."""
         own = self.model
-        return count(own.architecture, own.preprocess.input_size, len(own.class_names), own.in_channels)
+        try:
+            spec = (
+                ArchitectureSpec.from_dict(own.header["architecture"])
+                if isinstance(own, ExportedModel)
+                else own.architecture
+            )
+        except (KeyError, SpecError):
+            return None
+        return count(spec, own.preprocess.input_size, len(own.class_names), own.in_channels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -252,7 +252,7 @@ class RemoteMeter:
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise http.client.HTTPException(f"its answer is no JSON, so it is no agent: {content[:60]!r}") from error
     if not isinstance(answer, dict):
         raise http.client.HTTPException("its answer is no JSON object, so it is no agent")

@@ -143,6 +143,18 @@ def test_a_card_replaces_the_one_of_the_same_conditions():
     assert [Latency.from_dict(card) for card in cards] == [elsewhere, faster]
 
 
+def test_an_exported_file_has_the_counts_of_its_network_and_no_place_for_a_card(tmp_path, capsys, caplog):
+    model = random_model()
+    (done,) = export_model(model, tmp_path, ["onnx"])
+    options = ["--only", "--runtimes", "onnxruntime", "--runs", "2", "--card", "--out", str(tmp_path), "--json"]
+
+    assert main(["benchmark", str(done.files[0]), *options]) == 0
+
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["parameters"] == count(model.architecture, 64, 3).parameters
+    assert "only model files (.safetensors) of this package keep latencies, not tiny.onnx" in caplog.text
+
+
 def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, capsys):
     model = random_model()
     path, out = tmp_path / "mine.safetensors", tmp_path / "out"

@@ -1,5 +1,6 @@
 """The meter of another device, against agents in processes of their own."""
 
+import http.client
 import json
 import random
 import shutil
@@ -7,6 +8,7 @@ import socket
 import ssl
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -265,6 +267,19 @@ def test_a_file_of_another_runtime_than_the_agents_is_told_what_to_change(kind, 
 
     with pytest.raises(LatencyError, match=cure):
         RemoteMeter(AgentAddress("http://127.0.0.1:1", runtime=runtime)).measure_model(file)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"[" * 100_000])
+def test_what_answers_but_is_no_agent_is_away(content, monkeypatch):
+    monkeypatch.setattr(http.client.HTTPConnection, "request", lambda *_: None)
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", lambda _: SimpleNamespace(status=200, read=answer))
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda own: setattr(own, "sock", socket.socket()))
+
+    def answer(_):
+        return content
+
+    with pytest.raises(LatencyError, match="is away .*so it is no agent"):
+        RemoteMeter(AgentAddress("http://127.0.0.1:1"), sleep=lambda _: None).health()
 
 
 def test_a_name_that_no_machine_has_is_told_to_be_looked_at():
