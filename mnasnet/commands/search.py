@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
-from mnasnet.search.answer import PROMOTE
+from mnasnet.search.answer import EXTEND, PROMOTE
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
@@ -140,7 +140,10 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     if len(networks) >= FEWEST_RANKED:
         lines += ["", rank(list(networks.values())).table(), ""]
     run = quoted(searched.folder.absolute())
-    lines += [f"note         {note.replace(PROMOTE, PROMOTE.replace('RUN', run))}" for note in searched.answer.notes]
+    for note in searched.answer.notes:
+        for command in (PROMOTE, EXTEND):
+            note = note.replace(command, command.replace("RUN", run))
+        lines.append(f"note         {note}")
     if searched.model.exists():  # beside another that was promoted it must not be taken for that one
         lines.append(f"{'model' if searched.promoted is None else 'of winner':<13}{searched.model}")
     lines.append(f"report       {searched.folder / 'report.html'}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # records.py starts Optuna, which values do not need
 
 #: RUN stands for the search's folder, which may be moved: whoever shows the command says where the folder is then
 PROMOTE = "python -m mnasnet promote RUN"
+EXTEND = "python -m mnasnet extend RUN"
 
 ContenderKind = Literal["finalist", "promoted", "reference"]
 

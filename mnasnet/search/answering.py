@@ -12,7 +12,7 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.search.answer import PROMOTE, Answer, Contender
+from mnasnet.search.answer import EXTEND, PROMOTE, Answer, Contender
 from mnasnet.search.company import joined_at
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
@@ -22,6 +22,7 @@ from mnasnet.search.records import TrialRecord, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.report.quantities import quantity
 from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
+from mnasnet.search.watch import MOST_UNMEASURED
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
 
@@ -70,6 +71,7 @@ def answer_of(
                 _about_costs(contenders),
                 _about_finalists(search, found, status),
                 about_promoted(problem.limits, found, contenders),
+                about_device_away(found, status),
                 _about_references(search, contenders, status),
                 note,
             )
@@ -206,6 +208,15 @@ def about_promoted(limits: Mapping[str, float], found: Sequence[TrialRecord], co
             )
             above.append(f"{one.name} ({'; '.join(told)})")
     return f"not within the limits of this search: {', '.join(above)}" if above else ""
+
+
+def about_device_away(found: Sequence[TrialRecord], status: str) -> str:
+    """Why the last networks were not measured, where that ended the search, and how it goes on."""
+    last = [record.state == "unmeasured" for record in found[-MOST_UNMEASURED:]]
+    if status != "done" or len(last) < MOST_UNMEASURED or not all(last):
+        return ""
+    cause = found[-1].reason.partition(";")[0]
+    return f"the search ended early: {cause}; {EXTEND} --trials 10 goes on when the device measures again"
 
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:

@@ -17,7 +17,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
-from mnasnet.search.answering import about_promoted, levelled_off
+from mnasnet.search.answering import about_device_away, about_promoted, levelled_off
 from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.records import TrialRecord, pareto_set
@@ -80,6 +80,19 @@ def test_a_network_above_a_limit_that_was_trained_fully_is_told_by_how_much_it_i
 
     assert note == "not within the limits of this search: trial over (latency 10.8 ms, 100.00% above 5.4 ms)"
     assert about_promoted(answer.limits, answer.records, [within]) == ""
+
+
+def test_a_search_that_ended_because_its_device_was_away_says_how_it_goes_on(answer):
+    away = replace(answer.records[0], state="unmeasured", reason="the agent at X is away (refused); start it there")
+    found = [*answer.records, *[away] * 10]
+
+    told = about_device_away(found, "done")
+
+    assert told == (
+        "the search ended early: the agent at X is away (refused); python -m mnasnet extend RUN --trials 10 goes on "
+        "when the device measures again"
+    )
+    assert about_device_away(found[:-1], "done") == about_device_away(found, "stopped") == ""
 
 
 def test_the_page_of_a_single_trial_speaks_of_one(answer):

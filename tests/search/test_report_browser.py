@@ -9,7 +9,7 @@ from answers import searched
 from browser import CHROMIUM, Browser
 
 from mnasnet.reward import Reward
-from mnasnet.search.answer import PROMOTE
+from mnasnet.search.answer import EXTEND, PROMOTE
 from mnasnet.search.report.files import write_answer
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -126,7 +126,8 @@ def test_fits_the_window_by_day_and_by_night(browser, page, width, dark):
 
 
 def test_commands_name_the_folder_in_which_the_page_lies_now(browser, answer, tmp_path):
-    noted = replace(answer, notes=[f"not compared; {PROMOTE} --references adds them"])
+    notes = [f"not compared; {PROMOTE} --references adds them", f"ended early; {EXTEND} --trials 10 goes on"]
+    noted = replace(answer, notes=notes)
     (tmp_path / "before").mkdir()
     write_answer(noted, tmp_path / "before")
     moved = (tmp_path / "before").rename(tmp_path / "Ann's $1 search, ünd 100 %")
@@ -134,10 +135,12 @@ def test_commands_name_the_folder_in_which_the_page_lies_now(browser, answer, tm
     browser.run("document.querySelector('#trials tbody tr[data-trial=\"0\"]').click()")
 
     note = browser.run("document.querySelector('.warning').textContent")
+    other = browser.run("document.querySelectorAll('.warning')[1].textContent")
     fact = browser.run("document.querySelector('#facts code').textContent")
 
     words = ["python", "-m", "mnasnet", "promote", str(moved)]
     assert shlex.split(note.partition("; ")[2])[:6] == [*words, "--references"]
+    assert shlex.split(other.partition("; ")[2])[3:5] == ["extend", str(moved)]
     assert shlex.split(fact) == [*words, "--trial", "0"]
     assert str(tmp_path) not in (moved / "report.html").read_text(encoding="utf-8")
 
