@@ -341,10 +341,19 @@ class Bench:
         middle = found[len(found) // 2]
         specs = {f"found for {one.budget_ms:g} ms": one.architecture for one in found}
         specs |= {f"largest for {one.budget_ms:g} ms": one.largest for one in found}
-        for name in COMPARED:
-            scaled, width = at_cost(replace(REFERENCES[name], stem_stride=1), middle.budget_ms, self._measured)
-            specs[f"{name} x{width:g}"] = scaled
+        specs |= self.published(middle.budget_ms)
         return [self._result(name, spec, epochs, seeds) for name, spec in specs.items()]
+
+    def published(self, budget_ms: float) -> dict[str, ArchitectureSpec]:
+        """The published networks, scaled to a budget; widths are kept, as another measurement would choose others."""
+        kept = self.out / f"published_{budget_ms:g}.json"
+        if not kept.exists():
+            specs = {}
+            for name in COMPARED:
+                scaled, width = at_cost(replace(REFERENCES[name], stem_stride=1), budget_ms, self._measured)
+                specs[f"{name} x{width:g}"] = scaled.to_dict()
+            write_atomic(kept, json.dumps(specs).encode())
+        return {name: ArchitectureSpec.from_dict(spec) for name, spec in json.loads(kept.read_bytes()).items()}
 
     def _result(self, name: str, spec: ArchitectureSpec, epochs: int, seeds: int) -> Result:
         counts = count(spec, PIXELS, self.images.num_classes)
