@@ -104,7 +104,7 @@ def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
     assert main(words(data, tmp_path, "--dry-run")) == 0
 
     out = capsys.readouterr().out
-    assert "64 networks" in out and "about 3" in out and "together" in out
+    assert "32 networks" in out and "about 3" in out and "together" in out
     assert not (tmp_path / "runs").exists()
 
 
