@@ -285,7 +285,8 @@ class Bench:
     def searched(self, budgets: Sequence[float], trials: int) -> list[Found]:
         """The network found for each budget, and that network's time in a fresh measurement."""
         meter = self._remembering()
-        table = profiled(SPACE, self.device, PIXELS, most_seconds=600, made_on=datetime.date.today().isoformat())
+        today = datetime.date.today().isoformat()
+        table = profiled(SPACE, self.device, PIXELS, most_seconds=600, rounds_s=600, made_on=today)
         found = []
         for budget_ms in budgets:
             kept = self.out / f"found_{self._settings()}_{budget_ms:g}_{trials}.json"
