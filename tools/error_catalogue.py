@@ -793,6 +793,14 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
+        "An agent that measured something else",
+        "Its answer is of another size of images, number of threads or runtime than it was asked for, as of a program "
+        "that only looks like an agent.",
+        "Start `python -m mnasnet agent` of the same version there. The trial is `unmeasured`.",
+        ("^the agent at … was asked for",),
+    ),
+    Entry(
+        errors.LatencyError,
         "A certificate that is not trusted",
         "The agent shows another certificate than the one given, one for another name, or of another time.",
         "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL, its dates with both "

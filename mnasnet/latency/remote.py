@@ -128,6 +128,13 @@ class RemoteMeter:
 
         answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", self._content(model))
         latency = Latency.from_dict(answer)
+        asked = {name: query[name] for name in ("runtime", "threads", "batch")}
+        for name, value in {**asked, "input_size": model.preprocess.input_size}.items():
+            if getattr(latency, name) != value:
+                raise LatencyError(
+                    f"the agent at {self.address.url} was asked for {name} {value} and measured "
+                    f"{getattr(latency, name)!r}; start the agent of this version there"
+                )
         notes = (latency.note, made_up_note(model, self.precision))
         return replace(latency, note="; ".join(note for note in notes if note))
 

@@ -282,6 +282,16 @@ def test_what_answers_but_is_no_agent_is_away(content, monkeypatch):
         RemoteMeter(AgentAddress("http://127.0.0.1:1"), sleep=lambda _: None).health()
 
 
+@pytest.mark.parametrize(("name", "value"), [("input_size", 224), ("threads", 4), ("batch", 8), ("runtime", "litert")])
+def test_a_time_of_something_else_than_was_asked_for_is_refused(agent, name, value, monkeypatch):
+    meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
+    ask = RemoteMeter._ask
+    monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), name: value})
+
+    with pytest.raises(LatencyError, match=f"was asked for {name} .* and measured {value!r}; start the agent"):
+        meter.measure(TINY, 32)
+
+
 def test_a_name_that_no_machine_has_is_told_to_be_looked_at():
     meter = RemoteMeter(AgentAddress("https://nowhere.invalid:8765"), sleep=lambda _: None)
 
