@@ -26,6 +26,6 @@ def require_weights(told: str, weights: Iterable[bytes], path: Path) -> None:
     if told and (found := checksum(weights)) != told:
         raise WeightsError(
             f"{path} has other weights than were exported (SHA-256 {found[:SHOWN]}..., expected {told[:SHOWN]}...): it "
-            "was damaged, belongs to another export, or a tool changed it; copy all files again, or export the model "
-            "again"
+            "was damaged or belongs to another export; copy all files again, or export the model again. Where a tool "
+            f"of yours was to change it, remove {CHECKSUM_KEY} from its metadata"
         )
