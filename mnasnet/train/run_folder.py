@@ -132,7 +132,8 @@ def open_run_folder(path: Path) -> RunFolder:
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)
     raise TrainingError(
-        f"{path} is not the folder of a run: it has no args.yaml; give the one that the training named when it began"
+        f"{path} is not the folder of a run: it has no args.yaml; give the one that the run named when it began, or "
+        "begin anew where that was killed earlier"
     )
 
 
