@@ -239,7 +239,7 @@ def test_a_run_whose_images_moved_goes_on_where_they_are(
 
 def test_resume_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", str(tmp_path)]) == 2
-    assert "is not the folder of a run: it has no args.yaml; give the one that the training" in capsys.readouterr().err
+    assert "is not the folder of a run: it has no args.yaml; give the one that the run named" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "resume", "val"])
