@@ -54,9 +54,18 @@ def amount(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def in_one_line(error: BaseException) -> str:
-    """Kind and message of ``error`` for a line of a table: engines tell stack traces over many lines."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+def one_line(error: BaseException) -> str:
+    """What ``error`` says, on one line: engines tell stack traces over many."""
+    return _shortened(f"{error}") or type(error).__name__
+
+
+def kind_and_line(error: BaseException) -> str:
+    """The kind of ``error`` and what it says, on one line of a table."""
+    return _shortened(f"{type(error).__name__}: {error}")
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
 from mnasnet.export.exporter import require
-from mnasnet.export.limits import one_line
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
+from mnasnet.words import one_line
 
 if TYPE_CHECKING:
     import torch

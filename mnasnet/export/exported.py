@@ -15,11 +15,12 @@ from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, require_weights
 from mnasnet.export.executorch import read_program, to_executorch
-from mnasnet.export.limits import one_line, onnx_shapes, require_bounded, require_plain
+from mnasnet.export.limits import onnx_shapes, require_bounded, require_plain
 from mnasnet.export.litert import litert_shapes, litert_weights, read_ends, to_litert
 from mnasnet.export.onnx import onnx_weights, to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile
 from mnasnet.preprocess import Preprocess
+from mnasnet.words import one_line
 
 if TYPE_CHECKING:
     import onnx

@@ -107,8 +107,3 @@ def openvino_shapes(model: Any) -> Iterable[tuple[str, Sequence[int | None]]]:
             else:
                 sides = [side.get_length() if side.is_static else None for side in shape]
                 yield operator.get_friendly_name(), sides
-
-
-def one_line(error: Exception) -> str:
-    """What an engine's error says, in one line of at most 300 letters."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]

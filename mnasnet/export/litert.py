@@ -14,12 +14,12 @@ import numpy as np
 
 from mnasnet.errors import ExportError, WeightsError
 from mnasnet.export.exporter import require
-from mnasnet.export.limits import one_line
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
 from mnasnet.spec import LayerSpec
+from mnasnet.words import one_line
 
 PACKAGE = "ai_edge_litert"
 

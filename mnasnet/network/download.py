@@ -134,7 +134,7 @@ def fetch(
     An interrupted download goes on where it stopped; a file counts only with the right SHA-256. ``base_url`` is a
     mirror that has the file under the same name. Without ``progress`` a terminal shows a bar. Raises DownloadError.
     """
-    folder = folder or user_cache() / "weights"
+    folder = folder or _cache()
     target = folder / weights.file_name
     if _is_right(target, weights):
         return target
@@ -142,6 +142,8 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with locked(target.with_name(f"{target.name}.lock")):
             if not _is_right(target, weights):  # another process may have brought it while this one waited
+                if target.is_file():
+                    _log.warning("%s is damaged or another file (its SHA-256 is wrong); downloading it again", target)
                 url = weights.url if base_url is None else f"{base_url.rstrip('/')}/{weights.file_name}"
                 with _shown(weights, progress) as listener:
                     _download(weights, url, target, listener)
@@ -156,8 +158,11 @@ def fetch(
 
 def is_here(weights: Published) -> bool:
     """Whether the user's cache has the file, whole, so that nothing is downloaded."""
-    target = user_cache() / "weights" / weights.file_name
-    return target.is_file() and sha256_of(target).startswith(weights.sha256_prefix)
+    return _is_right(_cache() / weights.file_name, weights)
+
+
+def _cache() -> Path:
+    return user_cache() / "weights"
 
 
 def sha256_of(path: Path) -> str:
@@ -186,12 +191,7 @@ def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
 
 
 def _is_right(path: Path, weights: Published) -> bool:
-    if not path.is_file():
-        return False
-    if sha256_of(path).startswith(weights.sha256_prefix):
-        return True
-    _log.warning("%s is damaged or another file (its SHA-256 is wrong); downloading it again", path)
-    return False
+    return path.is_file() and sha256_of(path).startswith(weights.sha256_prefix)
 
 
 def _download(weights: Published, url: str, target: Path, progress: Progress) -> None:

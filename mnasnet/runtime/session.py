@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import MnasNetError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.export.limits import one_line
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.packages import distribution, is_installed
+from mnasnet.words import one_line
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
 Device = Literal["cpu", "cuda"]

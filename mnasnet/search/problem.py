@@ -12,7 +12,7 @@ from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import is_number
-from mnasnet.words import in_one_line
+from mnasnet.words import kind_and_line
 
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]
@@ -152,7 +152,7 @@ def priced(name: str, meter: Meter, candidate: Candidate) -> float:
     except LatencyError:
         raise
     except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
-        raise LatencyError(f"the meter of {name} failed: {in_one_line(error)}") from error
+        raise LatencyError(f"the meter of {name} failed: {kind_and_line(error)}") from error
     if cost is None or not (math.isfinite(cost) and cost > 0):
         raise LatencyError(f"{name} must be a number above 0, its meter returned {answer!r:.80}")
     return cost
