@@ -56,12 +56,21 @@ def amount(count: int, noun: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """What ``error`` says, on one line: engines tell stack traces over many."""
-    return _shortened(f"{error}") or type(error).__name__
+    return _shortened(_said_by(error)) or type(error).__name__
 
 
 def kind_and_line(error: BaseException) -> str:
     """The kind of ``error`` and what it says, on one line of a table."""
-    return _shortened(f"{type(error).__name__}: {error}")
+    kind, said = type(error).__name__, _said_by(error)
+    return _shortened(f"{kind}: {said}" if said else kind)
+
+
+def _said_by(error: BaseException) -> str:
+    """The text of ``error``; none where making it fails, as that of other people's errors may."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _shortened(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from mnasnet.errors import MnasNetError
 from mnasnet.search.records import TrialRecord
 from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.words import kind_and_line
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class SearchAudience:
                 raise
             except Exception as error:  # a faulty listener must not cost the user the search
                 self._listeners.remove(listener)
-                _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, error)
+                _log.warning("%s stopped listening: %s", type(listener).__name__, kind_and_line(error))
 
 
 @dataclass(frozen=True, eq=False)

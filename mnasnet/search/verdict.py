@@ -11,7 +11,7 @@ import optuna
 from mnasnet.errors import SearchError
 from mnasnet.search.problem import Evaluator, Report, number_of
 from mnasnet.space import Candidate
-from mnasnet.words import kind_and_line
+from mnasnet.words import kind_and_line, one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -43,5 +43,5 @@ def judge(evaluator: Evaluator, candidate: Candidate, report: Report) -> Verdict
     except optuna.TrialPruned as error:
         return Verdict("pruned", reason=str(error))
     except Exception as error:  # whatever a user's evaluator raises must not end the search
-        _logger.warning("judging a network failed: %s", error, exc_info=True)
+        _logger.warning("judging a network failed: %s", one_line(error), exc_info=True)
         return Verdict("failed", reason=kind_and_line(error))

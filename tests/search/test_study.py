@@ -200,6 +200,18 @@ class TestStates:
         reason = records(study)[0].reason
         assert reason.startswith("RuntimeError: CUDA error at kernel.cu:1 frame frame") and len(reason) < 310
 
+    def test_an_error_that_cannot_say_what_it_is_fails_its_trial_only(self):
+        class Unsayable(RuntimeError):
+            def __str__(self) -> str:
+                raise KeyError("its text is gone")
+
+        def fails(candidate: Candidate) -> float:
+            raise Unsayable
+
+        study = run(problem_of(FunctionEvaluator(fails)), 2)
+
+        assert [(record.state, record.reason) for record in records(study)] == [("failed", "Unsayable")] * 2
+
     def test_a_network_without_a_measurement_is_unmeasured(self):
         def broken(candidate: Candidate) -> float:
             raise LatencyError("the device is away")
