@@ -13,6 +13,7 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.search.company import is_over, join
+from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
@@ -21,7 +22,7 @@ from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
-from mnasnet.search.watch import was_judged
+from mnasnet.search.watch import Repeats, line_of, was_judged
 from mnasnet.train.run_folder import require_no_links
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over
@@ -53,11 +54,18 @@ def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: S
     audience, settled = SearchAudience(listeners), list[int]()
     ends = _Ends(study, stop)
 
+    def tell(text: str, **more: Any) -> None:
+        found = records(study)
+        share = min(1.0, sum(map(was_judged, found)) / trials) if trials else 0.0
+        best = best_trials(found, here.searching, 1)
+        audience.hear(Progress("searching", share, text, best=best[0] if best else None, **more))
+
+    repeats = Repeats(lambda text, count: tell(text, repeats=count))
+
     def hear(record: TrialRecord) -> None:
         settled.append(record.number)
-        judged = sum(was_judged(one) for one in records(study))
-        share = min(1.0, judged / trials) if trials else 0.0
-        audience.hear(Progress("searching", share, f"trial {record.number}: {record.state}", record=record))
+        if repeats.is_told(record):
+            tell(line_of(record), record=record)
 
     # stopped within a training: another process judges its network
     with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
@@ -70,6 +78,7 @@ def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: S
         join(study)
         budget = Budget(evaluations=trials or None, minutes=minutes or None)
         search(here.study(), here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
+        repeats.end()
     return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
 
 

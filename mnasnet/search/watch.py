@@ -19,8 +19,6 @@ RECENT_TRIALS = 10  # whose time tells how long the next ones take
 class Watch:
     """Hears of every trial: tells it on, knows the time spent, and notices when nothing works.
 
-    Of trials in a row that repeat known networks it tells the first, and then how many more there were.
-
     ``limit_s`` seconds are left for trials, ``later_s`` are foreseen for what comes after them.
     """
 
@@ -45,7 +43,7 @@ class Watch:
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
         self._failures = self._unmeasured = 0
-        self._repeats = 0  # in a row, until now
+        self._repeats = Repeats(lambda text, count: self._tell(*self._progress(text), repeats=count))
 
     @property
     def hopeless(self) -> str:
@@ -76,19 +74,12 @@ class Watch:
             self._failures = 0
             if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
                 self._best = record
-        if record.duplicate_of is None:
-            self.tell_repeats()
-        else:
-            self._repeats += 1
-        if self._repeats <= 1:
-            self._tell(*self._progress(_line_of(record)), record=record, best=self._best)
+        if self._repeats.is_told(record):
+            self._tell(*self._progress(line_of(record)), record=record, best=self._best)
 
     def tell_repeats(self) -> None:
-        """Tell how many trials in a row repeated known networks, where there was more than the one told of."""
-        if self._repeats > 1:
-            text = f"{amount(self._repeats - 1, 'more trial')} repeated networks that are known already"
-            self._tell(*self._progress(text), repeats=self._repeats)
-        self._repeats = 0
+        """Tell of the trials in a row that repeated known networks until now."""
+        self._repeats.end()
 
     def _progress(self, text: str) -> tuple[float, str, float]:
         """How much is done, what to say and the seconds left."""
@@ -103,11 +94,37 @@ class Watch:
         return max(0.0, min(by_trials_s, self._limit_s - (self._spent_s - self._before_s)))
 
 
+class Repeats:
+    """Of trials in a row that repeat known networks the first is told, and then how many more there were.
+
+    ``tell`` gets the line for that, and how many trials the row had.
+    """
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        self._tell = tell
+        self._count = 0  # in a row, until now
+
+    def is_told(self, record: TrialRecord) -> bool:
+        """Whether the trial has a line of its own; one that repeats nothing ends the row before it."""
+        if record.duplicate_of is None:
+            self.end()
+        else:
+            self._count += 1
+        return self._count <= 1
+
+    def end(self) -> None:
+        """Tell of the row, where it had more than the trial told of."""
+        if self._count > 1:
+            self._tell(f"{amount(self._count - 1, 'more trial')} repeated networks that are known already", self._count)
+        self._count = 0
+
+
 def was_judged(record: TrialRecord) -> bool:
     """Whether the trial's accuracy was judged, or an attempt was made."""
     return record.duplicate_of is None and record.state in ("done", "pruned", "failed")
 
 
-def _line_of(record: TrialRecord) -> str:
+def line_of(record: TrialRecord) -> str:
+    """One line for people."""
     accuracy = "" if record.accuracy is None else f", accuracy {record.accuracy:.1%}"
     return f"trial {record.number}: {record.state}{accuracy}"

@@ -109,6 +109,25 @@ def test_a_helper_judges_until_the_trials_of_the_search_are_spent(data: Path, tm
     assert len(judged) == 3 and {one.number for one in judged[1:]} <= set(joined.trials)
 
 
+def test_a_helper_tells_of_repeats_in_a_row_as_the_search_does(data: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    helped: list[Progress] = []
+    stopped = run_search(
+        tiny_searching(data, tmp_path, trials=2, proxy_epochs=1),
+        listeners=[SimpleNamespace(hear=told.append)],
+        stop=lambda: any(one.record for one in told),
+    )
+    with opened(stopped.folder) as here:
+        for _ in range(3):
+            here.study().enqueue_trial(dict(stopped.answer.records[0].params))
+
+    join_search(stopped.folder, listeners=[SimpleNamespace(hear=helped.append)])
+
+    shown = [(one.record.number if one.record else one.text, one.repeats) for one in helped]
+    assert shown[:3] == [(1, 0), ("2 more trials repeated networks that are known already", 3), (4, 0)]
+    assert all(one.best for one in helped)
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_file(data: Path, tmp_path: Path) -> None:
     run = begun(data, tmp_path)
