@@ -60,6 +60,8 @@ def open_runnable(source: str | Path = "auto", *, class_file: Path | None = None
     path = model_path(source)
     if is_exported(path) and is_file(path):
         return _with_names_of(class_file, read_exported(path), str(path))
+    if inside := _runnable_in(path):
+        raise WeightsError(f"{path} is a folder; give one of its files: {', '.join(inside[:5])}")
     return open_model(source, class_file=class_file)
 
 
@@ -197,6 +199,17 @@ def imagenet_class_names() -> tuple[str, ...]:
     from torchvision.models import MNASNet1_0_Weights
 
     return tuple(MNASNet1_0_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _runnable_in(path: Path) -> list[str]:
+    """What can be run of the folder that ``path`` is, where exported files are among it; an ``.xml`` alone is none."""
+    if not (exists(path) and path.is_dir()):
+        return []
+    inside = [child for child in sorted(path.iterdir()) if child.suffix.lower() in WEIGHTS_SUFFIXES]
+    exported = [child for child in inside if is_exported(child)]
+    alone = {child for child in exported if child.suffix.lower() == ".xml" and child.with_suffix(".bin") not in inside}
+    seconds = {child.with_suffix(".bin") for child in exported}
+    return [child.name for child in inside if child not in alone | seconds] if set(exported) - alone else []
 
 
 def _bundled(name: str) -> ModelFile:

@@ -575,7 +575,7 @@ ENTRIES = (
         "A weights file that is not there or may not be read",
         "The path leads nowhere, to a folder, or to a file that the system keeps closed.",
         "Check the path and the file's rights.",
-        ("^there is no file", "^cannot read …: …", "is a folder; …"),
+        ("^there is no file", "^cannot read …: …", "is a folder; …", "is a folder; give one"),
     ),
     Entry(
         errors.WeightsError,

@@ -36,6 +36,16 @@ def test_an_exported_file_cannot_be_trained(onnx_file):
         open_model(onnx_file)
 
 
+def test_a_folder_of_exported_files_names_them(onnx_file, tmp_path):
+    board = tmp_path / "board"
+    board.mkdir()
+    for name in ("b.onnx", "b.onnx.preprocess.md", "b.xml", "b.bin", "c.pth", "annotations.xml"):
+        (board / name).write_bytes(onnx_file.read_bytes())
+
+    with pytest.raises(WeightsError, match=r"board is a folder; give one of its files: b\.onnx, b\.xml, c\.pth$"):
+        Classifier.load(board)
+
+
 def test_names_can_be_translated(onnx_file, tmp_path):
     (tmp_path / "names.txt").write_text("Katze\nHund\nSchiff\n", encoding="utf-8")
 
