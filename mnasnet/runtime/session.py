@@ -141,7 +141,7 @@ def _engine_of_file(
     if chosen not in readers:
         raise SettingsError(
             f"an exported {model.format} file runs through {' or '.join(readers)}, got runtime {runtime!r}; "
-            "set runtime to auto"
+            f"choose {'one of them' if len(readers) > 1 else readers[0]}"
         )
     if device != "cuda":
         return chosen, "cpu"

@@ -110,6 +110,18 @@ def test_files_run_only_in_what_they_are_made_for(tmp_path):
     ]
 
 
+def test_a_file_that_no_chosen_runtime_reads_names_those_that_do(tmp_path, capsys):
+    file = export_model(random_model(), tmp_path, ["onnx"])[0].files[0]
+
+    assert main(["benchmark", str(file), "--only", "--runtimes", "litert", "--out", str(tmp_path)]) == 1
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "an exported onnx file runs through onnxruntime or openvino, got runtime 'litert'; choose one of them" in shown
+    )
+    assert "auto" not in shown  # which is no runtime that a benchmark could be told
+
+
 def test_the_accuracy_of_float_numbers_is_not_that_of_made_up_ones():
     model = modelfile.ModelFile(**{**vars(random_model()), "metrics": {"accuracy": 0.9, "images": 50}})
 
