@@ -68,7 +68,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a search will take, told before it begins."""
+    """What a search will take, told before it begins; of one that goes on the seconds left, too."""
 
     networks: int
     plan: Plan
@@ -79,6 +79,7 @@ class Forecast:
     latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
     latency_is_measured: bool = True
     missed: tuple[Missed, ...] = ()
+    left_s: float | None = None
 
     @property
     def is_hopeless(self) -> bool:
@@ -129,6 +130,7 @@ class Forecast:
         if self.told_of_missed:
             latency.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
+        still = " from now on" if self.left_s is None else f", {_minutes(self.left_s)} left"
         return "\n".join(
             [
                 f"space     {amount(self.networks, 'network')}",
@@ -140,7 +142,7 @@ class Forecast:
                 f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
                 f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
                 f"trials    about {self.trials}",
-                f"time      {', '.join(stages)}; together {_minutes(times.total_s)} from now on",
+                f"time      {', '.join(stages)}; together {_minutes(times.total_s)}{still}",
             ]
         )
 

@@ -59,16 +59,24 @@ class Sitting:
         by_trials_s = trials_s(self.here.study(), self.here.searching.workers)
         return max(float(self.folder.read_state().get("seconds", 0.0)), by_trials_s)
 
+    def begin_at(self, stage: Stage, share: float) -> None:
+        """Let progress begin within ``stage``, ``share`` of which earlier sittings did."""
+        self.share = max(self.share, min(1.0, self._done(stage, share)))
+
     def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
         """Pass on where the search stands; ``share`` is of the stage."""
         if self.clock() - self._kept > KEPT_EVERY_S:
             self._kept = self.clock()
             self.folder.write_state(seconds=round(self.spent_s, 1))
-        total = max(self.times.total_s, 1e-9)
-        done = self.times.share_before(stage) + share * self.times.seconds().get(stage, 0.0) / total
-        left = eta_s if eta_s is not None else (1 - done) * total
+        done = self._done(stage, share)
+        left = eta_s if eta_s is not None else (1 - done) * max(self.times.total_s, 1e-9)
         self.share = max(self.share, min(1.0, done))  # an estimate that grew must not turn a bar back
         self.audience.hear(Progress(stage, self.share, text, left, **more))
+
+    def _done(self, stage: Stage, share: float) -> float:
+        """How much of everything is done with ``share`` of ``stage``, as foreseen."""
+        stage_s = self.times.seconds().get(stage, 0.0)
+        return self.times.share_before(stage) + share * stage_s / max(self.times.total_s, 1e-9)
 
     def answered(self, status: SearchStatus, reason: str) -> SearchedRun:
         """Write the state and the answer's files."""

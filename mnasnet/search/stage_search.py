@@ -44,22 +44,16 @@ def search_stage(sitting: Sitting) -> str:
         return str(state.get("search_ended", ""))
     here = sitting.here
     study = here.study()
-    foreseen = forecast_of(here)
+    left_s = _go_on(sitting, records(study))
+    foreseen = replace(forecast_of(here), left_s=left_s)
     for line in foreseen.text.splitlines():
-        sitting.tell("forecast", 0.0, line)
+        sitting.tell("forecast", 0.0, line, left_s)
     _look_at_images(sitting)
     if not foreseen.is_hopeless:  # trials then find the nearest network, but it is no use to train weights for them
-        _train_shared_weights(sitting)
+        _train_shared_weights(sitting, left_s)
     found = records(study)
     limit_s = _limit_s(sitting, found)
-    watch = Watch(
-        here,
-        found,
-        limit_s=limit_s,
-        later_s=sitting.times.after_search_s,
-        tell=partial(sitting.tell, "searching"),
-        stop=sitting.stop,
-    )
+    watch = _watch(sitting, found, limit_s)
     set_over(study, False)
     ending = _run(sitting, study, watch, limit_s)
     watch.tell_repeats()
@@ -77,6 +71,31 @@ def search_stage(sitting: Sitting) -> str:
     }[ending]
     sitting.folder.write_state(search_over=True, search_ended=reason)
     return reason
+
+
+def _go_on(sitting: Sitting, found: Sequence[TrialRecord]) -> float | None:
+    """Let progress begin with what earlier sittings did; the seconds left, None where this is the first."""
+    if found:
+        share, left_s = _watch(sitting, found, _limit_s(sitting, found)).standing
+        sitting.begin_at("searching", share)
+        return left_s
+    supernet_s = sitting.times.supernet_s
+    if not supernet_s or not sitting.here.folder.supernet.last.exists():
+        return None
+    trained_s = min(sitting.spent_s - sitting.folder.prepared_s, supernet_s)  # as far as the clock knows
+    sitting.begin_at("supernet", trained_s / supernet_s)
+    return sitting.times.total_s - trained_s
+
+
+def _watch(sitting: Sitting, found: Sequence[TrialRecord], limit_s: float) -> Watch:
+    return Watch(
+        sitting.here,
+        found,
+        limit_s=limit_s,
+        later_s=sitting.times.after_search_s,
+        tell=partial(sitting.tell, "searching"),
+        stop=sitting.stop,
+    )
 
 
 def _first_stage(sitting: Sitting) -> Stage:
@@ -105,12 +124,12 @@ def _look_at_images(sitting: Sitting) -> None:
     _log.info("%s", as_text(found))
 
 
-def _train_shared_weights(sitting: Sitting) -> None:
+def _train_shared_weights(sitting: Sitting, left_s: float | None) -> None:
     """Train them to the end, where they judge; raises SearchStopped when asked to stop."""
     shared = sitting.here.shared
     if shared is None:
         return
-    sitting.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs")
+    sitting.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs", left_s)
 
     def heard(epoch: int, accuracy: float) -> None:
         text = f"shared weights: epoch {epoch} of {shared.epochs}, largest network {accuracy:.1%}"

@@ -46,6 +46,12 @@ class Watch:
         self._repeats = Repeats(lambda text, count: self._tell(*self._progress(text), repeats=count))
 
     @property
+    def standing(self) -> tuple[float, float]:
+        """How much of the searching is done, 0 to 1, and the seconds that everything will still take."""
+        left_s = self._left_s()
+        return self._spent_s / max(self._spent_s + left_s, 1e-9), left_s + self._later_s
+
+    @property
     def hopeless(self) -> str:
         """Why more trials are no use, "" while they are.
 
@@ -83,8 +89,8 @@ class Watch:
 
     def _progress(self, text: str) -> tuple[float, str, float]:
         """How much is done, what to say and the seconds left."""
-        left_s = self._left_s()
-        return self._spent_s / max(self._spent_s + left_s, 1e-9), text, left_s + self._later_s
+        share, left_s = self.standing
+        return share, text, left_s
 
     def _left_s(self) -> float:
         """The seconds that searching will still take."""

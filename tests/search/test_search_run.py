@@ -223,6 +223,18 @@ class TestGoingOn:
             assert stopped.status == "stopped" and (stopped.folder / "report.html").is_file()
             assert told_of(resume_search(stopped.folder)) == told_of(finished)
 
+    def test_a_search_that_goes_on_begins_its_progress_with_what_is_done(self, data, tmp_path):
+        before, after = Hearing(), Hearing()
+        searching = tiny_searching(data, tmp_path, trials=8)
+        stopped = run_search(searching, listeners=[before], stop=lambda: before.trials >= 3)
+
+        resume_search(stopped.folder, listeners=[after], stop=lambda: after.trials >= 1)
+
+        first, last = after.heard[0], before.heard[-1]
+        assert (first.share, first.eta_s) == pytest.approx((last.share, last.eta_s))
+        told = [one.text for one in (*before.heard, *after.heard) if one.text.startswith("time")]
+        assert told[0].endswith(" from now on") and re.search(r"together \S+ min, \S+ min left$", told[1])
+
     @pytest.mark.slow
     def test_extending_keeps_the_trials_and_chooses_anew(self, finished, copied):
         longer = extend_search(copied, trials=3)

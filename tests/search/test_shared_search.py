@@ -144,15 +144,16 @@ def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tupl
 def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
     finished: tuple[SearchedRun, Ears], data: Path, tmp_path: Path
 ) -> None:
-    ears = Ears()
+    ears, later = Ears(), Ears()
 
     def in_the_second_epoch() -> bool:
         return any("shared weights: epoch 1" in progress.text for progress in ears.heard)
 
     stopped = run_search(asked(data, tmp_path, check_ranking=0), listeners=[ears], stop=in_the_second_epoch)
-    resumed = resume_search(stopped.folder)
+    resumed = resume_search(stopped.folder, listeners=[later])
 
     whole = finished[0]
+    assert later.heard[0].share > 0 and later.heard[0].text.startswith("space")
     assert (stopped.status, resumed.status) == ("stopped", "done")
     digests = [checkpoint_digest(SearchFolder(run.folder).supernet) for run in (whole, resumed)]
     assert digests[0] == digests[1]
