@@ -6,55 +6,26 @@ import sys
 import time
 from pathlib import Path
 
-import optuna
 import pytest
+from killed_search import problem_of
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_search_run import told_of
 from tiny_search import tiny_searching
 
-from mnasnet.reward import Reward
-from mnasnet.search.counts import CountMeter
-from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import records
 from mnasnet.search.run import Searching, report_search, resume_search, run_search
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, search
-from mnasnet.space import Candidate
-from mnasnet.spaces import space
 
+# no more than it needs is imported, so that most of a killed process' life is the search
 WORKER = """
 import sys
-sys.path[:0] = ["tests", "tests/search"]
-from tests.search.test_kills import go_on
+sys.path.insert(0, "tests/search")
+from killed_search import go_on
 go_on(sys.argv[1], int(sys.argv[2]))
 """
-
-
-def problem_of() -> SearchProblem:
-    meter = CountMeter("parameters", num_classes=10)
-
-    def accuracy(candidate: Candidate) -> float:
-        time.sleep(0.005)  # so that kills also fall into evaluations
-        return 0.5 + 0.03 * sum(value == 5 for value in candidate.values)
-
-    return SearchProblem(
-        space("small"),
-        FunctionEvaluator(accuracy),
-        meters={"parameters": meter},
-        reward=Reward(1.5e6),
-        reward_cost="parameters",
-        estimates={"parameters": meter},
-    )
-
-
-def go_on(path: str, evaluations: int) -> None:
-    """Take up the search stored at ``path`` and bring it to ``evaluations``."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = create_study(problem_of(), algorithm="guided", seed=11, storage=open_storage(path))
-    print("ready", flush=True)
-    search(study, problem_of(), Budget(evaluations=evaluations))
 
 
 @pytest.mark.parametrize(("kills", "evaluations"), [(2, 30), pytest.param(30, 200, marks=pytest.mark.slow)])
