@@ -14,7 +14,11 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     """The recipe for the file ``path`` in words and as a Python program that takes an image's path."""
     own = model.preprocess
     steps = [
-        "Decode the image to RGB, turned upright as its EXIF orientation says, what is transparent over white.",
+        (
+            "Decode the image to 8-bit RGB, turned upright as its EXIF orientation says, what is transparent over "
+            "white; a JPEG at a half, a quarter or an eighth of its size where both sides keep "
+            f"{2 * own.resize} pixels or more."
+        ),
         (
             f"Resize the short side to {own.resize} pixels ({own.interpolation}, antialiased as Pillow does) and keep "
             f"the middle {own.input_size} x {own.input_size}."
@@ -40,7 +44,7 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     return (
         f"# How to feed `{path.name}`\n\n{numbered}\n\n"
         f"The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
-        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {_ENGINES[model.format].package}.\n\n"
+        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {_ENGINES[model.format].package}. {_ROUNDING}\n\n"
         f"```python\n{snippet(model, path)}```\n\n## Classes\n\nIn the order of the output:\n\n{names}\n"
     )
 
@@ -73,6 +77,13 @@ def _filled(program: str, values: Mapping[str, str]) -> str:
     return re.sub(r"<(\w+)>", lambda hole: values.get(hole[1], hole[0]), program)
 
 
+# photos10, 2,000 photos, bilinear and bicubic: 0.0023 on average, 0.056 at most, another class for 5
+_ROUNDING = (
+    "`classify` of the package mnasnet does the same and rounds in another order than Pillow, so its pixels differ by "
+    "1 or 2 of 255 (bicubic: by up to 11 at sharp edges), which moved a probability of the bundled model by 0.002 on "
+    "average and by 0.06 at most on 2,000 photos."
+)
+
 _PROGRAM = """\
 import sys
 
@@ -82,7 +93,9 @@ from PIL import Image, ImageOps
 
 names = <names>
 
-image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+photo = Image.open(sys.argv[1])
+photo.draft(None, (2 * <resize>, 2 * <resize>))  # JPEG alone can be decoded smaller; others stay as they are
+image = ImageOps.exif_transpose(photo).convert("RGBA")
 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 width, height = image.size
 <crop>
