@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from mnasnet.errors import SpecError
 from mnasnet.spec import is_number, is_whole, shown
+from mnasnet.words import make_plain
 
 Crop = Literal["center", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -34,6 +35,7 @@ class Preprocess:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name in ("input_size", "resize"):
             value = getattr(self, name)
             if not is_whole(value):
@@ -55,7 +57,9 @@ class Preprocess:
             raise SpecError(
                 f"interpolation must be one of {', '.join(get_args(Interpolation))}, got {self.interpolation!r}"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(_is_share, (*self.mean, *self.std))):
+        if not all(isinstance(three, tuple) and len(three) == 3 for three in (self.mean, self.std)) or not all(
+            map(_is_share, (*self.mean, *self.std))
+        ):
             raise SpecError(f"mean and std need three numbers from 0 to 1, got {self.mean!r} and {self.std!r}")
         if min(self.std) == 0:
             raise SpecError(f"std must be above 0, it divides, got {self.std!r}")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mnasnet.errors import SettingsError
 from mnasnet.spec import is_number
-from mnasnet.words import require_words
+from mnasnet.words import make_plain, require_words
 
 RewardForm = Literal["hard", "soft", "absolute", "product"]
 
@@ -64,6 +64,7 @@ class Reward:
     slope: float = ABSOLUTE_SLOPE
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require_words(self)
         if not (is_number(self.target) and self.target > 0):
             raise SettingsError(f"the target must be a number above 0 in the unit of the cost, got {self.target!r}")

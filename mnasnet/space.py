@@ -20,6 +20,7 @@ from typing import Any
 from mnasnet.errors import SpecError
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, is_number, is_whole, round_channels, shown
+from mnasnet.words import make_plain
 
 Option = str | int | float
 
@@ -34,8 +35,14 @@ class Choice:
     options: tuple[Option, ...]
 
     def __post_init__(self) -> None:
-        if len(self.options) < 2 or len(set(self.options)) != len(self.options):
-            raise SpecError(f"choice {self.name!r} needs two or more different options, got {list(self.options)}")
+        make_plain(self)
+        if (
+            any(isinstance(option, bool) or not isinstance(option, str | int | float) for option in self.options)
+            or not len(self.options) == len(set(self.options)) >= 2
+        ):
+            raise SpecError(
+                f"choice {self.name!r} needs two or more different options, numbers or words, got {list(self.options)}"
+            )
 
     def index(self, option: Option) -> int:
         """The place of ``option`` among the options; raises SpecError when it is not one of them."""
@@ -70,6 +77,8 @@ class BlockChoices:
     stride: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        _make_tuples(self, BLOCK_FIELDS)
         for name in BLOCK_FIELDS:
             options = getattr(self, name)
             if not options:
@@ -126,6 +135,14 @@ class BlockChoices:
 BLOCK_FIELDS = tuple(item.name for item in fields(BlockChoices))
 
 
+def _make_tuples(value: object, names: Sequence[str]) -> None:
+    """Let a single option stand for a tuple of one, as in files."""
+    for name in names:
+        options = getattr(value, name)
+        if not isinstance(options, tuple):
+            object.__setattr__(value, name, (options,))
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One point of a space: the options taken, in the order of the space's choices, and what they build.
@@ -166,6 +183,8 @@ class SearchSpace:
     _layout: _Layout = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        _make_tuples(self, ("blocks", "input_sizes", "widths"))
         if not self.blocks:
             raise SpecError("a search space needs at least one block, got none")
         for size in self.input_sizes:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeGuard, get_args
 
 from mnasnet.errors import NewerSchemaError, SpecError
+from mnasnet.words import make_plain
 
 SCHEMA = 1
 
@@ -48,6 +49,7 @@ class BlockSpec:
     skip: Skip = "identity"
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.operator not in get_args(Operator):
             raise SpecError(f"operator must be one of {', '.join(get_args(Operator))}, got {self.operator!r}")
         if self.skip not in get_args(Skip):
@@ -109,13 +111,16 @@ class ArchitectureSpec:
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        numbers = (self.stem_channels, self.stem_stride, self.head_channels, self.bn_epsilon)
+        if type(self.blocks) is not tuple or [*map(type, numbers)] != [int, int, int, float]:
+            make_plain(self)  # a search makes thousands of architectures, which are plain already
         _require_positive_int("stem_channels", self.stem_channels)
         _require_positive_int("head_channels", self.head_channels)
         if not is_whole(self.stem_stride) or self.stem_stride not in (1, 2):
             raise SpecError(f"stem_stride must be 1 or 2, got {self.stem_stride!r}")
         if not self.blocks:
             raise SpecError("an architecture needs at least one block, got none")
-        if not 0 < self.bn_epsilon < 1:
+        if not is_number(self.bn_epsilon) or not 0 < self.bn_epsilon < 1:
             raise SpecError(f"bn_epsilon must lie between 0 and 1, got {self.bn_epsilon!r}")
 
     def layers(self) -> tuple[tuple[LayerSpec, ...], ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +49,40 @@ _KINDS: dict[Any, tuple[type, str]] = {
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
 }
+
+
+def make_plain(value: object) -> None:
+    """Give the fields of ``value``, a frozen dataclass, Python's own numbers and tuples in place of NumPy's and lists.
+
+    Files and fingerprints know no others. What is none of them stays for the checks of the dataclass.
+    """
+    for name in _names_of(type(value)):
+        given = getattr(value, name)
+        if isinstance(given, tuple | list) or getattr(given, "ndim", 0) == 1:  # an array
+            if not isinstance(given, tuple) or any(_plain_kind(type(item)) for item in given):
+                object.__setattr__(value, name, tuple(map(plain, given)))
+        elif kind := _plain_kind(type(given)):
+            object.__setattr__(value, name, kind(given))
+
+
+def plain(value: object) -> object:
+    """A number of NumPy's, or of another library that keeps to Python's tower of numbers, as Python's own."""
+    kind = _plain_kind(type(value))
+    return kind(value) if kind else value
+
+
+@lru_cache
+def _plain_kind(kind: Any) -> Any:
+    """What to make of a number of this type; None of what is plain already or no number."""
+    if kind in (int, float, bool):
+        return None
+    return int if issubclass(kind, Integral) else float if issubclass(kind, Real) else None
+
+
+@lru_cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    """The fields of a dataclass that are given to it."""
+    return tuple(field.name for field in fields(kind) if field.init)
 
 
 def amount(count: int, noun: str) -> str:

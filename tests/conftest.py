@@ -12,6 +12,7 @@ _home = tempfile.TemporaryDirectory(prefix="mnasnet-tests-", ignore_cleanup_erro
 os.environ["HOME"] = os.environ["USERPROFILE"] = _home.name  # Ikomia reads it when it is imported
 os.environ["IKOMIA_AUTO_COMPLETION"] = "false"  # else Ikomia writes into its own package
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # where a test asks for none: several processes share the cores
 # importing Ikomia into the thread that runs the tests would make torch's backward passes hang in all tests after it;
 # the tests of our own cure take it out again for the processes they start
 os.environ["OPENCV_FOR_OPENMP_DYNAMIC_DISABLE"] = "1"

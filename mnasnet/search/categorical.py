@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, SpecError
 from mnasnet.space import SearchSpace
 
 Categories = dict[str, CategoricalDistribution]
@@ -51,6 +51,7 @@ class CategoricalSampler(optuna.samplers.BaseSampler, abc.ABC):
         """What the sampler proposes for the trial."""
         self._require_objectives(study)
         categories, others = split_categories(search_space)
+        _require_different(categories)
         params = {name: draw_independently(self._seed, study, trial, name, found) for name, found in others.items()}
         return params | params_at(self._propose(study, trial, categories), categories) if categories else params
 
@@ -59,7 +60,19 @@ class CategoricalSampler(optuna.samplers.BaseSampler, abc.ABC):
     ) -> Any:
         """An even draw, for parameters that appear in the middle of a trial."""
         self._require_objectives(study)
+        _require_different(split_categories({param_name: param_distribution})[0])
         return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+
+def _require_different(categories: Categories) -> None:
+    """Raise SpecError for options such as True and 1: a finished trial does not tell which of them it had."""
+    for name, found in categories.items():
+        for place, option in enumerate(found.choices):
+            if (first := found.choices.index(option)) < place:
+                raise SpecError(
+                    f"the options of {name} must differ, got {list(found.choices)}, of which Optuna takes "
+                    f"{found.choices[first]!r} and {option!r} for the same; leave one out, or write words"
+                )
 
 
 def generator(seed: int, trial: FrozenTrial, word: str = "") -> np.random.Generator:

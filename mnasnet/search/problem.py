@@ -6,13 +6,13 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.spec import is_number
-from mnasnet.words import kind_and_line
+from mnasnet.words import kind_and_line, plain
 
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]
@@ -80,6 +80,8 @@ class SearchProblem:
     estimates: Mapping[str, Meter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        limits: Any = {name: plain(limit) for name, limit in self.limits.items()}
+        object.__setattr__(self, "limits", limits)
         if self.reward is not None and self.objectives:
             raise SettingsError("a search has either a reward or objectives for a Pareto set, got both")
         if self.reward is not None and self.reward_cost not in self.meters:

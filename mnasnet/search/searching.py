@@ -20,7 +20,7 @@ from mnasnet.settings.search import MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
-from mnasnet.words import require_words
+from mnasnet.words import make_plain, require_kinds, require_words
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
@@ -122,7 +122,11 @@ class Searching:
     name: str = ""
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        for name in ("data", "output_folder"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
         require_words(self)
+        require_kinds(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):

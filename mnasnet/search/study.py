@@ -33,6 +33,7 @@ from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option, SearchSpace
 from mnasnet.spec import is_number
+from mnasnet.words import make_plain, plain
 
 Ending = Literal["budget", "time", "exhausted", "stopped"]
 
@@ -65,6 +66,7 @@ class Budget:
     max_idle: int = 1000
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.evaluations is None and self.minutes is None:
             raise SearchError("a search needs a budget: a number of evaluations, minutes or both")
         for name, least in (("evaluations", 1), ("minutes", 0), ("max_idle", 1)):
@@ -105,7 +107,7 @@ def create_study(
         directions=list(problem.directions),
         load_if_exists=True,
     )
-    identity = problem.fingerprint() | {"algorithm": algorithm, "seed": seed}
+    identity = problem.fingerprint() | {"algorithm": algorithm, "seed": plain(seed)}
     stored = study.user_attrs.get(_PROBLEM)
     if stored is None:
         study.set_user_attr(_PROBLEM, identity)

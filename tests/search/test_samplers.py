@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.testing import pytest_samplers
 
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, SpecError
 from mnasnet.reward import Reward
 from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.controller import ControllerSampler, ControllerSettings
@@ -225,6 +225,15 @@ def test_guided_minimises_too_without_a_problem():
     )
 
     assert study.best_value <= 1
+
+
+@pytest.mark.parametrize("make", [GuidedSampler, EvolutionSampler, ControllerSampler])
+@pytest.mark.parametrize("options", [[True, 1, 2], [0, 0.0], ["a", "a"]])
+def test_options_that_optuna_takes_for_the_same_are_refused_in_the_first_trial(make, options):
+    study = optuna.create_study(sampler=make(seed=0))
+
+    with pytest.raises(SpecError, match=r"the options of x must differ, got \[.*\], of which Optuna takes .* for the"):
+        study.optimize(lambda trial: float(trial.suggest_categorical("x", options) == 1), n_trials=1)
 
 
 @pytest.mark.parametrize("make", [GuidedSampler, EvolutionSampler, ControllerSampler])

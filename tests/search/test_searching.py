@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 from tiny_search import tiny_searching
 
 from mnasnet.errors import SettingsError
@@ -58,6 +60,31 @@ class TestNumbersOfTheReward:
         kept = {**Searching(Path("photos")).to_dict(), "target_cost": 50.0, "alpha": -0.1}
 
         assert Searching.from_dict(kept) == Searching.from_dict(Searching(Path("photos")).to_dict())
+
+
+def test_numbers_of_numpy_and_a_path_as_text_are_taken() -> None:
+    numbers: dict[str, Any] = {"trials": np.int64(3), "minutes": np.float32(5), "target_latency_ms": np.float64(8)}
+
+    searching = Searching("photos", **numbers)  # type: ignore[arg-type]
+
+    assert searching == Searching(Path("photos"), trials=3, minutes=5.0, target_latency_ms=8.0)
+    assert yaml.safe_load(yaml.safe_dump(searching.to_dict())) == searching.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complaint"),
+    [
+        ({"trials": True}, "trials must be a whole number, got True"),
+        ({"trials": "3"}, "trials must be a whole number, got '3'"),
+        ({"trials": 2.5}, "trials must be a whole number, got 2.5"),
+        ({"minutes": None}, "minutes must be a number, got None"),
+        ({"minutes": np.float32("nan")}, "minutes must be a finite number, got nan"),
+        ({"strict": "no"}, "strict must be true or false, got 'no'"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(chosen: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        Searching(Path("photos"), **chosen)
 
 
 def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

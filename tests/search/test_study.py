@@ -445,6 +445,20 @@ class TestWhatCannotBe:
         assert records(study)[-1].state == "unmeasured"
         assert winner(study, problem).number < 2
 
+    def test_numbers_of_numpy_are_taken_where_python_s_are(self, tmp_path):
+        reward = {"reward": Reward(np.float32(1e6)), "reward_cost": "parameters"}
+        problem = problem_of(CountingEvaluator(), limits={"parameters": np.float32(1e9)}, **reward)
+        study = create_study(problem, seed=np.int64(1), storage=tmp_path / "study.journal")
+
+        ending = search(study, problem, Budget(evaluations=np.int64(2), minutes=np.float32(5)))
+
+        assert ending == "budget" and len(records(study)) >= 2
+
+    @pytest.mark.parametrize("wrong", [{"evaluations": True}, {"minutes": np.True_}])
+    def test_a_budget_is_no_yes_or_no(self, wrong):
+        with pytest.raises(SearchError, match=f"{next(iter(wrong))} must be a number from"):
+            Budget(**wrong)
+
     @pytest.mark.parametrize("wrong", [{"evaluations": 0}, {"evaluations": "3"}, {"minutes": -1}, {"max_idle": 0}])
     def test_a_budget_that_cannot_be_is_refused(self, wrong):
         with pytest.raises(SearchError, match=f"{next(iter(wrong))} must be a number from"):

@@ -1,5 +1,6 @@
 """The preprocessing recipe and the pixels it gives."""
 
+import json
 import sys
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_round_trip_through_json_values():
     assert Preprocess.from_dict(recipe.to_dict()) == recipe
 
 
+def test_numbers_of_numpy_and_lists_make_the_same_recipe():
+    recipe = Preprocess(np.int64(64), np.int32(72), mean=np.array([0.5, 0.25, 0.5]), std=[0.5, 0.25, 0.5])
+
+    plain = Preprocess(64, 72, mean=(0.5, 0.25, 0.5), std=(0.5, 0.25, 0.5))
+    assert (recipe, hash(recipe), json.dumps(recipe.to_dict())) == (plain, hash(plain), json.dumps(plain.to_dict()))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -82,6 +90,8 @@ def test_round_trip_through_json_values():
         ({"resize": 10_000_000}, "resize must be at most 16 times input_size, got resize 10,000,000 for"),
         ({"mean": ("a", "b", "c")}, r"mean and std need three numbers from 0 to 1, got \('a', 'b', 'c'\)"),
         ({"mean": (0.5, 0.5)}, "mean and std need three numbers"),
+        ({"mean": 0.5}, "mean and std need three numbers from 0 to 1, got 0.5"),
+        ({"input_size": True}, "input_size must be a whole number of pixels, got True"),
         ({"mean": (0.5, 0.5, float("nan"))}, "mean and std need three numbers"),
         ({"std": (0.5, 0.5, 10**400)}, "mean and std need three numbers"),
     ],

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,14 @@ def test_the_product_says_that_soft_ignores_the_target():
     assert "ignores the target" in Reward(80.0, "soft").explain()
 
 
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64, np.uint8])
+def test_numbers_of_numpy_are_taken_for_python_s_own(number):
+    reward = Reward(number(8), "product", beta=-float(number(1)))
+
+    assert reward == Reward(8, "product", beta=-1)
+    assert {type(reward.target), type(reward.beta)} <= {int, float}
+
+
 def test_hard_is_the_default():
     assert Reward(80.0)(0.5, 160.0) == 0.25
 
@@ -69,6 +78,9 @@ def test_a_reward_value_agrees_with_its_function(form, expected):
     [
         ({"target": 0.0}, "target must be a number above 0"),
         ({"target": math.nan}, "target must be a number above 0"),
+        ({"target": np.float32("nan")}, "target must be a number above 0"),
+        ({"target": True}, "target must be a number above 0 .*, got True"),
+        ({"target": np.True_}, "target must be a number above 0 .*, got np.True_"),
         ({"target": 8.0, "form": "steep"}, "form must be one of hard, soft, absolute, product"),
         ({"target": 8.0, "beta": 1.0}, "beta must be 0 or negative"),
         ({"target": 8.0, "form": "product", "alpha": -2000.0}, "alpha must be -10 or more, got -2000.0"),

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -386,9 +387,20 @@ def complaint_about(content: bytes, parent: Path) -> str:
     return str(error.value)
 
 
-def test_a_choice_needs_two_options():
-    with pytest.raises(SpecError, match="two or more different options"):
-        Choice("kernel", (3,))
+@pytest.mark.parametrize("options", [(3,), (True, 1), (False, True), (None, 1)])
+def test_a_choice_needs_two_options(options):
+    with pytest.raises(SpecError, match="two or more different options, numbers or words, got"):
+        Choice("kernel", options)
+
+
+def test_numbers_of_numpy_lists_and_single_options_make_the_same_space():
+    block = BlockChoices("inverted6", kernel=np.array([3, 5]), channels=[np.int64(16)], filters=[np.float32(0.75), 1])
+    space = SearchSpace([block], stem_channels=np.int64(16), input_sizes=np.array([64, 96]), widths=[0.5, 1])
+
+    plain_block = BlockChoices(("inverted6",), kernel=(3, 5), channels=(16,), filters=(0.75, 1.0))
+    plain = SearchSpace((plain_block,), stem_channels=16, input_sizes=(64, 96), widths=(0.5, 1.0))
+    assert (space, hash(space), space.fingerprint) == (plain, hash(plain), plain.fingerprint)
+    assert Choice("kernel", np.array([3, 5])) == Choice("kernel", (3, 5))
 
 
 def tiny_space_with_doubles() -> SearchSpace:

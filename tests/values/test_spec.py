@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,15 +127,25 @@ def test_an_impossible_block_says_the_rule_and_the_value(options, message):
     [
         ({"blocks": ()}, "an architecture needs at least one block, got none"),
         ({"stem_channels": -1}, "stem_channels must be a whole number >= 1, got -1"),
+        ({"stem_channels": np.True_}, "stem_channels must be a whole number >= 1, got np.True_"),
         ({"stem_stride": 4}, "stem_stride must be 1 or 2, got 4"),
         ({"stem_stride": 2.0}, r"stem_stride must be 1 or 2, got 2\.0"),
         ({"head_channels": 1.5}, r"head_channels must be a whole number >= 1, got 1\.5"),
         ({"bn_epsilon": 0}, "bn_epsilon must lie between 0 and 1, got 0"),
+        ({"bn_epsilon": "small"}, "bn_epsilon must lie between 0 and 1, got 'small'"),
     ],
 )
 def test_an_impossible_architecture_says_the_rule_and_the_value(options, message):
     with pytest.raises(SpecError, match=message):
         replace(MNASNET_B1, **options)
+
+
+def test_numbers_of_numpy_and_lists_make_the_same_network():
+    block = BlockSpec("inverted", np.int64(16), kernel=np.uint8(5), expansion=np.int32(6), se_ratio=np.float32(0.25))
+    network = ArchitectureSpec([block], stem_channels=np.int64(16), bn_epsilon=np.float64(0.001))
+
+    plain = ArchitectureSpec((BlockSpec("inverted", 16, 5, expansion=6, se_ratio=0.25),), 16, bn_epsilon=0.001)
+    assert (network, network.fingerprint, hash(network)) == (plain, plain.fingerprint, hash(plain))
 
 
 def test_a_newer_schema_asks_for_an_update():
