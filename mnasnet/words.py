@@ -56,19 +56,25 @@ def make_plain(value: object) -> None:
 
     Files and fingerprints know no others. What is none of them stays for the checks of the dataclass.
     """
-    for name in _names_of(type(value)):
+    own: Any = type(value)
+    for name in _names_of(own):
         given = getattr(value, name)
         if isinstance(given, tuple | list) or getattr(given, "ndim", 0) == 1:  # an array
-            if not isinstance(given, tuple) or any(_plain_kind(type(item)) for item in given):
+            if not isinstance(given, tuple) or any(map(_plain_kind_of, given)):
                 object.__setattr__(value, name, tuple(map(plain, given)))
-        elif kind := _plain_kind(type(given)):
+        elif kind := _plain_kind_of(given):
             object.__setattr__(value, name, kind(given))
 
 
 def plain(value: object) -> object:
     """A number of NumPy's, or of another library that keeps to Python's tower of numbers, as Python's own."""
-    kind = _plain_kind(type(value))
+    kind = _plain_kind_of(value)
     return kind(value) if kind else value
+
+
+def _plain_kind_of(value: object) -> Any:
+    own: Any = type(value)
+    return _plain_kind(own)
 
 
 @lru_cache
