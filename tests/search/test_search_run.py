@@ -319,6 +319,26 @@ class TestGoingOn:
         assert told.startswith(f"trial {over.number} is above a limit of this search (multiply_adds ")
         assert told.endswith("> 100000); it is trained all the same")
 
+    @pytest.mark.parametrize("state", ["pruned", pytest.param("failed", marks=pytest.mark.slow)])
+    def test_a_trial_without_an_accuracy_is_promoted_and_gets_one(self, finished, copied, state):
+        tried = [dict(record.params) for record in finished.answer.records]
+        other = next(params for params in all_params() if params not in tried)
+        with opened(copied) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
+            here.study().enqueue_trial(other)
+            proposal = steps.propose()
+            settled = (steps.settle_failed if state == "failed" else steps.settle_pruned)(proposal, "the disk was full")
+
+        assert main(["promote", str(copied), "--trial", str(settled.number), "--json"]) == 0
+
+        again = report_search(copied)
+        (trained,) = [one for one in again.answer.contenders if one.trial == settled.number]
+        assert (settled.state, settled.accuracy) == (state, None)
+        assert trained.val_accuracy is not None and trained.test_images == 6
+        assert again.answer.winner.number == finished.answer.winner.number
+        model = modelfile.load(copied / "trained" / f"trial{settled.number}_1epochs" / "weights" / "best.safetensors")
+        with opened(copied, with_device=False) as here:
+            assert model.architecture.fingerprint == here.problem.space.candidate(other).architecture.fingerprint
+
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number
 
