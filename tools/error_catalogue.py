@@ -748,10 +748,10 @@ ENTRIES = (
     Entry(
         errors.ExportError,
         "8 bits that cost too much accuracy",
-        "The 8-bit network names more images wrongly than `--max-drop` allows; no file was written.",
+        "The 8-bit network names more images wrongly than `--max-drop` allows; its file was not written, all others were.",
         "Train the model on with `--quantization-aware` ([in 8 bits](devices.md#in-8-bits)), allow more, or stay "
         "with float32.",
-        ("^deploy/export.py:export_int8$", "^max_drop is a share", "^--max-drop … is about 8 bits"),
+        ("train this model on with quantization_aware", "^max_drop is a share", "^--max-drop … is about 8 bits"),
     ),
     Entry(
         errors.ExportError,

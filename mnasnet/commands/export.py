@@ -58,14 +58,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.int8:
         require_int8(formats, max_drop)
     images = arguments.images or ([arguments.data] if arguments.data else [])
-    done = export_model(model, arguments.out, formats, images=images, **graph)
+    kept = _stay_silent if arguments.json else _print  # at once: what is written stays, also when a later one fails
+    done = export_model(model, arguments.out, formats, images=images, kept=kept, **graph)
     if arguments.int8:
-        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, **graph)
+        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, kept=kept, **graph)
     if arguments.json:
         print(json.dumps({"exports": [one.to_dict() for one in done]}, ensure_ascii=False))
-    else:
-        print("\n".join(_lines(done)))
     return 0
+
+
+def _print(one: Exported) -> None:
+    print("\n".join(_lines(one)), flush=True)
+
+
+def _stay_silent(one: Exported) -> None:
+    """For JSON, which is one object at the end."""
+
+
+def _lines(one: Exported) -> list[str]:
+    lines = [
+        f"{one.files[0]}  {one.format} {one.precision}, {one.size_bytes / 1e6:.2f} MB",
+        f"  {one.parity.sentence}",
+    ]
+    if one.before and one.after:
+        lines.append(
+            f"  accuracy {one.before.accuracy:.1%} before, {one.after.accuracy:.1%} after, {one.before.images} images"
+        )
+        lines += _cost_lines(one)
+        drops = list(class_drops(one.before, one.after).items())[:5]
+        if drops:
+            lines.append("  recall lost: " + ", ".join(f"{name} {100 * drop:.1f} points" for name, drop in drops))
+    return lines
 
 
 def _cost_lines(one: Exported) -> list[str]:
@@ -76,20 +99,3 @@ def _cost_lines(one: Exported) -> list[str]:
     sizes = f"{old.size_bytes / 1e6:.2f} MB of float32 become {new.size_bytes / 1e6:.2f} MB"
     times = f"{old.latency.undisturbed_ms:.2f} ms become {new.latency.undisturbed_ms:.2f} ms"
     return [f"  {sizes}, {times} ({new.latency.runtime}, one thread{busy})"]
-
-
-def _lines(done: list[Exported]) -> list[str]:
-    lines = []
-    for one in done:
-        lines.append(f"{one.files[0]}  {one.format} {one.precision}, {one.size_bytes / 1e6:.2f} MB")
-        lines.append(f"  {one.parity.sentence}")
-        if one.before and one.after:
-            lines.append(
-                f"  accuracy {one.before.accuracy:.1%} before, {one.after.accuracy:.1%} after, "
-                f"{one.before.images} images"
-            )
-            lines += _cost_lines(one)
-            drops = list(class_drops(one.before, one.after).items())[:5]
-            if drops:
-                lines.append("  recall lost: " + ", ".join(f"{name} {100 * drop:.1f} points" for name, drop in drops))
-    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,9 @@ def export_model(
     images: Sequence[Path] = (),
     pixels: bool = False,
     softmax: bool = False,
+    kept: Callable[[Exported], None] = lambda one: None,
 ) -> list[Exported]:
-    """Write ``model`` to ``folder`` in each format, with a ``preprocess.md``.
+    """Write ``model`` to ``folder`` in each format, with a ``preprocess.md``; ``kept`` hears of each when it is there.
 
     ``images`` (files and folders) are what original and export are compared on; without them, built-in test pictures.
     Nothing is written for a format whose file answers otherwise: ExportError then names the images.
@@ -100,7 +101,11 @@ def export_model(
     seen = named_images(model, images)
     kind = "images" if images else "built-in test pictures"
     exporters = {name: open_exporter(name) for name in formats}
-    return [_kept(model, name, exporter, folder, seen, kind, pixels, softmax) for name, exporter in exporters.items()]
+    done = []
+    for name, exporter in exporters.items():
+        done.append(_proved(model, name, exporter, folder, seen, kind, pixels, softmax))
+        kept(done[-1])
+    return done
 
 
 def export_int8(
@@ -112,12 +117,13 @@ def export_int8(
     max_drop: float = MAX_DROP,
     pixels: bool = False,
     softmax: bool = False,
+    kept: Callable[[Exported], None] = lambda one: None,
 ) -> list[Exported]:
-    """Write ``model`` with 8-bit numbers in each of ``formats``.
+    """Write ``model`` with 8-bit numbers in each of ``formats``; ``kept`` hears of each when it is there.
 
     ``data`` is a labelled folder: its training images calibrate, its validation images judge. Where it has no ``val/``
     they are those that the model's training kept aside, or of other images a third of each class. Raises ExportError
-    when accuracy falls by more than ``max_drop`` (0 to 1): such a file is not written.
+    when accuracy falls by more than ``max_drop`` (a share below 1): such a file is not written, the others are.
     """
     require_int8(formats, max_drop)
     if model.in_channels != 3:
@@ -129,7 +135,7 @@ def export_int8(
     judging = parts.val or parts.train
     before = evaluate_samples(model, dataset, judging)
     shown = list(_prepared(model, _evenly(_paths(dataset, judging))))
-    done = []
+    done, refusals = [], []
     for name, exporter in exporters.items():
         with tempfile.TemporaryDirectory() as made_in:
             target = Path(made_in) / f"{_stem(model)}{exporter.suffix}"
@@ -137,12 +143,19 @@ def export_int8(
             exported = read_exported(quantised.write(target, {})[0])
             after = evaluate_samples(exported, dataset, judging)
             if before.accuracy - after.accuracy > max_drop:
-                raise ExportError(_too_large_a_drop(name, before, after, max_drop))
+                refusals.append(_too_large_a_drop(name, before, after, max_drop))
+                continue
             files = quantised.write(target, _what_it_cost(before, after))
             exported = read_exported(files[0])
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
             costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
             done.append(Exported(name, "int8", _moved(files, folder, exported), parity, before, after, *costs))
+        kept(done[-1])
+    if refusals:
+        raise ExportError(
+            f"{'; '.join(refusals)}; train this model on with quantization_aware, allow a larger max_drop or stay with "
+            "float32"
+        )
     return done
 
 
@@ -187,7 +200,7 @@ def class_drops(before: Evaluation, after: Evaluation) -> dict[str, float]:
     return dict(sorted(drops.items(), key=lambda item: -item[1]))
 
 
-def _kept(
+def _proved(
     model: ModelFile,
     name: str,
     exporter: Exporter,
@@ -248,7 +261,7 @@ def _too_large_a_drop(name: str, before: Evaluation, after: Evaluation, max_drop
     fall = f"from {before.accuracy:.1%} to {after.accuracy:.1%} on {before.images} images"
     return (
         f"int8 for {name} lowers accuracy {fall}, by more than max_drop {max_drop:.1%}; points of recall lost by "
-        f"class: {worst}; train this model on with quantization_aware, allow a larger max_drop or stay with float32"
+        f"class: {worst}"
     )
 
 

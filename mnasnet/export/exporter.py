@@ -93,7 +93,7 @@ def open_int8_exporter(name: str, images: Iterable[NDArray[np.uint8]]) -> Int8Ex
 def require_int8(formats: Iterable[str], max_drop: float = MAX_DROP) -> None:
     """Raise ExportError unless each of ``formats`` can be written in 8 bits and ``max_drop`` is a share."""
     if not 0 <= max_drop < 1:
-        raise ExportError(f"max_drop is a share of images from 0 to 1, such as {MAX_DROP}, got {max_drop}")
+        raise ExportError(f"max_drop is a share of images, 0 or more and below 1, such as {MAX_DROP}, got {max_drop}")
     for name in formats:
         if name not in INT8_EXPORTERS:
             raise ExportError(f"int8 is written for {', '.join(INT8_EXPORTERS)}, got {name!r}")

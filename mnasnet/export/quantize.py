@@ -91,7 +91,8 @@ def enough(images: Iterable[NDArray[np.uint8]]) -> Images:
     found = list(images)
     if len(found) < FEWEST_IMAGES:
         raise ExportError(
-            f"int8 needs {FEWEST_IMAGES} or more calibration images, better some hundred, got {len(found)}"
+            f"int8 needs {FEWEST_IMAGES} or more images to calibrate on, those that judge not counted, better some "
+            f"hundred, got {len(found)}; give more"
         )
     return found
 
