@@ -748,7 +748,7 @@ ENTRIES = (
     Entry(
         errors.ExportError,
         "8 bits that cost too much accuracy",
-        "The 8-bit network names more images wrongly than `--max-drop` allows; its file was not written, all others were.",
+        "The 8-bit network names more images wrongly than `--max-drop` allows; its file was not written.",
         "Train the model on with `--quantization-aware` ([in 8 bits](devices.md#in-8-bits)), allow more, or stay "
         "with float32.",
         ("train this model on with quantization_aware", "^max_drop is a share", "^--max-drop … is about 8 bits"),
