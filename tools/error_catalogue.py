@@ -1086,7 +1086,7 @@ ENTRIES = (
         "A study that was made with other settings",
         "The storage has a study of this name with another space, reward or limit, or options that are none of ours.",
         "Go on with the same settings, or choose another name.",
-        ("was made with another", "^an option must be a number or a word"),
+        ("was made with another", "^study … is to", "^an option must be a number or a word"),
     ),
     Entry(
         errors.SearchError,

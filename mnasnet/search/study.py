@@ -112,13 +112,30 @@ def create_study(
     if stored is None:
         study.set_user_attr(_PROBLEM, identity)
     else:
-        different = [key for key in identity if stored.get(key) != identity[key]]
-        if different:
-            raise SearchError(
-                f"study {name!r} in this storage was made with another {', '.join(different)}; "
-                "go on with the same settings or choose another name"
-            )
+        _require_made_with(study, identity)
     return study
+
+
+def _require_made_with(study: optuna.Study, identity: Mapping[str, object]) -> None:
+    """Raise SearchError where ``study`` says that it was made with other values than those of ``identity``."""
+    stored = study.user_attrs.get(_PROBLEM, identity)
+    different = [key for key in identity if stored.get(key) != identity[key]]
+    if different:
+        raise SearchError(
+            f"study {study.study_name!r} was made with another {', '.join(different)}; "
+            "go on with the same settings or choose another name"
+        )
+
+
+def _require_made_for(study: optuna.Study, problem: SearchProblem) -> None:
+    """Raise SearchError for a study of another problem, whose values would be compared with this one's."""
+    directions = [direction.name.lower() for direction in study.directions]
+    if directions != list(problem.directions):
+        raise SearchError(
+            f"study {study.study_name!r} is to {', '.join(directions)} and the problem to "
+            f"{', '.join(problem.directions)}; make it with create_study"
+        )
+    _require_made_with(study, problem.fingerprint())
 
 
 class Search:
@@ -397,8 +414,10 @@ def search(
     ``alone`` says that this process leads: the trials that it left running when it was killed are taken up first, and
     the search goes on exactly as if it had not been killed. Of several processes at most one may say so, after the
     others have called :func:`mnasnet.search.company.join`; trials of one that died are judged again by the others
-    after a while. At the end it waits for the networks that others are judging.
+    after a while. At the end it waits for the networks that others are judging. Raises SearchError for a study that
+    was made for another problem.
     """
+    _require_made_for(study, problem)
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
         waiting = steps.left_running()
         started, idle = clock(), 0

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -305,6 +306,23 @@ class TestResuming:
 
         with pytest.raises(SearchError, match="made with another reward"):
             create_study(other, storage=open_storage(tmp_path / "journal"))
+
+    def test_a_study_is_not_searched_for_another_problem_than_it_was_made_for(self):
+        first = problem_of(CountingEvaluator(), limits={"parameters": 2.5e6})
+        study = run(first, 2)
+
+        with pytest.raises(SearchError, match="was made with another limits; go on with the same settings"):
+            search(study, replace(first, limits={"parameters": 1.5e6}), Budget(evaluations=4))
+        assert search(study, replace(first, evaluator=CountingEvaluator()), Budget(evaluations=3)) == "budget"
+
+    @pytest.mark.parametrize("directions", [["minimize"], ["maximize", "minimize"]])
+    def test_a_study_of_other_directions_than_the_problem_s_is_refused(self, directions):
+        study = optuna.create_study(directions=directions)
+
+        told = f"study 'no-name.*' is to {', '.join(directions)} and the problem to maximize; make it with create_study"
+        with pytest.raises(SearchError, match=told):
+            search(study, problem_of(CountingEvaluator()), Budget(evaluations=1))
+        assert not study.trials
 
 
 class TestTime:
