@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
-    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="write per-class table and pictures there")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="write the images it got wrong, the table and pictures there"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 

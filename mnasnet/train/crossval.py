@@ -19,6 +19,7 @@ from mnasnet.train.evaluate import wilson_interval
 from mnasnet.train.held_out import division_of
 from mnasnet.train.listeners import Listener
 from mnasnet.train.plan import Training, start_model
+from mnasnet.train.report import mistakes_csv
 from mnasnet.train.run import Stop, TrainedRun, train
 from mnasnet.train.run_folder import new_run_folder
 from mnasnet.zoo import model_path
@@ -82,9 +83,9 @@ def cross_validate(
 ) -> CrossValidation:
     """Train ``count`` times, each time without one fold of the images, and judge that fold.
 
-    The runs lie in ``<name>_folds{N}/fold1`` and so on, with ``folds.json`` beside them. ``stop`` ends after the
-    training in hand. Raises what :func:`mnasnet.train.run.train` raises, and DataError for a number of folds that
-    cannot be.
+    The runs lie in ``<name>_folds{N}/fold1`` and so on, with ``folds.json`` and ``mistakes.csv`` of all beside them.
+    ``stop`` ends after the training in hand. Raises what :func:`mnasnet.train.run.train` raises, and DataError for a
+    number of folds that cannot be.
     """
     dataset = scan(training.data)
     start = start_model(training)
@@ -114,5 +115,8 @@ def cross_validate(
             images=result.images + int(confusion.sum()),
             right=result.right + int(np.trace(confusion)),
         )
+        mistakes = [one for run in result.runs if run.evaluation for one in run.evaluation.mistakes]
+        mistakes.sort(key=lambda one: -one.confidence)
+        write_atomic(folder / "mistakes.csv", mistakes_csv(mistakes))
         write_atomic(folder / "folds.json", json.dumps(result.summary(), indent=1).encode())
     return result

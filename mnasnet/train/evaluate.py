@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,23 @@ class ClassScore:
     f1: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An image that was taken for another class than its own, and how sure that was, 0 to 1."""
+
+    image: str
+    true: str
+    predicted: str
+    confidence: float
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """A classifier's results on labelled images.
 
     ``confusion`` counts images, rows are the true classes, columns the predicted ones. ``interval`` is the 95 %
     confidence interval of ``accuracy``. ``calibration_error`` is the mean gap between confidence and accuracy.
+    ``mistakes`` has the surest ones first; it is empty where the images were given without names.
     """
 
     class_names: tuple[str, ...]
@@ -41,6 +52,7 @@ class Evaluation:
     calibration_error: float
     confusion: NDArray[np.int64]
     classes: tuple[ClassScore, ...]
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def macro_f1(self) -> float:
@@ -73,8 +85,10 @@ class Evaluation:
         return f"{self.accuracy:.1%} of {self.images} images right (95 % interval {low:.1%} to {high:.1%})"
 
 
-def evaluate(logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]) -> Evaluation:
-    """Compare scores, N x classes, with the true class indices; N is at least 1."""
+def evaluate(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str], images: Sequence[str] = ()
+) -> Evaluation:
+    """Compare scores, N x classes, with the true class indices; N is at least 1. ``images`` are their names."""
     count, classes = logits.shape
     log_probabilities = log_softmax(logits)
     ranks = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
@@ -92,7 +106,17 @@ def evaluate(logits: NDArray[np.float32], labels: NDArray[np.int64], class_names
         calibration_error=_calibration_error(np.exp(log_probabilities.max(1)), right),
         confusion=confusion,
         classes=tuple(_class_score(name, confusion, index) for index, name in enumerate(class_names)),
+        mistakes=tuple(_mistakes(log_probabilities, labels, class_names, images)) if images else (),
     )
+
+
+def _mistakes(
+    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], class_names: Sequence[str], images: Sequence[str]
+) -> Iterator[Mistake]:
+    for index in most_wrong(log_probabilities, labels):
+        predicted = int(log_probabilities[index].argmax())
+        confidence = float(np.exp(log_probabilities[index, predicted]))
+        yield Mistake(images[index], class_names[labels[index]], class_names[predicted], confidence)
 
 
 def true_class_probabilities(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -104,7 +128,7 @@ def true_class_probabilities(logits: NDArray[np.float32], labels: NDArray[np.int
     return result
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Log-probabilities, N x classes."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
@@ -121,7 +145,9 @@ def wilson_interval(right: int, count: int, z: float = 1.959964) -> tuple[float,
     return low, high
 
 
-def most_wrong(logits: NDArray[np.float32], labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+def most_wrong(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.int64], limit: int | None = None
+) -> NDArray[np.int64]:
     """Indices of wrongly classified images, the surest mistakes first."""
     log_probabilities = log_softmax(logits)
     wrong = np.flatnonzero(logits.argmax(1) != labels)

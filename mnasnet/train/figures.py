@@ -109,7 +109,7 @@ def mistakes(
         axes.spines[:].set_visible(False)
         if index < len(images):
             axes.imshow(images[index])
-            axes.set_title(f"is {_short(true[index])}", fontsize=10)
+            axes.set_title(f"{index + 1}. is {_short(true[index])}", fontsize=10)
             axes.set_xlabel(
                 f"taken for {_short(predicted[index])}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
             )

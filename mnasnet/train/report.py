@@ -1,11 +1,13 @@
-"""A run told to people: ``per_class.csv``, ``model_card.md`` and one self-contained ``report.html``."""
+"""A run told to people: ``per_class.csv``, ``mistakes.csv``, ``model_card.md`` and one whole ``report.html``."""
 
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ from mnasnet.machine import processor_name
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import count
 from mnasnet.pages import render
-from mnasnet.train.evaluate import ClassScore, Evaluation
+from mnasnet.train.evaluate import ClassScore, Evaluation, Mistake
 from mnasnet.train.listeners import csv_bytes, duration
 
 
@@ -23,7 +25,8 @@ class Story:
     """All that card and report tell of one run.
 
     ``evaluations`` are by split: ``validation``, maybe ``test``. ``pictures`` are PNG contents by file name.
-    ``warnings`` are sentences about the data. ``asked`` is what the user set, ``recipe`` what was made of it.
+    ``warnings`` are sentences about the data, ``mistakes`` those of the picture. ``asked`` is what the user set,
+    ``recipe`` what was made of it.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Story:
     machine: str
     made_on: str
     warnings: Sequence[str] = ()
+    mistakes: Sequence[Mistake] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     files: Sequence[str] = ()
 
@@ -68,6 +72,15 @@ def _class_row(score: ClassScore) -> dict[str, Any]:
         "recall": rounded(score.recall),
         "f1": rounded(score.f1),
     }
+
+
+def mistakes_csv(mistakes: Iterable[Mistake]) -> bytes:
+    """The images that were taken for another class, by their paths within the dataset."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "class", "predicted", "confidence"))
+    writer.writerows((one.image, one.true, one.predicted, f"{one.confidence:.4f}") for one in mistakes)
+    return text.getvalue().encode(errors="surrogateescape")
 
 
 def machine_description(device: str, threads: int) -> str:

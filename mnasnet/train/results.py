@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnasnet import modelfile
 from mnasnet.data.cache import DecodedImages
+from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import TrainingError
 from mnasnet.files import write_atomic
@@ -62,12 +63,14 @@ def write_results(
         model = modelfile.load(run.best)
         unreadable = unreadable_paths(run, Team())
         logits = _scores(model, val_images, plan.threads, stop)
-        evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names)}
+        names = _paths(val_images, parts.val)
+        evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names, names)}
         if parts.test:
             test_images = squares(test_cache, parts, parts.test, unreadable, stop)
             if len(test_images.labels):
                 test_logits = _scores(model, test_images, plan.threads, stop)
-                evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names)
+                names = _paths(test_images, parts.test)
+                evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names, names)
         main = evaluations["validation"]
         metrics = {**model.metrics, **main.summary()}
         if "test" in evaluations:
@@ -79,6 +82,8 @@ def write_results(
             write(_PTH, lambda: _pth(model))
         if training.export_onnx:
             write(_ONNX, lambda: _onnx(model))
+        wrong = [mistake for evaluation in evaluations.values() for mistake in evaluation.mistakes]
+        write(_MISTAKES, lambda: report.mistakes_csv(wrong))
         write(_TABLE, lambda: report.per_class_csv(main))
         if not training.report:
             return main
@@ -103,6 +108,7 @@ def write_results(
             machine=report.machine_description(team.device, plan.threads),
             made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
             warnings=json.loads(run.dataset_report.read_bytes())["warnings"],
+            mistakes=main.mistakes[:MISTAKES_SHOWN],
             pictures={name: write(name, drawings[name]) for name in _pictures(best_epoch)},
             files=sorted({*exists_in(run.path), *_PAGES}),
         )
@@ -111,7 +117,8 @@ def write_results(
     return main
 
 
-_PTH, _ONNX, _TABLE, _PAGES = "weights/best.pth", "weights/best.onnx", "per_class.csv", ("model_card.md", "report.html")
+_PTH, _ONNX, _MISTAKES, _TABLE = "weights/best.pth", "weights/best.onnx", "mistakes.csv", "per_class.csv"
+_PAGES = ("model_card.md", "report.html")
 
 
 def _pictures(best_epoch: int) -> tuple[str, ...]:
@@ -122,7 +129,7 @@ def _pictures(best_epoch: int) -> tuple[str, ...]:
 def _wanted(training: Training, best_epoch: int) -> list[str]:
     """The files to write, in order."""
     exports = [name for name, is_wanted in ((_PTH, training.export_pth), (_ONNX, training.export_onnx)) if is_wanted]
-    return [*exports, _TABLE, *((*_pictures(best_epoch), *_PAGES) if training.report else ())]
+    return [*exports, _MISTAKES, _TABLE, *((*_pictures(best_epoch), *_PAGES) if training.report else ())]
 
 
 @contextlib.contextmanager
@@ -176,6 +183,11 @@ def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Callab
             raise Stopped
         rows.append(session.run(images.read(np.arange(start, min(start + at_a_time, len(images.labels))))))
     return np.concatenate(rows)
+
+
+def _paths(images: DecodedSquares, samples: Sequence[Sample]) -> list[str]:
+    """Where ``images``, which are some of ``samples``, lie within the dataset."""
+    return [samples[number].path for number in images.numbers]
 
 
 def _mistakes(images: DecodedSquares, logits: NDArray[np.float32], class_names: Sequence[str]) -> bytes:

@@ -42,8 +42,8 @@ def validate(
     """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else test, else all.
 
     Of a flat folder that the model was trained on, val are the images that its training kept aside.
-    Classes are matched by name, never by number. With ``out`` the table and the confusion matrices are written
-    there. Raises DataError when the folder holds a class the model does not know.
+    Classes are matched by name, never by number. With ``out`` the table, the mistakes and the confusion matrices are
+    written there. Raises DataError when the folder holds a class the model does not know.
     """
     from mnasnet.zoo import model_path, open_runnable
 
@@ -57,6 +57,7 @@ def validate(
     evaluation = evaluate_samples(model, dataset, samples, threads=threads)
     if out is not None:
         write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
+        write_atomic(out / "mistakes.csv", report.mistakes_csv(evaluation.mistakes))
         for name, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
             write_atomic(out / f"{name}.png", figures.confusion_matrix(evaluation, normalised=normalised))
     return evaluation
@@ -109,19 +110,20 @@ def evaluate_samples(
         )
     cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
     session = open_session(model, threads=threads)
-    rows, labels = [], []
+    rows, labels, names = [], [], []
     for start in range(0, len(samples), BATCH):
         batch = []
         for index in range(start, min(start + BATCH, len(samples))):
             try:
                 batch.append(cache[index])
-                labels.append(numbers[samples[index].class_name])
             except DataError:
                 continue  # kept with its reason in cache.unreadable
+            labels.append(numbers[samples[index].class_name])
+            names.append(samples[index].path)
         if batch:
             rows.append(session.run(np.stack(batch)))
     if cache.unreadable:
         _log.warning("%d unreadable images are left out: %s", len(cache.unreadable), listed(cache.unreadable))
     if not rows:
         raise DataError(f"none of the {len(samples)} images can be read; replace them")
-    return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names)
+    return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names, names)

@@ -133,6 +133,8 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
     assert said["images"] == 12 and said["folds"] == 2 and said["accuracy_low"] < said["accuracy"] < 1.0001
     folder = tmp_path / "runs" / "mine_folds"
     assert json.loads((folder / "folds.json").read_text()) == said
+    mistakes = (folder / "mistakes.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(mistakes) == round(12 * (1 - said["accuracy"])) == len(set(mistakes))
     assert (folder / "fold1" / "weights" / "best.safetensors").exists() and (folder / "fold2" / "split.json").exists()
 
 

@@ -82,6 +82,19 @@ def test_the_surest_mistakes_come_first() -> None:
     assert most_wrong(logits, labels, 2).tolist() == [1, 0]
 
 
+def test_every_mistake_is_told_by_its_image() -> None:
+    logits = np.log(np.array([[0.8, 0.1, 0.1], [0.9, 0.05, 0.05], [0.1, 0.8, 0.1]], np.float32))
+    labels = np.array([1, 2, 1])
+
+    result = evaluate(logits, labels, NAMES, ["dog/a.jpg", "ship/b.jpg", "dog/c.jpg"])
+
+    assert [(one.image, one.true, one.predicted) for one in result.mistakes] == [
+        ("ship/b.jpg", "ship", "cat"),
+        ("dog/a.jpg", "dog", "cat"),
+    ]
+    assert [one.confidence for one in result.mistakes] == pytest.approx([0.9, 0.8])
+
+
 def test_true_class_probabilities_are_the_softmax_at_the_labels() -> None:
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]], np.float32))
 

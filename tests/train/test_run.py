@@ -38,7 +38,7 @@ from mnasnet.zoo import open_model
 
 def test_a_run_leaves_everything_it_promises(done: TrainedRun) -> None:
     expected = """args.yaml split.json classes.txt results.csv results.png confusion_matrix.png
-        confusion_matrix_normalized.png per_class.csv most_wrong.png model_card.md report.html
+        confusion_matrix_normalized.png per_class.csv mistakes.csv most_wrong.png model_card.md report.html
         weights/best.safetensors weights/last.safetensors weights/best.pth weights/best.onnx
         weights/checkpoint.safetensors tensorboard dataset_report.json"""
 
@@ -330,6 +330,37 @@ def test_a_test_folder_is_judged_apart_from_validation(tmp_path: Path) -> None:
 
     assert modelfile.load(trained.model).metrics["test_images"] == 18
     assert "| test | 18 |" in (trained.folder / "model_card.md").read_text()
+
+
+def test_every_image_that_the_model_got_wrong_is_named_so_that_its_label_can_be_looked_at(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "val", "test"))
+    for split in ("val", "test"):
+        shutil.copy(data / split / "red" / "000.jpg", data / split / "blue" / "böse 😀.jpg")  # a wrong label
+
+    trained = train(tiny_training(data, tmp_path / "runs", epochs=12, report=True))
+
+    rows = list(csv.DictReader((trained.folder / "mistakes.csv").read_text(encoding="utf-8").splitlines()))
+    wrong = {row["image"]: (row["class"], row["predicted"]) for row in rows}
+    assert {wrong[f"{split}/blue/böse 😀.jpg"] for split in ("val", "test")} == {("blue", "red")}
+    assert trained.evaluation is not None
+    assert len([image for image in wrong if image.startswith("val/")]) == round(
+        trained.evaluation.images * (1 - trained.evaluation.accuracy)
+    )
+    page = (trained.folder / "report.html").read_text(encoding="utf-8")
+    assert "val/blue/böse 😀.jpg" in page and "mistakes.csv" in page
+    assert validate(trained.folder, data, out=tmp_path / "judged").mistakes == trained.evaluation.mistakes
+    judged = (tmp_path / "judged" / "mistakes.csv").read_text(encoding="utf-8")
+    assert judged.splitlines()[0] == "image,class,predicted,confidence" and "val/blue/böse 😀.jpg" in judged
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are text")
+def test_an_image_whose_name_is_no_text_is_named_by_its_bytes(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6, splits=("train", "val"))
+    shutil.copy(data / "val" / "red" / "000.jpg", data / "val" / "blue" / os.fsdecode(b"\xff.jpg"))
+
+    trained = train(tiny_training(data, tmp_path / "runs", epochs=12, report=True))
+
+    assert b"val/blue/\xff.jpg,blue,red" in (trained.folder / "mistakes.csv").read_bytes()
 
 
 def test_a_folder_that_cannot_be_written_fails_before_the_first_epoch(data: Path, tmp_path: Path) -> None:
