@@ -53,7 +53,7 @@ def _table(report: DatasetReport) -> list[str]:
             [f"(smallest and largest shown; {len(report.class_names) - len(shown)} between)", *[""] * len(splits)]
         )
     foot = ["all", *(f"{report.total(split):,}" for split in splits)]
-    widths = [max(_columns(row[index]) for row in [heads, *rows, foot]) for index in range(len(heads))]
+    widths = [max(columns(row[index]) for row in [heads, *rows, foot]) for index in range(len(heads))]
     rule = "  ".join("-" * width for width in widths)
     return [_row(heads, widths), rule, *(_row(row, widths) for row in rows), rule, _row(foot, widths)]
 
@@ -67,7 +67,7 @@ def _shown_classes(report: DatasetReport) -> Sequence[str]:
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    name = cells[0] + " " * (widths[0] - _columns(cells[0]))
+    name = cells[0] + " " * (widths[0] - columns(cells[0]))
     numbers = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
     return "  ".join([name, *numbers]).rstrip()
 
@@ -105,12 +105,12 @@ def _sizes(smallest: tuple[int, int], typical: tuple[int, int], largest: tuple[i
 
 
 def _shortened(name: str) -> str:
-    while _columns(name) > NAME_COLUMNS:
+    while columns(name) > NAME_COLUMNS:
         name = name.removesuffix("…")[:-1] + "…"
     return name
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """The width of ``text`` in a terminal: East Asian characters and emoji take two columns, accents none."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text

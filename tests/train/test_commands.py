@@ -68,6 +68,21 @@ def test_val_prints_every_class_and_the_same_accuracy_as_the_run(
     assert all(name in capsys.readouterr().out for name in ("blue",))
 
 
+def test_val_keeps_its_columns_below_each_other_whatever_classes_are_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.safetensors"
+    modelfile.save(random_model(class_names=("cat 🐱", "猫", "dog")), model)
+    folder = write_image_folder(
+        tmp_path / "data", colours={"cat 🐱": (200, 1, 1), "猫": (1, 200, 1), "dog": (1, 1, 200)}
+    )
+
+    assert main(["val", str(model), str(folder)]) == 0
+
+    head, cat, kanji, dog, *_ = capsys.readouterr().out.splitlines()
+    assert len(head) == len(dog) == len(cat) + 1 == len(kanji) + 1  # each of the two pictures is two columns wide
+
+
 def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
