@@ -6,6 +6,7 @@ import argparse
 import datetime
 import difflib
 import json
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.values import file_to_write, whole
-from mnasnet.errors import WeightsError
+from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
+from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
@@ -27,6 +29,8 @@ from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec
+
+_log = logging.getLogger(__name__)
 
 RUNS = 20  # many short turns, far apart, find more quiet moments than long ones
 LEAST_TAU = 0.5  # below, a table is called useless
@@ -80,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Profile, save the table, and print how far it can be trusted."""
     require_meter_of_device(arguments)
-    meter = _meter(arguments)
+    meter = _continued(_meter(arguments), arguments)
     spaces, networks = _targets(arguments.targets)
     rng = random.Random(arguments.seed)
     size = arguments.input_size
@@ -92,18 +96,35 @@ def run(arguments: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        table = profile(
-            _pieces(spaces, networks, size),
-            checks,
-            meter,
-            size,
-            made_on=datetime.date.today().isoformat(),
-            rounds=arguments.rounds,
-            progress=show,
-        )
+        try:
+            table = profile(
+                _pieces(spaces, networks, size),
+                checks,
+                meter,
+                size,
+                made_on=datetime.date.today().isoformat(),
+                rounds=arguments.rounds,
+                progress=show,
+            )
+        except (LatencyError, KeyboardInterrupt):
+            if meter.kept:
+                _log.info("%d timings are kept in %s; the same command goes on with them", meter.kept, meter.file)
+            raise
     table.save(arguments.out)
+    meter.finish()
     print(_as_json(table, arguments.out) if arguments.json else _as_text(table, arguments.out))
     return 0
+
+
+def _continued(meter: LatencyMeter, arguments: argparse.Namespace) -> ContinuedMeter:
+    """``meter``, which has what a command of the same measurements left when it was stopped."""
+    names = ("meter", "device", "precision", "threads", "classes", "runs", "agent_url", "agent_runtime", "adb_serial")
+    settings = {name: getattr(arguments, name) for name in names}
+    file = arguments.out.with_name(f"{arguments.out.name}.unfinished")
+    continued = ContinuedMeter(meter, file, settings)
+    if continued.kept:
+        _log.info("going on after %d timings; to begin anew, remove %s", continued.kept, file)
+    return continued
 
 
 def _meter(arguments: argparse.Namespace) -> LatencyMeter:

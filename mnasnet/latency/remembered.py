@@ -1,15 +1,18 @@
-"""A meter that repeats what was disturbed and remembers what it measured, in a file that several processes share.
+"""Meters that remember in a file what they measured: for processes that share it, and for a run that was stopped.
 
-What it remembers is of one device: a latency of another, such as a board that got the address of the first, is refused.
+What a search remembers is of one device: a latency of another, such as a board that got the address of the first, is
+refused.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mnasnet.errors import LatencyError
 from mnasnet.latency.meter import Latency, LatencyMeter
@@ -40,7 +43,7 @@ class RememberingMeter:
             fresh = quietest(lambda: self.meter.measure(architecture, input_size), attempts=self.attempts)
             latency = self.beside_others(fresh)
             self._known[key] = latency
-            self._append(key, latency)
+            _append(self.file, key, latency)
         return self._known[key]
 
     def beside_others(self, fresh: Latency) -> Latency:
@@ -70,24 +73,73 @@ class RememberingMeter:
         except FileNotFoundError:
             return
         whole = added[: added.rfind(b"\n") + 1]  # what is still being written is read when it is done
-        for line in whole.splitlines():
-            try:
-                row = json.loads(line)
-                self._known.setdefault((row["network"], row["input_size"]), Latency.from_dict(row["latency"]))
-            except (ValueError, KeyError, TypeError, LatencyError):
-                continue  # torn by a kill; that network is measured again
+        for key, latency in _latencies(whole):
+            self._known.setdefault(key, latency)
         self._read_bytes += len(whole)
 
-    def _append(self, key: Key, latency: Latency) -> None:
-        row = {"network": key[0], "input_size": key[1], "latency": latency.to_dict()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        # one write of whole lines, so that processes do not mix theirs; the first break ends a torn line
-        data = f"\n{json.dumps(row)}\n".encode()
-        descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+@dataclass(eq=False)
+class ContinuedMeter:
+    """Goes on where a row of measurements was stopped: what ``file`` has of the same ``settings`` is given first.
+
+    A network that is measured several times gets as many times from the file as it has there. Whoever comes to the end
+    of the row calls :meth:`finish`.
+    """
+
+    meter: LatencyMeter
+    file: Path
+    settings: Mapping[str, Any]
+    kept: int = field(default=0, init=False)  # timings of these settings in the file
+    _found: dict[Key, list[Latency]] = field(default_factory=dict, init=False, repr=False)
+    _given: Counter[Key] = field(default_factory=Counter, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        content = self.file.read_bytes() if self.file.is_file() else b""
+        for key, latency in _latencies(content, self.settings):
+            self._found.setdefault(key, []).append(latency)
+            self.kept += 1
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        """The next time of the network, from the file or fresh; raises LatencyError, also where devices differ."""
+        key = (architecture.fingerprint, input_size)
+        known = self._found.setdefault(key, [])
+        if self._given[key] == len(known):
+            fresh = self.meter.measure(architecture, input_size)
+            first = next((one for latencies in self._found.values() for one in latencies), fresh)
+            beside(first, fresh)  # another device's is not kept, or the first one could never go on
+            known.append(fresh)
+            _append(self.file, key, fresh, self.settings)
+            self.kept += 1
+        self._given[key] += 1
+        return known[self._given[key] - 1]
+
+    def finish(self) -> None:
+        """Remove the file; the next row begins anew."""
+        self.file.unlink(missing_ok=True)
+
+
+def _latencies(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[tuple[Key, Latency]]:
+    for line in content.splitlines():
         try:
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
+            row = json.loads(line)
+            if row.get("settings") == settings:
+                yield (row["network"], row["input_size"]), Latency.from_dict(row["latency"])
+        except (ValueError, KeyError, TypeError, AttributeError, LatencyError):
+            continue  # torn by a kill; that network is measured again
+
+
+def _append(file: Path, key: Key, latency: Latency, settings: Mapping[str, Any] | None = None) -> None:
+    row: dict[str, Any] = {"network": key[0], "input_size": key[1], "latency": latency.to_dict()}
+    if settings is not None:
+        row["settings"] = settings
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # one write of whole lines, so that processes do not mix theirs; the first break ends a torn line
+    data = f"\n{json.dumps(row)}\n".encode()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def beside(known: Latency, fresh: Latency) -> Latency:

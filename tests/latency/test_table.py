@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import random
 from dataclasses import replace
 
@@ -261,6 +262,67 @@ def test_profile_writes_a_table_that_the_meter_reads(runtime, precision, tmp_pat
     assert (report["conditions"]["runtime"], report["conditions"]["precision"]) == (runtime, precision)
     assert report["error"]["networks"] == 3
     assert open_meter("table", table=path).measure(PRESETS["mnasnet_small"], 32).predicted
+
+
+class DyingMeter(CountingMeter):
+    """A device that dies after some measurements."""
+
+    def __init__(self, alive, device="a counter"):
+        super().__init__()
+        self.alive, self.device = alive, device
+
+    def measure(self, architecture, input_size):
+        if len(self.measured) == self.alive:
+            raise LatencyError("the device is away")
+        return replace(super().measure(architecture, input_size), device=self.device)
+
+
+@pytest.fixture
+def profiled(tmp_path, monkeypatch):
+    """Run the command through a meter, with further options."""
+
+    def run(meter, *options):
+        monkeypatch.setattr("mnasnet.commands.profile._meter", lambda arguments: meter)
+        words = ["profile", "tiny", "--input-size", "64", "--rounds", "2", "--checks", "4"]
+        return main([*words, "--out", str(tmp_path / "t.json"), *options])
+
+    return run
+
+
+def test_a_profile_that_was_stopped_goes_on_where_it_was(profiled, tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    whole = CountingMeter()
+    assert profiled(whole) == 0
+    made = json.loads((tmp_path / "t.json").read_text())
+    (tmp_path / "t.json").unlink()
+
+    dying = DyingMeter(30)
+    assert profiled(dying) == 2
+    assert "30 timings are kept in " in caplog.text and "the same command goes on" in caplog.text
+    with (tmp_path / "t.json.unfinished").open("a") as file:
+        file.write('{"network": "torn by a kil')
+
+    rest = CountingMeter()
+    assert profiled(rest) == 0
+    assert "going on after 30 timings" in caplog.text
+    assert dying.measured + rest.measured == whole.measured
+    assert json.loads((tmp_path / "t.json").read_text()) == made
+    assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_a_profile_of_other_settings_or_another_device_takes_over_nothing(profiled, tmp_path, capsys):
+    assert profiled(DyingMeter(30)) == 2
+    fresh = DyingMeter(5)
+    assert profiled(fresh, "--classes", "10") == 2
+    assert len(fresh.measured) == 5
+
+    assert profiled(DyingMeter(1, device="another"), "--classes", "10") == 2
+    assert "latencies of two devices are never mixed" in capsys.readouterr().err
+    assert not (tmp_path / "t.json").exists()
+
+    rest = CountingMeter()
+    assert profiled(rest, "--classes", "10") == 0  # the first device again
+    assert len(fresh.measured + rest.measured) == 2 * len(set(fresh.measured + rest.measured))  # each in two rounds
 
 
 def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
