@@ -416,7 +416,7 @@ def _aligned(
     by_key = _by_spelling(train)
     for names in by_key.values():
         if len(names) > 1:
-            notes.append(f"classes {_listed(names)} differ only in capitals or spaces; join them if they are the same")
+            notes.append(f"classes {_listed(names)} differ only in {_difference(names)}; join them if they are the same")
     aligned: dict[SplitName, _Classes] = {"train": dict(train)}
     for split, classes in found.items():
         if split != "train":
@@ -430,7 +430,7 @@ def _aligned(
 
 
 def _by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names that differ only in capitals or spaces together."""
+    """Names that differ only in capitals, spaces or the way accents are stored together."""
     by_key: dict[str, list[str]] = {}
     for name in names:
         by_key.setdefault(_spelling_key(name), []).append(name)
@@ -445,7 +445,7 @@ def _renamed(
         alike = by_key.get(_spelling_key(name), [])
         target = name if name in known or len(alike) != 1 else alike[0]
         if target != name:
-            only = "how accents are stored" if _composed(name) == _composed(target) else "capitals or spaces"
+            only = _difference((name, target))
             notes.append(f"{_joined(split_folder, name)} is taken as class {target!r}: the names differ only in {only}")
         renamed.setdefault(target, []).extend(paths)
     return renamed
@@ -454,6 +454,11 @@ def _renamed(
 def _spelling_key(name: str) -> str:
     """Equal for names that differ only in capitals, spaces or the way accents are stored (macOS splits them)."""
     return " ".join(_composed(name).casefold().split())
+
+
+def _difference(names: Iterable[str]) -> str:
+    """In what names of one spelling differ."""
+    return "how accents are stored" if len(set(map(_composed, names))) == 1 else "capitals or spaces"
 
 
 def _composed(name: str) -> str:

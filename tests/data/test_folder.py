@@ -96,6 +96,13 @@ def test_names_alike_within_training_stay_two_classes_with_a_warning(tmp_path):
     assert "differ only in capitals or spaces" in dataset.notes[0]
 
 
+def test_classes_that_look_the_same_are_said_to_differ_in_how_accents_are_stored(tmp_path):
+    dataset = scan(folder_of(tmp_path, "caf\u00e9/1.png", "cafe\u0301/1.png"))
+
+    assert len(dataset.class_names) == 2
+    assert "differ only in how accents are stored; join them" in dataset.notes[0]
+
+
 def test_accents_stored_in_two_ways_are_one_class(tmp_path):
     dataset = scan(folder_of(tmp_path, "train/caf\u00e9/1.png", "train/bar/1.png", "val/cafe\u0301/2.png"))
 
