@@ -416,7 +416,9 @@ def _aligned(
     by_key = _by_spelling(train)
     for names in by_key.values():
         if len(names) > 1:
-            notes.append(f"classes {_listed(names)} differ only in {_difference(names)}; join them if they are the same")
+            notes.append(
+                f"classes {_listed(names)} differ only in {_difference(names)}; join them if they are the same"
+            )
     aligned: dict[SplitName, _Classes] = {"train": dict(train)}
     for split, classes in found.items():
         if split != "train":
