@@ -694,6 +694,13 @@ ENTRIES = (
     ),
     Entry(
         errors.WeightsError,
+        "An exported file that its engine cannot compute",
+        "OpenVINO reads ONNX files, but not each one in 8 bits; or the file is damaged.",
+        "Run it through the engine that it is made for, as `runtime` `auto` does, or export the model again.",
+        ("cannot be run as",),
+    ),
+    Entry(
+        errors.WeightsError,
         "An exported file where it cannot serve",
         "Exports are for running. They need our class names inside, and nothing can be trained or exported from them.",
         "Give the model file that it was exported from, or export it with `python -m mnasnet export`.",

@@ -79,13 +79,13 @@ def open_session(
     options: dict[str, Any] = {"device": chosen_device, "precision": precision}
     options["threads"] = usable_cores() if threads is None else threads
     return (
-        _proved(model, engine, options)
+        _proved(model, runtime, engine, options)
         if isinstance(model, ExportedModel)
         else cast("Session", engine(model, **options))
     )
 
 
-def _proved(model: ExportedModel, engine: Callable[..., Session], options: Mapping[str, Any]) -> Session:
+def _proved(model: ExportedModel, runtime: str, engine: Callable[..., Session], options: Mapping[str, Any]) -> Session:
     """The session of an exported file, which has answered for one black image; raises WeightsError."""
     side = model.preprocess.input_size
     try:
@@ -94,9 +94,14 @@ def _proved(model: ExportedModel, engine: Callable[..., Session], options: Mappi
     except MnasNetError:
         raise
     except Exception as error:  # each engine has its own errors for what it cannot run
+        own = READERS[model.format][0]
+        cure = (
+            "it is damaged or made for another version, so export the model again"
+            if runtime == own
+            else f"run it through {own}, which it is made for, or export the model to {runtime} too"
+        )
         raise WeightsError(
-            f"{model.name or 'this file'} cannot be run as {model.format} ({one_line(error)}); it is damaged or made "
-            "for another version, so export the model again"
+            f"{model.name or 'this file'} cannot be run as {model.format} by {runtime} ({one_line(error)}); {cure}"
         ) from error
     if scores.shape != (1, len(model.class_names)):
         raise WeightsError(

@@ -10,7 +10,7 @@ from mnasnet.classify import Classifier
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY
-from mnasnet.export.exporter import open_exporter
+from mnasnet.export.exporter import open_exporter, open_int8_exporter
 from mnasnet.testing import random_model
 from mnasnet.zoo import open_model
 
@@ -29,6 +29,16 @@ def test_an_exported_file_runs_where_it_can(onnx_file):
     assert Classifier.load(onnx_file, runtime="openvino").description.startswith("openvino")
     with pytest.raises(SettingsError, match="exported onnx file runs through onnxruntime or openvino, got"):
         Classifier.load(onnx_file, runtime="torch")
+
+
+def test_8_bits_that_another_engine_cannot_compute_are_not_called_damaged(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    made = open_int8_exporter("onnx", images).quantise(random_model(), pixels=True, softmax=False)
+    (path,) = made.write(tmp_path / "m.int8.onnx", {})
+
+    assert Classifier.load(path).description.startswith("onnxruntime")
+    with pytest.raises(WeightsError, match="run it through onnxruntime, which it is made for, or export"):
+        Classifier.load(path, runtime="openvino")
 
 
 def test_an_exported_file_cannot_be_trained(onnx_file):
