@@ -255,6 +255,8 @@ def _made_by(dataset: Dataset, parts: Split) -> str:
     if parts.made_by == "folders":
         return f"validation images from {dataset.split_folders.get('val', 'val')}/"
     kept = ", frames of one video together" if parts.grouping == "frames" else ""
+    if parts.fold:
+        return f"{parts.fold}, seed {parts.seed}{kept}"
     return f"validation images chosen: {parts.val_fraction:.0%} of each class, seed {parts.seed}{kept}"
 
 
@@ -301,10 +303,10 @@ def _warnings(
     if parts.made_by == "seed" and (lone := [name for name, count in counts["val"].items() if count == 0]):
         yield f"{_names(lone)} with a single image: it trains, so the class's accuracy stays unknown"
     if parts.val and (points := accuracy_points(len(parts.val))) > COARSE_POINTS:
+        cure = "more images would, or cross-validation: python -m mnasnet crossval, which judges every image once"
         yield (
-            f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): "
-            "it cannot tell similar trainings apart; more images would, or cross-validation: "
-            "python -m mnasnet crossval, which judges every image once"
+            f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): it cannot tell "
+            f"similar trainings apart; {'that of all folds together can better' if parts.fold else cure}"
         )
     if findings.tiny:
         yield f"{_images(len(findings.tiny))} smaller than {TINY_PX} pixels, such as {findings.tiny[0]}: enlarged"

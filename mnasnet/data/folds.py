@@ -51,7 +51,7 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "
             val_fraction=1 / count,
             seed=seed,
             grouping=grouping,
-            notes=(f"fold {number + 1} of {count}",),
+            fold=f"fold {number + 1} of {count}",
         )
         for number in range(count)
     ]

@@ -30,7 +30,7 @@ class Split:
     """Samples for training, validation and test, each in order of their paths.
 
     ``made_by`` is "folders" where the dataset came with validation images, else "seed": then ``val_fraction``,
-    ``seed`` and ``grouping`` tell how it was made.
+    ``seed`` and ``grouping`` tell how it was made. ``fold`` says which one of a cross-validation it is, if any.
     """
 
     class_names: tuple[str, ...]
@@ -42,6 +42,7 @@ class Split:
     seed: int = 0
     grouping: Grouping = "images"
     notes: tuple[str, ...] = ()
+    fold: str = ""
 
     @property
     def parts(self) -> dict[str, tuple[Sample, ...]]:
@@ -102,6 +103,7 @@ def write_split(split: Split, path: Path) -> None:
         "fingerprint": split.fingerprint,
         "class_names": split.class_names,
         "notes": split.notes,
+        "fold": split.fold,
         **{name: _paths_by_class(samples) for name, samples in split.parts.items()},
     }
     write_atomic(path, _readable_json(values))
@@ -257,6 +259,7 @@ def written_split(path: Path) -> Split:
             seed=values["seed"],
             grouping=values["grouping"],
             notes=tuple(values["notes"]),
+            fold=values.get("fold", ""),
         )
     except OSError as error:
         raise DataError(

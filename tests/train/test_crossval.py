@@ -9,6 +9,7 @@ from tiny import tiny_training
 from mnasnet.cli import main
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
+from mnasnet.data.split import read_split
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.crossval import cross_validate
@@ -136,6 +137,16 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
     mistakes = (folder / "mistakes.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert len(mistakes) == round(12 * (1 - said["accuracy"])) == len(set(mistakes))
     assert (folder / "fold1" / "weights" / "best.safetensors").exists() and (folder / "fold2" / "split.json").exists()
+
+
+def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_path):
+    result = cross_validate(tiny_training(few, tmp_path, epochs=1, report=True), 2)
+
+    for number, run in enumerate(result.runs, start=1):
+        report = json.loads((run.folder / "dataset_report.json").read_text())
+        assert report["split_made_by"] == f"fold {number} of 2, seed 0"
+        assert not [line for line in report["warnings"] if "fold 1" in line or "mnasnet crossval" in line]
+        assert read_split(run.folder / "split.json", scan(few)).fold == f"fold {number} of 2"
 
 
 def test_a_start_that_has_learned_from_the_images_is_refused(few, tmp_path):
