@@ -240,7 +240,9 @@ def _report(dataset: Dataset, parts: Split, findings: _Findings, max_bad: float)
         ignored=dataset.ignored,
         errors=tuple(_errors(parts, findings, counts, max_bad)),
         warnings=tuple(
-            chain(dataset.notes, parts.notes, _warnings(parts, findings, counts, across_splits, across_classes))
+            chain(
+                dataset.notes, parts.notes, _warnings(parts, findings, counts, max_bad, across_splits, across_classes)
+            )
         ),
         remarks=tuple(_remarks(findings, within)),
     )
@@ -284,11 +286,14 @@ def _warnings(
     parts: Split,
     findings: _Findings,
     counts: _Counts,
+    max_bad: float,
     across_splits: Sequence[Sequence[_Job]],
     across_classes: Sequence[Sequence[_Job]],
 ) -> Iterator[str]:
     for name, bad in findings.unreadable.items():
         total = len(parts.parts[name])
+        if name == "train" and complaint(bad, total, max_bad):
+            continue  # told as an error
         handling = "skipped" if name == "train" else "left out of the measurement, never replaced by others"
         noun = "image" if len(bad) == 1 else "images"
         yield f"{len(bad)} unreadable {name} {noun} {handling} ({len(bad) / total:.1%}): {listed(bad, 3)}"

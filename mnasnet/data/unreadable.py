@@ -32,11 +32,14 @@ def complaint(unreadable: Sequence[Unreadable], total: int, max_bad: float = MAX
         return None
     return (
         f"{len(unreadable)} of {total} training images are unreadable ({len(unreadable) / total:.1%}), allowed are "
-        f"{max_bad:.1%}: {listed(unreadable)}; replace or remove them, or raise max_bad"
+        f"{max_bad:.1%}: {listed(unreadable)}; mend or remove them, or raise max_bad to go on without"
     )
 
 
 def listed(unreadable: Sequence[Unreadable], most: int = 5) -> str:
-    """The first few with their reasons."""
-    shown = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:most])
+    """The first few with their reasons, files of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for path, reason in unreadable[:most]:
+        reasons.setdefault(reason, []).append(path)
+    shown = "; ".join(f"{', '.join(paths)}: {reason}" for reason, paths in reasons.items())
     return shown + (f"; and {len(unreadable) - most} more" if len(unreadable) > most else "")

@@ -87,6 +87,19 @@ def test_too_many_unreadable_training_images_stop_a_training(folder):
     assert check(scan(folder), max_bad=0.1).errors == ()
 
 
+def test_files_that_share_a_reason_are_told_together_and_once(folder):
+    for name in ("a.heic", "b.heic", "c.heic"):
+        (folder / "train/red" / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (folder / "train/red/d.jpg").write_bytes(b"")
+
+    report = report_of(folder)
+
+    (error,) = report.errors
+    assert "train/red/a.heic, train/red/b.heic, train/red/c.heic: HEIC photo" in error
+    assert "train/red/d.jpg: empty file" in error and "mend or remove them" in error
+    assert not [text for text in report.warnings if "unreadable train" in text]
+
+
 def test_unreadable_validation_images_never_stop_and_are_never_replaced(folder):
     for number in range(5):
         (folder / f"val/red/{number:03d}.jpg").write_bytes(b"")
