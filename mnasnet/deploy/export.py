@@ -85,10 +85,10 @@ class Cost:
 
 def export_model(
     model: ModelFile,
-    folder: Path,
-    formats: Sequence[str] = ("onnx",),
+    folder: str | Path,
+    formats: str | Sequence[str] = ("onnx",),
     *,
-    images: Sequence[Path] = (),
+    images: Sequence[str | Path] = (),
     pixels: bool = False,
     softmax: bool = False,
     kept: Callable[[Exported], None] = lambda one: None,
@@ -98,21 +98,21 @@ def export_model(
     ``images`` (files and folders) are what original and export are compared on; without them, built-in test pictures.
     Nothing is written for a format whose file answers otherwise: ExportError then names the images.
     """
-    seen = named_images(model, images)
+    seen = named_images(model, list(map(Path, images)))
     kind = "images" if images else "built-in test pictures"
-    exporters = {name: open_exporter(name) for name in formats}
+    exporters = {name: open_exporter(name) for name in _listed(formats)}
     done = []
     for name, exporter in exporters.items():
-        done.append(_proved(model, name, exporter, folder, seen, kind, pixels, softmax))
+        done.append(_proved(model, name, exporter, Path(folder), seen, kind, pixels, softmax))
         kept(done[-1])
     return done
 
 
 def export_int8(
     model: ModelFile,
-    folder: Path,
-    data: Path,
-    formats: Sequence[str] = ("onnx",),
+    folder: str | Path,
+    data: str | Path,
+    formats: str | Sequence[str] = ("onnx",),
     *,
     max_drop: float = MAX_DROP,
     pixels: bool = False,
@@ -125,10 +125,11 @@ def export_int8(
     they are those that the model's training kept aside, or of other images a third of each class. Raises ExportError
     when accuracy falls by more than ``max_drop`` (a share below 1): such a file is not written, the others are.
     """
+    formats = _listed(formats)
     require_int8(formats, max_drop)
     if model.in_channels != 3:
         raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
-    dataset = scan(data)
+    dataset = scan(Path(data))
     parts = division_of(model, dataset) or split(dataset, val_fraction=1 / 3)
     calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, parts.train or parts.val)))]
     exporters = {name: open_int8_exporter(name, calibration) for name in formats}
@@ -149,7 +150,7 @@ def export_int8(
             exported = read_exported(files[0])
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
             costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
-            done.append(Exported(name, "int8", _moved(files, folder, exported), parity, before, after, *costs))
+            done.append(Exported(name, "int8", _moved(files, Path(folder), exported), parity, before, after, *costs))
         kept(done[-1])
     if refusals:
         raise ExportError(
@@ -157,6 +158,10 @@ def export_int8(
             "float32"
         )
     return done
+
+
+def _listed(formats: str | Sequence[str]) -> Sequence[str]:
+    return [formats] if isinstance(formats, str) else formats
 
 
 def _what_it_cost(before: Evaluation, after: Evaluation) -> dict[str, float]:

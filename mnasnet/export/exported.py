@@ -97,11 +97,12 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_exported(path: Path) -> ExportedModel:
+def read_exported(path: str | Path) -> ExportedModel:
     """The network in an exported file of this package.
 
     Raises WeightsError when it cannot be read, came from elsewhere or is damaged.
     """
+    path = Path(path)
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise WeightsError(f"an exported file ends in {' or '.join(SUFFIXES)}, got {path}")

@@ -59,7 +59,10 @@ def read_ir(content: bytes, weights: bytes, path: Path) -> Any:
         model = ov.Core().read_model(content, ov.Tensor(_as_array(weights)))
     except (RuntimeError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or [""])[-1]
-        raise WeightsError(f"{path} is damaged or no OpenVINO model ({reason}); export the model again") from error
+        raise WeightsError(
+            f"{path} is damaged or no OpenVINO model ({reason}); copy it and {path.with_suffix('.bin').name} again, "
+            "both of one export, or export the model again"
+        ) from error
     require_bounded(openvino_shapes(model), path)
     return model
 

@@ -68,7 +68,7 @@ def open_session(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise SettingsError(f"threads must be a whole number >= 1, got {threads!r}")
     if isinstance(model, ExportedModel):
-        runtime, device = _engine_of_file(model, runtime, device)
+        runtime, device = _engine_of_file(model, runtime, device, precision)
     chosen_device = device if device != "auto" else ("cuda" if runtime in ("auto", "torch") and has_cuda() else "cpu")
     if runtime == "auto":
         runtime = _runtime_for(chosen_device, precision)
@@ -139,10 +139,11 @@ READERS: dict[str, tuple[Runtime, ...]] = {
 
 
 def _engine_of_file(
-    model: ExportedModel, runtime: Runtime | Literal["auto"], device: Device | Literal["auto"]
+    model: ExportedModel, runtime: Runtime | Literal["auto"], device: Device | Literal["auto"], precision: Precision
 ) -> tuple[Runtime, Device]:
     readers = READERS[model.format]
-    chosen = readers[0] if runtime == "auto" else runtime
+    able = [name for name in readers if precision == "fp32" or name in IN_BF16] or readers
+    chosen = able[0] if runtime == "auto" else runtime
     if chosen not in readers:
         raise SettingsError(
             f"an exported {model.format} file runs through {' or '.join(readers)}, got runtime {runtime!r}; "

@@ -171,6 +171,15 @@ def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
         open_exporter("litert")
 
 
+def test_a_script_may_name_folders_in_text_and_one_format_alone(model, photos, tmp_path):
+    rgb = replace(model, class_names=("red", "green", "blue"))
+    (whole,) = export_model(model, str(tmp_path), "onnx", images=[str(photos)])
+    (small,) = export_int8(rgb, str(tmp_path), str(photos), "litert", max_drop=0.99)
+
+    assert [whole.files, small.files] == [(tmp_path / "tiny.onnx",), (tmp_path / "tiny.int8.tflite",)]
+    assert read_exported(str(whole.files[0])).class_names == NAMES
+
+
 def test_networks_for_other_than_rgb_are_refused(tmp_path):
     with pytest.raises(ExportError, match="compared on RGB images, this network takes 1 channels"):
         export_model(random_model(in_channels=1), tmp_path)

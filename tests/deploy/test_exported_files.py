@@ -31,6 +31,10 @@ def test_an_exported_file_runs_where_it_can(onnx_file):
         Classifier.load(onnx_file, runtime="torch")
 
 
+def test_reduced_precision_takes_the_engine_that_has_it_as_for_a_model_file(onnx_file):
+    assert re.match("openvino .* bf16", Classifier.load(onnx_file, precision="bf16", device="cpu").description)
+
+
 def test_8_bits_that_another_engine_cannot_compute_are_not_called_damaged(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     made = open_int8_exporter("onnx", images).quantise(random_model(), pixels=True, softmax=False)
@@ -179,6 +183,14 @@ def test_the_second_file_of_another_export_is_noticed(model, tmp_path):
     with pytest.raises(
         WeightsError, match=r"tiny.bin has other weights than were exported .*belongs to another export"
     ):
+        Classifier.load(done.files[0])
+
+
+def test_a_second_file_of_another_length_is_named_with_its_first(model, tmp_path):
+    done = export_model(model, tmp_path, ["openvino"])[0]
+    done.files[1].write_bytes(done.files[1].read_bytes()[:-4])
+
+    with pytest.raises(WeightsError, match=r"Incorrect weights .* copy it and tiny\.bin again, both of one export"):
         Classifier.load(done.files[0])
 
 
