@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
-from mnasnet.search.answer import EXTEND, PROMOTE
+from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
@@ -133,9 +133,8 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")
     for one in searched.answer.contenders:
         if one.kind != "finalist":
-            test = f", test {one.test_accuracy:.1%} of {one.test_images}" if one.test_accuracy is not None else ""
             latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
-            lines.append(f"{one.name}: validation {one.val_accuracy or 0:.1%}{test}{latency}")
+            lines.append(f"{one.name}: {_trained(one, searched.answer)}{latency}")
     networks = recorded(SearchFolder(searched.folder).ranking)
     if len(networks) >= FEWEST_RANKED:
         lines += ["", rank(list(networks.values())).table(), ""]
@@ -151,6 +150,15 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines.append(f"resume       python -m mnasnet resume {run}")
     print("\n".join(lines))
     return 0
+
+
+def _trained(one: Contender, answer: Answer) -> str:
+    """How good a network that was trained longer is."""
+    val, test = f"{one.val_accuracy or 0:.1%}", one.test_accuracy
+    if answer.is_of_worst_class:  # no share of all images
+        on_test = "" if test is None else f", on test {test:.1%} ({one.test_images} images)"
+        return f"{WORST_RECALL} on validation {val}{on_test}"
+    return f"validation {val}" + ("" if test is None else f", test {test:.1%} of {one.test_images}")
 
 
 def quoted(path: Path) -> str:

@@ -13,6 +13,8 @@ from mnasnet.space import Candidate, SearchSpace
 if TYPE_CHECKING:  # records.py starts Optuna, which values do not need
     from mnasnet.search.records import TrialRecord
 
+WORST_RECALL = "worst-class recall"
+
 #: RUN stands for the search's folder, which may be moved: whoever shows the command says where the folder is then
 PROMOTE = "python -m mnasnet promote RUN"
 EXTEND = "python -m mnasnet extend RUN"
@@ -88,6 +90,11 @@ class Answer:
         found = {name: None for record in self.records for name in record.costs}
         first = [name for name in (self.reward_cost, *self.objectives, *self.limits) if name in found]
         return tuple(dict.fromkeys([*first, *found]))
+
+    @property
+    def is_of_worst_class(self) -> bool:
+        """Whether accuracy stands for the recall of the class recognised worst, which few images decide."""
+        return self.accuracy_name.endswith(WORST_RECALL)
 
     def candidate(self, record: TrialRecord) -> Candidate | None:
         """The network of a trial; None while its choices are not all made."""

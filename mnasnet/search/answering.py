@@ -12,7 +12,7 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.search.answer import EXTEND, PROMOTE, Answer, Contender
+from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.company import joined_at
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
@@ -88,7 +88,7 @@ def trials_s(study: optuna.Study, workers: int) -> float:
 
 
 def _accuracy_name(search: OpenSearch) -> str:
-    name = "top-1 accuracy" if search.searching.accuracy == "top1" else "worst-class recall"
+    name = "top-1 accuracy" if search.searching.accuracy == "top1" else WORST_RECALL
     return f"expected {name}" if search.shared else name
 
 

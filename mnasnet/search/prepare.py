@@ -130,7 +130,8 @@ class Forecast:
         if self.told_of_missed:
             latency.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
-        still = " from now on" if self.left_s is None else f", {_minutes(self.left_s)} left"
+        left_s = None if self.left_s is None else min(self.left_s, times.total_s)  # fewer trials where networks run out
+        still = " from now on" if left_s is None else f", {_minutes(left_s)} left"
         return "\n".join(
             [
                 f"space     {amount(self.networks, 'network')}",

@@ -190,6 +190,15 @@ class TestPage:
         assert "<th>Validation</th><th>Test</th>" in page and "Kendall tau 0.60" in page
         assert "measured on this processor" in page and "counted from the network, exactly" in page
 
+    def test_of_a_worst_class_recall_names_it_and_tells_no_interval_of_all_images(self, answer, folder):
+        html = page_of(replace(answer, accuracy_name="expected worst-class recall"))
+
+        longer = html[html.index("Trained longer") : html.index("All trials")]
+        assert "fully trained, 30 epochs, worst-class recall" in html
+        assert longer.count('<span class="small">worst-class recall</span>') == 2
+        assert "82.6% to 94.5%" not in longer and "no interval is told" in longer
+        assert "82.6% to 94.5%" in (folder / "report.html").read_text(encoding="utf-8")  # of 90 of 100 images
+
     def test_latency_of_those_trained_longer_is_shown_though_the_search_cared_for_another_cost(self, answer):
         measured = {"undisturbed_ms": 7.125, "quiet": False, "note": "not quiet: the load was 3"}
         costs = {"multiply_adds": 5e6}

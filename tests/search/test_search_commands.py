@@ -141,6 +141,17 @@ def test_the_winners_latency_is_said_to_be_measured_or_predicted(
     assert f"latency {answer.winner.costs['latency_ms']:.2f} ms {said}, multiply-adds" in winner
 
 
+def test_a_worst_class_recall_is_named_where_those_trained_longer_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = searched(accuracy_name="expected worst-class recall")
+
+    tell(SearchedRun(tmp_path, "done", "", answer), as_json=False)
+
+    told = "trial winner: worst-class recall on validation 90.0%, on test 88.0% (50 images), "
+    assert told in capsys.readouterr().out
+
+
 def test_a_promotion_names_its_own_model_and_not_the_winners_as_the_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,16 +140,18 @@ def _contender(answer: Answer, contender: Contender) -> dict[str, Any]:
         texts[0] += "*"
     return {
         "contender": contender,
-        "validation": _interval(contender.val_accuracy, contender.val_images),
-        "test": _interval(contender.test_accuracy, contender.test_images),
+        "validation": _interval(answer, contender.val_accuracy, contender.val_images),
+        "test": _interval(answer, contender.test_accuracy, contender.test_images),
         "costs": texts,
         "disturbed": disturbed,
     }
 
 
-def _interval(accuracy: float | None, images: int) -> tuple[float, float] | None:
-    """The 95 % interval of an accuracy from so many images."""
-    return None if accuracy is None or images < 1 else wilson_interval(round(accuracy * images), images)
+def _interval(answer: Answer, accuracy: float | None, images: int) -> tuple[float, float] | None:
+    """The 95 % interval of an accuracy from so many images; None of a worst class, whose images are fewer."""
+    if accuracy is None or images < 1 or answer.is_of_worst_class:
+        return None
+    return wilson_interval(round(accuracy * images), images)
 
 
 def _reward(answer: Answer) -> str:

@@ -45,7 +45,8 @@ def _winner(answer: Answer) -> str:
     best = answer.winner
     if best is None or best.accuracy is None:
         return f"No winner: {answer.reason or 'no trial was finished'}."
-    images = f" of {answer.val_images} validation images" if answer.val_images else ""
+    share = "on" if answer.is_of_worst_class else "of"  # a class is judged by some of them
+    images = f" {share} {answer.val_images} validation images" if answer.val_images else ""
     costs = {name: best.costs[name] for name in answer.cost_names if name in best.costs}
     return (
         f"Winner: trial {best.number}, {answer.accuracy_name} {best.accuracy:.1%}{images}; "
