@@ -80,7 +80,10 @@ class Rules:
                 "openssl's -nodes, as docs/devices.md does"
             ) from error
         except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"cannot use the certificate {self.certificate} with {self.key}: {error}") from error
+            raise SettingsError(
+                f"cannot use the certificate {self.certificate} with {self.key}: {error}; --cert takes the certificate "
+                "and --key its private key, both PEM and of one pair"
+            ) from error
         return context
 
     def objection(self, headers: Message) -> tuple[int, str] | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TextIO
 
 from mnasnet.agent.rules import Rules
 from mnasnet.agent.server import Agent
-from mnasnet.commands.values import a_path, whole
+from mnasnet.commands.values import a_path, file_to_write, whole
 from mnasnet.latency.token import VARIABLE, read_token
 
 
@@ -39,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-mb", type=whole(64, 10**6), default=1024, metavar="MB", help="of one measurement (default 1024)"
     )
-    parser.add_argument("--log", type=a_path, metavar="FILE", help="one JSON line a request; default: standard error")
+    parser.add_argument(
+        "--log", type=file_to_write, metavar="FILE", help="one JSON line a request; default: standard error"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,9 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
         _stop_on_signals(agent)
         print(f"agent listens on {scheme}://{_bracketed(rules.host)}:{agent.server_address[1]}", flush=True)
         print(json.dumps(agent.health()), flush=True)
+        for secret in filter(_is_open_to_others, (arguments.token_file, arguments.key)):
+            print(f"others on this device can read {secret}; run: chmod 600 {secret}", flush=True)
         agent.serve_forever()
         print("agent stopped", flush=True)  # a running measurement notices that its pipe has closed, and ends
     return 0
+
+
+def _is_open_to_others(secret: Path | None) -> bool:
+    return secret is not None and os.name == "posix" and bool(secret.stat().st_mode & 0o077)
 
 
 def _stop_on_signals(agent: Agent) -> None:

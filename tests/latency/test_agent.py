@@ -89,6 +89,8 @@ def test_measurements_wait_for_each_other(agent, content):
         (["--host", "0.0.0.0", "--token-file", "TOKEN"], "beyond this machine an agent needs TLS"),
         (["--token-file", "/nowhere"], "cannot read the token file /nowhere"),
         (["--cert", "c.pem"], "TLS needs a certificate and its key, got one of them"),
+        (["--cert", "TOKEN", "--key", "TOKEN"], "--cert takes the certificate and --key its private key"),
+        (["--log", "."], "takes a file to write, . is a folder"),
     ],
 )
 def test_an_agent_does_not_start_open_to_strangers(options, reason, tmp_path):
@@ -326,6 +328,23 @@ def test_every_request_is_a_line_of_the_log(agent):
 
     assert {"time", "client", "method", "path", "status", "bytes", "seconds"} <= set(line)
     assert (line["client"], line["method"], line["status"]) == ("127.0.0.1", "GET", 200)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are told by mode bits there alone")
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o600, False)])
+def test_a_secret_that_others_on_the_device_can_read_is_told(mode, is_told, tmp_path):
+    token = tmp_path / "token.txt"
+    token.write_text(TOKEN)
+    token.chmod(mode)
+    words = [sys.executable, "-m", "mnasnet", "agent", "--port", "0", "--token-file", str(token)]
+
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as started:
+        assert started.stdout.readline().startswith("agent listens") and started.stdout.readline().startswith("{")
+        started.terminate()
+        rest = started.stdout.read()
+
+    assert (f"others on this device can read {token}; run: chmod 600 {token}" in rest) == is_told
+    assert "agent stopped" in rest
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
