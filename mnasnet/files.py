@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import secrets
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -93,6 +95,11 @@ def obstacle(path: Path, *, is_folder: bool = False) -> str:
         return os.strerror(errno.ENOTDIR if should_be_folder else errno.EISDIR)
     wanted = os.W_OK | (os.X_OK if should_be_folder else os.R_OK)
     return "" if os.access(there, wanted) else os.strerror(errno.EACCES)
+
+
+def quoted(path: Path) -> str:
+    """``path`` as one word of a command line, whatever its characters."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 def unquoted(path: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
+from mnasnet.files import quoted
 from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
@@ -159,11 +158,6 @@ def _trained(one: Contender, answer: Answer) -> str:
         on_test = "" if test is None else f", on test {test:.1%} ({one.test_images} images)"
         return f"{WORST_RECALL} on validation {val}{on_test}"
     return f"validation {val}" + ("" if test is None else f", test {test:.1%} of {one.test_images}")
-
-
-def quoted(path: Path) -> str:
-    """``path`` as one word of a command line, whatever its characters."""
-    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 _SENTENCES = {"done": "searched", "stopped": "stopped, everything is kept", "running": "not finished"}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.commands.values import a_path
+from mnasnet.files import quoted
 from mnasnet.settings import Parameter, Settings, TrainSettings
 from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
 from mnasnet.train.plan import Training
@@ -151,7 +152,7 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
         lines += [f"model   {trained.model}", f"report  {trained.folder / 'report.html'}"]
     if trained.status in ("stopped", "time"):
         longer = " --max-minutes 0" if trained.status == "time" else ""
-        lines.append(f"resume  python -m mnasnet resume {trained.folder}{longer}")
+        lines.append(f"resume  python -m mnasnet resume {quoted(trained.folder)}{longer}")
     if not (trained.folder / "report.html").exists():
         lines = [line for line in lines if not line.startswith("report")]
     print("\n".join(lines), file=sys.stdout)

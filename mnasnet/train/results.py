@@ -20,7 +20,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import quoted, write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.build import MnasNet
 from mnasnet.network.statedict import state_dict_of
@@ -161,7 +161,7 @@ def _full_disk_told(run: RunFolder, path: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(
             f"cannot write {path}: {error.strerror or error}; the training is over, its best and its last model are "
-            f"kept; make room, then `python -m mnasnet resume {run.path}` writes what is missing"
+            f"kept; make room, then `python -m mnasnet resume {quoted(run.path)}` writes what is missing"
         ) from error
 
 

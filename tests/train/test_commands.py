@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -167,15 +168,17 @@ def test_a_run_folder_is_a_start_as_it_is_a_model(
     assert modelfile.load(Path(further["model"])).training["started_from"].endswith(f"({fingerprint})")
 
 
+@pytest.mark.parametrize("name", ["run", "Fotos von Jürgen's Ausflug"])
 def test_a_run_that_time_ended_says_how_to_go_on_without_a_limit(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = [word for word in words(data, tmp_path, "--epochs=2", "--max-minutes=0.0001") if word != "--json"]
+    options = ["--epochs=2", "--max-minutes=0.0001", f"--name={name}"]
+    told = [word for word in words(data, tmp_path, *options) if word not in ("--json", "--name=run")]
 
     assert main(told) == 0
 
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume")]
-    assert main(line.split()[4:]) == 0
+    assert main(shlex.split(line, posix=os.name != "nt")[4:]) == 0  # as a shell takes it
     assert "trained: all epochs are done" in capsys.readouterr().out
 
 
