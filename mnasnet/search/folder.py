@@ -129,8 +129,9 @@ def _as_search_error() -> Iterator[None]:
         raise SearchError(str(error)) from error
 
 
-def open_search_folder(path: Path) -> SearchFolder:
+def open_search_folder(path: Path | str) -> SearchFolder:
     """An existing search, also found by one of its files; raises SearchError where there is none."""
+    path = Path(path)
     if not path.exists():
         raise SearchError(f"there is no folder {path}; give the one that the search named when it began")
     if not is_search(path):

@@ -42,7 +42,7 @@ class Joined:
 
 
 @telling_of_database()
-def join_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> Joined:
+def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> Joined:
     """Judge networks of the search in ``path`` until its trials are spent or the process that leads it ends them.
 
     ``path`` is its folder, or a copy of it where the trials are in a database. Raises SearchError when the search has

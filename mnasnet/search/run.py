@@ -26,7 +26,9 @@ from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
 from mnasnet.search.watch import was_judged
+from mnasnet.spec import is_whole
 from mnasnet.train.run_folder import only_user, write_yaml
+from mnasnet.words import plain
 
 __all__ = [
     "NothingFoundError",
@@ -57,7 +59,9 @@ def run_search(
     return _with(folder, audience, stop)
 
 
-def resume_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False) -> SearchedRun:
+def resume_search(
+    path: Path | str, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False
+) -> SearchedRun:
     """Go on with a search that was stopped or killed; with one worker as if it had not been.
 
     A search that is done only makes its answer again. Raises SearchError on another machine than the one that measured
@@ -68,7 +72,7 @@ def resume_search(path: Path, *, listeners: Iterable[SearchListener] = (), stop:
 
 @telling_of_database()
 def extend_search(
-    path: Path,
+    path: Path | str,
     *,
     trials: int = 0,
     minutes: float = 0.0,
@@ -119,7 +123,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
 
 @telling_of_database()
 def promote(
-    path: Path,
+    path: Path | str,
     trial: int | None = None,
     *,
     epochs: int = 0,
@@ -136,6 +140,9 @@ def promote(
     same; both are told first, and the limit by the answer's notes too. Raises SearchError for a trial that has no
     network, and on another machine, as :func:`resume_search` does.
     """
+    wanted = plain(epochs)
+    if not is_whole(wanted):
+        raise SettingsError(f"epochs must be a whole number, got {epochs!r}")
     folder = open_search_folder(path)
     audience = SearchAudience(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
@@ -149,7 +156,7 @@ def promote(
             which = f"{number}" if record is None else f"{number}, which has no network yet"
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
         record = _told_first(record, found)
-        epochs = epochs or training.final_epochs()
+        epochs = wanted or training.final_epochs()
         promoted = winner_place(here, record.number, epochs).run.best
         state = folder.read_state()
         status, reason = state.get("status", "stopped"), state.get("reason", "a trial was promoted")
@@ -183,7 +190,7 @@ def _told_first(record: TrialRecord, found: Mapping[int, TrialRecord]) -> TrialR
 
 
 @telling_of_database()
-def report_search(path: Path) -> SearchedRun:
+def report_search(path: Path | str) -> SearchedRun:
     """Make the answer's files again from what the folder holds, also after a kill; device and images may be away.
 
     Where the trials' storage is gone or away they come from ``trials.csv``. Raises SearchError when that is gone too.

@@ -421,6 +421,17 @@ class TestGoingOn:
 
         assert told_of(report_search(copied)) == told_of(finished)
 
+    def test_the_folder_may_be_named_by_a_text(self, copied):
+        assert report_search(str(copied)).folder == resume_search(str(copied)).folder == copied.resolve()
+        with pytest.raises(SearchError, match="got 99"):
+            promote(str(copied), 99)
+        with pytest.raises(SearchError, match="judges no more networks"):
+            join_search(str(copied))
+
+    def test_a_promotion_for_part_of_an_epoch_is_refused(self, copied):
+        with pytest.raises(SettingsError, match=r"epochs must be a whole number, got 1\.5"):
+            promote(copied, 0, epochs=1.5)
+
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
