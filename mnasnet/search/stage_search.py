@@ -27,7 +27,6 @@ from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
 from mnasnet.search.watch import Watch, was_judged
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import SearchSpace
-from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +183,8 @@ def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) ->
 def _exhausted(space: SearchSpace, found: Sequence[TrialRecord]) -> str:
     tried = {record.fingerprint for record in found if record.state in ("done", "pruned", "infeasible")}
     if all_tried(space, tried):
-        return f"{'all ' if len(tried) > 1 else ''}{amount(len(tried), 'network')} of the space were tried"
+        all_of_them = f"all {len(tried):,} networks of the space were tried"
+        return all_of_them if len(tried) > 1 else "the only network of the space was tried"
     return "no new network within the limits turned up any more"
 
 

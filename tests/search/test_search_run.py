@@ -504,6 +504,14 @@ class TestTruth:
         assert not folder.model.exists()
         assert sum(nothing.value.searched.summary()["counts"].values()) == len(rows)
 
+    @pytest.mark.slow
+    def test_a_space_of_one_network_is_told_in_the_singular(self, data, tmp_path):
+        searching = tiny_searching(data, tmp_path, proxy_epochs=1)
+        one = {**SPACE, "blocks": [{"operator": "separable", "channels": 8}]}
+        Path(searching.space).write_text(json.dumps(one))
+
+        assert run_search(searching).reason == "the only network of the space was tried"
+
     def test_a_search_in_which_every_trial_failed_has_failed(self, tmp_path):
         folder = write_image_folder(tmp_path / "data", per_class=6)
         report = tmp_path / "runs" / "tiny" / "dataset_report.json"
