@@ -21,6 +21,7 @@ from tiny_search import tiny_searching
 
 from mnasnet.data.folder import scan
 from mnasnet.errors import SearchError
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.images import divide
 from mnasnet.search.join import join_search
 from mnasnet.search.prepare import begin
@@ -126,6 +127,21 @@ def test_a_helper_tells_of_repeats_in_a_row_as_the_search_does(data: Path, tmp_p
     shown = [(one.record.number if one.record else one.text, one.repeats) for one in helped]
     assert shown[:3] == [(1, 0), ("2 more trials repeated networks that are known already", 3), (4, 0)]
     assert all(one.best for one in helped)
+
+
+def test_a_helper_of_a_search_by_minutes_tells_how_many_of_them_are_gone(data: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    helped: list[Progress] = []
+    stopped = run_search(
+        tiny_searching(data, tmp_path, trials=0, minutes=10, proxy_epochs=1),
+        listeners=[SimpleNamespace(hear=told.append)],
+        stop=lambda: any(one.record for one in told),
+    )
+    SearchFolder(stopped.folder).write_state(seconds=240.0)
+
+    join_search(stopped.folder, listeners=[SimpleNamespace(hear=helped.append)], stop=lambda: bool(helped))
+
+    assert helped[0].share == 0.4
 
 
 @pytest.mark.slow
