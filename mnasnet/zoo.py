@@ -110,8 +110,8 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
         return _with_names_of(class_file, model, str(path))
     if is_exported(path) and is_file(path):
         raise WeightsError(
-            f"{path} is an exported file: `classify`, `val` and `benchmark` run it, but nothing else can be made of it; "
-            "give the model file it was exported from"
+            f"{path} is an exported file: `classify`, `val` and `benchmark` run it, but nothing else can be made of "
+            "it; give the model file it was exported from"
         )
     loaded = load_weights(path, expected=expected)
     if loaded.header:
