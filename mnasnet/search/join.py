@@ -56,8 +56,8 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
 
     def tell(text: str, **more: Any) -> None:
         found = records(study)
-        # of minutes the process that leads writes down what is gone
-        gone = sum(map(was_judged, found)) / trials if trials else folder.read_state().get("seconds", 0) / (60 * minutes)
+        spent_s = folder.read_state().get("seconds", 0.0)  # the process that leads writes it down
+        gone = sum(map(was_judged, found)) / trials if trials else spent_s / (60 * minutes)
         share = min(1.0, gone)
         best = best_trials(found, here.searching, 1)
         audience.hear(Progress("searching", share, text, best=best[0] if best else None, **more))
