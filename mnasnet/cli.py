@@ -69,7 +69,11 @@ def _run(given: list[str]) -> int:
     if unknown:
         known = _options_of(parser, chosen)
         what = "option" if unknown[0].startswith("-") else "argument"
-        _command_parser(parser, chosen).error(f"unknown {what} {unknown[0]}{_nearest(unknown[0], known)}")
+        meant = unknown[0].partition("=")[0].lstrip("-")
+        hint = (
+            f", {meant} is a command: python -m mnasnet {meant}" if meant in COMMANDS else _nearest(unknown[0], known)
+        )
+        _command_parser(parser, chosen).error(f"unknown {what} {unknown[0]}{hint}")
     if chosen is None:
         parser.print_help()
         return 0 if not given else 2

@@ -390,6 +390,8 @@ def test_a_folder_for_copies_that_cannot_be_written_is_refused_before_the_work(m
         (["clasify", "x.jpg"], "there is no command 'clasify', did you mean classify?"),
         (["classify", "x.jpg", "--topk", "2"], "unknown option --topk, did you mean --top-k?"),
         (["classify", "x.jpg", "--modle=a"], "unknown option --modle=a, did you mean --model?"),
+        (["train", "x", "--resume"], "unknown option --resume, resume is a command: python -m mnasnet resume;"),
+        (["train", "x", "--resume=y"], "unknown option --resume=y, resume is a command: python -m mnasnet resume;"),
         (["check", ""], "must be a path, got an empty one"),
     ],
 )
