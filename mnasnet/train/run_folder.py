@@ -74,7 +74,13 @@ class RunFolder:
 
     def results_to_share(self) -> tuple[Path, ...]:
         """The files that a tracking service keeps beside a run's numbers, those that exist."""
-        names = ("results.csv", "results.png", "confusion_matrix.png", "confusion_matrix_normalized.png")
+        names = (
+            "results.csv",
+            "mistakes.csv",
+            "results.png",
+            "confusion_matrix.png",
+            "confusion_matrix_normalized.png",
+        )
         wanted = [self.best, self.classes, *(self.path / name for name in (*names, "model_card.md", "report.html"))]
         return tuple(path for path in wanted if path.is_file())
 
