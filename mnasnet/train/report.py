@@ -156,7 +156,10 @@ def _limits(story: Story) -> list[str]:
         low, high = result.interval
         if len(story.history) > 1:
             limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
-        limits.append(f"With {result.images} images differences below {(high - low) / 2:.1%} mean nothing.")
+        points = 50 * (high - low)
+        limits.append(
+            f"On {result.images} images this accuracy is known to ±{points:.1f} points: smaller differences mean nothing."
+        )
         weak = [score for score in result.classes if score.recall is not None and score.recall < 0.5]
         if weak:
             names = ", ".join(score.name for score in weak[:10])

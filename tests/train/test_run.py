@@ -329,7 +329,8 @@ def test_a_test_folder_is_judged_apart_from_validation(tmp_path: Path) -> None:
     trained = train(tiny_training(data, tmp_path / "runs", epochs=1, report=True))
 
     assert modelfile.load(trained.model).metrics["test_images"] == 18
-    assert "| test | 18 |" in (trained.folder / "model_card.md").read_text()
+    card = (trained.folder / "model_card.md").read_text(encoding="utf-8")
+    assert "| test | 18 |" in card and re.search(r"On 18 images this accuracy is known to ±\d+\.\d points", card)
 
 
 def test_every_image_that_the_model_got_wrong_is_named_so_that_its_label_can_be_looked_at(tmp_path: Path) -> None:
