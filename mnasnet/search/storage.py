@@ -17,7 +17,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import JournalStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
@@ -25,10 +25,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mnasnet.errors import RuntimeMissingError, SearchError
 from mnasnet.files import exists, obstacle
-
-# A process killed while it writes leaves its lock behind. A write takes milliseconds, on a busy or shared disk now and
-# then many seconds: a lock of this age is dead.
-LOCK_GRACE_S = 60
+from mnasnet.search.journal_lock import JournalLock
 
 HEARTBEAT_S = 60  # how often a process that shares a study says that it still works on its trials
 GRACE_BEATS = 2  # without so many it is dead, and its networks are judged once more by others
@@ -54,7 +51,7 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
         raise _not_kept(path, reason)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _JournalFile(str(path), JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S))
+        file = _JournalFile(path)
     except OSError as error:
         raise _not_kept(path, error.strerror or str(error)) from error
     return _Journal(file, heartbeat_s)
@@ -224,15 +221,15 @@ class _JournalFile(JournalFileBackend):
     counts for no reader, and makes way for the next.
     """
 
-    def __init__(self, file_path: str, lock: JournalFileOpenLock) -> None:
-        super().__init__(file_path, lock)
-        self._path = Path(file_path)
-        self._file_lock = lock
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._own_lock = JournalLock(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines; those with more than choices are on the disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        self._file_lock.acquire()
+        self._own_lock.acquire()
         try:
             with self._path.open("a+b") as file:
                 _remove_cut_line(file)
@@ -241,9 +238,7 @@ class _JournalFile(JournalFileBackend):
                 if not all("param_name" in log for log in logs):
                     os.fsync(file.fileno())
         finally:
-            # after a write of minutes another process has taken the lock for a dead one's
-            with contextlib.suppress(RuntimeError):
-                self._file_lock.release()
+            self._own_lock.release()
 
 
 def _remove_cut_line(file: BinaryIO) -> None:

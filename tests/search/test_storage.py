@@ -5,16 +5,22 @@ A disk that is full, slow or away for a moment costs neither the study nor a liv
 
 import os
 import random
+import signal
 import sqlite3
+import subprocess
+import sys
+import threading
+import time
 
 import optuna
 import pytest
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError
+from mnasnet.search.journal_lock import GRACE_S, JournalLock
 from mnasnet.search.storage import open_storage
 
 
@@ -77,6 +83,77 @@ def test_a_write_so_slow_that_another_process_took_its_lock_away_counts(tmp_path
     study.set_user_attr("told", 1)
 
     assert optuna.load_study(study_name=study.study_name, storage=open_storage(path)).user_attrs == {"told": 1}
+
+
+DIES_WRITING = """
+import os, signal, sys
+import optuna
+from mnasnet.search.journal_lock import GRACE_S, JournalLock
+from mnasnet.search.storage import open_storage
+study = optuna.load_study(study_name="one", storage=open_storage(sys.argv[1]))
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+study.set_user_attr("written by", "a process that is dead now")
+"""
+
+
+def test_the_lock_of_a_process_that_was_killed_in_its_write_costs_no_wait(tmp_path):
+    path = tmp_path / "journal"
+    study = optuna.create_study(storage=open_storage(path), study_name="one")
+    killed = subprocess.run([sys.executable, "-c", DIES_WRITING, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "journal.lock").exists()
+
+    began = time.monotonic()
+    study.set_user_attr("then", "another")
+
+    assert time.monotonic() - began < GRACE_S / 2
+    assert study.user_attrs == {"written by": "a process that is dead now", "then": "another"}
+
+
+@pytest.mark.parametrize("owner", ["", "another-machine 1 2", f"another-machine {os.getpid()} 2"])
+def test_a_lock_that_may_be_a_living_processs_is_waited_for_until_it_is_old(tmp_path, owner):
+    (tmp_path / "journal").touch()
+    (tmp_path / "journal.lock").write_text(owner)
+    lock = JournalLock(tmp_path / "journal", grace_s=0.3)
+
+    began = time.monotonic()
+    lock.acquire()
+
+    assert time.monotonic() - began > 0.3
+    lock.release()
+    assert not (tmp_path / "journal.lock").exists()
+
+
+def test_a_living_process_keeps_its_lock_while_it_writes(tmp_path):
+    (tmp_path / "journal").touch()
+    first, second = JournalLock(tmp_path / "journal"), JournalLock(tmp_path / "journal")
+    first.acquire()
+    has_it = threading.Event()
+    waiting = threading.Thread(target=lambda: (second.acquire(), has_it.set()), daemon=True)
+    waiting.start()
+
+    assert not has_it.wait(0.3)
+    first.release()
+    assert has_it.wait(10)
+    first.release()  # not its own any more
+    assert (tmp_path / "journal.lock").exists()
+
+
+def test_optunas_own_lock_and_ours_respect_each_other(tmp_path):
+    path = tmp_path / "journal"
+    path.touch()
+    optunas, ours = JournalFileOpenLock(str(path), grace_period=3), JournalLock(path)
+    ours.acquire()
+    has_it = threading.Event()
+    threading.Thread(target=lambda: (optunas.acquire(), has_it.set()), daemon=True).start()
+
+    assert not has_it.wait(0.3)
+    ours.release()
+    assert has_it.wait(10)
+    threading.Thread(target=lambda: (ours.acquire(), has_it.clear()), daemon=True).start()
+    time.sleep(0.3)
+    assert has_it.is_set()
+    optunas.release()
 
 
 def test_a_file_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp_path):
