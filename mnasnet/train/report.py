@@ -156,10 +156,8 @@ def _limits(story: Story) -> list[str]:
         low, high = result.interval
         if len(story.history) > 1:
             limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
-        points = 50 * (high - low)
-        limits.append(
-            f"On {result.images} images this accuracy is known to ±{points:.1f} points: smaller differences mean nothing."
-        )
+        known = f"On {result.images} images this accuracy is known to ±{50 * (high - low):.1f} points"
+        limits.append(f"{known}: smaller differences mean nothing.")
         weak = [score for score in result.classes if score.recall is not None and score.recall < 0.5]
         if weak:
             names = ", ".join(score.name for score in weak[:10])

@@ -88,14 +88,17 @@ class RunFolder:
 def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
     """Make ``parent/<name>``, or ``<name>2``, ``<name>3`` ...; two processes never get the same one.
 
+    Where the name itself ends in a digit it is ``<name>_2``: photos2024 is not followed by a photos20242.
+
     Raises SettingsError for a place within the dataset, where it would be taken for a class.
     """
     require_place(parent, data=data)
     plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "train"
+    base = f"{plain}_" if plain[-1].isdigit() else plain
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):
-            folder = parent / _not_reserved(plain if number == 1 else f"{plain}{number}")
+            folder = parent / _not_reserved(plain if number == 1 else f"{base}{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 return RunFolder(folder)

@@ -503,6 +503,12 @@ def test_counting_names_does_not_lead_to_one_that_windows_keeps(data: Path, tmp_
     assert names == ["com", "_com2"]
 
 
+def test_a_name_that_ends_in_a_digit_is_counted_apart_from_it(data: Path, tmp_path: Path) -> None:
+    names = [new_run_folder(tmp_path, "photos 2024", data=data).path.name for _ in range(3)]
+
+    assert names == ["photos 2024", "photos 2024_2", "photos 2024_3"]
+
+
 def test_accumulated_steps_make_a_larger_batch_and_go_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:
     chosen = {"batch_size": 4, "accumulate_steps": 3}
     ear = Ear(2)
