@@ -106,7 +106,8 @@ def evaluate_samples(
     if unknown:
         raise DataError(
             f"the model does not know {len(unknown)} of the folder's classes ({', '.join(unknown[:5])}); it knows "
-            f"{', '.join(model.class_names[:8])}{', ...' if len(model.class_names) > 8 else ''}; rename the folders"
+            f"{', '.join(model.class_names[:8])}{', ...' if len(model.class_names) > 8 else ''}; rename the "
+            "folders, or judge a folder without these"
         )
     cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
     session = open_session(model, threads=threads)
