@@ -70,15 +70,12 @@ class JournalLock:
             self._path.unlink(missing_ok=True)
 
     def _made(self) -> bool:
+        mine = f"{_here()} {os.getpid()} {uuid.uuid4().hex}".encode() if _IS_SIGNED else b""
         try:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            _make(self._path, mine)
         except FileExistsError:
             return False
-        self._mine = f"{_here()} {os.getpid()} {uuid.uuid4().hex}".encode() if _IS_SIGNED else b""
-        try:
-            os.write(descriptor, self._mine)
-        finally:
-            os.close(descriptor)
+        self._mine = mine
         return True
 
     def _owner(self) -> _Owner | None:
@@ -98,6 +95,32 @@ class JournalLock:
                 is_alone = try_lock(file)
             if is_alone and self._owner() == owner:
                 self._path.unlink(missing_ok=True)
+
+
+def _make(path: Path, content: bytes) -> None:
+    """Make a file; raises FileExistsError where there is one.
+
+    Where the system can it appears with its content, so that a kill leaves none without.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        with contextlib.ExitStack() as opened:
+            try:
+                nameless = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+                opened.callback(os.close, nameless)
+                os.write(nameless, content)
+                descriptors = os.open("/proc/self/fd", os.O_RDONLY)
+                opened.callback(os.close, descriptors)
+                os.link(str(nameless), path, src_dir_fd=descriptors, follow_symlinks=True)
+                return
+            except FileExistsError:
+                raise
+            except OSError:
+                pass  # this folder has no such files
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def _start_of(path: Path) -> bytes:

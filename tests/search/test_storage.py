@@ -110,6 +110,20 @@ def test_the_lock_of_a_process_that_was_killed_in_its_write_costs_no_wait(tmp_pa
     assert study.user_attrs == {"written by": "a process that is dead now", "then": "another"}
 
 
+@pytest.mark.parametrize("has_nameless_files", [True, False])
+def test_a_lock_names_its_owner_whatever_the_folder_can(tmp_path, monkeypatch, has_nameless_files):
+    if not has_nameless_files:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    (tmp_path / "journal").touch()
+    lock = JournalLock(tmp_path / "journal")
+
+    lock.acquire()
+
+    assert f" {os.getpid()} " in (tmp_path / "journal.lock").read_text()
+    lock.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+
+
 @pytest.mark.parametrize("owner", ["", "another-machine 1 2", f"another-machine {os.getpid()} 2"])
 def test_a_lock_that_may_be_a_living_processs_is_waited_for_until_it_is_old(tmp_path, owner):
     (tmp_path / "journal").touch()
