@@ -42,6 +42,7 @@ try:
         without_parts,
     )
     from mnasnet.settings import InferSettings
+    from mnasnet.words import UNKNOWN
 except ImportError as error:
     lacking = (error.name or "").partition(".")[0]
     if not lacking:
@@ -53,7 +54,6 @@ except ImportError as error:
 _log = logging.getLogger("mnasnet.plugin")
 
 MODEL_INPUT = 2
-UNKNOWN = "unknown"
 # settings that need no new model
 AFTER_LOADING = {"top_k": 1, "confidence_threshold": 0.0, "label_style": "none", "draw_on_image": False}
 NOTHING_TO_NAME = (

@@ -22,11 +22,10 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
 from mnasnet.spec import is_whole
+from mnasnet.words import UNKNOWN
 
 Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
-
-UNKNOWN = "unknown"
 
 _Item = TypeVar("_Item")
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mnasnet.errors import DataError
+from mnasnet.words import UNKNOWN
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ Edges = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 _WHITE: Colour = (255, 255, 255)
 _PALE: Colour = (222, 226, 230)
 _BLACK: Colour = (0, 0, 0)
+_GREY: Colour = (158, 163, 170)
 _PLATE = (12, 14, 18, 190)  # 75 %: over a white image, white text keeps a contrast of 9 to 1
 _BAR = (79, 152, 255, 255)
 _ELLIPSIS = "…"
@@ -110,7 +112,9 @@ def percent(confidence: float) -> str:
 
 
 def colour_of(label: str) -> Colour:
-    """The colour that stands for a class: bright, and the same in every picture and run."""
+    """The colour that stands for a class: bright, and the same in every picture and run; grey for ``unknown``."""
+    if label == UNKNOWN:
+        return _GREY
     hue = zlib.crc32(label.encode("utf-8", "surrogatepass")) % 360 / 360
     red, green, blue = colorsys.hls_to_rgb(hue, 0.55, 0.85)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -11,6 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mnasnet.errors import SettingsError
 
+UNKNOWN = "unknown"  # the label of what is less sure than was asked for
+
 LONGEST_LINE = 300  # letters
 
 _known: dict[type, dict[str, tuple[str, ...]]] = {}  # by dataclass, the words of its fields

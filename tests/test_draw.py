@@ -191,6 +191,14 @@ def test_confidences_are_rounded_as_people_read_them(confidence: float, text: st
     assert percent(confidence) == text
 
 
+def test_what_is_unknown_is_framed_in_grey_and_no_class_is() -> None:
+    drawn = draw_boxes(plain(640, 480), [(100, 200, 150, 120)], [("unknown", 0.3)])
+
+    red, green, blue = map(int, drawn[260, 100])
+    assert max(red, green, blue) - min(red, green, blue) < 20
+    assert all(max(colour_of(name)) - min(colour_of(name)) > 100 for name in ("cat", "dog", "Unknown", ""))
+
+
 def test_a_box_is_framed_in_the_colour_of_its_class() -> None:
     image = plain(640, 480)
 
