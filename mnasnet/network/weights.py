@@ -228,7 +228,13 @@ def _kind_of(path: Path) -> str:
         inside = sorted(
             child.name for child in path.iterdir() if child.suffix in (".pth", ".safetensors", ".tar", ".pt")
         )
-        hint = f"give one of its files: {', '.join(inside[:5])}" if inside else "it holds no weights files"
+        runs = sorted(best.parent.parent.name for best in path.glob("*/weights/best.safetensors"))
+        if inside:
+            hint = f"give one of its files: {', '.join(inside[:5])}"
+        elif runs:
+            hint = f"give one of the runs in it: {', '.join(runs[:5])}"
+        else:
+            hint = "it holds no weights files"
         raise WeightsError(f"{path} is a folder; {hint}")
     try:
         with path.open("rb") as file:

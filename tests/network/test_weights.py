@@ -329,6 +329,15 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         load_weights(tmp_path)
 
 
+def test_a_folder_of_runs_names_them(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / "train" / name / "weights").mkdir(parents=True)
+    (tmp_path / "train" / "second" / "weights" / "best.safetensors").touch()
+
+    with pytest.raises(WeightsError, match=r"train is a folder; give one of the runs in it: second$"):
+        load_weights(tmp_path / "train")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}, {"state_dict": {"x": "y"}}])
 def test_a_file_without_tensors_is_named(path, content):
     with pytest.raises(WeightsError, match="save model.state_dict\\(\\)"):
