@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -119,15 +120,22 @@ def _make(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         os.write(descriptor, content)
+    except OSError:  # a full disk: a lock without a name would outlive us
+        path.unlink()
+        raise
     finally:
         os.close(descriptor)
 
 
 def _start_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MOST_BYTES)
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except PermissionError:  # of another user, who keeps it to himself
+        return b""
 
 
+@functools.cache
 def _here() -> str:
     """Where a number means one process: this machine, since it was switched on, in this container."""
     try:

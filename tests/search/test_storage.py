@@ -3,6 +3,7 @@
 A disk that is full, slow or away for a moment costs neither the study nor a living trial.
 """
 
+import errno
 import os
 import random
 import signal
@@ -122,6 +123,22 @@ def test_a_lock_names_its_owner_whatever_the_folder_can(tmp_path, monkeypatch, h
     assert f" {os.getpid()} " in (tmp_path / "journal.lock").read_text()
     lock.release()
     assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+
+
+def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
+    (tmp_path / "journal").touch()
+    lock, write = JournalLock(tmp_path / "journal"), os.write
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        lock.acquire()
+    monkeypatch.setattr(os, "write", write)
+
+    assert not (tmp_path / "journal.lock").exists()
+    lock.acquire()
 
 
 @pytest.mark.parametrize("owner", ["", "another-machine 1 2", f"another-machine {os.getpid()} 2"])
