@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
     lock.acquire()
 
 
-@pytest.mark.parametrize("owner", ["", "another-machine 1 2", f"another-machine {os.getpid()} 2"])
+@pytest.mark.parametrize("owner", ["", "another-machine 1 2", "another-machine"])
 def test_a_lock_that_may_be_a_living_processs_is_waited_for_until_it_is_old(tmp_path, owner):
     (tmp_path / "journal").touch()
     (tmp_path / "journal.lock").write_text(owner)
