@@ -77,11 +77,9 @@ def _filled(program: str, values: Mapping[str, str]) -> str:
     return re.sub(r"<(\w+)>", lambda hole: values.get(hole[1], hole[0]), program)
 
 
-# photos10, 2,000 photos, bilinear and bicubic: 0.0023 on average, 0.056 at most, another class for 5
 _ROUNDING = (
-    "`classify` of the package mnasnet does the same and rounds in another order than Pillow, so its pixels differ by "
-    "1 or 2 of 255 (bicubic: by up to 11 at sharp edges), which moved a probability of the bundled model by 0.002 on "
-    "average and by 0.06 at most on 2,000 photos."
+    "`classify` of the package mnasnet does the same and rounds in another order than Pillow, so single pixels differ "
+    "by a step or two (bicubic: by more at sharp edges) and probabilities a little."
 )
 
 _PROGRAM = """\

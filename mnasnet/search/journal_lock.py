@@ -155,6 +155,6 @@ def _is_gone(owner: bytes) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, OverflowError):
-        return False
+    except (PermissionError, OverflowError):  # another user's, or no number of a process
+        pass
     return False
