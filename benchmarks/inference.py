@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from mnasnet.network.build import build
 from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.presets import architecture
 from mnasnet.runtime.packages import is_installed
+from mnasnet.runtime.passes import PASS_PIXELS, in_passes
+from mnasnet.runtime.session import open_session
 
 CLASSES = 1000
 THREAD_SETTINGS = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GOMP_SPINCOUNT")  # sleeping threads halve the peer's speed
@@ -59,6 +62,7 @@ def main() -> None:
     around_the_engine(model, frames, options.rounds)
     single_image(model, frames, options.rounds)
     folder(model, frames, options.photos)
+    large_batches(model)
     flat_memory(model, frames)
     busy_neighbours(model, frames)
     start_up()
@@ -197,6 +201,27 @@ def folder(model: ModelFile, frames: list[np.ndarray], count: int) -> None:
         theirs = len(sample) / (time.perf_counter() - began)
     print(f"\na folder of {count} JPEG photos, 640 x 480")
     print(f"  peer {theirs:6.1f} images/s   ours {ours:6.1f} images/s   {ours / theirs:.2f} x")
+
+
+def large_batches(model: ModelFile, turns: int = 9) -> None:
+    """Milliseconds an image of batches at once and in passes, in turns, each engine with one thread."""
+    print(f"\nlarge batches, ms an image at once and in passes of {PASS_PIXELS:,} pixels, medians of {turns} turns")
+    rng = np.random.default_rng(0)
+    for runtime in ("onnxruntime", "openvino", "litert"):
+        if not is_installed(runtime):
+            continue
+        for size in (224, 96, 64):
+            sized = replace(model, preprocess=model.preprocess.at(size))
+            whole = open_session(sized, runtime=runtime, threads=1)
+            parted = in_passes(whole, size)
+            told = []
+            for count in (16, 64):
+                batch = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+                ways = {name: lambda one, run=way.run: run(one) for name, way in (("whole", whole), ("parted", parted))}
+                times = interleaved(ways, [batch], turns)
+                ms = {name: statistics.median(values) / count for name, values in times.items()}
+                told.append(f"{count}: {ms['whole']:.2f} and {ms['parted']:.2f}, {ms['whole'] / ms['parted']:.2f} x")
+            print(f"  {runtime:12}{size:4} px   batch of {'   '.join(told)}")
 
 
 def flat_memory(model: ModelFile, frames: list[np.ndarray], count: int = 10_000) -> None:

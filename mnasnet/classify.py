@@ -20,6 +20,7 @@ from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
+from mnasnet.runtime.passes import in_passes
 from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
 from mnasnet.spec import is_whole
 from mnasnet.words import UNKNOWN
@@ -86,7 +87,7 @@ class Classifier:
         self.model = model
         self._threads = usable_cores() if threads is None else threads
         self._options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision}
-        self._session = open_session(model, threads=self._threads, **self._options)
+        self._session = self._opened(self._threads)
         self._bulk_session: Session | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class Classifier:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.model, self._threads, self._options = state["model"], state["threads"], state["options"]
-        self._session = open_session(self.model, threads=self._threads, **self._options)
+        self._session = self._opened(self._threads)
         self._bulk_session = None
 
     @classmethod
@@ -157,7 +158,7 @@ class Classifier:
         if isinstance(paths, (str, Path)):
             paths = [Path(paths)]
         if self._bulk_session is None:
-            self._bulk_session = open_session(self.model, threads=1, **self._options)
+            self._bulk_session = self._opened(1)
         session = self._bulk_session
 
         def classify(batch: tuple[Path, ...]) -> list[FileResult]:
@@ -165,6 +166,10 @@ class Classifier:
 
         for results in in_threads(classify, _batched(paths, batch_size), threads=self._threads):
             yield from results
+
+    def _opened(self, threads: int) -> Session:
+        session = open_session(self.model, threads=threads, **self._options)
+        return in_passes(session, self.preprocess.input_size)
 
     def _classify_batch(self, paths: tuple[Path, ...], top_k: int, session: Session) -> list[FileResult]:
         prepared, results = [], []

@@ -20,6 +20,8 @@ _ALONE = threading.Lock()  # its pool of threads belongs to the whole process, a
 class ExecutorchSession:
     """The network as an ExecuTorch program: made in memory, which takes half a minute, or an exported file."""
 
+    fills_caches = True
+
     def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
         self._torch = import_torch()
         self._model = in_memory(model, "executorch")

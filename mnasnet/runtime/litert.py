@@ -16,6 +16,8 @@ from mnasnet.runtime.packages import version
 class LitertSession:
     """The network as a LiteRT graph: written in memory, or an exported file."""
 
+    fills_caches = True
+
     def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
         self._model = in_memory(model, "litert")
         self._threads = threads

@@ -28,6 +28,7 @@ class OnnxRuntimeSession:
         self._session = (
             _on_cuda(self._model.content, threads) if device == "cuda" else open_graph(self._model.content, threads)
         )
+        self.fills_caches = device == "cpu"
         precision = "int8" if self._model.precision == "int8" else precision
         self.description = f"onnxruntime {ort.__version__} {device} {precision} threads={threads}"
 

@@ -14,6 +14,8 @@ from mnasnet.modelfile import ModelFile
 class OpenvinoSession:
     """The network as an ONNX graph, or an exported file, compiled by OpenVINO."""
 
+    fills_caches = True
+
     def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
         import openvino as ov
 

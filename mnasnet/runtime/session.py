@@ -40,7 +40,15 @@ IN_BF16 = ("openvino", "torch")
 class Session(Protocol):
     """A network loaded into an engine; may be called from several threads at once."""
 
-    description: str  # runtime and version, device, precision, threads
+    @property
+    def description(self) -> str:
+        """Runtime and version, device, precision, threads."""
+        ...
+
+    @property
+    def fills_caches(self) -> bool:
+        """Whether the maps of a large batch leave the processor's caches and slow it down."""
+        ...
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """N x S x S x 3 RGB pixels to N x classes scores before softmax."""

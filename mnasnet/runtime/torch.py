@@ -13,6 +13,8 @@ from mnasnet.runtime.session import import_torch
 class TorchSession:
     """The network in evaluation mode, batch normalisation merged into its convolutions."""
 
+    fills_caches = False  # what it spends on each call outweighs them, and a GPU has none to fill
+
     def __init__(self, model: ModelFile, *, device: str, precision: str, threads: int) -> None:
         torch = import_torch()
         self._torch = torch

@@ -16,6 +16,7 @@ from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
 from mnasnet.runtime import executorch, packages, session
 from mnasnet.runtime.onnx_graph import CUDA
+from mnasnet.runtime.passes import PASS_PIXELS, in_passes
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
@@ -234,3 +235,30 @@ def test_executorch_loads_its_network_anew_for_every_pool_of_threads(monkeypatch
     for opened, threads in ((one, 1), (two, 2), (two, 2), (one, 1)):
         assert opened.run(pixels(64, 2)).shape == (2, 3)
         assert pool.threads == threads
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_a_large_batch_goes_in_passes_that_fit_the_caches_and_answers_the_same(monkeypatch, model, runtime):
+    whole, batch, sizes = open_session(model, runtime=runtime, threads=1), pixels(65, 10), []
+    expected, run = whole.run(batch), whole.run
+    monkeypatch.setattr(whole, "run", lambda part: sizes.append(len(part)) or run(part))
+    monkeypatch.setattr("mnasnet.runtime.passes.PASS_PIXELS", 4 * 65 * 65)
+
+    scores = in_passes(whole, 65).run(batch)
+
+    assert sizes == [4, 4, 2]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_a_pass_has_at_least_one_image():
+    model = random_model(TINY, input_size=512)
+    session = in_passes(open_session(model, runtime="onnxruntime", threads=1), 512)
+
+    assert PASS_PIXELS < 512 * 512
+    assert session.run(pixels(512, 2)).shape == (2, len(model.class_names))
+
+
+def test_torch_takes_a_batch_at_once(model):
+    session = open_session(model, runtime="torch", threads=1)
+
+    assert in_passes(session, 65) is session
