@@ -30,7 +30,13 @@ def product_reward(accuracy: float, cost: float, target: float, *, alpha: float,
     """
     _require(accuracy, cost, target)
     exponent = alpha if cost <= target else beta
-    return float(accuracy * (cost / target) ** exponent)
+    try:
+        return float(accuracy * (cost / target) ** exponent)
+    except OverflowError as error:
+        raise SettingsError(
+            f"target must be near to what networks cost, got {target:g} for a cost of {cost:g}: the reward would be "
+            "larger than any number"
+        ) from error
 
 
 def hard_reward(accuracy: float, cost: float, target: float) -> float:

@@ -58,6 +58,11 @@ class AgentAddress:
     runtime: AgentRuntime = "onnxruntime"
 
     def __post_init__(self) -> None:
+        for name in ("token_file", "ca_file"):
+            if (file := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(file))
+        if not isinstance(self.url, str):
+            raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
         parts = self.parts
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from mnasnet.runtime.session import (
     require_possible,
 )
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.words import amount
+from mnasnet.words import amount, make_plain, require_kinds
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,15 @@ class SessionMeter:
     pin: bool = True
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        require_kinds(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
         if self.runtime not in RUNTIMES:
             raise SettingsError(f"runtime must be one of {', '.join(RUNTIMES)}, got {self.runtime!r}")
         for name in ("threads", "batch", "num_classes", "runs"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
+        if self.warmups < 0:
+            raise SettingsError(f"warmups must be >= 0, got {self.warmups!r}")
         if self.threads > usable_cores():
             raise SettingsError(
                 f"threads must not exceed the {amount(usable_cores(), 'core')} that this process may use, "

@@ -112,7 +112,13 @@ class Audience:
 def _warn_of(listener: Listener, error: Exception) -> None:
     """Say why ``listener`` hears no more, without the user and password that a server's address may hold."""
     text = re.sub(r"(?<=://)[^\s/@]*@", "", str(error))
-    _log.warning("%s stopped listening: %s: %s", type(listener).__name__, type(error).__name__, text)
+    kind = type(error).__name__
+    _log.warning("%s hears no more of this training, which goes on: %s: %s", _name(listener), kind, text)
+
+
+def _name(listener: Listener) -> str:
+    """What a user knows it by."""
+    return getattr(listener, "title", type(listener).__name__)
 
 
 class EndHeldBack:
@@ -243,11 +249,11 @@ class Background:
         try:
             self._events.put_nowait(event)
         except queue.Full:
-            _log.debug("%s does not keep up; an event is dropped", type(self._listener).__name__)
+            _log.debug("%s does not keep up; an event is dropped", _name(self._listener))
         if isinstance(event, Ended):
             self._thread.join(self._close_timeout_s)
             if self._thread.is_alive():
-                _log.warning("%s did not finish in time and is left behind", type(self._listener).__name__)
+                _log.warning("%s did not finish in time and is left behind", _name(self._listener))
 
     def _work(self) -> None:
         while True:
@@ -266,6 +272,8 @@ class MlflowRun:
 
     ``parameters`` are what the user set; what the training made of them takes their place.
     """
+
+    title = "MLflow"
 
     def __init__(self, uri: str, experiment: str, run_name: str, parameters: Row | None = None) -> None:
         self._uri, self._experiment, self._run_name = uri, experiment, run_name
@@ -313,6 +321,8 @@ class MlflowRun:
 
 class TensorBoardFiles:
     """Writes TensorBoard event files into ``folder``; no server is started."""
+
+    title = "TensorBoard"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

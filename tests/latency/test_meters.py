@@ -148,6 +148,19 @@ def test_more_threads_than_cores_are_refused():
         SessionMeter("onnxruntime", threads=4096)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": "1"}, "threads must be a whole number, got '1'"),
+        ({"runs": 2.5}, "runs must be a whole number, got 2.5"),
+        ({"warmups": -1}, "warmups must be >= 0, got -1"),
+    ],
+)
+def test_numbers_of_a_meter_that_are_none_are_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        SessionMeter("onnxruntime", **options)
+
+
 def test_an_engine_that_fails_is_a_latency_error():
     with pytest.raises(LatencyError, match="onnxruntime cannot run tiny: an exported litert file runs through litert"):
         SessionMeter("onnxruntime").measure_model(in_memory(random_model(), "litert"))

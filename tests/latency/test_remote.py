@@ -169,6 +169,15 @@ def test_a_weak_token_is_refused_without_being_shown(text, tmp_path):
     assert text not in str(raised.value)
 
 
+def test_an_address_takes_its_files_as_text_too_and_only_a_text_as_url(tmp_path):
+    (tmp_path / "token.txt").write_text("short", encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="a token .*openssl rand -hex 32"):
+        RemoteMeter(AgentAddress("https://pi.local", token_file=str(tmp_path / "token.txt")))
+    with pytest.raises(SettingsError, match="URL is like https://pi.local:8765, got 5"):
+        AgentAddress(5)
+
+
 def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
     pauses = []
     with socket.socket() as unused:

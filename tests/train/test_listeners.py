@@ -76,7 +76,7 @@ def test_a_faulty_listener_is_reported_once_and_heard_no_more(caplog: pytest.Log
     audience.hear(EPOCH)
 
     assert faulty.heard == 1
-    assert "Faulty stopped listening: ConnectionError: no server" in caplog.text
+    assert "Faulty hears no more of this training, which goes on: ConnectionError: no server" in caplog.text
 
 
 def test_the_password_of_a_server_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:

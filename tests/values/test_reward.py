@@ -99,6 +99,11 @@ def test_impossible_measurements_are_refused(accuracy, cost):
         Reward(8.0)(accuracy, cost)
 
 
+def test_a_reward_beyond_all_numbers_is_refused():
+    with pytest.raises(SettingsError, match=r"target must be near to what networks cost, got 1e\+40 for a cost of 1"):
+        Reward(1e40, "product", -10.0, -10.0)(0.5, 1.0)
+
+
 @pytest.mark.parametrize(
     ("reward", "ignores", "words"),
     [

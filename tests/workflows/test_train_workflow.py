@@ -556,7 +556,7 @@ def test_a_tracking_uri_that_means_nothing_costs_one_warning(small, data, capsys
     task = train_on(data, {**small, "epochs": 1, "tracking": "nonsense://there"})
 
     assert details_of(task)["status"] == "done"
-    assert capsys.readouterr().out.count("MlflowRun stopped listening") == 1
+    assert capsys.readouterr().out.count("MLflow hears no more of this training") == 1
 
 
 def test_tensorboard_files_lie_where_ikomia_looks_for_them(small, data):
