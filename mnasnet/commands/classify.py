@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="bf16 is faster and less exact")
     parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
-    parser.add_argument("--batch", type=whole(1, 1024), default=16, metavar="N", help="images per batch (default 16)")
+    parser.add_argument(
+        "--batch", type=whole(1, 1024), default=16, metavar="N", help="images read together (default 16)"
+    )
     parser.add_argument(
         "--every", type=whole(1, 10**9), default=1, metavar="N", help="classify each Nth frame of a video (default 1)"
     )
