@@ -257,6 +257,11 @@ def _foreign_content(start: bytes, suffix: str) -> str:
         return "is a web page, not weights; the link led to a page, so download the file itself"
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the weights; run git lfs pull"
+    if start.lstrip()[:1] == b"{":
+        return (
+            "is a text that describes something, not weights; a run's network is weights/best.safetensors in its "
+            "folder, so give that or the folder"
+        )
     if suffix == ".onnx":
         return (
             "is an ONNX export, from which nothing can be loaded back; give the .safetensors or .pth it was made from"

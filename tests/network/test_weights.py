@@ -291,6 +291,7 @@ def test_a_torchscript_program_is_refused(half_width, path):
         ("w.pth", b"<!DOCTYPE html><html>404</html>", "is a web page, not weights"),
         ("w.pth", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*git lfs pull"),
         ("w.onnx", b"\x08\x0a\x12\x07pytorch", "is an ONNX export"),
+        ("winner.json", b'{"blocks": []}', "a run's network is weights/best.safetensors in its folder"),
         ("w.pth", b"GIF89a", "is neither a safetensors nor a PyTorch file"),
         ("w.pth", b"PK\x03\x04 and then nothing", "is damaged or incomplete"),
         ("w.pth", b"\x80\x02}", "is damaged or incomplete"),
