@@ -62,9 +62,9 @@ def main() -> None:
     around_the_engine(model, frames, options.rounds)
     single_image(model, frames, options.rounds)
     folder(model, frames, options.photos)
-    large_batches(model)
-    flat_memory(model, frames)
+    flat_memory(model, frames)  # before batches that take more
     busy_neighbours(model, frames)
+    large_batches(model)
     start_up()
 
 

@@ -25,8 +25,8 @@ from mnasnet.train.team import Team
 _Network_contra = TypeVar("_Network_contra", MnasNet, Supernet, contravariant=True)
 
 EVALUATION_BATCH = 128
-# What torch computes fastest on a CPU: MnasNet 1.0 at 224 px takes 6 ms an image in batches of 16, 10 ms in those of 8
-# and 16 ms in those of 128; at 64 px a batch of 128 is as fast as any (benchmarks/evaluation_batch.py).
+# What torch computes fastest on a CPU: MnasNet 1.0 at 224 px takes 7 ms an image in batches of 16, 10 ms in those of 8
+# and 17 ms in those of 128; at 64 px a batch of 128 is as fast as any (benchmarks/evaluation_batch.py).
 CACHED_PIXELS, FEWEST_AT_ONCE = 600_000, 16
 
 
