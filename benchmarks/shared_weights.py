@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200, help="networks judged for each budget")
     parser.add_argument("--budgets", type=float, nargs="*", help="milliseconds; five quantiles of the space's else")
     parser.add_argument("--seeds", type=int, default=1, help="full trainings of each network")
+    parser.add_argument("--no-largest", action="store_true", help="do not train the largest that were judged")
     parser.add_argument("--parts", nargs="*", default=["repeat", "ranking", "budgets", "result"])
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -117,7 +118,8 @@ def main() -> None:
         if ranking is not None:
             report += ["", *bench.cost_lines(ranking, found)]
         if "result" in options.parts:
-            report += ["", *result_lines(bench.results(found, options.full_epochs, options.seeds))]
+            results = bench.results(found, options.full_epochs, options.seeds, largest=not options.no_largest)
+            report += ["", *result_lines(results)]
     text = "\n".join(report)
     write_atomic(options.out / "report.txt", f"{text}\n".encode())
     print(text)
@@ -340,11 +342,13 @@ class Bench:
             f"{'ratio':34}{short_s / shared_s:8.1f}",
         ]
 
-    def results(self, found: Sequence[Found], epochs: int, seeds: int) -> list[Result]:
-        """All found networks, the largest ones, and the published ones at the middle budget, trained alike."""
+    def results(self, found: Sequence[Found], epochs: int, seeds: int, largest: bool) -> list[Result]:
+        """All found networks, the ``largest`` ones if wanted, and the published ones at the middle budget, trained
+        alike."""
         middle = found[len(found) // 2]
         specs = {f"found for {one.budget_ms:g} ms": one.architecture for one in found}
-        specs |= {f"largest for {one.budget_ms:g} ms": one.largest for one in found}
+        if largest:
+            specs |= {f"largest for {one.budget_ms:g} ms": one.largest for one in found}
         specs |= self.published(middle.budget_ms)
         return [self._result(name, spec, epochs, seeds) for name, spec in specs.items()]
 
