@@ -10,9 +10,9 @@ test, chosen by the seed of ``tools/train_bundled.py``. Of the others a tenth va
   the share of right answers and by the mean probability of the right class: an order that does not repeat is noise;
 * ranking: networks spread over the space are trained alone for a few epochs; Kendall's tau of shared weights,
   parameter count, multiply-adds and synaptic flow against that, with 95 % intervals;
-* budgets: for each of several latency budgets (ONNX Runtime, one thread) a search with shared weights, and the found
-  network measured afresh;
-* cost: the hours of supernet and searches against those of as many networks by short training;
+* budgets: for each of several latency budgets (ONNX Runtime, one thread) a search with shared weights, ``--finalists``
+  compared by short training as in ``python -m mnasnet search``, and the best measured afresh;
+* cost: the hours of supernet, searches and finalists against those of as many networks by short training;
 * result: the found networks, for each budget the largest that was judged, and MobileNetV2, MnasNet-A1 and B1 at the
   middle budget, all trained alike.
 
@@ -48,13 +48,14 @@ from mnasnet.latency.table import TableMeter
 from mnasnet.machine import usable_cores
 from mnasnet.network.build import build
 from mnasnet.network.count import count
+from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.device import LatencyCost, profiled
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import Evaluator, Report, SearchProblem
 from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, recorded, spread
-from mnasnet.search.records import records, winner
+from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--alone", type=Path, help="ranking_*.json of the same images: its single trainings are taken")
     parser.add_argument("--candidates", type=int, default=24, help="networks trained alone for the ranking")
     parser.add_argument("--trials", type=int, default=200, help="networks judged for each budget")
+    parser.add_argument("--finalists", type=int, default=1, help="of each budget, compared by short training")
     parser.add_argument("--budgets", type=float, nargs="*", help="milliseconds; five quantiles of the space's else")
     parser.add_argument("--seeds", type=int, default=1, help="full trainings of each network")
     parser.add_argument("--no-largest", action="store_true", help="do not train the largest that were judged")
@@ -113,7 +115,7 @@ def main() -> None:
     if ranking is not None:
         report += ["", ranking.table(), ranking.sentence()]
     if "budgets" in options.parts:
-        found = bench.searched(options.budgets or bench.budgets(), options.trials)
+        found = bench.searched(options.budgets or bench.budgets(), options.trials, options.finalists)
         report += ["", *budget_lines(found)]
         if ranking is not None:
             report += ["", *bench.cost_lines(ranking, found)]
@@ -129,7 +131,8 @@ def main() -> None:
 class Found:
     """The network found for a budget: what the search thought of it and what it measures afresh.
 
-    ``largest`` has the most multiply-adds of those that were judged, all of them within the budget.
+    ``largest`` has the most multiply-adds of those that were judged, all of them within the budget. ``finalists_s`` is
+    the time of their short trainings.
     """
 
     budget_ms: float
@@ -140,6 +143,7 @@ class Found:
     measured_ms: float
     trials: int
     seconds: float
+    finalists_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -286,10 +290,12 @@ class Bench:
         times = [meter.measure(SPACE.random(rng).architecture, PIXELS).undisturbed_ms for _ in range(SAMPLE)]
         return [round(float(value), 3) for value in np.quantile(times, QUANTILES)]
 
-    def searched(self, budgets: Sequence[float], trials: int) -> list[Found]:
+    def searched(self, budgets: Sequence[float], trials: int, finalists: int) -> list[Found]:
         """The network found for each budget, and that network's time in a fresh measurement."""
         meter = self._remembering()
-        kept_in = {ms: self.out / f"found_{self._settings()}_{ms:g}_{trials}.json" for ms in budgets}
+        names = {ms: f"found_{self._settings()}_{ms:g}_{trials}" for ms in budgets}
+        of = f"_best_of_{finalists}" if finalists > 1 else ""
+        kept_in = {ms: self.out / f"{name}{of}.json" for ms, name in names.items()}
         is_over = all(kept.exists() for kept in kept_in.values())
         today = datetime.date.today().isoformat()
         table = None if is_over else profiled(SPACE, self.device, PIXELS, most_seconds=600, rounds_s=600, made_on=today)
@@ -302,12 +308,15 @@ class Bench:
                 limits={"latency_ms": budget_ms},
                 estimates={"latency_ms": LatencyCost(TableMeter(table), PIXELS)} if table else {},
             )
-            study = create_study(problem, storage=open_storage(kept.with_suffix(".journal")))
+            study = create_study(problem, storage=open_storage(self.out / f"{names[budget_ms]}.journal"))
             if not kept.exists():
                 search(study, problem, Budget(evaluations=trials))
-                best = winner(study, problem)
+                best, finalists_s = (
+                    self._best_finalist(study, finalists) if finalists > 1 else (winner(study, problem), 0.0)
+                )
                 architecture = SPACE.candidate(dict(best.params)).architecture
                 row = {
+                    "finalists_s": finalists_s,
                     "architecture": architecture.to_dict(),
                     "shared": best.accuracy,
                     "search_ms": best.costs["latency_ms"],
@@ -324,18 +333,43 @@ class Bench:
             print(f"budget {budget_ms:g} ms: {found[-1].shared:.1%}, {found[-1].measured_ms:.3f} ms", flush=True)
         return found
 
+    def _best_finalist(self, study: optuna.Study, count: int) -> tuple[TrialRecord, float]:
+        """That of highest accuracy after a short training, and the seconds that the trainings of all took.
+
+        They are chosen as :func:`mnasnet.search.contenders.finalist_trials` does: by turns those that shared weights
+        put first and the largest. Those of an earlier run are not trained again.
+        """
+        kept = self.out / f"finalists_{self._settings()}.json"
+        known: dict[str, tuple[float, float]] = json.loads(kept.read_bytes()) if kept.exists() else {}
+        size = CountMeter("multiply_adds", PIXELS, self.images.num_classes)
+        candidates = {one.fingerprint: SPACE.candidate(one.params) for one in records(study) if one.state == "done"}
+        judged = {one.fingerprint: one for one in records(study) if one.state == "done"}
+        first = sorted(judged, key=lambda name: -(judged[name].accuracy or 0.0))
+        largest = sorted(judged, key=lambda name: -size.measure(candidates[name]))
+        turns = [name for pair in zip(first, largest, strict=True) for name in pair]
+        chosen = list(dict.fromkeys(turns))[:count]
+        for name in chosen:
+            if name not in known:
+                began = time.perf_counter()
+                accuracy = self.short.evaluate(candidates[name], lambda step, accuracy: None)
+                known[name] = accuracy, time.perf_counter() - began
+                write_atomic(kept, json.dumps(known).encode())
+            print(f"finalist: shared {judged[name].accuracy:.1%}, alone {known[name][0]:.1%}", flush=True)
+        return judged[max(chosen, key=lambda name: known[name][0])], sum(known[name][1] for name in chosen)
+
     def cost_lines(self, ranking: Ranking, found: Sequence[Found]) -> list[str]:
         """Hours of both ways to judge the networks of all searches; those of short training from the mean of the
         networks that were trained so."""
         trials = sum(one.trials for one in found)
         each_s = float(np.mean([network.alone_s for network in ranking.networks]))
         supernet_s = sum(row["seconds"] for row in self.shared.history)
-        search_s = sum(one.seconds for one in found)
-        short_s, shared_s = trials * each_s, supernet_s + search_s
+        search_s, finalists_s = sum(one.seconds for one in found), sum(one.finalists_s for one in found)
+        short_s, shared_s = trials * each_s, supernet_s + search_s + finalists_s
         return [
             f"{'':34}{'hours':>8}",
             f"{'supernet':34}{supernet_s / 3600:8.3f}",
             f"{f'{trials} networks by shared weights':34}{search_s / 3600:8.3f}",
+            f"{'their finalists':34}{finalists_s / 3600:8.3f}",
             f"{'together':34}{shared_s / 3600:8.3f}",
             f"{f'{trials} networks by short training':34}{short_s / 3600:8.3f}  ({each_s:.0f} s each, mean of "
             f"{len(ranking.networks)})",
