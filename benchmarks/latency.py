@@ -20,7 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from mnasnet.commands.profile import RUNS
 from mnasnet.errors import MnasNetError
@@ -31,13 +34,15 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.latency.table import learn, profile
+from mnasnet.latency.timing import Timing, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.presets import architecture
+from mnasnet.runtime.session import open_session
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 
-REPEATS = 20
+REPEATS, PASSES = 20, 50
 RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
 
 
@@ -51,6 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"machine: {device_name()}, date: {time.strftime('%Y-%m-%d')}")
     repeatability(options.runtimes)
+    in_turns(options.runtimes)
     additive_table(options.table)
     for runtime in options.runtimes:
         profiled_table(runtime, options.precision, options.space, options.checks)
@@ -58,7 +64,7 @@ def main() -> None:
 
 
 def repeatability(runtimes: list[str]) -> None:
-    print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, 50 passes each; goal: spread <= 3 % on a quiet machine")
+    print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, {PASSES} passes; goal: spread <= 3 % on a quiet machine")
     for runtime in runtimes:
         try:
             meter = SessionMeter(runtime)
@@ -75,6 +81,31 @@ def repeatability(runtimes: list[str]) -> None:
                 )
         for note in list(dict.fromkeys(latency.note for latency in found if latency.note))[:2]:
             print(f"    {note}")
+
+
+def in_turns(runtimes: list[str]) -> None:
+    """Measurements side by side: all meet the same moments of the machine, so what sets them apart is the meter's."""
+    print(f"\n{REPEATS} of them in turns, pass by pass, each with a session of its own: without the machine's drift")
+    model = untrained_model(architecture("mnasnet1_0"), 224)
+    batch = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    for runtime in runtimes:
+        try:
+            sessions = [open_session(model, runtime=runtime, device="cpu", threads=1) for _ in range(REPEATS)]
+        except MnasNetError as error:
+            print(f"  {runtime}: {error}")
+            continue
+        passes: list[list[tuple[float, float]]] = [[] for _ in sessions]
+        with pinned(1):
+            for _ in range(PASSES):
+                for session, own in zip(sessions, passes, strict=True):
+                    session.run(batch)  # its weights are in the caches again
+                    timing = time_calls(partial(session.run, batch), warmups=0, runs=1, one_thread=True)
+                    own.append((timing.times_ms[0], timing.cpu_ms[0] if timing.cpu_ms else timing.times_ms[0]))
+        timings = [Timing(tuple(wall for wall, _ in own), tuple(cpu for _, cpu in own)) for own in passes]
+        print(
+            f"  {runtime:12} {'in turns':>9}: undisturbed {spread([timing.undisturbed_ms for timing in timings])}, "
+            f"median {spread([timing.median_ms for timing in timings])}"
+        )
 
 
 def spread(values: list[float]) -> str:
