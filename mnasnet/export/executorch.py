@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
+from mnasnet.export.checksum import CHECKSUM_KEY, checksum, require_weights
 from mnasnet.export.exporter import require
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
@@ -53,12 +54,15 @@ def to_executorch(model: ModelFile, *, pixels: bool = False, softmax: bool = Fal
     logging.disable(max(before, logging.WARNING))  # advice about torch's own deprecations
     try:
         program = torch.export.export(_whole(model, pixels, softmax), (images,), dynamic_shapes=(free_batch,))
+        header = json.dumps(header_of(model), ensure_ascii=False)
         texts = {
-            HEADER_KEY: json.dumps(header_of(model), ensure_ascii=False),
+            HEADER_KEY: header,
             ENDS: json.dumps({"takes_pixels": pixels, "gives_probabilities": softmax}),
+            CHECKSUM_KEY: _place_of_checksum(header),
         }
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=texts)
-        return bytes(lowered.to_executorch().buffer)
+        content = bytes(lowered.to_executorch().buffer)
+        return content.replace(_place_of_checksum(header).encode(), checksum([content]).encode())
     finally:
         logging.disable(before)
 
@@ -106,11 +110,20 @@ def read_program(content: bytes, path: Path) -> ProgramFacts:
         program = open_program(content)
         header = _text(program, HEADER_KEY) if HEADER_KEY in program.method_names else ""
         ends = json.loads(_text(program, ENDS)) if header else {"takes_pixels": False, "gives_probabilities": False}
-        return ProgramFacts(header, bool(ends["takes_pixels"]), bool(ends["gives_probabilities"]))
+        facts = ProgramFacts(header, bool(ends["takes_pixels"]), bool(ends["gives_probabilities"]))
+        told = _text(program, CHECKSUM_KEY) if CHECKSUM_KEY in program.method_names else ""
     except Exception as error:  # the runtime's own errors
         raise WeightsError(
             f"{path} is damaged or no ExecuTorch program ({one_line(error)}); export the model again"
         ) from error
+    if told:
+        require_weights(told, [content.replace(told.encode(), _place_of_checksum(header).encode())], path)
+    return facts
+
+
+def _place_of_checksum(header: str) -> str:
+    """What stands in a program while the checksum of the whole file is taken: letters that stand nowhere else."""
+    return checksum([header.encode()])
 
 
 def open_program(content: bytes) -> Any:

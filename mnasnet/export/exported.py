@@ -139,7 +139,7 @@ def _require_limits(model: ExportedModel, path: Path) -> None:
 
 
 def _require_weights(model: ExportedModel, checksum: str, path: Path) -> None:
-    """Raise WeightsError for weights of another ``checksum``; older files have none, nor have ExecuTorch's."""
+    """Raise WeightsError for weights of another ``checksum``; older files have none; programs were checked before."""
     if not checksum:
         return
     if model.format == "openvino":

@@ -11,6 +11,7 @@ import pytest
 from mnasnet.classify import Classifier
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import WeightsError
+from mnasnet.export.checksum import CHECKSUM_KEY
 from mnasnet.export.executorch import to_executorch
 from mnasnet.latency.session import SessionMeter
 from mnasnet.runtime.packages import is_installed
@@ -101,3 +102,19 @@ def test_a_damaged_program_is_named(content, tmp_path):
 
     with pytest.raises(WeightsError, match="m.pte is damaged or no ExecuTorch program"):
         Classifier.load(tmp_path / "m.pte")
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(model, done, tmp_path):
+    content = bytearray(done.files[0].read_bytes())
+    content[content.index(model.weights["classifier.weight"].tobytes()) + 2] ^= 1
+    (tmp_path / "m.pte").write_bytes(content)
+
+    with pytest.raises(WeightsError, match=r"m\.pte has other weights than were exported"):
+        Classifier.load(tmp_path / "m.pte")
+
+
+def test_files_of_before_there_was_a_checksum_open(done, tmp_path):
+    content = done.files[0].read_bytes()
+    (tmp_path / "m.pte").write_bytes(content.replace(CHECKSUM_KEY.encode(), b"x" * len(CHECKSUM_KEY)))
+
+    assert Classifier.load(tmp_path / "m.pte").class_names == Classifier.load(done.files[0]).class_names
