@@ -53,7 +53,7 @@ class Judging:
         shared = self.shared(images, stop)
         if shared is None:
             return self.short(images, stop)
-        if not self.folder.supernet.last.exists():
+        if not self.folder.supernet.holds_any:
             raise SearchError(
                 f"the shared weights of the search lie in {self.folder.path}, which this machine does not reach; put "
                 "it on a disk that all share, or set evaluator to short"

@@ -79,7 +79,7 @@ def _go_on(sitting: Sitting, found: Sequence[TrialRecord]) -> float | None:
         sitting.begin_at("searching", share)
         return left_s
     supernet_s = sitting.times.supernet_s
-    if not supernet_s or not sitting.here.folder.supernet.last.exists():
+    if not supernet_s or not sitting.here.folder.supernet.holds_any:
         return None
     trained_s = min(sitting.spent_s - sitting.folder.prepared_s, supernet_s)  # as far as the clock knows
     sitting.begin_at("supernet", trained_s / supernet_s)

@@ -51,6 +51,11 @@ class CheckpointStore:
         """The one before the newest."""
         return self.folder / "checkpoint-1.safetensors"
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether a training can go on from here, should one of the two be whole."""
+        return self.last.exists() or self.before_last.exists()
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write ``checkpoint`` as the last one; raises TrainingError, the older files whole, when it cannot."""
         data = to_bytes(checkpoint)

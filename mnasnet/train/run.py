@@ -166,7 +166,7 @@ def resume(
         training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{run.arguments} is not complete ({error}); start a new run") from error
-    if run.results.exists() and not (run.store.last.exists() or run.store.before_last.exists()):
+    if run.results.exists() and not run.store.holds_any:
         raise TrainingError(
             f"{run.store.folder} has no checkpoint any more, and without one a run that has begun cannot go on; "
             "bring it back, or start a new run"
@@ -325,8 +325,7 @@ def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
             bn_momentum=momentum,
             identity_start=recipe.identity_start,
         )
-    has_checkpoint = run.store.last.exists() or run.store.before_last.exists()
-    base = None if has_checkpoint else start_model(training)
+    base = None if run.store.holds_any else start_model(training)
     if base is None:
         return network
     trained = network_of(base, dropout=dropout, bn_momentum=momentum)

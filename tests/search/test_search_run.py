@@ -588,6 +588,15 @@ class TestElsewhere:
         with pytest.raises(SearchError, match="which this machine does not reach"):
             judging(lambda: False)
 
+    def test_shared_weights_of_which_only_the_older_checkpoint_is_left_are_within_reach(self, copied):
+        with opened(copied) as search:
+            judging = replace(search.judging, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
+            store = search.folder.supernet
+        store.folder.mkdir(parents=True)
+        store.before_last.touch()
+
+        assert judging(lambda: False).describe().count("shared weights") == 1
+
     def test_a_search_goes_on_from_another_folder(self, data, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         searching = tiny_searching(data, tmp_path, storage="trials.journal", trials=2)
