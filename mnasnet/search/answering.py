@@ -13,9 +13,9 @@ import optuna
 from mnasnet.errors import SearchError
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
-from mnasnet.search.company import joined_at
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.helpers import joined_at
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, pareto_set, records
@@ -290,7 +290,7 @@ def levelled_off(found: Sequence[TrialRecord]) -> str:
 
     Where several values count, accuracy alone says nothing of the gain.
     """
-    judged = [record.values for record in found if record.state == "done" and record.duplicate_of is None]
+    judged = [record.values for record in found if record.is_result]
     values = [first for first, *others in judged if not others]
     if len(values) < 9:
         return ""

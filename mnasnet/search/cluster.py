@@ -76,14 +76,14 @@ class RayCrew:
         self._cpus, self._gpus = cpus, gpus
         self._name = uuid.uuid4().hex
         self._numbers: dict[Any, int] = {}  # by the task's reference
-        self._asked: tuple[Any, float] | None = None  # the desk, and since when it has not answered
+        self._asked: tuple[Any, float] | None = None  # the mailbox, and since when it has not answered
 
     def __enter__(self) -> RayCrew:
         self._ray = _ray()
         _connect(self._ray, self._address)
         try:
             options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-            self._desk = self._ray.remote(**options)(_Desk).remote()
+            self._mailbox = self._ray.remote(**options)(_Mailbox).remote()
             # a lost task is given again by the search, which counts how often
             self._task = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_judge)
             self._make_reference = self._ray.put(self._make)
@@ -104,12 +104,12 @@ class RayCrew:
 
     def judge(self, number: int, candidate: Candidate) -> None:
         """Start a task for a network."""
-        task = self._task.remote(self._name, self._make_reference, number, candidate, self._desk)
+        task = self._task.remote(self._name, self._make_reference, number, candidate, self._mailbox)
         self._numbers[task] = number
 
     def answer(self, number: int, hopeless: bool) -> None:
         """Tell the task that reported whether to give the network up."""
-        self._desk.answer.remote(number, hopeless)
+        self._mailbox.answer.remote(number, hopeless)
 
     def events(self, timeout_s: float) -> Sequence[StepReport | Returned]:
         """What the tasks reported and returned, and the networks whose task was lost."""
@@ -135,7 +135,7 @@ class RayCrew:
         return int(min(by_cores, resources.get("GPU", 0.0) / self._gpus) if self._gpus else by_cores)
 
     def _reports(self) -> list[StepReport]:
-        asked, since = self._asked or (self._desk.take.remote(), time.monotonic())
+        asked, since = self._asked or (self._mailbox.take.remote(), time.monotonic())
         self._asked = asked, since
         try:
             answered, _ = self._ray.wait([asked], timeout=DESK_S)
@@ -161,7 +161,7 @@ class RayCrew:
         return returned
 
 
-class _Desk:
+class _Mailbox:
     """Where tasks report a step and wait for the answer: an actor of the cluster."""
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ class _Desk:
 _evaluators: dict[str, Evaluator] = {}  # by crew: a process of the cluster makes its evaluator once
 
 
-def _judge(crew: str, make_evaluator: MakeEvaluator, number: int, candidate: Candidate, desk: Any) -> Verdict | str:
+def _judge(crew: str, make_evaluator: MakeEvaluator, number: int, candidate: Candidate, mailbox: Any) -> Verdict | str:
     """One network's verdict, in a process of the cluster; a text says why there is no evaluator."""
     ray = _ray()
     if crew not in _evaluators:
@@ -201,7 +201,7 @@ def _judge(crew: str, make_evaluator: MakeEvaluator, number: int, candidate: Can
             return f"{type(error).__name__}: {error}"
 
     def report(step: int, accuracy: float) -> None:
-        if ray.get(desk.ask.remote(number, step, accuracy)):
+        if ray.get(mailbox.ask.remote(number, step, accuracy)):
             raise optuna.TrialPruned(hopeless_after(step))
 
     return judge(_evaluators[crew], candidate, report)

@@ -60,7 +60,7 @@ class Place:
         """Where the training's files lie."""
         return RunFolder(self.folder)
 
-    def finished(self) -> ModelFile | None:
+    def trained_model(self) -> ModelFile | None:
         """The trained model; None before the training's end."""
         if not self.run.best.exists():
             return None
@@ -76,7 +76,7 @@ def finalist_place(search: OpenSearch, trial: int) -> Place:
     return Place(search.folder.path / "finalists" / f"trial{trial}", f"trial {trial}", "finalist", trial)
 
 
-def winner_place(search: OpenSearch, trial: int, epochs: int) -> Place:
+def full_training_place(search: OpenSearch, trial: int, epochs: int) -> Place:
     """Where a trial is trained fully."""
     folder = search.folder.path / "trained" / f"trial{trial}_{epochs}epochs"
     return Place(folder, f"trial {trial}, fully trained", "promoted", trial)
@@ -102,7 +102,7 @@ def places(search: OpenSearch) -> Iterator[Place]:
         yield finalist_place(search, int(number))
     trained = [(int(trial), int(epochs)) for trial, epochs in _found(folder / "trained", r"trial(\d+)_(\d+)epochs")]
     for trial, epochs in sorted(trained, key=lambda one: (one[0], one[1] != final_epochs, one[1])):
-        yield winner_place(search, trial, epochs)
+        yield full_training_place(search, trial, epochs)
     for number, count in _found(folder / "references", r"trial(\d+)_(\d+)epochs"):
         yield fresh_place(search, int(number), int(count))
     for name, width, size, count in _found(folder / "references", r"(.+)_x([\d.]+)_(\d+)px_(\d+)epochs"):
@@ -136,7 +136,7 @@ def train_longer(
     unexpectedly long ends after ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when
     asked to stop, and what trainings raise.
     """
-    if place.finished() is None:
+    if place.trained_model() is None:
         parts = search.parts if with_test else replace(search.parts, test=())
         with _quietly():
             if place.run.arguments.exists():
@@ -159,7 +159,7 @@ def train_longer(
                 ended = train(training, parts=parts, listeners=listeners, stop=stop)
         if ended.status == "stopped":
             raise SearchStopped
-    model = place.finished()
+    model = place.trained_model()
     assert model is not None
     if not model.latencies:
         latency = measured(search, model)
@@ -253,7 +253,7 @@ def _of_its_trial(latency: Latency, since: str) -> Latency:
 
 def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = None) -> Contender | None:
     """What a longer training came to; None before its end."""
-    model = place.finished()
+    model = place.trained_model()
     if model is None:
         return None
     latency = model.latencies[0] if model.latencies else None
@@ -308,7 +308,7 @@ def counted(search: OpenSearch, architecture: ArchitectureSpec, input_size: int)
 
 def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int) -> list[TrialRecord]:
     """The ``count`` finished trials of highest reward, the best first, each network once."""
-    done = [record for record in records if record.state == "done" and record.duplicate_of is None]
+    done = [record for record in records if record.is_result]
     return sorted(done, key=lambda record: (-trial_reward(record, searching), record.number))[:count]
 
 

@@ -17,11 +17,10 @@ import optuna
 
 from mnasnet.search.problem import Evaluator, SearchProblem
 from mnasnet.search.records import TrialRecord
+from mnasnet.search.storage import RETRIES
 from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search
 from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate
-
-RETRIES = 1  # how often a network whose judge was killed is judged again
 
 MakeEvaluator = Callable[[Callable[[], bool]], Evaluator]
 """Makes the evaluator in the process that judges; its argument says whether to stop. Must be picklable: a function of

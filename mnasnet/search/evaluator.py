@@ -83,7 +83,7 @@ class ShortTraining:
                 team=team,
                 listeners=[reporting],
                 stop=lambda: self.stop() or reporting.ended is not None,
-                prefetch=train.cache.planned < len(train.cache) or self.images.device != "cpu",
+                prefetch=train.streams or self.images.device != "cpu",
             )
             if result.status == "stopped" or self.accuracy == "top1":
                 return result, float(result.history[-1]["val_accuracy"]) if result.history else 0.0

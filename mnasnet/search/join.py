@@ -12,17 +12,17 @@ from typing import Any, Literal
 import optuna
 
 from mnasnet.errors import SearchError
-from mnasnet.search.company import is_over, join
 from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
+from mnasnet.search.helpers import is_over, join
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.problem_of import opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
-from mnasnet.search.watch import Repeats, line_of, was_judged
+from mnasnet.search.watch import Repeats, line_of
 from mnasnet.train.run_folder import require_no_links
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over
@@ -57,7 +57,7 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
     def tell(text: str, **more: Any) -> None:
         found = records(study)
         spent_s = folder.read_state().get("seconds", 0.0)  # the process that leads writes it down
-        gone = sum(map(was_judged, found)) / trials if trials else spent_s / (60 * minutes)
+        gone = sum(record.was_judged for record in found) / trials if trials else spent_s / (60 * minutes)
         share = min(1.0, gone)
         best = best_trials(found, here.searching, 1)
         audience.hear(Progress("searching", share, text, best=best[0] if best else None, **more))
@@ -74,7 +74,8 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
         trials, minutes = here.searching.trials, here.searching.minutes
         if here.searching.cost == "energy":
             raise SearchError(
-                "energy is counted by the machine that leads the search alone, so no other process can join"
+                "energy is counted by the machine that leads the search alone, so no other process can join; "
+                "let that one finish, or search for another cost"
             )
         require_same_device(here)
         join(study)

@@ -19,8 +19,8 @@ from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.recipe import batch_size_for
 
-WANTED_TRIALS = 40  # below, no algorithm is better than chance; the share of the images is chosen for so many
-FEWEST_IMAGES = 40  # of a class in a short training, where the share is ours: of fewer a network learns too little
+WANTED_TRIALS = 40  # the share of the images is chosen so that so many fit
+FEWEST_PER_CLASS = 40  # of a class in a short training, where the share is ours: of fewer a network learns too little
 SHARES = 100  # shares of the training images that are considered
 DRAWS = 200  # random networks among which the cheapest and the dearest are timed
 READ_IMAGES = 100  # whose reading is timed
@@ -124,7 +124,7 @@ class Speeds:
 def timed(evaluator: ShortTraining, small: Candidate, large: Candidate) -> Speeds:
     """Train both networks for a few steps on noise, with the batches of all training images and of the fewest."""
     parts = evaluator.images.parts
-    images, few = len(parts.train), min(len(parts.train), FEWEST_IMAGES * len(parts.class_names))
+    images, few = len(parts.train), min(len(parts.train), FEWEST_PER_CLASS * len(parts.class_names))
 
     def middling(count: int) -> tuple[float, float, float]:
         seconds = [
@@ -154,7 +154,7 @@ def chosen_share(searching: Searching, parts: Split, speeds: Speeds) -> float:
         return 1.0
     wanted = searching.trials or WANTED_TRIALS
     per_trial_s = 60 * searching.minutes * 0.6 * searching.workers / wanted
-    fewest = min(1.0, FEWEST_IMAGES * len(parts.class_names) / len(parts.train))
+    fewest = min(1.0, FEWEST_PER_CLASS * len(parts.class_names) / len(parts.train))
     shares = [max(fewest, step / SHARES) for step in range(SHARES, 0, -1)]
     seconds = [sum(_trial_s(searching, parts, speeds, share)) / 2 for share in shares]
     fitting = next((share for share, each_s in zip(shares, seconds, strict=True) if each_s <= per_trial_s), None)

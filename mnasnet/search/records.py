@@ -37,6 +37,16 @@ class TrialRecord:
     seconds: float = 0.0
     duplicate_of: int | None = None
 
+    @property
+    def is_result(self) -> bool:
+        """Whether the trial has an accuracy of its own and keeps the limits."""
+        return self.state == "done" and self.duplicate_of is None
+
+    @property
+    def was_judged(self) -> bool:
+        """Whether its accuracy was judged, or an attempt was made."""
+        return self.state in ("done", "pruned", "failed") and self.duplicate_of is None
+
 
 def records(study: optuna.Study) -> list[TrialRecord]:
     """All trials of the study, in their order."""
@@ -72,7 +82,7 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
     Raises SearchError when no trial was finished: with the nearest network if the limits were never met.
     """
     finished = records(study)
-    done = [record for record in finished if record.state == "done" and record.duplicate_of is None]
+    done = [record for record in finished if record.is_result]
     if done:
         return max(done, key=lambda record: (record.values[0], -record.number))
     infeasible = [record for record in finished if record.state == "infeasible"]
@@ -84,13 +94,15 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
         )
     reasons = [record.reason for record in finished if record.reason]
     raise SearchError(
-        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}" if reasons else "no trial was finished"
+        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}; mend that and search again"
+        if reasons
+        else "no trial was finished; give the search more trials or minutes"
     )
 
 
 def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:
     """The finished networks that no other beats in accuracy and all ``costs``, by rising first cost."""
-    done = [record for record in found if record.state == "done" and record.duplicate_of is None]
+    done = [record for record in found if record.is_result]
     points = [(record.accuracy or 0.0, *(-record.costs[name] for name in costs)) for record in done]
     front = [done[place] for place in sorted(pareto_front(points), key=points.__getitem__, reverse=True)]
     return sorted(front, key=lambda record: record.costs[costs[0]]) if costs else front

@@ -10,7 +10,7 @@ from pathlib import Path
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
-from mnasnet.search.contenders import winner_place
+from mnasnet.search.contenders import full_training_place
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
@@ -25,7 +25,6 @@ from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
-from mnasnet.search.watch import was_judged
 from mnasnet.spec import is_whole
 from mnasnet.train.run_folder import only_user, write_yaml
 from mnasnet.words import plain
@@ -103,7 +102,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     searching, plan = read_arguments(folder)
     state = folder.read_state()
     spent_s = float(state.get("seconds", 0.0))
-    judged = sum(was_judged(record) for record in found)
+    judged = sum(record.was_judged for record in found)
     longer = replace(
         searching,
         trials=judged + trials if trials else 0,
@@ -157,7 +156,7 @@ def promote(
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
         record = _told_first(record, found)
         epochs = wanted or training.final_epochs()
-        promoted = winner_place(here, record.number, epochs).run.best
+        promoted = full_training_place(here, record.number, epochs).run.best
         state = folder.read_state()
         status, reason = state.get("status", "stopped"), state.get("reason", "a trial was promoted")
         try:

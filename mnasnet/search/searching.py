@@ -16,7 +16,7 @@ from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountName
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
-from mnasnet.settings.search import MeterName, objective_words
+from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
@@ -42,8 +42,6 @@ _LIMITS = {
     "max_model_mb": ("model_bytes", 1e6),
     "max_peak_mb": ("peak_activation_bytes", 1e6),
 }
-
-Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
 
 
 @dataclass(frozen=True, slots=True)

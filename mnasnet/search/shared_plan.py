@@ -20,7 +20,7 @@ FEWEST_EPOCHS: dict[Rule, int] = {"single": 20, "sandwich": 10}  # fewer: most o
 
 # With fewer images a short training takes seconds, so that trainings fit into an hour by the hundred, and an epoch of
 # shared weights has some 30 steps or less, to be divided among all networks.
-FEWEST_IMAGES = 1000
+FEWEST_FOR_SHARED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def with_shared(
         limit_s = timetable(searching, judging, spent_s=spent_s).search_limit_s
         fitting = int(SHARE * limit_s / max(times.epoch_s, 1e-9))
     has_time = (searching.shared_epochs or fitting) >= FEWEST_EPOCHS[rule]
-    pays = images >= FEWEST_IMAGES and has_time and not mixes_operators(space)
+    pays = images >= FEWEST_FOR_SHARED and has_time and not mixes_operators(space)
     is_shared = searching.evaluator == "shared" or (
         searching.evaluator == "auto" and (pays or searching.check_ranking > 0)
     )

@@ -14,9 +14,9 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.errors import SearchError
 from mnasnet.search.answering import NothingFoundError
-from mnasnet.search.company import set_over
 from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.helpers import set_over
 from mnasnet.search.judging import stopping
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.progress import EpochListener, Stage
@@ -24,7 +24,7 @@ from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.study import Budget, Ending, all_tried, search
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
-from mnasnet.search.watch import Watch, was_judged
+from mnasnet.search.watch import Watch
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import SearchSpace
 
@@ -140,7 +140,7 @@ def _train_shared_weights(sitting: Sitting, left_s: float | None) -> None:
 def _limit_s(sitting: Sitting, found: Sequence[TrialRecord]) -> float:
     """The seconds for trials: what later stages leave, but always enough for some trials."""
     later_s = sitting.times.after_search_s - sitting.times.ranking_s  # which left_s leaves out already
-    lacking = LEAST_TRIALS - sum(was_judged(record) for record in found)
+    lacking = LEAST_TRIALS - sum(record.was_judged for record in found)
     least_s = lacking * sitting.here.plan.trial_s / sitting.here.searching.workers
     unfinished_s = sitting.here.plan.trial_s / 2  # what the last trial is likely to take too long
     return max(sitting.left_s - later_s / MARGIN - unfinished_s, least_s, 0.0)

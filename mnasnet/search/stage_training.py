@@ -15,10 +15,10 @@ from mnasnet.search.contenders import (
     finalist_place,
     finalist_trials,
     fresh_place,
+    full_training_place,
     reference_place,
     reward_of,
     train_longer,
-    winner_place,
 )
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.plan import epoch_s_of
@@ -100,7 +100,7 @@ class TrainingStages:
             place = finalist_place(self._here, number)
             if (
                 index
-                and place.finished() is None
+                and place.trained_model() is None
                 and not self._holds_another_finalist(found[numbers[index - 1]], epochs)
             ):
                 numbers = numbers[:index]  # the machine has become slower: the winner's training comes first
@@ -127,7 +127,7 @@ class TrainingStages:
 
     def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""
-        place = winner_place(self._here, record.number, epochs)
+        place = full_training_place(self._here, record.number, epochs)
         return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
 
     def train_references(
@@ -142,7 +142,7 @@ class TrainingStages:
         known: dict[str, dict[str, float]] = self._here.folder.read_state().get("references") or {}
         widths = known.get(str(record.number))
         size = model.preprocess.input_size
-        epoch_s = epoch_seconds(winner_place(self._here, record.number, epochs))
+        epoch_s = epoch_seconds(full_training_place(self._here, record.number, epochs))
         needed_s = training_s(replace(plan, epoch_s=epoch_s or plan.epoch_s), epochs)
         is_shared = self._here.shared is not None
         fewest_s = (1 + is_shared) * needed_s + SCALING_S * len(REFERENCES)  # two designs, or there is no comparison
@@ -166,7 +166,7 @@ class TrainingStages:
             compared.append((reference_place(self._here, name, width, size, epochs), spec))
         part = 1 / len(compared)
         for index, (place, spec) in enumerate(compared):
-            if self.sitting.spent_s + needed_s > until_s and place.finished() is None:
+            if self.sitting.spent_s + needed_s > until_s and place.trained_model() is None:
                 continue
             most_s = until_s - self.sitting.spent_s
             self._train_spec("references", index * part, part, place, spec, size, epochs, final=True, most_s=most_s)

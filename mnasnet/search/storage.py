@@ -29,7 +29,7 @@ from mnasnet.search.journal_lock import JournalLock
 
 HEARTBEAT_S = 60  # how often a process that shares a study says that it still works on its trials
 GRACE_BEATS = 2  # without so many it is dead, and its networks are judged once more by others
-RETRIES = 1
+RETRIES = 1  # how often a network whose judge was killed is judged again
 
 _BEAT = "heartbeat"  # the system attribute of a trial that counts in a journal
 

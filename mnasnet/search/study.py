@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.categorical import categories_of
-from mnasnet.search.company import is_over, joined_at
+from mnasnet.search.helpers import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.problem import SearchProblem, priced
 from mnasnet.search.records import State, TrialRecord, record_of
@@ -158,7 +158,7 @@ class Search:
         self.problem = problem
         self._alone = alone
         self._clock = clock
-        self._has_company = not alone
+        self._has_helpers = not alone
         self._in_work: dict[int, optuna.Trial] = {}
         self._left: set[int] = set()  # by a killed process, for this one to take up
         self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work, where others must know of them
@@ -184,10 +184,10 @@ class Search:
         repeats another, cannot be measured or lies above a limit.
         """
         started = self._clock()
-        trial = trial or _ask(self.study, alone=not self._has_company)
+        trial = trial or _ask(self.study, alone=not self._has_helpers)
         self._in_work[trial.number] = trial
-        self._has_company = self._has_company or joined_at(self.study) is not None
-        if self._has_company:
+        self._has_helpers = self._has_helpers or joined_at(self.study) is not None
+        if self._has_helpers:
             self._beats[trial.number] = get_heartbeat_thread(trial._trial_id, self.study._storage)
             self._beats[trial.number].start()
         space = self.problem.space
@@ -277,7 +277,7 @@ class Search:
         for beat in self._beats.values():
             beat.join()
         self._beats.clear()
-        if self._has_company:
+        if self._has_helpers:
             for trial in self._in_work.values():
                 self._give_back(trial)
         self._in_work.clear()
@@ -297,7 +297,7 @@ class Search:
 
     def in_work_elsewhere(self) -> int:
         """How many networks other processes are judging now; those of processes that died are given up first."""
-        if not self._has_company:
+        if not self._has_helpers:
             return 0
         _fail_stale(self.study)
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -382,7 +382,7 @@ class Search:
         return record_of(frozen)
 
     def _read_finished(self) -> None:
-        if not self._has_company and self._has_read:
+        if not self._has_helpers and self._has_read:
             return  # whatever has finished since was settled here
         self._has_read = True
         for trial in self.study.get_trials(deepcopy=False, states=tuple(set(_OPTUNA_STATES.values()))):
@@ -413,7 +413,7 @@ def search(
 
     ``alone`` says that this process leads: the trials that it left running when it was killed are taken up first, and
     the search goes on exactly as if it had not been killed. Of several processes at most one may say so, after the
-    others have called :func:`mnasnet.search.company.join`; trials of one that died are judged again by the others
+    others have called :func:`mnasnet.search.helpers.join`; trials of one that died are judged again by the others
     after a while. At the end it waits for the networks that others are judging. Raises SearchError for a study that
     was made for another problem.
     """

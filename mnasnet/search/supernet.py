@@ -86,7 +86,7 @@ def train_supernet(
         },
         listeners=listeners,
         stop=stop,
-        prefetch=train.cache.planned < len(train.cache) or images.device != "cpu",
+        prefetch=train.streams or images.device != "cpu",
     )
 
 
@@ -157,7 +157,7 @@ class SharedLessons:
             yield Lesson(F.cross_entropy(logits, answers, reduction="sum"), logits, weight)
 
     def _input(self, x: Tensor, candidate: Candidate) -> Tensor:
-        return at_size(x, candidate.input_size if self.sized else None)
+        return resampled(x, candidate.input_size if self.sized else None)
 
     def scores(
         self,
@@ -200,13 +200,13 @@ def recalibrate(
     for first in range(batches):
         batch = chosen[first::batches]  # images lie in order of their classes, and each batch needs all of them
         x = torch.from_numpy(normalise(images.read(batch), preprocess)).to(device)
-        network(at_size(x, preprocess.input_size).contiguous(memory_format=torch.channels_last))
+        network(resampled(x, preprocess.input_size).contiguous(memory_format=torch.channels_last))
     network.eval()
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
 
 
-def at_size(x: Tensor, side_px: int | None) -> Tensor:
+def resampled(x: Tensor, side_px: int | None) -> Tensor:
     """A batch, N x 3 x S x S, resampled to ``side_px``; unchanged where that is None or its own size."""
     if side_px is None or side_px == x.shape[-1]:
         return x

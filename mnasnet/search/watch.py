@@ -36,7 +36,7 @@ class Watch:
         self._limit_s, self._later_s = limit_s, later_s
         asked = here.searching
         self._trials, self._workers = asked.trials, asked.workers
-        judged = [record for record in before if was_judged(record)]
+        judged = [record for record in before if record.was_judged]
         self._judged = len(judged)
         self._seconds = [record.seconds for record in judged]
         self._before_s = self._spent_s = sum(record.seconds for record in before) / self._workers
@@ -68,7 +68,7 @@ class Watch:
     def hear(self, record: TrialRecord) -> None:
         """Take notice of a trial that is settled."""
         self._spent_s += record.seconds / self._workers
-        if was_judged(record):
+        if record.was_judged:
             self._judged += 1
             self._seconds.append(record.seconds)
         if record.state in ("failed", "unmeasured"):
@@ -76,7 +76,7 @@ class Watch:
         if record.duplicate_of is None:
             self._unmeasured = self._unmeasured + 1 if record.state == "unmeasured" else 0
         asked = self._here.searching
-        if record.state == "done" and record.duplicate_of is None:
+        if record.is_result:
             self._failures = 0
             if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
                 self._best = record
@@ -123,11 +123,6 @@ class Repeats:
         if self._count > 1:
             self._tell(f"{amount(self._count - 1, 'more trial')} repeated networks that are known already", self._count)
         self._count = 0
-
-
-def was_judged(record: TrialRecord) -> bool:
-    """Whether the trial's accuracy was judged, or an attempt was made."""
-    return record.duplicate_of is None and record.state in ("done", "pruned", "failed")
 
 
 def line_of(record: TrialRecord) -> str:

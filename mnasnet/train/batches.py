@@ -67,6 +67,11 @@ class DecodedSquares:
     labels: Labels
     stop: Callable[[], bool] = lambda: False
 
+    @property
+    def streams(self) -> bool:
+        """Whether some images have to be decoded whenever they are read."""
+        return self.cache.planned < len(self.cache)
+
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """N x side x side x 3 RGB pixels of these images.
 

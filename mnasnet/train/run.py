@@ -64,7 +64,10 @@ Stop = Callable[[], bool]
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A run's folder and what came of it; ``evaluation`` is None when it was stopped."""
+    """A run's folder and what came of it; ``evaluation`` is None when it was stopped.
+
+    Where several processes train together, only the one that writes has it.
+    """
 
     folder: Path
     status: Status
@@ -231,7 +234,6 @@ def _go_on(
         interrupted = threading.Event()
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
-        in_memory = train_images.cache.planned == len(train_images.cache)
         with _failure_told(tensorboard):
             result = in_own_thread(
                 lambda: fit(
@@ -257,7 +259,7 @@ def _go_on(
                     on_best=save_best,
                     listeners=[until_written],
                     stop=lambda: stop() or interrupted.is_set(),
-                    prefetch=team.device != "cpu" or not in_memory,
+                    prefetch=train_images.streams or team.device != "cpu",
                 ),
                 threads=plan.threads,
                 on_interrupt=interrupted.set,

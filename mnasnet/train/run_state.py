@@ -110,7 +110,7 @@ class RunState(Generic[_Network]):
 
     # -- learning ------------------------------------------------------------------------------------------------
 
-    def thaw(self, *, frozen: bool) -> None:
+    def set_frozen(self, *, frozen: bool) -> None:
         """Let everything learn, or only the classifier; a frozen part keeps its batch statistics too."""
         self.network.train()
         for name, module in self.network.named_children():

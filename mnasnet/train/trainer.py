@@ -117,7 +117,7 @@ def fit(
     with repeatable_gpu, contextlib.closing(run):
         try:
             while run.epoch < epochs and not run.out_of_patience(patience):
-                run.thaw(frozen=run.epoch < recipe.frozen_epochs)
+                run.set_frozen(frozen=run.epoch < recipe.frozen_epochs)
                 batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
                 began = clock() - run.epoch_seconds
                 saved = clock()

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mnasnet.search.company import join, set_over
+from mnasnet.search.helpers import join, set_over
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.storage import open_storage

@@ -15,8 +15,8 @@ import pytest
 from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError, SettingsError
-from mnasnet.search.company import join
 from mnasnet.search.crew import Returned, search_with_crew
+from mnasnet.search.helpers import join
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.samplers import SAMPLERS

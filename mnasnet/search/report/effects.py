@@ -73,11 +73,7 @@ def effects(answer: Answer) -> Effects:
     Both are additive models of centred options (the main effects of a functional analysis of variance under evenly
     drawn options); the cost is fitted on its logarithm, so that its effects are shares.
     """
-    judged = [
-        record
-        for record in answer.records
-        if record.state == "done" and record.duplicate_of is None and record.accuracy is not None
-    ]
+    judged = [record for record in answer.records if record.is_result and record.accuracy is not None]
     accuracy = np.array([record.accuracy for record in judged], dtype=np.float64)
     if len(judged) < FEWEST_NETWORKS or np.ptp(accuracy) == 0.0 or not answer.space.choices:
         return Effects((), len(judged), 0.0, "")

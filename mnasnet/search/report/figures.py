@@ -152,7 +152,7 @@ def progress(answer: Answer) -> list[tuple[int, float, float]]:
     return [
         (record.number, spent, record.values[0])
         for record, spent in zip(answer.records, minutes, strict=True)
-        if record.state == "done" and record.duplicate_of is None and record.values
+        if record.is_result and record.values
     ]
 
 
