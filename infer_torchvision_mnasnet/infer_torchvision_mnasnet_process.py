@@ -115,7 +115,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         super().init_long_process()
 
     def begin_task_run(self):
-        if self.get_input(0) is None:  # refused with a riddle otherwise; run says what is missing
+        if self.get_input(0) is None:  # Ikomia's own refusal does not say what is missing; run does
             self.set_input(dataprocess.CImageIO(), 0)
         super().begin_task_run()
 

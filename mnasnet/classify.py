@@ -21,7 +21,7 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.passes import in_passes
-from mnasnet.runtime.session import Precision, Session, open_session, usable_cores
+from mnasnet.runtime.session import Precision, Runtime, Session, open_session, usable_cores
 from mnasnet.spec import is_whole
 from mnasnet.words import UNKNOWN
 
@@ -71,7 +71,7 @@ class Classifier:
         model: ModelFile | ExportedModel,
         *,
         input_size: int | None = None,
-        runtime: Literal["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"] = "auto",
+        runtime: Runtime | Literal["auto"] = "auto",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,

@@ -54,7 +54,7 @@ class SearchMnasnet(core.CWorkflowTask):
         self.beginning = False  # kept by running()
 
     def begin_task_run(self):
-        if self.get_input(0) is None:  # refused with a riddle otherwise; run knows whether a folder is needed
+        if self.get_input(0) is None:  # Ikomia's own refusal does not say what is missing; run does
             self.set_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH, ""), 0)
         super().begin_task_run()
 

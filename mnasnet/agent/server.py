@@ -102,7 +102,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._patience = threading.Timer(HEADERS_S, self._hang_up)  # a request line by line, over days, is no request
+        self._patience = threading.Timer(HEADERS_S, self._hang_up)  # who sends headers too slowly is cut off
         self._patience.start()
 
     def finish(self) -> None:

@@ -1,1 +1,1 @@
-"""Latencies: measured on this machine, or predicted from a table of its measured layers."""
+"""Latencies: measured on this machine, through an agent or on a phone, or predicted from a table of measured pieces."""

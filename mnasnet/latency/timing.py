@@ -16,7 +16,7 @@ MAX_SPREAD = 0.10  # 10th to 90th percentile; 2 to 5 % on a quiet machine
 MAX_DRIFT = 0.05  # second half against first half: a clock that changes, a processor that heats up
 MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 # how much slower than at its best memory or arithmetic may be; beside a neighbour that copies memory, a network of
-# 7.6 ms so repeated within 1.7 % instead of 8.6 %
+# 7.6 ms repeated within 1.7 % with this limit instead of 8.6 %
 MAX_SLOWDOWN = 0.04
 BLOCK = 10  # passes between two readings
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mnasnet.runtime.session import Session
 
-# Four images of 224 px, 22 of 96 px. MnasNet 1.0 takes 16 or 64 images of 224 px so 1.1 to 1.5 times as fast in ONNX
-# Runtime, OpenVINO and LiteRT; 64 images of 64 px lose a tenth at most (benchmarks/inference.py).
+# Four images of 224 px, 22 of 96 px. MnasNet 1.0 runs 16 or 64 images of 224 px 1.1 to 1.5 times as fast this way
+# in ONNX Runtime, OpenVINO and LiteRT; 64 images of 64 px lose a tenth at most (benchmarks/inference.py).
 PASS_PIXELS = 4 * 224 * 224
 
 

@@ -16,6 +16,7 @@ from mnasnet.spaces import SPACES
 OBJECTIVES = ("latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes")
 
 MeterName = Literal["onnxruntime", "openvino", "litert", "executorch", "torch", "remote", "adb"]
+Cost = Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"]
 
 
 def objective_words(text: str) -> tuple[str, ...]:
@@ -97,12 +98,10 @@ class SearchSettings(Settings):
     accuracy: Literal["top1", "worst_recall"] = setting(
         "top1", "What counts as accuracy: all images alike, or the recall of the class recognised worst.", advanced=True
     )
-    cost: Literal["latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes", "energy"] = setting(
-        "latency", "What the target is about. Any but `latency` needs `target_cost`.", advanced=True
-    )
+    cost: Cost = setting("latency", "What the target is about. Any but `latency` needs `target_cost`.", advanced=True)
     target_cost: float = setting(
         0.0,
-        "The target of another `cost`, in its own unit: operations, parameters or bytes.",
+        "The target of another `cost`, in its own unit: operations, parameters, bytes or millijoules.",
         unset="none",
         ge=0.0,
         advanced=True,
@@ -203,7 +202,7 @@ class SearchSettings(Settings):
     )
     shared_epochs: int = setting(
         0,
-        "Epochs of the shared weights; `0` fits them to the minutes, else 50.",
+        "Epochs of the shared weights; `0` fits them to the minutes, or without minutes takes 25 (`single`: 50).",
         unset="auto",
         ge=0,
         le=10_000,
