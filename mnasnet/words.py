@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import types
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mnasnet.errors import SettingsError
@@ -20,9 +23,9 @@ _known: dict[type, dict[str, tuple[str, ...]]] = {}  # by dataclass, the words o
 
 def require_words(value: object) -> None:
     """Raise SettingsError where a field of ``value``, a dataclass, is none of the words of its Literal type."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind not in _known:
-        found = {name: _words(hint) for name, hint in get_type_hints(kind).items()}
+        found = {name: _words(hint) for name, hint in _hints_of(kind).items()}
         _known[kind] = {name: words for name, words in found.items() if words}
     for name, words in _known[kind].items():
         given = getattr(value, name)
@@ -31,11 +34,11 @@ def require_words(value: object) -> None:
 
 
 def require_kinds(kind: type, values: Mapping[str, object]) -> None:
-    """Raise SettingsError where a value for a field of ``kind``, a dataclass, is no number, or not true or false.
+    """Raise SettingsError where a value for a field of ``kind``, a dataclass, is no number, text, path, true or false.
 
     ``values`` come from a file that anybody may have changed.
     """
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in _hints_of(kind).items():
         if name not in values or (values[name] is None and type(None) in get_args(hint)):
             continue
         value, plain = values[name], next((part for part in (get_args(hint) or (hint,)) if part in _KINDS), None)
@@ -50,7 +53,38 @@ _KINDS: dict[Any, tuple[type, str]] = {
     bool: (bool, "true or false"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
+    str: (str, "text"),
+    Path: (Path, "a path"),
 }
+
+
+@lru_cache
+def _hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def make_as_declared(value: object) -> None:
+    """Give the fields of ``value``, a frozen dataclass, the types they are declared with, where nothing is lost by it.
+
+    NumPy's numbers become Python's, 20.0 a whole number, texts paths and paths texts. Raises SettingsError for any
+    other kind of value, for words that a field does not know and for numbers that are not finite.
+    """
+    make_plain(value)
+    kind: Any = type(value)
+    for name, hint in _hints_of(kind).items():
+        given, kinds = getattr(value, name), get_args(hint) or (hint,)
+        if Path in kinds and isinstance(given, str | os.PathLike):
+            object.__setattr__(value, name, Path(given))
+        elif str in kinds and isinstance(given, os.PathLike):
+            object.__setattr__(value, name, os.fspath(given))
+        elif int in kinds and float not in kinds and isinstance(given, float) and given.is_integer():
+            object.__setattr__(value, name, int(given))
+    require_words(value)
+    values = {name: getattr(value, name) for name in _hints_of(kind)}
+    require_kinds(kind, values)
+    for name, given in values.items():
+        if isinstance(given, float) and not math.isfinite(given):
+            raise SettingsError(f"{name} must be a finite number, got {given}")
 
 
 def make_plain(value: object) -> None:
@@ -84,6 +118,8 @@ def _plain_kind(kind: Any) -> Any:
     """What to make of a number of this type; None of what is plain already or no number."""
     if kind in (int, float, bool):
         return None
+    if kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"):  # it is in no tower of numbers
+        return bool
     return int if issubclass(kind, Integral) else float if issubclass(kind, Real) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
-from mnasnet.words import make_plain, require_kinds, require_words
+from mnasnet.words import make_as_declared
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
@@ -120,15 +119,7 @@ class Searching:
     name: str = ""
 
     def __post_init__(self) -> None:
-        make_plain(self)
-        for name in ("data", "output_folder"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
-        require_words(self)
-        require_kinds(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise SettingsError(f"{field.name} must be a finite number, got {value}")
+        make_as_declared(self)
         if not self.minutes and not self.trials:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
         if self.algorithm not in SAMPLERS:

@@ -26,7 +26,7 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
-from mnasnet.words import require_kinds, require_words
+from mnasnet.words import make_as_declared
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
@@ -83,30 +83,40 @@ class Training:
     report: bool = True
 
     def __post_init__(self) -> None:
-        require_words(self)
+        make_as_declared(self)
+        for name in ("data", "output_folder"):  # no shell has looked at a ~ that is written in Python
+            object.__setattr__(self, name, getattr(self, name).expanduser())
         if self.epochs < 1:
             raise SettingsError(f"epochs must be >= 1, got {self.epochs}")
         if self.accumulate_steps < 1:
             raise SettingsError(f"accumulate_steps must be >= 1, got {self.accumulate_steps}")
         if self.input_size and self.input_size < MIN_INPUT_SIZE:
             raise SettingsError(f"input_size must be 0 or >= {MIN_INPUT_SIZE} pixels, got {self.input_size}")
-        for name in ("batch_size", "learning_rate", "patience", "max_minutes", "seed", "threads", "cache_mb"):
-            if getattr(self, name) < 0:
+        for name in (
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "patience",
+            "max_minutes",
+            "seed",
+            "threads",
+            "cache_mb",
+        ):
+            if (getattr(self, name) or 0) < 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.device == "cuda" and not has_cuda():
             raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
-        data, output_folder = self.data.expanduser().absolute(), self.output_folder.absolute()
-        return {**asdict(self), "data": str(data), "output_folder": str(output_folder)}
+        paths = {name: str(getattr(self, name).absolute()) for name in ("data", "output_folder")}
+        return {**asdict(self), **paths}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Training:
         """The inverse of :meth:`to_dict`; fields of other releases are left out."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        require_kinds(cls, known)
-        return cls(**{**known, "data": Path(known["data"]), "output_folder": Path(known["output_folder"])})
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,9 +149,9 @@ def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
 
 
 def resume(
-    folder: Path,
+    folder: Path | str,
     *,
-    data: Path | None = None,
+    data: Path | str | None = None,
     max_minutes: float | None = None,
     parts: Split | None = None,
     listeners: Iterable[Listener] = (),
@@ -177,7 +177,7 @@ def resume(
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
     if data is not None:
-        training = replace(training, data=data.expanduser())
+        training = replace(training, data=Path(data))
     if not training.data.is_dir():
         raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
     with team_from_environment(device_of(training)) as team:

@@ -135,8 +135,9 @@ def _not_reserved(name: str) -> str:
     return f"_{name}" if is_device else name
 
 
-def open_run_folder(path: Path) -> RunFolder:
+def open_run_folder(path: Path | str) -> RunFolder:
     """An existing run; also found by one of its files. Raises TrainingError where there is none."""
+    path = Path(path).expanduser()
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from mnasnet.errors import SettingsError
 from mnasnet.settings import TrainSettings
@@ -65,3 +67,38 @@ def test_a_training_survives_its_dictionary() -> None:
     training = Training(data=Path("/data/x"), epochs=3, mixup=0.5, output_folder=Path("/runs"))
 
     assert Training.from_dict(training.to_dict()) == training
+
+
+def test_numbers_of_numpy_texts_and_paths_are_what_they_mean() -> None:
+    training = Training(
+        data="~/photos",  # type: ignore[arg-type]
+        model=Path("runs/best.safetensors"),  # type: ignore[arg-type]
+        epochs=np.int64(4),
+        batch_size=20.0,  # type: ignore[arg-type]
+        learning_rate=np.float32(0.5),
+        flip=np.bool_(False),  # type: ignore[arg-type]
+        output_folder="~/runs",  # type: ignore[arg-type]
+    )
+
+    assert (training.data, training.output_folder) == (Path.home() / "photos", Path.home() / "runs")
+    assert training.model == str(Path("runs/best.safetensors"))
+    kept = yaml.safe_load(yaml.safe_dump(training.to_dict()))
+    assert (kept["epochs"], kept["batch_size"], kept["learning_rate"], kept["flip"]) == (4, 20, 0.5, False)
+    assert Training.from_dict(kept) == training
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("flip", "False", "flip must be true or false, got 'False'"),
+        ("epochs", 1.5, "epochs must be a whole number, got 1.5"),
+        ("epochs", True, "epochs must be a whole number, got True"),
+        ("name", 5, "name must be text, got 5"),
+        ("data", 5, "data must be a path, got 5"),
+        ("weight_decay", -1.0, "weight_decay must not be negative, got -1.0"),
+        ("max_minutes", float("nan"), "max_minutes must be a finite number, got nan"),
+    ],
+)
+def test_a_training_takes_no_other_kind_of_value(name: str, value: object, rule: str) -> None:
+    with pytest.raises(SettingsError, match=rule):
+        Training(**{"data": Path("photos"), name: value})  # type: ignore[arg-type]

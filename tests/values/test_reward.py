@@ -80,7 +80,7 @@ def test_a_reward_value_agrees_with_its_function(form, expected):
         ({"target": math.nan}, "target must be a number above 0"),
         ({"target": np.float32("nan")}, "target must be a number above 0"),
         ({"target": True}, "target must be a number above 0 .*, got True"),
-        ({"target": np.True_}, "target must be a number above 0 .*, got np.True_"),
+        ({"target": np.True_}, "target must be a number above 0 .*, got True"),
         ({"target": 8.0, "form": "steep"}, "form must be one of hard, soft, absolute, product"),
         ({"target": 8.0, "beta": 1.0}, "beta must be 0 or negative"),
         ({"target": 8.0, "form": "product", "alpha": -2000.0}, "alpha must be -10 or more, got -2000.0"),
