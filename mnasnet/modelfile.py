@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import NewerSchemaError, WeightsError
 from mnasnet.files import write_atomic
-from mnasnet.network.weights import expected_shapes, read_safetensors
+from mnasnet.network.weights import BOOKKEEPING, expected_shapes, read_safetensors, without_prefixes
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.spec import ArchitectureSpec, is_whole
 
@@ -58,6 +58,9 @@ class ModelFile:
         if classes != len(self.class_names):
             raise WeightsError(
                 f"a model needs one class name for each output, got {len(self.class_names)} names for {classes} outputs"
+                if classes is not None
+                else "a model needs the weights of its network, classifier.weight is not among those given; take them "
+                "by modelfile.weights_of"
             )
 
     @property
@@ -70,13 +73,27 @@ class ModelFile:
         return digest.hexdigest()[:16]
 
 
-def save(model: ModelFile, path: Path, *, half: bool = False) -> None:
-    """Write ``model`` atomically; ``half`` stores weights in 16 bits, half the size."""
+def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
+    """Write ``model`` atomically; ``half`` stores weights in 16 bits, half the size.
+
+    Raises WeightsError, a file that is there left as it was, for what :func:`load` would refuse.
+    """
     from safetensors.numpy import save as to_bytes
 
     kind = np.float16 if half else np.float32
-    tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
-    write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header_of(model), ensure_ascii=False)}))
+    with np.errstate(over="ignore"):  # told by what follows
+        tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
+    header = header_of(model)
+    try:
+        _require_kinds(header)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"this model cannot be saved: {error}") from error
+    if misfit := _misfit(tensors, model.architecture, len(model.class_names), model.in_channels):
+        raise WeightsError(
+            f"this model cannot be saved: {misfit}; take its weights by modelfile.weights_of from a network of its "
+            f"architecture with in_channels {model.in_channels}{', or save without half' if half else ''}"
+        )
+    write_atomic(Path(path), to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, ensure_ascii=False)}))
 
 
 def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
@@ -109,8 +126,9 @@ def header_of(model: ModelFile) -> dict[str, Any]:
     }
 
 
-def load(path: Path) -> ModelFile:
+def load(path: str | Path) -> ModelFile:
     """Read a model file; raises WeightsError when it is damaged, of a newer schema or not a model file."""
+    path = Path(path)
     tensors, metadata = read_safetensors(path)
     if HEADER_KEY not in metadata:
         raise WeightsError(f"{path} holds weights but is not a model file of this package; open it by zoo.open_model")
@@ -130,7 +148,8 @@ def with_header(text: str, tensors: Weights, path: Path) -> ModelFile:
         _require_kinds(header)
         architecture = ArchitectureSpec.from_dict(header["architecture"])
         class_names = tuple(header["class_names"])
-        _require_fit(tensors, architecture, len(class_names), header["in_channels"], path)
+        if misfit := _misfit(tensors, architecture, len(class_names), header["in_channels"]):
+            raise WeightsError(f"{path} is damaged: {misfit}; copy or download the file again")
         return ModelFile(
             architecture=architecture,
             weights=tensors,
@@ -171,10 +190,8 @@ def _require_kinds(header: Mapping[str, Any]) -> None:
         raise TypeError("input_sizes of training are the smallest and the largest size in pixels")
 
 
-def _require_fit(
-    weights: Weights, architecture: ArchitectureSpec, num_classes: int, in_channels: int, path: Path
-) -> None:
-    """Raise WeightsError unless every tensor is there, has its shape and holds numbers."""
+def _misfit(weights: Weights, architecture: ArchitectureSpec, num_classes: int, in_channels: int) -> str:
+    """The first tensor that is missing, unknown, of a wrong shape or without numbers, in words; empty for none."""
     shapes = expected_shapes(architecture, num_classes, in_channels)
     wrong = [f"{name} is missing" for name in shapes if name not in weights]
     wrong += [f"{name} is unknown" for name in weights if name not in shapes]
@@ -184,9 +201,7 @@ def _require_fit(
         if name in weights and weights[name].shape != shape
     ]
     wrong = wrong or [f"{name} holds values that are no numbers" for name in shapes if not _is_finite(weights[name])]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise WeightsError(f"{path} is damaged: {wrong[0]}{more}; copy or download the file again")
+    return f"{wrong[0]} and {len(wrong) - 1} more" if len(wrong) > 1 else "".join(wrong)
 
 
 def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -203,10 +218,10 @@ def _is_finite(values: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def is_model_file(path: Path) -> bool:
+def is_model_file(path: str | Path) -> bool:
     """Whether ``path`` is a safetensors file with this package's header; reads only the header."""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             if not 2 <= size <= 100_000_000:
                 return False
@@ -239,9 +254,12 @@ def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0
 
 
 def weights_of(network: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """The network's weights and batch statistics as float32 arrays of their own."""
+    """The network's weights and batch statistics as float32 arrays of their own.
+
+    One that was compiled, or wrapped by torch to be averaged or to run in parallel, gives those of the network within.
+    """
     return {
-        key: value.detach().cpu().float().numpy().copy()
+        without_prefixes(key): value.detach().cpu().float().numpy().copy()
         for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
+        if not key.endswith(BOOKKEEPING)
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
@@ -187,8 +188,6 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
 
 
 def test_a_foreign_safetensors_file_is_not_taken_for_a_model_file(tmp_path):
-    from safetensors.numpy import save_file
-
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "x.safetensors")
 
     assert not modelfile.is_model_file(tmp_path / "x.safetensors")
@@ -196,20 +195,64 @@ def test_a_foreign_safetensors_file_is_not_taken_for_a_model_file(tmp_path):
         modelfile.load(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda w: w.pop("blocks.3.0.full.bn.running_mean"), "blocks.3.0.full.bn.running_mean is missing"),
-        (lambda w: w.update({"stem.bn.weight": np.ones(1, np.float32)}), r"stem.bn.weight must have shape \(8,\)"),
-        (lambda w: w.update({"extra": np.ones(1, np.float32)}), "extra is unknown"),
-        (lambda w: w["head.bn.bias"].fill(np.nan), "head.bn.bias holds values that are no numbers"),
-    ],
-)
+DAMAGES = [
+    (lambda w: w.pop("blocks.3.0.full.bn.running_mean"), "blocks.3.0.full.bn.running_mean is missing"),
+    (lambda w: w.update({"stem.bn.weight": np.ones(1, np.float32)}), r"stem.bn.weight must have shape \(8,\)"),
+    (lambda w: w.update({"extra": np.ones(1, np.float32)}), "extra is unknown"),
+    (lambda w: w["head.bn.bias"].fill(np.nan), "head.bn.bias holds values that are no numbers"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
 def test_weights_that_do_not_fit_are_named(tmp_path, damage, message):
     model = random_model()
     weights = {name: value.copy() for name, value in model.weights.items()}
     damage(weights)
-    modelfile.save(replace(model, weights=weights), tmp_path / "m.safetensors")
+    header = json.dumps(modelfile.header_of(model))
+    save_file(weights, tmp_path / "m.safetensors", metadata={modelfile.HEADER_KEY: header})
 
     with pytest.raises(WeightsError, match=f"m.safetensors is damaged: {message}"):
         modelfile.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_what_could_not_be_read_again_is_not_written_over_a_good_file(tmp_path, damage, message):
+    model, path = random_model(), tmp_path / "m.safetensors"
+    modelfile.save(model, path)
+    weights = {name: value.copy() for name, value in model.weights.items()}
+    damage(weights)
+
+    with pytest.raises(WeightsError, match=f"this model cannot be saved: {message}.*; take its weights by"):
+        modelfile.save(replace(model, weights=weights), path)
+
+    assert modelfile.load(path).fingerprint == model.fingerprint
+
+
+def test_weights_too_large_for_16_bits_are_not_written(tmp_path):
+    model = random_model()
+    weights = {**model.weights, "head.bn.bias": np.full_like(model.weights["head.bn.bias"], 1e5)}
+
+    with pytest.raises(WeightsError, match=r"head.bn.bias holds values that are no numbers.*, or save without half"):
+        modelfile.save(replace(model, weights=weights), tmp_path / "m.safetensors", half=True)
+
+
+def test_class_names_that_are_no_text_are_not_written(tmp_path):
+    with pytest.raises(WeightsError, match="this model cannot be saved: class names must be text"):
+        modelfile.save(replace(random_model(), class_names=(1, 2, 3)), tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel, torch.optim.swa_utils.AveragedModel])
+def test_a_wrapped_network_gives_the_weights_of_the_one_within(wrap):
+    network = modelfile.network_of(random_model())
+
+    weights = modelfile.weights_of(wrap(network))
+
+    assert replace(random_model(), weights=weights).fingerprint == random_model().fingerprint
+
+
+def test_a_path_may_be_text(tmp_path):
+    path = str(tmp_path / "m.safetensors")
+    modelfile.save(random_model(), path)
+
+    assert modelfile.is_model_file(path)
+    assert modelfile.load(path).fingerprint == random_model().fingerprint

@@ -47,7 +47,7 @@ WRAPPERS = (
     "weights",
 )
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel and averaging, torch.compile, Lightning
-_BOOKKEEPING = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
+BOOKKEEPING = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 _USUAL_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _TEMPLATES = (MNASNET_B1, MNASNET_A1, MNASNET_SMALL)
 
@@ -113,9 +113,9 @@ def unwrapped(content: object, origin: str) -> State:
     tensors = _innermost(content, origin)
     state: State = {}
     for name, value in tensors.items():
-        if name.rpartition(".")[2] in _BOOKKEEPING:
+        if name.rpartition(".")[2] in BOOKKEEPING:
             continue
-        bare = _without_prefixes(name)
+        bare = without_prefixes(name)
         if bare in state:
             raise WeightsError(f"{origin} holds {bare} twice, with and without a prefix; save one state dict only")
         state[bare] = _as_float32(value, name, origin)
@@ -363,7 +363,8 @@ def _is_tensor(value: object) -> bool:
     return isinstance(value, np.ndarray) or hasattr(value, "detach")
 
 
-def _without_prefixes(name: str) -> str:
+def without_prefixes(name: str) -> str:
+    """The tensor's name in the network that others wrapped."""
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
         name = name[len(prefix) :]
     return name
