@@ -190,7 +190,9 @@ def _require_kinds(header: Mapping[str, Any]) -> None:
         raise TypeError("input_sizes of training are the smallest and the largest size in pixels")
 
 
-def _misfit(weights: Weights, architecture: ArchitectureSpec, num_classes: int, in_channels: int) -> str:
+def _misfit(
+    weights: Mapping[str, NDArray[Any]], architecture: ArchitectureSpec, num_classes: int, in_channels: int
+) -> str:
     """The first tensor that is missing, unknown, of a wrong shape or without numbers, in words; empty for none."""
     shapes = expected_shapes(architecture, num_classes, in_channels)
     wrong = [f"{name} is missing" for name in shapes if name not in weights]
@@ -214,7 +216,7 @@ def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _is_finite(values: NDArray[np.float32]) -> bool:
+def _is_finite(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 

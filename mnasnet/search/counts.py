@@ -33,6 +33,12 @@ class CountMeter:
         if self.name not in _COUNTS:
             raise SettingsError(f"a count is one of {', '.join(_COUNTS)}, got {self.name!r}")
 
+    @property
+    def settings(self) -> str:
+        """What a study remembers of it, so that it does not mix counts of different kinds."""
+        weight = f", {self.bytes_per_weight} bytes" if self.name == "model_bytes" else ""
+        return f" at {self.input_size} px, {self.num_classes} classes, {self.in_channels} channels{weight}"
+
     def measure(self, candidate: Candidate) -> float:
         """The count; it never fails."""
         size = candidate.input_size or self.input_size

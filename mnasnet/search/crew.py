@@ -88,6 +88,7 @@ def search_with_crew(
         desk = _Desk(crew, steps)
         started, idle = clock(), 0
         while not should_stop():
+            steps.require_hope()
             out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
             elsewhere = steps.in_work_elsewhere()
             in_work = len(desk.in_work) + elsewhere

@@ -80,6 +80,21 @@ class SearchProblem:
     estimates: Mapping[str, Meter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.objectives, str):
+            object.__setattr__(self, "objectives", (self.objectives,))
+        if not callable(getattr(self.evaluator, "evaluate", None)):
+            raise SettingsError(
+                f"the evaluator must have a method evaluate(candidate, report), got {self.evaluator!r:.80}; wrap a "
+                "function in FunctionEvaluator"
+            )
+        for name, meter in (*self.meters.items(), *self.estimates.items()):
+            if not callable(getattr(meter, "measure", None)):
+                raise SettingsError(
+                    f"the meter of {name} must have a method measure(candidate), got {meter!r:.80}; wrap a function in "
+                    "FunctionMeter"
+                )
+        if not isinstance(self.reward, Reward | None):
+            raise SettingsError(f"the reward must be a Reward or a subclass of it, got {self.reward!r:.80}")
         limits: Any = {name: plain(limit) for name, limit in self.limits.items()}
         object.__setattr__(self, "limits", limits)
         if self.reward is not None and self.objectives:
@@ -131,11 +146,21 @@ class SearchProblem:
         """Plain values that a resumed study must agree with: space, reward, objectives and limits."""
         return {
             "space": self.space.fingerprint,
-            "meters": sorted(self.meters),
-            "reward": None if self.reward is None else [self.reward.form, *_numbers(self.reward), self.reward_cost],
+            "meters": sorted(f"{name}{_settings_of(meter)}" for name, meter in self.meters.items()),
+            "reward": None if self.reward is None else [*_kind(self.reward), *_numbers(self.reward), self.reward_cost],
             "objectives": list(self.objectives),
             "limits": dict(sorted(self.limits.items())),
         }
+
+
+def _settings_of(meter: Meter) -> str:
+    """What of a meter changes its costs, where it tells."""
+    return str(getattr(meter, "settings", ""))
+
+
+def _kind(reward: Reward) -> tuple[str, ...]:
+    """Its form, and the class of one that a user made."""
+    return (reward.form,) if type(reward) is Reward else (reward.form, type(reward).__qualname__)
 
 
 def _numbers(reward: Reward) -> tuple[float, ...]:

@@ -18,6 +18,8 @@ from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.foresight import Foresight
 from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.problem import SearchProblem
+from mnasnet.spec import is_whole
+from mnasnet.words import plain
 
 
 def make_sampler(algorithm: str, problem: SearchProblem, *, seed: int = 0) -> BaseSampler:
@@ -31,9 +33,10 @@ def make_sampler(algorithm: str, problem: SearchProblem, *, seed: int = 0) -> Ba
         raise SettingsError(
             f"{algorithm} maximises one reward and cannot look for a Pareto set; take {', '.join(PARETO)}"
         )
-    if not 0 <= seed < 2**32:
-        raise SettingsError(f"seed must lie in 0 to 4294967295, got {seed!r}")
-    return SAMPLERS[algorithm](problem, seed)
+    whole = plain(seed)
+    if not is_whole(whole) or not 0 <= whole < 2**32:
+        raise SettingsError(f"seed must be a whole number from 0 to 4294967295, got {seed!r}")
+    return SAMPLERS[algorithm](problem, whole)
 
 
 def _guided(problem: SearchProblem, seed: int) -> BaseSampler:

@@ -27,7 +27,7 @@ from mnasnet.search.categorical import categories_of
 from mnasnet.search.helpers import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.problem import SearchProblem, priced
-from mnasnet.search.records import State, TrialRecord, record_of
+from mnasnet.search.records import State, TrialRecord, record_of, records
 from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
@@ -47,6 +47,7 @@ _OPTUNA_STATES: dict[State, TrialState] = {
 
 _PROBLEM = "problem"
 
+MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
 POLL_S = 0.2  # how often a search that waits looks whether it should stop
 
 MOST_LISTED = 4096  # combinations of a space whose networks are listed, to see whether all of them were tried
@@ -166,6 +167,7 @@ class Search:
         self._read: set[int] = set()
         self._has_read = False
         self._evaluations = 0
+        self._in_vain = 0  # networks that could not be judged or measured, until one is
 
     def evaluations(self) -> int:
         """How many networks had their accuracy judged, finished, pruned or failed, in the whole study."""
@@ -176,6 +178,18 @@ class Search:
         """Whether every network of the space is settled, or one of the ``in_work`` that are judged now."""
         self._read_finished()
         return all_tried(self.problem.space, self._first, in_work)
+
+    def require_hope(self) -> None:
+        """Raise SearchError where the first networks all failed, so many that it is not they."""
+        if self._in_vain < MOST_FAILURES:
+            return
+        found = records(self.study)
+        if not any(record.is_result for record in found):
+            reason = next(record.reason for record in reversed(found) if record.state in ("failed", "unmeasured"))
+            raise SearchError(
+                f"the first {self._in_vain} networks could not be judged or measured; the last reason: {reason}; mend "
+                "that and search on, the study keeps its trials"
+            )
 
     def propose(self, trial: optuna.Trial | None = None) -> Proposal | TrialRecord:
         """Ask for the next network (or take up ``trial``) and price it.
@@ -370,6 +384,9 @@ class Search:
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
         yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
         told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
+        self._in_vain = (
+            self._in_vain + 1 if state in ("failed", "unmeasured") else 0 if state == "done" else self._in_vain
+        )
         self._in_work.pop(trial.number, None)
         if trial.number in self._beats:
             self._beats.pop(trial.number).join()
@@ -424,6 +441,7 @@ def search(
         while True:
             if should_stop():
                 return "stopped"
+            steps.require_hope()
             if budget.evaluations is not None and steps.evaluations() >= budget.evaluations:
                 return "budget"
             if budget.minutes is not None and clock() - started >= 60.0 * budget.minutes:

@@ -9,9 +9,9 @@ from mnasnet.search.contenders import best_trials, trial_reward
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord
+from mnasnet.search.study import MOST_FAILURES
 from mnasnet.words import amount
 
-MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
 MOST_UNMEASURED = 10  # in a row: the device is away for longer than a search waits
 RECENT_TRIALS = 10  # whose time tells how long the next ones take
 

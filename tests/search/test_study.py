@@ -32,6 +32,13 @@ class CountingEvaluator:
         return 0.5 + 0.05 * sum(value == 5 for value in candidate.values)
 
 
+class Steeper(Reward):
+    """A reward that a user made."""
+
+    def __call__(self, accuracy: float, cost: float) -> float:
+        return accuracy - cost / 1e8
+
+
 def problem_of(evaluator, searched=None, **arguments) -> SearchProblem:
     meters = {"parameters": CountMeter("parameters", num_classes=10)}
     return SearchProblem(searched or space("tiny"), evaluator, meters=meters, **arguments)
@@ -225,6 +232,23 @@ class TestStates:
         with pytest.raises(SearchError, match="all 5 trials failed; the last reason: the device is away"):
             winner(study, problem)
 
+    def test_an_evaluator_that_never_works_does_not_spend_the_whole_budget(self):
+        problem = problem_of(FunctionEvaluator(lambda candidate: 57.3))
+        study = create_study(problem, algorithm="random")
+
+        with pytest.raises(
+            SearchError, match=r"the first 10 networks .* accuracy must lie in 0 to 1.*57\.3; mend that"
+        ):
+            search(study, problem, Budget(evaluations=200))
+
+        assert len(records(study)) == 10
+
+    def test_many_failures_after_a_success_are_the_networks_own(self):
+        answers = iter([0.5])
+        study = run(problem_of(FunctionEvaluator(lambda candidate: next(answers, 57.3))), 15)
+
+        assert [record.state for record in records(study)].count("failed") == 14
+
     def test_a_hopeless_network_is_pruned_by_optunas_pruners(self):
         class Stepwise:
             def evaluate(self, candidate: Candidate, report: Report) -> float:
@@ -306,6 +330,19 @@ class TestResuming:
 
         with pytest.raises(SearchError, match="made with another reward"):
             create_study(other, storage=open_storage(tmp_path / "journal"))
+
+    @pytest.mark.parametrize(
+        ("reward", "input_size"), [(Steeper(6e6), 224), (Reward(6e6), 64)], ids=["another reward", "another count"]
+    )
+    def test_values_of_two_scales_are_not_mixed_in_one_study(self, reward, input_size):
+        def problem(reward: Reward, input_size: int) -> SearchProblem:
+            meters = {"multiply_adds": CountMeter("multiply_adds", input_size)}
+            return SearchProblem(space("tiny"), CountingEvaluator(), meters, reward, "multiply_adds")
+
+        study = create_study(problem(Reward(6e6), 224), algorithm="random")
+
+        with pytest.raises(SearchError, match="another"):
+            search(study, problem(reward, input_size), Budget(evaluations=1))
 
     def test_a_study_is_not_searched_for_another_problem_than_it_was_made_for(self):
         first = problem_of(CountingEvaluator(), limits={"parameters": 2.5e6})
@@ -483,9 +520,28 @@ class TestWhatCannotBe:
             Budget(**{"evaluations": 1, **wrong})
 
     @pytest.mark.parametrize("algorithm", SAMPLERS)
-    def test_a_seed_that_cannot_be_is_refused_before_anything_is_stored(self, algorithm):
-        with pytest.raises(SettingsError, match="seed must lie in 0 to 4294967295, got -1"):
-            create_study(problem_of(CountingEvaluator()), algorithm=algorithm, seed=-1)
+    @pytest.mark.parametrize("seed", [-1, 1.5, None, "1", True])
+    def test_a_seed_that_cannot_be_is_refused_before_anything_is_stored(self, algorithm, seed):
+        with pytest.raises(SettingsError, match=f"seed must be a whole number from 0 to 4294967295, got {seed!r}"):
+            create_study(problem_of(CountingEvaluator()), algorithm=algorithm, seed=seed)
+
+    @pytest.mark.parametrize(
+        ("wrong", "rule"),
+        [
+            ({"evaluator": len}, r"must have a method evaluate\(candidate, report\), got .*; wrap a function in Func"),
+            (
+                {"meters": {"size": len}},
+                r"the meter of size must have a method measure\(candidate\), got .* in Function",
+            ),
+            ({"reward": min}, "the reward must be a Reward or a subclass of it, got"),
+        ],
+    )
+    def test_a_function_where_a_part_of_the_problem_belongs_is_refused(self, wrong, rule):
+        with pytest.raises(SettingsError, match=rule):
+            SearchProblem(space("tiny"), **{"evaluator": CountingEvaluator(), **wrong})
+
+    def test_one_objective_may_be_text(self):
+        assert problem_of(CountingEvaluator(), objectives="parameters").objectives == ("parameters",)
 
 
 def test_a_path_keeps_the_study_in_a_journal_file(tmp_path):
