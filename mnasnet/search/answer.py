@@ -17,6 +17,7 @@ WORST_RECALL = "worst-class recall"
 
 #: RUN stands for the search's folder, which may be moved: whoever shows the command says where the folder is then
 PROMOTE = "python -m mnasnet promote RUN"
+EXPECTED = "expected "  # before the name of an accuracy that probabilities give, those of shared weights
 EXTEND = "python -m mnasnet extend RUN"
 
 ContenderKind = Literal["finalist", "promoted", "reference"]
@@ -95,6 +96,10 @@ class Answer:
     def is_of_worst_class(self) -> bool:
         """Whether accuracy stands for the recall of the class recognised worst, which few images decide."""
         return self.accuracy_name.endswith(WORST_RECALL)
+
+    def trained(self, trial: int) -> Contender | None:
+        """What a trial's network came to after a full training; None where it had none."""
+        return next((one for one in self.contenders if one.kind == "promoted" and one.trial == trial), None)
 
     def candidate(self, record: TrialRecord) -> Candidate | None:
         """The network of a trial; None while its choices are not all made."""

@@ -12,7 +12,7 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
+from mnasnet.search.answer import EXPECTED, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.helpers import joined_at
@@ -89,7 +89,7 @@ def trials_s(study: optuna.Study, workers: int) -> float:
 
 def _accuracy_name(search: OpenSearch) -> str:
     name = "top-1 accuracy" if search.searching.accuracy == "top1" else WORST_RECALL
-    return f"expected {name}" if search.shared else name
+    return f"{EXPECTED}{name}" if search.shared else name
 
 
 def _is_measured(name: str, asked: Searching) -> bool:
@@ -249,14 +249,10 @@ class SearchedRun:
         """The winner's model file; it exists once the winner is trained."""
         return SearchFolder(self.folder).model
 
-    def _trained(self, trial: int) -> Contender | None:
-        promoted = (one for one in self.answer.contenders if one.kind == "promoted")
-        return next((one for one in promoted if one.trial == trial), None)
-
     def summary(self) -> dict[str, Any]:
         """Plain JSON values: the last line of the command."""
         best = self.answer.winner
-        trained = None if best is None else self._trained(best.number)
+        trained = None if best is None else self.answer.trained(best.number)
         return {
             "status": self.status,
             "reason": self.reason,
@@ -266,9 +262,9 @@ class SearchedRun:
             "report": str((self.folder / "report.html").absolute()),
             "trials": len(self.answer.records),
             "counts": self.answer.counts(),
-            "best_trial": best.number if best else None,
-            "best_accuracy": best.accuracy if best else None,
-            "best_costs": dict(best.costs) if best else {},
+            "winner_trial": best.number if best else None,
+            "winner_trial_accuracy": best.accuracy if best else None,
+            "winner_trial_costs": dict(best.costs) if best else {},
             "kendall_tau": self.answer.kendall_tau,
             "val_accuracy": trained.val_accuracy if trained else None,
             "test_accuracy": trained.test_accuracy if trained else None,

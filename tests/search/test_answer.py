@@ -276,11 +276,25 @@ class TestWords:
     def test_the_summary_tells_winner_effort_contenders_and_tau(self, answer):
         lines = summary_lines(answer)
 
-        assert lines[0].startswith(f"Winner: trial {answer.winner.number}, top-1 accuracy")
-        assert "latency" in lines[0] and "measured" in lines[0] and "200 validation images" in lines[0]
+        assert lines[0].startswith(
+            f"Winner: trial {answer.winner.number}, top-1 accuracy 88.0% of 50 test images and 90.0% of 100 validation "
+            f"images after its full training, in its trial {answer.winner.accuracy:.1%}; latency"
+        )
+        assert "measured" in lines[0]
         assert f"{len(answer.records)} trials in 1 min 30 s" in lines[1]
         assert "trial winner (promoted): 30 epochs, validation 90.0%, test 88.0%" in lines[2]
         assert lines[-1].startswith("Kendall tau 0.60")
+
+    def test_only_the_trial_of_shared_weights_has_an_expected_accuracy(self, answer):
+        line = summary_lines(replace(answer, accuracy_name="expected top-1 accuracy"))[0]
+
+        assert "top-1 accuracy 88.0% of 50 test images" in line and ", expected" not in line
+        assert f"in its trial expected {answer.winner.accuracy:.1%}; latency" in line
+
+    def test_a_winner_that_was_not_trained_on_is_told_with_the_accuracy_of_its_trial(self, answer):
+        line = summary_lines(replace(answer, contenders=[]))[0]
+
+        assert f"top-1 accuracy {answer.winner.accuracy:.1%} of 200 validation images; latency" in line
 
     def test_the_networks_that_tau_is_about_are_the_finalists_alone(self, answer):
         finalists = [

@@ -65,7 +65,7 @@ def test_two_searches_in_one_database_do_not_meet(server: int, data: Path, tmp_p
     second = mnasnet(*words(data, tmp_path / "b", f"--storage={url(server)}"))
 
     assert first["trials"] == second["trials"]
-    assert first["best_accuracy"] == second["best_accuracy"]  # as alone
+    assert first["winner_trial_accuracy"] == second["winner_trial_accuracy"]  # as alone
 
 
 def test_networks_are_trained_on_a_cluster_as_they_are_here(cluster: str, data: Path, tmp_path: Path) -> None:  # noqa: F811

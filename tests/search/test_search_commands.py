@@ -68,7 +68,7 @@ def test_a_search_its_extension_promotion_and_report_end_with_one_line_of_json(
 
     assert searched["status"] == "done" and Path(str(searched["model"])).is_file()
     assert searched["counts"] == {"done": 3} and extended["counts"] == {"done": 4}
-    assert promoted["best_trial"] == reported["best_trial"] == resumed["best_trial"] == extended["best_trial"]
+    assert promoted["winner_trial"] == reported["winner_trial"] == resumed["winner_trial"] == extended["winner_trial"]
     assert promoted["promoted"] == str(Path(run) / "trained" / "trial0_1epochs" / "weights" / "best.safetensors")
     assert Path(str(promoted["promoted"])).is_file() and not extended["promoted"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.answer import EXPECTED, Answer, Contender
 from mnasnet.search.report.quantities import how, quantity
 from mnasnet.train.listeners import duration
 from mnasnet.words import amount
@@ -45,13 +45,33 @@ def _winner(answer: Answer) -> str:
     best = answer.winner
     if best is None or best.accuracy is None:
         return f"No winner: {answer.reason or 'no trial was finished'}."
-    share = "on" if answer.is_of_worst_class else "of"  # a class is judged by some of them
-    images = f" {share} {answer.val_images} validation images" if answer.val_images else ""
-    costs = {name: best.costs[name] for name in answer.cost_names if name in best.costs}
-    return (
-        f"Winner: trial {best.number}, {answer.accuracy_name} {best.accuracy:.1%}{images}; "
-        f"{costs_in_words(costs, answer.measured)}."
+    trained = answer.trained(best.number)
+    found = trained.costs if trained else best.costs
+    costs = {name: found[name] for name in answer.cost_names if name in found}
+    accuracy = _after_training(answer, trained, best.accuracy) if trained else _in_trial(answer, best.accuracy)
+    return f"Winner: trial {best.number}, {accuracy}; {costs_in_words(costs, answer.measured)}."
+
+
+def _after_training(answer: Answer, trained: Contender, in_trial: float) -> str:
+    """The accuracy that counts, and behind it that of the trial."""
+    found = (
+        (trained.test_accuracy, trained.test_images, "test"),
+        (trained.val_accuracy, trained.val_images, "validation"),
     )
+    parts = [_share(answer, accuracy, count, kind) for accuracy, count, kind in found if accuracy is not None]
+    name = answer.accuracy_name.removeprefix(EXPECTED)
+    kind = answer.accuracy_name.removesuffix(name)
+    return f"{name} {' and '.join(parts)} after its full training, in its trial {kind}{in_trial:.1%}"
+
+
+def _in_trial(answer: Answer, accuracy: float) -> str:
+    share = _share(answer, accuracy, answer.val_images, "validation") if answer.val_images else f"{accuracy:.1%}"
+    return f"{answer.accuracy_name} {share}"
+
+
+def _share(answer: Answer, accuracy: float, images: int, kind: str) -> str:
+    joint = "on" if answer.is_of_worst_class else "of"  # a class is judged by some of them
+    return f"{accuracy:.1%} {joint} {images} {kind} images"
 
 
 def _effort(answer: Answer) -> str:
