@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mnasnet.classify import Classifier, Prediction
     from mnasnet.presets import architecture
 
+
 _HOMES = {"Classifier": "mnasnet.classify", "Prediction": "mnasnet.classify", "architecture": "mnasnet.presets"}
 
 
@@ -24,3 +25,8 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names too that were not used yet."""
+    return sorted({*globals(), *_HOMES})

@@ -23,7 +23,7 @@ from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.passes import in_passes
 from mnasnet.runtime.session import Precision, Runtime, Session, open_session, usable_cores
 from mnasnet.spec import is_whole
-from mnasnet.words import UNKNOWN
+from mnasnet.words import UNKNOWN, plain
 
 Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
@@ -77,7 +77,11 @@ class Classifier:
         threads: int | None = None,
     ) -> None:
         if model.in_channels != 3:
-            raise SettingsError(f"images have 3 channels, this network takes {model.in_channels}; use mnasnet.network")
+            raise SettingsError(
+                f"images have 3 channels, this network takes {model.in_channels}; take it as a torch network by "
+                "modelfile.network_of"
+            )
+        input_size, threads = plain(input_size), plain(threads)
         if input_size is not None:
             if not is_whole(input_size) or not MIN_INPUT_SIZE <= input_size <= MAX_INPUT_SIZE:
                 raise SettingsError(
@@ -146,17 +150,17 @@ class Classifier:
         return prepare(to_rgb(image), self.preprocess)
 
     def classify_files(
-        self, paths: Iterable[Path] | Path, top_k: int = 5, batch_size: int = 16
+        self, paths: Iterable[str | Path] | str | Path, top_k: int = 5, batch_size: int = 16
     ) -> Iterator[FileResult]:
         """Classify any number of files, in order, with flat memory; a bad file gives its reason and no more.
 
         Each core reads, prepares and classifies batches of its own. A single path is one file.
         """
         _require_top_k(top_k)
-        if batch_size < 1:
+        batch_size = plain(batch_size)
+        if not is_whole(batch_size) or batch_size < 1:
             raise SettingsError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
-        if isinstance(paths, (str, Path)):
-            paths = [Path(paths)]
+        files = map(Path, [paths] if isinstance(paths, (str, Path)) else paths)
         if self._bulk_session is None:
             self._bulk_session = self._opened(1)
         session = self._bulk_session
@@ -164,7 +168,7 @@ class Classifier:
         def classify(batch: tuple[Path, ...]) -> list[FileResult]:
             return self._classify_batch(batch, top_k, session)
 
-        for results in in_threads(classify, _batched(paths, batch_size), threads=self._threads):
+        for results in in_threads(classify, _batched(files, batch_size), threads=self._threads):
             yield from results
 
     def _opened(self, threads: int) -> Session:

@@ -111,6 +111,8 @@ def architecture(name: str, width: float = 1.0) -> ArchitectureSpec:
 
     Raises SpecError with the nearest names when ``name`` is unknown.
     """
+    if not isinstance(name, str):
+        raise SpecError(f"a published network is called by a name such as mnasnet_a1, got {name!r:.80}")
     spec = PRESETS.get(name) or PRESETS.get(name.lower().replace("-", "_"))  # the papers write MnasNet-A1
     if spec is None:
         near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.5) or list(PRESETS)

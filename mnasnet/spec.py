@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeGuard, get_args
 
 from mnasnet.errors import NewerSchemaError, SpecError
-from mnasnet.words import make_plain
+from mnasnet.words import make_plain, plain
 
 SCHEMA = 1
 
@@ -120,6 +120,11 @@ class ArchitectureSpec:
             raise SpecError(f"stem_stride must be 1 or 2, got {self.stem_stride!r}")
         if not self.blocks:
             raise SpecError("an architecture needs at least one block, got none")
+        for block in self.blocks:
+            if not isinstance(block, BlockSpec):
+                raise SpecError(
+                    f"each block must be a BlockSpec, got {block!r:.80}; ArchitectureSpec.from_dict reads plain values"
+                )
         if not is_number(self.bn_epsilon) or not 0 < self.bn_epsilon < 1:
             raise SpecError(f"bn_epsilon must lie between 0 and 1, got {self.bn_epsilon!r}")
 
@@ -137,7 +142,8 @@ class ArchitectureSpec:
 
     def scaled(self, width: float) -> ArchitectureSpec:
         """The same design with ``width`` times the channels of stem and blocks; the head is never scaled."""
-        if not 0 < width <= 10:
+        width = plain(width)
+        if not is_number(width) or not 0 < width <= 10:
             raise SpecError(f"width must lie between 0 and 10, got {width!r}")
         return replace(
             self,

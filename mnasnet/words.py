@@ -102,7 +102,7 @@ def make_plain(value: object) -> None:
             object.__setattr__(value, name, kind(given))
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """A number of NumPy's, or of another library that keeps to Python's tower of numbers, as Python's own."""
     kind = _plain_kind_of(value)
     return kind(value) if kind else value

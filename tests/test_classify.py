@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mnasnet
 from mnasnet.classify import Classifier, Prediction
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.testing import random_model, write_image_folder
@@ -175,6 +176,7 @@ def test_a_top_k_that_is_no_count_is_refused(classifier, top_k):
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'"),
         ({"precision": "fp16"}, "precision must be one of fp32, bf16, got 'fp16'"),
         ({"threads": 0}, "threads must be a whole number >= 1, got 0"),
+        ({"threads": True}, "threads must be a whole number >= 1, got True"),
         ({"input_size": "224"}, "input_size must be a whole number from 32 to 2048, got '224'"),
         ({"input_size": 10_000_000}, "input_size must be a whole number from 32 to 2048, got 10000000"),
     ],
@@ -182,6 +184,25 @@ def test_a_top_k_that_is_no_count_is_refused(classifier, top_k):
 def test_wrong_options_name_the_valid_ones(option, message):
     with pytest.raises(SettingsError, match=message):
         Classifier(random_model(), **option)
+
+
+def test_numbers_of_numpy_and_paths_as_text_are_taken(tmp_path):
+    Image.fromarray(frames(1)[0]).save(tmp_path / "x.png")
+    classifier = Classifier(random_model(), threads=np.int64(1), input_size=np.int32(64))
+
+    (found,) = classifier.classify_files([str(tmp_path / "x.png")], batch_size=np.int64(2))
+
+    assert found.path == tmp_path / "x.png" and found.prediction is not None
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5, None, "4"])
+def test_a_batch_size_that_is_no_count_is_refused(classifier, batch_size):
+    with pytest.raises(SettingsError, match=f"batch_size must be a whole number >= 1, got {batch_size!r}"):
+        next(classifier.classify_files([], batch_size=batch_size))
+
+
+def test_public_names_are_listed_before_they_are_used():
+    assert {"Classifier", "Prediction", "architecture"} <= {*dir(mnasnet)}
 
 
 def test_a_model_made_for_one_size_is_used_at_it_and_says_so(caplog):

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mnasnet.errors import SpecError
 from mnasnet.network.layers import ConvBN, Layer
-from mnasnet.spec import ArchitectureSpec
+from mnasnet.spec import ArchitectureSpec, is_whole
+from mnasnet.words import plain
 
 
 class MnasNet(nn.Module):
@@ -29,8 +30,14 @@ class MnasNet(nn.Module):
         bn_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        if num_classes < 1 or in_channels < 1:
-            raise SpecError(f"num_classes and in_channels must be >= 1, got {num_classes} and {in_channels}")
+        if not isinstance(spec, ArchitectureSpec):
+            raise SpecError(
+                f"a network is built of an ArchitectureSpec, got {spec!r:.80}; presets.architecture gives one"
+            )
+        num_classes, in_channels = plain(num_classes), plain(in_channels)
+        for name, count in (("num_classes", num_classes), ("in_channels", in_channels)):
+            if not is_whole(count) or count < 1:
+                raise SpecError(f"{name} must be a whole number >= 1, got {count!r}")
         self.spec = spec
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -58,8 +65,11 @@ class MnasNet(nn.Module):
         features: Tensor = self.head(x)
         return features.mean((2, 3))
 
-    def feature_maps(self, x: Tensor) -> dict[int, Tensor]:
-        """The deepest map at each stride from 4 on, keyed by stride, for use as a backbone: 4 to 32 in MnasNet."""
+    def feature_maps(self, x: Tensor, least_stride: int = 4) -> dict[int, Tensor]:
+        """The deepest map at each stride from ``least_stride`` on, keyed by stride, for use as a backbone.
+
+        Those are N x channels x height x width at strides 4 to 32 in MnasNet, and 2 where asked for.
+        """
         stride = self.spec.stem_stride
         x = self.stem(x)
         maps = {stride: x}
@@ -67,7 +77,7 @@ class MnasNet(nn.Module):
             x = block(x)
             stride *= block_spec.stride
             maps[stride] = x
-        return {stride: features for stride, features in maps.items() if stride >= 4}
+        return {stride: features for stride, features in maps.items() if stride >= least_stride}
 
 
 def build(

@@ -18,6 +18,7 @@ from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.packages import distribution, is_installed
+from mnasnet.spec import is_whole
 from mnasnet.words import one_line
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
@@ -73,7 +74,7 @@ def open_session(
     _require_one_of("runtime", runtime, ("auto", *RUNTIMES))
     _require_one_of("device", device, ("auto", *get_args(Device)))
     _require_one_of("precision", precision, get_args(Precision))
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (not is_whole(threads) or threads < 1):
         raise SettingsError(f"threads must be a whole number >= 1, got {threads!r}")
     if isinstance(model, ExportedModel):
         runtime, device = _engine_of_file(model, runtime, device, precision)

@@ -28,6 +28,29 @@ def test_feature_maps_come_at_strides_4_to_32_and_an_embedding_after_the_head():
     assert embedding.shape == (2, 1280)
 
 
+def test_a_map_of_stride_2_comes_where_asked_for():
+    with torch.device("meta"):
+        maps = build(MNASNET_B1, 3).feature_maps(torch.empty(1, 3, 64, 64), least_stride=2)
+
+    assert maps[2].shape == (1, 16, 32, 32) and list(maps) == [2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (("mnasnet_a1", 10), "a network is built of an ArchitectureSpec, got 'mnasnet_a1'; presets.architecture gives"),
+        ((SMALL, 10.5), "num_classes must be a whole number >= 1, got 10.5"),
+        ((SMALL, None), "num_classes must be a whole number >= 1, got None"),
+        ((SMALL, 0), "num_classes must be a whole number >= 1, got 0"),
+        ((SMALL, 3, 0), "in_channels must be a whole number >= 1, got 0"),
+        ((SMALL, 10, "3"), "in_channels must be a whole number >= 1, got '3'"),
+    ],
+)
+def test_what_makes_no_network_is_refused_with_the_rule(arguments, rule):
+    with pytest.raises(SpecError, match=rule):
+        build(*arguments)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_a_backbone_with_four_strides(name):
     spec = PRESETS[name]
@@ -66,12 +89,6 @@ def test_a_rectangle_of_odd_sides_runs():
 def test_any_number_of_classes(num_classes):
     with torch.device("meta"):
         assert build(SMALL, num_classes)(torch.empty(2, 3, 64, 64)).shape == (2, num_classes)
-
-
-@pytest.mark.parametrize(("num_classes", "in_channels"), [(0, 3), (3, 0)])
-def test_no_classes_or_no_channels_is_refused_with_both_values(num_classes, in_channels):
-    with pytest.raises(SpecError, match=rf"must be >= 1, got {num_classes} and {in_channels}"):
-        build(SMALL, num_classes, in_channels)
 
 
 @pytest.mark.parametrize("skip", ["none", "identity", "pool"])

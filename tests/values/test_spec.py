@@ -178,6 +178,19 @@ def test_an_unknown_network_suggests_near_names():
         architecture("mnasnet1.0")
 
 
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: architecture(None), "a published network is called by a name such as mnasnet_a1, got None"),
+        (lambda: architecture("mnasnet_b1", "0.5"), "width must lie between 0 and 10, got '0.5'"),
+        (lambda: ArchitectureSpec(({"operator": "conv"},)), "each block must be a BlockSpec, got {.*from_dict reads"),
+    ],
+)
+def test_other_kinds_of_values_are_refused_with_the_rule(make, rule):
+    with pytest.raises(SpecError, match=rule):
+        make()
+
+
 def test_a_width_names_the_network():
     assert architecture("mnasnet_b1", 0.35).name == "mnasnet_b1_x0.35"
     assert architecture("mnasnet_b1").name == "mnasnet_b1"
