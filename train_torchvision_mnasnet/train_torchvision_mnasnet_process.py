@@ -17,7 +17,7 @@ try:
     from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, lines_on_stdout, output_folder
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
-    from mnasnet.plugin.task import require_version, running
+    from mnasnet.plugin.task import connected_path, require_version, running
     from mnasnet.plugin.training import TrainingBar, add_outputs, clear_outputs, say_what_came_of, show_run, tracking
     from mnasnet.settings import TrainSettings
     from mnasnet.train.listeners import TerminalProgress
@@ -28,6 +28,9 @@ except ImportError as error:
     raise ImportError(
         f"{NAME}: the package {lacking} is missing or too old; run this command and restart Ikomia: {CURE}"
     ) from error
+
+
+MODEL_INPUT = 1
 
 
 class TrainTorchvisionMnasnetParam(SettingsParam):
@@ -55,6 +58,7 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
         dataprocess.CDnnTrainTask.__init__(self, name, own_param)
         require_version(NAME, NEEDS, CURE)
         self.add_input(dataprocess.CPathIO(core.IODataType.FOLDER_PATH))
+        self.add_input(dataprocess.CPathIO(core.IODataType.FILE_PATH))
         add_outputs(self)
         self.set_param_object(own_param)
         self.enable_mlflow(False)  # else Ikomia opens a browser
@@ -83,6 +87,8 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
         self._stopped = False
         clear_outputs(self)
         settings = self.get_param_object().settings
+        if start := connected_path(self, MODEL_INPUT):
+            settings = settings.changed({"model_weight_file": start})
         with lines_on_stdout(), running(self):
             bar = StepBar(self.emit_step_progress)
             run = self._resume(settings, bar) if settings.resume_folder else self._train(settings, bar)

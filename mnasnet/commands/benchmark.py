@@ -100,6 +100,12 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     if arguments.only and not arguments.models:
         raise SettingsError("--only leaves out the published networks, so it needs a model")
     subjects = told_apart([own(name, open_runnable(name)) for name in arguments.models])
+    for subject in subjects:
+        if subject.model.in_channels != 3:
+            raise SettingsError(
+                f"networks are timed on RGB images, {subject.name} takes {subject.model.in_channels} channels; time it "
+                "as a torch network by modelfile.network_of"
+            )
     if arguments.input_size is not None:
         for subject in subjects:
             own_size = subject.model.preprocess.input_size

@@ -119,6 +119,8 @@ class Searching:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.objectives, list | tuple) and all(isinstance(word, str) for word in self.objectives):
+            object.__setattr__(self, "objectives", ", ".join(self.objectives))
         make_as_declared(self)
         if not self.minutes and not self.trials:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")

@@ -263,6 +263,8 @@ def _readable(field: FieldInfo, value: Any) -> Any:
         value = unquoted(value) if isinstance(value, str) else value
         if value is None or value == "None":
             return ""
+    if kind is str and isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        value = ", ".join(value)  # words that a text separates by commas
     if kind is str and value is not None and hasattr(value, "__fspath__"):
         value = value.__fspath__()
     if kind is str and isinstance(value, str) and Path(value).parts[:1] == ("~",):  # no shell has looked at it

@@ -243,6 +243,20 @@ def test_inference_in_the_next_step_takes_the_model(data, small):
     assert json.loads(infer.get_output(4).to_json())["model"] == load(model_of(train)).name
 
 
+def test_a_training_in_the_next_step_goes_on_from_the_model(data, small):
+    workflow = Workflow("twice")
+    workflow.set_directory_input(folder=str(data))
+    first = add_train(workflow, {**small, "epochs": 1})
+    second = add_train(workflow, {"input_size": 32, "epochs": 1, "threads": 2})
+    workflow.connect_tasks(workflow.root(), second, [(0, 0)])
+
+    workflow.run()
+
+    start, end = load(model_of(first)), load(model_of(second))
+    assert end.training["started_from"] == f"{start.name} ({start.fingerprint})"
+    assert end.architecture == start.architecture and end.fingerprint != start.fingerprint
+
+
 def test_the_chain_can_be_saved_and_loaded(data, small, tmp_path):
     workflow, _, infer = chained(data, {**small, "epochs": 1})
     workflow.connect_tasks(workflow.root(), infer, [(1, 0)])
