@@ -29,6 +29,7 @@ from mnasnet.machine import processor_description
 from mnasnet.runtime.packages import version
 
 MOST_INPUT_BYTES = 256 << 20
+OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
 _KINDS: Mapping[str, type] = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(float)": np.float32}
 
 
@@ -70,14 +71,23 @@ def main() -> None:
     try:
         answer = measure(content, job).to_dict()
     except MemoryError:
-        answer = {"error": f"the network needs more than the {memory_bytes >> 20} MiB that a measurement may take"}
+        answer = {"error": _too_large(memory_bytes)}
     except MnasNetError as error:
         answer = {"error": str(error)}
     except Exception as error:  # each runtime has its own errors for files, operators and shapes that it refuses
-        answer = {"error": f"{job.runtime} cannot run the file: {_first_line(error)}"}
+        is_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
+        said = _too_large(memory_bytes) if is_of_memory else f"{job.runtime} cannot run the file: {_first_line(error)}"
+        answer = {"error": said}
     answer_to.write(json.dumps(answer).encode())
     answer_to.flush()
     os._exit(0)  # without the clean-up of a runtime that may hang
+
+
+def _too_large(memory_bytes: int) -> str:
+    return (
+        f"the network needs more than the {memory_bytes >> 20} MiB that a measurement may take; start the agent with a "
+        "larger --memory-mb"
+    )
 
 
 def measure(content: bytes, job: Job) -> Latency:
@@ -87,6 +97,10 @@ def measure(content: bytes, job: Job) -> Latency:
         raise LatencyError(f"{job.runtime} runs {FORMATS[job.runtime]} files, this one is {graph.format}")
     with pinned(job.threads):
         engine = _ENGINES[job.runtime](content, graph, job)
+        if engine.input_shape[2] not in engine.input_shape[1:4:2]:
+            raise LatencyError(
+                f"images are square, N x S x S x 3 or N x 3 x S x S, the file takes {engine.input_shape}"
+            )
         if not np.isfinite(engine.run()).all():
             raise LatencyError(f"{job.runtime} gave scores that are no numbers; its time would mean nothing")
         timing = time_calls(

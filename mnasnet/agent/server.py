@@ -23,6 +23,9 @@ from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.machine import processor_description, usable_cores
 from mnasnet.runtime.packages import distribution, is_installed, version
 
+Pairs = list[tuple[str, str]]  # what the query of a request says
+
+KNOWN = ("runtime", "threads", "batch", "warmups", "runs")  # what a request may set
 MOST_CONNECTIONS = 16
 SILENCE_S = 30.0  # of a client, before it is cut off
 HEADERS_S = 10.0  # for all lines before the content: whoever may not ask must not keep others waiting
@@ -128,7 +131,7 @@ class _Request(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: every request is a line of the log already."""
 
-    def _serve(self, path: str, act: Callable[[Mapping[str, str]], dict[str, Any]]) -> None:
+    def _serve(self, path: str, act: Callable[[Pairs], dict[str, Any]]) -> None:
         self._patience.cancel()
         self._unread = self._declared_bytes()
         try:
@@ -137,8 +140,8 @@ class _Request(BaseHTTPRequestHandler):
             url = urllib.parse.urlsplit(self.path)
             if url.path != path:
                 raise _Refusal(404, "an agent knows GET /health and POST /measure")
-            query = dict(urllib.parse.parse_qsl(url.query, max_num_fields=20))
-            answer = act(query)
+            pairs = urllib.parse.parse_qsl(url.query, max_num_fields=20)
+            answer = act(pairs)
         except _Refusal as refusal:
             self._answer(refusal.status, {"error": str(refusal)})
         except MnasNetError as error:
@@ -148,9 +151,9 @@ class _Request(BaseHTTPRequestHandler):
         else:
             self._answer(422 if "error" in answer else 200, answer)
 
-    def _measure(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def _measure(self, pairs: Pairs) -> dict[str, Any]:
         size = self._length()
-        job = self._job(query, size)
+        job = self._job(_once(pairs), size)
         rules, waited_from = self.server.rules, time.monotonic()
         if not self.server.turn.acquire(timeout=rules.queue_limit_s):
             raise _Refusal(503, f"other measurements took more than {rules.queue_limit_s:g} s; ask again later")
@@ -188,7 +191,9 @@ class _Request(BaseHTTPRequestHandler):
         if len(lengths) != 1 or not lengths[0].isdecimal() or "Transfer-Encoding" in self.headers:
             raise _Refusal(411, "a model file is sent whole, with its Content-Length")
         size, most = int(lengths[0]), self.server.rules.most_bytes
-        if not 0 < size <= most:
+        if not size:
+            raise _Refusal(400, "a model file is sent as the body of the request, got none")
+        if size > most:
             raise _Refusal(
                 413, f"a model file has 1 to {most} bytes here, got {size}; start the agent with a larger --max-mb"
             )
@@ -254,6 +259,17 @@ class _Request(BaseHTTPRequestHandler):
             **self._told,
         }
         self.server.log({**line, "error": error} if error else line)
+
+
+def _once(pairs: Pairs) -> dict[str, str]:
+    """What is asked, each name once; another name would else be taken for its default."""
+    query = dict(pairs)
+    for name, _ in pairs:
+        if name not in KNOWN:
+            raise _Refusal(400, f"a request may set {', '.join(KNOWN)}, got {name[:20]!r}")
+    if len(query) < len(pairs):
+        raise _Refusal(400, f"each of {', '.join(KNOWN)} may be set once")
+    return query
 
 
 def _whole(query: Mapping[str, str], name: str, least: int, most: int) -> int:

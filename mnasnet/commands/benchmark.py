@@ -14,17 +14,19 @@ from tqdm import tqdm
 
 from mnasnet import modelfile
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.values import folder_to_write
+from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.latency import chart
-from mnasnet.latency.benchmark import Row, Subject, measure_all, own, published, resized, told_apart, with_card
+from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
 from mnasnet.zoo import open_runnable
+
+MOST_BATCH = 256  # memory for more is asked for by nobody who measures a device
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--meter", default="here", choices=["here", *DISTANT], help="who measures: this machine, an agent, or a phone"
     )
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images in one pass (default 1)")
-    parser.add_argument("--runs", type=int, default=60, metavar="N", help="timed passes (default 60)")
+    parser.add_argument(
+        "--batch", type=whole(1, MOST_BATCH), default=1, metavar="N", help="images in one pass (default 1)"
+    )
+    parser.add_argument("--runs", type=whole(1, 1000), default=60, metavar="N", help="timed passes (default 60)")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
     parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")
-    parser.add_argument("--card", action="store_true", help="write the latencies into the given model files")
+    parser.add_argument(
+        "--card",
+        action="store_true",
+        help="write the latencies into the given model files; not those in int8, of made-up numbers",
+    )
     parser.add_argument(
         "--out", type=folder_to_write, default=Path("benchmark"), metavar="DIR", help="default: benchmark"
     )
@@ -89,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"{machine}, {made_on}, threads {arguments.threads}, batch {arguments.batch}")
         print(chart.text_table(rows))
+        if any(row.latency and row.is_of_made_up_numbers for row in rows):
+            print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
         if any(row.latency and not row.latency.quiet for row in rows):
             print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
         written = f"written {arguments.out / 'benchmark.html'}, .png and .csv"
@@ -99,7 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     if arguments.only and not arguments.models:
         raise SettingsError("--only leaves out the published networks, so it needs a model")
-    subjects = told_apart([own(name, open_runnable(name)) for name in arguments.models])
+    size = arguments.input_size or 224
+    known = {} if arguments.only else {subject.name: subject for subject in published(size)}
+    wanted = [name for name in dict.fromkeys(arguments.models) if name not in known]
+    subjects = told_apart([by_name(name, size) or own(name, open_runnable(name)) for name in wanted])
     for subject in subjects:
         if subject.model.in_channels != 3:
             raise SettingsError(
@@ -115,7 +128,7 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
                     f"{arguments.input_size}; give the model file it was made from, or leave out --input-size"
                 )
         subjects = [resized(subject, arguments.input_size) for subject in subjects]
-    return subjects if arguments.only else [*published(arguments.input_size or 224), *subjects]
+    return [*known.values(), *subjects]
 
 
 def _machine(arguments: argparse.Namespace, rows: Sequence[Row]) -> str:
@@ -151,7 +164,7 @@ def _write_cards(rows: Sequence[Row]) -> None:
             continue
         if path is None or isinstance(model, ExportedModel) or not modelfile.is_model_file(path):
             without[row.subject.name] = None
-        elif row.latency.precision != "int8":  # which is of made-up numbers; the file's are float
+        elif not row.is_of_made_up_numbers:
             cards[path] = with_card(cards.get(path, model.latencies), row.latency)
     if without:
         _log.warning(

@@ -118,12 +118,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _continued(meter: LatencyMeter, arguments: argparse.Namespace) -> ContinuedMeter:
     """``meter``, which has what a command of the same measurements left when it was stopped."""
-    names = ("meter", "device", "precision", "threads", "classes", "runs", "agent_url", "agent_runtime", "adb_serial")
+    names = ("meter", "device", "precision", "threads", "classes", "runs", "agent_runtime", "adb_serial")
     settings = {name: getattr(arguments, name) for name in names}
     file = arguments.out.with_name(f"{arguments.out.name}.unfinished")
     continued = ContinuedMeter(meter, file, settings)
     if continued.kept:
         _log.info("going on after %d timings; to begin anew, remove %s", continued.kept, file)
+    if continued.others:
+        _log.warning("%d timings with other settings stay in %s; they are not used", continued.others, file)
     return continued
 
 

@@ -121,15 +121,18 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
         return 0
-    lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {searched.reason}"]
+    reason = searched.reason or ("it still runs, or was killed" if searched.status == "running" else "")
+    lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {reason}"]
     if searched.promoted is not None and searched.promoted.exists():
         lines.insert(0, f"promoted     {searched.promoted}")
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
+        accuracy = f"{searched.answer.accuracy_name} {best.accuracy:.1%} in its trial"
         costs = costs_in_words(best.costs, searched.answer.measured)
-        lines.append(f"winner       trial {best.number}: {searched.answer.accuracy_name} {best.accuracy:.1%}, {costs}")
+        lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
-        lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of the finalists")
+        count = sum(one.kind == "finalist" for one in searched.answer.contenders)
+        lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists")
     for one in searched.answer.contenders:
         if one.kind != "finalist":
             latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
@@ -145,7 +148,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     if searched.model.exists():  # beside another that was promoted it must not be taken for that one
         lines.append(f"{'model' if searched.promoted is None else 'of winner':<13}{searched.model}")
     lines.append(f"report       {searched.folder / 'report.html'}")
-    if searched.status == "stopped" and searched.promoted is None:
+    if searched.status in ("stopped", "running") and searched.promoted is None:
         lines.append(f"resume       python -m mnasnet resume {run}")
     print("\n".join(lines))
     return 0

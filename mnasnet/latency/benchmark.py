@@ -64,6 +64,12 @@ class Row:
     latency: Latency | None = None
     failure: str = ""
 
+    @property
+    def is_of_made_up_numbers(self) -> bool:
+        """Whether a network in float was timed in 8 bits, which tells of no file of the user's."""
+        is_int8 = self.latency is not None and self.latency.precision == "int8"
+        return is_int8 and not isinstance(self.subject.model, ExportedModel)
+
     def to_dict(self) -> dict[str, Any]:
         """Flat plain values, the columns of the table."""
         subject, latency, counts = self.subject, self.latency, self.subject.counts
@@ -90,18 +96,26 @@ class Row:
 
 
 def published(input_size: int = 224) -> list[Subject]:
-    """The networks with published weights and MobileNetV2, as random weights: nothing is downloaded.
+    """The networks with published weights and MobileNetV2, as random weights: nothing is downloaded."""
+    found = [by_name(name, input_size) for name in (*PUBLISHED, MOBILENET_V2.name)]
+    return [subject for subject in found if subject is not None]
 
-    At another size than 224 pixels the published accuracy does not hold and is left out.
+
+def by_name(name: str, input_size: int) -> Subject | None:
+    """The published network called ``name``, as random weights; None for any other name.
+
+    At another size than its own the published accuracy does not hold and is left out.
     """
-    subjects = []
-    for name, weights in PUBLISHED.items():
-        holds = input_size == weights.preprocess.input_size
-        model = untrained_model(PRESETS[name], input_size, IMAGENET_CLASSES)
-        subjects.append(Subject(name, "published", model, weights.top1_percent if holds else None, IMAGENET))
-    reference = untrained_model(MOBILENET_V2, input_size, IMAGENET_CLASSES)
-    accuracy = MOBILENET_V2_TOP1_PERCENT if input_size == 224 else None
-    return [*subjects, Subject(MOBILENET_V2.name, "reference", reference, accuracy, IMAGENET)]
+    if name == MOBILENET_V2.name:
+        model = untrained_model(MOBILENET_V2, input_size, IMAGENET_CLASSES)
+        return Subject(name, "reference", model, MOBILENET_V2_TOP1_PERCENT if input_size == 224 else None, IMAGENET)
+    if name not in PRESETS or Path(name).is_file():
+        return None
+    model, weights = untrained_model(PRESETS[name], input_size, IMAGENET_CLASSES), PUBLISHED.get(name)
+    if weights is None:
+        return Subject(name, "published", model, None, "")
+    holds = input_size == weights.preprocess.input_size
+    return Subject(name, "published", model, weights.top1_percent if holds else None, IMAGENET)
 
 
 def own(source: str, model: ModelFile | ExportedModel) -> Subject:

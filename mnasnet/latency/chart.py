@@ -74,8 +74,10 @@ def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
     axes.set_ylabel(f"top-1 accuracy, % ({where.pop() if len(where) == 1 else 'each on its own images'})")
     axes.grid(alpha=0.25)
     axes.margins(0.16, 0.12)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # no accuracy is above 100 %
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if drawn:  # points of one's own alone have their names beside them
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _places(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:

@@ -179,9 +179,12 @@ def main() -> None:
         except MnasNetError as error:
             print(json.dumps({"error": str(error)}), file=out, flush=True)
             return
-        print("{}", file=out, flush=True)
-        for line in sys.stdin:
-            print(json.dumps(_answer(meter, json.loads(line))), file=out, flush=True)  # type: ignore[arg-type]
+        try:
+            print("{}", file=out, flush=True)
+            for line in sys.stdin:
+                print(json.dumps(_answer(meter, json.loads(line))), file=out, flush=True)  # type: ignore[arg-type]
+        except BrokenPipeError:  # who asked was killed; nobody is left to be told
+            os._exit(0)
 
 
 if __name__ == "__main__":

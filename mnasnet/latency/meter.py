@@ -125,6 +125,10 @@ def require_device_there(meter: str, device: str) -> None:
         raise SettingsError(f"the meter {meter!r} times processor cores, got device {device!r}; set device to cpu")
 
 
+class NotAllowedError(LatencyError):
+    """A device that does not answer this caller at all: more networks are no use before that is mended."""
+
+
 class LatencyMeter(Protocol):
     """Anything that can say how fast an architecture runs."""
 

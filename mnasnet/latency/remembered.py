@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.errors import LatencyError
+from mnasnet.files import write_atomic
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.spec import ArchitectureSpec
 
@@ -90,6 +91,7 @@ class ContinuedMeter:
     file: Path
     settings: Mapping[str, Any]
     kept: int = field(default=0, init=False)  # timings of these settings in the file
+    others: int = field(default=0, init=False)  # timings of other settings, which are not used
     _found: dict[Key, list[Latency]] = field(default_factory=dict, init=False, repr=False)
     _given: Counter[Key] = field(default_factory=Counter, init=False, repr=False)
 
@@ -98,6 +100,7 @@ class ContinuedMeter:
         for key, latency in _latencies(content, self.settings):
             self._found.setdefault(key, []).append(latency)
             self.kept += 1
+        self.others = sum(_is_of_other(line, self.settings) for line in content.splitlines())
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
         """The next time of the network, from the file or fresh; raises LatencyError, also where devices differ."""
@@ -114,8 +117,21 @@ class ContinuedMeter:
         return known[self._given[key] - 1]
 
     def finish(self) -> None:
-        """Remove the file; the next row begins anew."""
-        self.file.unlink(missing_ok=True)
+        """Remove what is used up; timings with other settings stay for the command that goes on with them."""
+        lines = self.file.read_bytes().splitlines() if self.file.is_file() else []
+        others = [line for line in lines if _is_of_other(line, self.settings)]
+        if others:
+            write_atomic(self.file, b"\n".join(others) + b"\n")
+        else:
+            self.file.unlink(missing_ok=True)
+
+
+def _is_of_other(line: bytes, settings: Mapping[str, Any] | None) -> bool:
+    """Whether the line is a timing with other settings; a torn one is of nobody."""
+    try:
+        return bool(json.loads(line)["settings"] != settings)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _latencies(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[tuple[Key, Latency]]:

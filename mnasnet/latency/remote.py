@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
-from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_there
+from mnasnet.latency.meter import Latency, MeterPrecision, NotAllowedError, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 
@@ -32,6 +32,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 FEWEST_TRIES = 3
 LONGEST_ANSWER_BYTES = 1 << 20
+NOT_ALLOWED = (401, 403, 421)  # a wrong token, a name that the agent does not answer to
 AWAY = (502, 503, 504)  # of a proxy in between, or an agent with too long a queue
 SPEAKS_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # as OpenSSL says
 HUNG_UP = ("without response", "reset by peer", "\\x15\\x03")  # on one who speaks no TLS; the bytes are its alert
@@ -197,9 +198,12 @@ class RemoteMeter:
                 if status == http.HTTPStatus.UNAUTHORIZED:
                     failure += f"; give it with --agent-token-file (agent_token_file) or the variable {VARIABLE}"
                 if status not in AWAY:
-                    raise LatencyError(f"the agent at {self.address.url} refused: {failure}")
+                    kind = NotAllowedError if status in NOT_ALLOWED else LatencyError
+                    raise kind(f"the agent at {self.address.url} refused: {failure}")
             if pause_s is not None:
                 self.sleep(pause_s)
+        if self.address.parts.port is None:
+            failure += f"; port {443 if self.address.parts.scheme == 'https' else 80} was tried, an agent's own is 8765"
         if self.address.url.startswith("http:") and any(sign in failure for sign in HUNG_UP):
             failure += "; an agent with a certificate speaks https"
         raise LatencyError(

@@ -41,6 +41,7 @@ from mnasnet.train.listeners import Listener
 from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
+from mnasnet.words import amount
 
 SHARED_START = "shared weights"  # what a training that began from them says it started from
 FEWEST_FOR_TAU = 3  # two networks are in the right order half the time by chance
@@ -102,7 +103,9 @@ def places(search: OpenSearch) -> Iterator[Place]:
         yield finalist_place(search, int(number))
     trained = [(int(trial), int(epochs)) for trial, epochs in _found(folder / "trained", r"trial(\d+)_(\d+)epochs")]
     for trial, epochs in sorted(trained, key=lambda one: (one[0], one[1] != final_epochs, one[1])):
-        yield full_training_place(search, trial, epochs)
+        place = full_training_place(search, trial, epochs)
+        is_only = sum(other == trial for other, _ in trained) == 1
+        yield place if is_only else replace(place, name=f"{place.name}, {amount(epochs, 'epoch')}")
     for number, count in _found(folder / "references", r"trial(\d+)_(\d+)epochs"):
         yield fresh_place(search, int(number), int(count))
     for name, width, size, count in _found(folder / "references", r"(.+)_x([\d.]+)_(\d+)px_(\d+)epochs"):

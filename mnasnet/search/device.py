@@ -14,7 +14,7 @@ from typing import Any
 from mnasnet.errors import LatencyError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import LatencyMeter, open_meter
+from mnasnet.latency.meter import LatencyMeter, NotAllowedError, open_meter
 from mnasnet.latency.pieces import Probe, pieces_of_space
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.machine import processor_description
@@ -101,6 +101,8 @@ def device_now(searching: Searching) -> str:
     try:
         meter: Any = open_device_meter(replace(searching, agent_wait_minutes=0.0), 1, lambda: False)
         return str(meter.health().get("device", "")) if searching.meter == "remote" else str(meter.device)
+    except NotAllowedError:  # it is there, and would answer no network either
+        raise
     except LatencyError:
         return ""
 

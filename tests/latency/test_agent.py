@@ -126,6 +126,8 @@ def test_pages_of_the_web_reach_no_agent(agent, headers, status):
         ("GET", "/../../etc/passwd", 404),
         ("POST", "/measure?runs=1000000", 400),
         ("POST", "/measure?threads=0", 400),
+        ("POST", "/measure?thread=1", 400),
+        ("POST", "/measure?runs=3&runs=5", 400),
         ("POST", "/measure?runtime=os.system", 400),
     ],
 )
@@ -149,6 +151,10 @@ def test_an_address_that_is_none_is_answered(agent):
     with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as client:
         client.sendall(b"GET http://[::1/health HTTP/1.0\r\nHost: localhost\r\n\r\n")
         assert b" 400 " in client.recv(1000)
+
+
+def test_a_request_without_a_file_is_told_so(agent):
+    assert agent.ask("POST", "/measure") == (400, "a model file is sent as the body of the request, got none")
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(agent):

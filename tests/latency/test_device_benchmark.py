@@ -54,6 +54,41 @@ def test_every_published_network_is_there_with_its_accuracy(rows):
     }
 
 
+@pytest.mark.parametrize(("name", "percent"), [("mnasnet1_0", 73.456), ("mnasnet_a1", None), ("mobilenet_v2", 71.878)])
+def test_a_published_name_is_timed_without_a_download(name, percent, tmp_path, capsys):
+    words = ["benchmark", name, "--only", "--runtimes", "onnxruntime", "--runs", "1", "--input-size", "224", "--json"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["name"] for row in rows} == {name} and rows[0]["accuracy_percent"] == percent
+
+
+def test_a_published_name_is_no_second_row(tmp_path, capsys):
+    words = ["benchmark", "mnasnet0_5", "--runtimes", "litert", "--runs", "1", "--input-size", "32", "--json"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["name"], row["meter"]) for row in rows].count(("mnasnet0_5", "litert fp32")) == 1
+
+
+def test_a_batch_that_no_memory_holds_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["benchmark", "photos10", "--batch", "100000"])
+
+    assert "--batch: must be a whole number from 1 to 256, got '100000'" in capsys.readouterr().err
+
+
+def test_numbers_in_8_bits_that_are_made_up_are_told_and_get_no_card(tmp_path, capsys):
+    modelfile.save(random_model(), tmp_path / "m.safetensors")
+    words = ["benchmark", str(tmp_path / "m.safetensors"), "--only", "--runtimes", "onnxruntime", "--card"]
+
+    assert main([*words, "--runs", "1", "--out", str(tmp_path)]) == 0
+
+    assert "int8 of a model in float is timed with made-up numbers" in capsys.readouterr().out
+    cards = modelfile.load(tmp_path / "m.safetensors").latencies
+    assert [card["precision"] for card in cards] == ["fp32"]
+
+
 def test_published_accuracy_is_left_out_where_it_does_not_hold():
     assert {subject.accuracy_percent for subject in published(160)} == {None}
 

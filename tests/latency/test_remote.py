@@ -192,6 +192,11 @@ def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
     assert pauses == [0.5, 1.0]
 
 
+def test_an_address_without_a_port_names_the_one_that_was_tried():
+    with pytest.raises(LatencyError, match="port 80 was tried, an agent's own is 8765"):
+        RemoteMeter(AgentAddress("http://127.0.0.1"), sleep=lambda pause_s: None).health()
+
+
 def test_a_device_that_comes_back_is_waited_for(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

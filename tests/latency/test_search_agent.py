@@ -7,13 +7,15 @@ from running_agent import RunningAgent
 from tiny_search import tiny_searching
 
 from mnasnet import modelfile
-from mnasnet.errors import SearchError
-from mnasnet.search.run import resume_search, run_search
+from mnasnet.errors import LatencyError, SearchError
+from mnasnet.latency.token import VARIABLE
+from mnasnet.search.run import extend_search, resume_search, run_search
 from mnasnet.search.watch import MOST_UNMEASURED
 from mnasnet.testing import write_image_folder
 
 pytestmark = pytest.mark.slow
 
+TOKEN = "0123456789abcdef" * 4
 TRIALS = 6
 AWAY = 3  # unmeasured trials, until the search is stopped
 
@@ -103,6 +105,22 @@ def test_a_device_that_comes_back_is_waited_for_where_that_is_asked(photos, tmp_
         agents[-1].stop()
 
     assert ended.status == "done" and ear.count("done") >= TRIALS and not ear.count("unmeasured")
+
+
+def test_a_search_is_not_extended_without_the_token_of_its_agent(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    agent = RunningAgent(tmp_path / "agent", variables={VARIABLE: TOKEN})
+    try:
+        ended, _ = searched(photos, tmp_path, agent, lambda: None)
+        monkeypatch.delenv(VARIABLE)
+        before = (ended.folder / "trials.csv").read_bytes()
+
+        with pytest.raises(LatencyError, match="refused: the token is missing or wrong"):
+            extend_search(ended.folder, trials=1)
+    finally:
+        agent.stop()
+
+    assert ended.status == "done" and (ended.folder / "trials.csv").read_bytes() == before
 
 
 def test_another_board_at_the_address_of_the_first_measures_nothing_of_its_search(photos, tmp_path):

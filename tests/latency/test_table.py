@@ -325,6 +325,17 @@ def test_a_profile_of_other_settings_or_another_device_takes_over_nothing(profil
     assert len(fresh.measured + rest.measured) == 2 * len(set(fresh.measured + rest.measured))  # each in two rounds
 
 
+def test_a_profile_that_ends_leaves_the_timings_of_other_settings(profiled, caplog):
+    caplog.set_level(logging.INFO)
+    assert profiled(DyingMeter(30)) == 2
+
+    assert profiled(CountingMeter(), "--classes", "10") == 0
+
+    assert "30 timings with other settings stay in" in caplog.text
+    assert profiled(CountingMeter()) == 0
+    assert "going on after 30 timings" in caplog.text
+
+
 def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
     path = tmp_path / "t.json"
 

@@ -16,6 +16,7 @@ from mnasnet.search.report.quantities import how, quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FARTHEST_BOUND = 2.0  # times the largest cost of a network that was tried
 MOST_CHOICES = 14  # the weightiest; a picture of more cannot be read
 
 
@@ -116,11 +117,21 @@ def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[st
 
 
 def _limit_line(axes: Axes, answer: Answer, cost: str, scale: float) -> None:
-    if cost in answer.limits:
-        axes.axvline(answer.limits[cost] * scale, color=RED, linewidth=1, label="limit")
-    target = _target(answer, cost)
-    if target is not None:
-        axes.axvline(target * scale, color=RED, linestyle="--", linewidth=1, label="target")
+    """Limit and target; one far beyond all networks is written down, as a line would press them into a column."""
+    bounds: dict[float, list[str]] = {}
+    for name, bound in (("limit", answer.limits.get(cost)), ("target", _target(answer, cost))):
+        if bound is not None:
+            bounds.setdefault(bound, []).append(name)
+    beyond = []
+    largest = axes.dataLim.x1
+    for bound, names in bounds.items():
+        label = " and ".join(names)
+        if axes.has_data() and bound * scale > FARTHEST_BOUND * largest:
+            beyond.append(f"{label} {quantity(cost).text(bound)}, beyond this picture")
+        else:
+            style = "-" if "limit" in names else "--"
+            axes.axvline(bound * scale, color=RED, linestyle=style, linewidth=1, label=label)
+    axes.text(0.99, 0.02, "\n".join(beyond), transform=axes.transAxes, ha="right", va="bottom", color=RED, fontsize=8)
 
 
 def progress_picture(answer: Answer) -> bytes:
