@@ -131,7 +131,7 @@ def _limit_line(axes: Axes, answer: Answer, cost: str, scale: float) -> None:
         else:
             style = "-" if "limit" in names else "--"
             axes.axvline(bound * scale, color=RED, linestyle=style, linewidth=1, label=label)
-    axes.text(0.99, 0.02, "\n".join(beyond), transform=axes.transAxes, ha="right", va="bottom", color=RED, fontsize=8)
+    axes.text(0.99, 0.98, "\n".join(beyond), transform=axes.transAxes, ha="right", va="top", color=RED, fontsize=8)
 
 
 def progress_picture(answer: Answer) -> bytes:
