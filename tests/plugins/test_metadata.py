@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ikomia")
 
+from ikomia.core import AlgoType
 from ikomia.dataprocess.registry import ik_registry
+from PIL import Image
+
+from tests.plugins.own_process import ROOT
 
 pytestmark = pytest.mark.ikomia
 
-ROOT = Path(__file__).parent.parent.parent
 every_plugin = pytest.mark.parametrize(
     "name", ["infer_torchvision_mnasnet", "train_torchvision_mnasnet", "search_mnasnet"]
 )
@@ -23,6 +25,32 @@ every_plugin = pytest.mark.parametrize(
 def info(name):
     ik_registry.create_algorithm(name, public_hub=False)
     return ik_registry.get_algorithm_info(name)
+
+
+@every_plugin
+def test_the_hubs_fields_are_filled(info, name):
+    assert info.name == name
+    for field in ("short_description", "authors", "article", "article_url", "journal", "repository", "keywords"):
+        assert getattr(info, field), field
+    assert info.license == "Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "tasks"),
+    [
+        ("infer_torchvision_mnasnet", AlgoType.INFER, "CLASSIFICATION"),
+        ("train_torchvision_mnasnet", AlgoType.TRAIN, "CLASSIFICATION"),
+        ("search_mnasnet", AlgoType.OTHER, "OTHER"),
+    ],
+)
+def test_each_plugin_is_of_its_kind(info, kind, tasks):
+    assert (info.algo_type, info.algo_tasks) == (kind, tasks)
+
+
+@every_plugin
+def test_the_icon_is_a_square_png(info):
+    with Image.open(ROOT / info.icon_path) as icon:
+        assert icon.format == "PNG" and icon.size == (256, 256)
 
 
 @every_plugin

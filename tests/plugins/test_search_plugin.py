@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from math import inf
 from pathlib import Path
 
@@ -13,12 +10,9 @@ import pytest
 pytest.importorskip("ikomia")
 
 import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
-from ikomia.core import AlgoType
 from ikomia.dataprocess.registry import ik_registry
 from ikomia.dataprocess.workflow import Workflow
-from PIL import Image
 
-import mnasnet
 from mnasnet.errors import SettingsError
 from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
 from mnasnet.plugin.searching import NETWORKS, TRAINED, SearchBar, show_search
@@ -27,12 +21,12 @@ from mnasnet.search.records import TrialRecord
 from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings, markdown_table
 from mnasnet.testing import coloured_image, write_image_folder
+from tests.plugins.own_process import ROOT, run_python
 from tests.search.answers import searched
 
 pytestmark = pytest.mark.ikomia
 
 NAME = "search_mnasnet"
-ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / NAME
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 SHORT = (
@@ -46,21 +40,7 @@ def task():
     return ik_registry.create_algorithm(NAME, public_hub=False)
 
 
-def run_python(code: str, **environment: str) -> str:
-    """Output of ``code`` in a process of its own, with this session's home and plugins."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    return done.stdout + done.stderr
-
-
-# ------------------------------------------------------------------ README, metadata, requirements
+# ------------------------------------------------------------------ README
 
 
 def test_the_readmes_parameter_table_is_the_settings_model():
@@ -89,31 +69,6 @@ def test_the_readmes_workflows_run_with_nothing_but_paths_and_a_small_budget(tmp
     assert len(namespace["infer"].get_results()) == 3
 
 
-def test_the_metadata_is_complete_and_true(task):
-    info = ik_registry.get_algorithm_info(NAME)
-
-    assert info.name == NAME
-    for field in ("short_description", "authors", "article", "article_url", "journal", "repository", "keywords"):
-        assert getattr(info, field), field
-    assert info.algo_type == AlgoType.OTHER
-    assert info.algo_tasks == "OTHER"
-    assert info.license == "Apache-2.0"
-    with Image.open(ROOT / info.icon_path) as icon:
-        assert icon.format == "PNG" and icon.size == (256, 256)
-
-
-def test_requirements_have_floors_and_no_pins():
-    lines = (FOLDER / "requirements.txt").read_text().split()
-
-    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
-    assert f"mnasnet>={mnasnet.__version__}" in lines
-
-
-def test_the_plugin_has_no_python_sub_folder():
-    """On reload Ikomia forgets every module whose name contains the name of such a folder."""
-    assert list(FOLDER.glob("*/__init__.py")) == []
-
-
 # ------------------------------------------------------------------ loading
 
 
@@ -127,20 +82,6 @@ def test_creating_the_task_starts_nothing():
     )
 
     assert "loaded []" in output
-
-
-def test_a_missing_package_is_told_with_the_command_that_mends_it():
-    output = run_python(
-        "import sys, ikomia\n"
-        "sys.modules['mnasnet'] = None\n"
-        "from ikomia.dataprocess.registry import ik_registry\n"
-        f"ik_registry.create_algorithm('{NAME}', public_hub=False)\n"
-    )
-
-    assert (
-        f"{NAME}: the package mnasnet is missing or too old; run this command and restart Ikomia: "
-        f'"{sys.executable}" -m pip install -e "{ROOT}"'
-    ) in output
 
 
 # ------------------------------------------------------------------ parameters, folders, progress

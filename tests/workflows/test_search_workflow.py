@@ -23,6 +23,7 @@ from mnasnet.data.images import read_image
 from mnasnet.modelfile import load
 from mnasnet.plugin.long_task import PROGRESS_STEPS
 from mnasnet.testing import coloured_image, write_image_folder
+from tests.workflows.outputs import details_of, table_of
 
 pytestmark = pytest.mark.ikomia
 
@@ -63,19 +64,6 @@ def chained(data, **parameters):
     search = add_search(workflow, **parameters)
     infer = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
     return workflow, search, infer
-
-
-def details_of(task):
-    return json.loads(task.get_output(5).to_json())
-
-
-def table_of(output):
-    """Header -> value of each row's label."""
-    table = json.loads(output.to_json())
-    return {
-        header: dict(zip(labels, values, strict=True))
-        for header, labels, values in zip(table["headers"], table["valueLabels"], table["values"], strict=True)
-    }
 
 
 @pytest.fixture(scope="module")

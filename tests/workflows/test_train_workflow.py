@@ -28,6 +28,7 @@ from mnasnet.settings import TrainSettings
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.run_state import checkpoint_digest
+from tests.workflows.outputs import details_of, table_of
 
 pytestmark = pytest.mark.ikomia
 
@@ -80,19 +81,6 @@ def train_on(folder, parameters, name="train"):
 
 def model_of(task):
     return Path(task.get_output(0).get_path())
-
-
-def details_of(task):
-    return json.loads(task.get_output(5).to_json())
-
-
-def table_of(output):
-    """Header -> value of each row's label."""
-    table = json.loads(output.to_json())
-    return {
-        header: dict(zip(labels, values, strict=True))
-        for header, labels, values in zip(table["headers"], table["valueLabels"], table["values"], strict=True)
-    }
 
 
 @pytest.fixture(scope="module")
