@@ -1,5 +1,6 @@
 """ExecuTorch gives the network's own scores, and its files are complete; making a program takes half a minute."""
 
+import json
 import logging
 import re
 import subprocess
@@ -71,19 +72,30 @@ def test_its_speed_is_measured_with_as_many_threads_as_asked(model):
     assert 0 < latency.undisturbed_ms <= latency.median_ms
 
 
-def test_networks_with_different_threads_take_turns(done):
+def test_networks_with_different_threads_take_turns(model, done, tmp_path):
     program = (
-        "import sys, numpy as np\n"
-        "from pathlib import Path\n"
-        "from mnasnet.export.exported import read_exported\n"
-        "from mnasnet.runtime.session import open_session\n"
-        "file, image = read_exported(Path(sys.argv[1])), np.zeros((1, 64, 64, 3), np.uint8)\n"
-        "one, two = (open_session(file, threads=threads) for threads in (1, 2))\n"
-        "for session in (one, two, two, one): session.run(image)\n"
+        "import json, sys, numpy as np\n"
+        "from mnasnet.classify import Classifier\n"
+        "image = np.load(sys.argv[2])\n"
+        "one, two = (Classifier.load(sys.argv[1], threads=threads) for threads in (1, 2))\n"
+        "found = [classifier.predict([image])[0] for classifier in (one, two, two, one)]\n"
+        "print(json.dumps([[list(one.names), list(map(float, one.confidences))] for one in found]))\n"
     )
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    np.save(tmp_path / "image.npy", image)
 
     # in a process of its own, since a network that waits for threads that are gone waits for ever
-    subprocess.run([sys.executable, "-c", program, str(done.files[0])], check=True, timeout=300)
+    printed = subprocess.run(
+        [sys.executable, "-c", program, str(done.files[0]), str(tmp_path / "image.npy")],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=300,
+    ).stdout  # fmt: skip
+
+    expected = Classifier(model, runtime="onnxruntime").predict([image])[0]
+    answers = json.loads(printed.splitlines()[-1])
+    assert len(answers) == 4
+    for names, confidences in answers:
+        assert tuple(names) == expected.names
+        np.testing.assert_allclose(confidences, expected.confidences, atol=1e-5)
 
 
 def test_making_a_program_leaves_the_log_as_it_was(model):
