@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,12 +245,4 @@ def clipped_box(box: Iterable[float], image_width: int, image_height: int) -> tu
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: 1.2.0rc1 is (1, 2, 0)."""
-    numbers = []
-    for part in version.split(".")[:3]:
-        digits = "".join(character for character in part[: _digits_at_start(part)])
-        numbers.append(int(digits or 0))
-    return tuple(numbers)
-
-
-def _digits_at_start(text: str) -> int:
-    return len(text) - len(text.lstrip("0123456789"))
+    return tuple(int(digits or 0) for digits in re.findall(r"(?:^|\.)(\d*)", version)[:3])
