@@ -119,9 +119,9 @@ def examine(
     return _report(dataset, parts, findings, max_bad)
 
 
-def accuracy_points(images: int, accuracy: float = TYPICAL_ACCURACY) -> float:
-    """Half the 95 % interval of an accuracy measured on ``images``, in percentage points (normal approximation)."""
-    return 100 * 1.96 * sqrt(accuracy * (1 - accuracy) / images)
+def accuracy_points(images: int) -> float:
+    """Half the 95 % interval of TYPICAL_ACCURACY on ``images``, in percentage points (normal approximation)."""
+    return 100 * 1.96 * sqrt(TYPICAL_ACCURACY * (1 - TYPICAL_ACCURACY) / images)
 
 
 class _Job(NamedTuple):

@@ -85,12 +85,12 @@ class Video:
             index += 1
         if delivered == 0 and self._capture.isOpened():
             raise VideoFileError(self.path, _NO_FRAMES if self._says_empty else _cannot_decode(self.path))
-        self._report(delivered, index - broken)
+        self._report(index - broken)
 
     def _is_past_end(self, index: int) -> bool:
         return self.frame_count is not None and index >= self.frame_count
 
-    def _report(self, delivered: int, length: int) -> None:
+    def _report(self, length: int) -> None:
         if self.skipped:
             _log.warning("%s: %d of %d frames are broken and were skipped", self.path, self.skipped, length)
         if self.frame_count is not None and length < 0.9 * self.frame_count and self._capture.isOpened():

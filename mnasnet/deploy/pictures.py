@@ -10,9 +10,9 @@ COUNT = 32
 WIDTH_PX, HEIGHT_PX = 320, 240
 
 
-def test_pictures(count: int = COUNT) -> list[tuple[str, NDArray[np.uint8]]]:
-    """``count`` named pictures, H x W x 3 RGB. They are no photos: your own images test a network better."""
-    return [(f"test picture {number}", _picture(number)) for number in range(count)]
+def test_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
+    """Named pictures, H x W x 3 RGB. They are no photos: your own images test a network better."""
+    return [(f"test picture {number}", _picture(number)) for number in range(COUNT)]
 
 
 def _picture(number: int) -> NDArray[np.uint8]:

@@ -52,10 +52,8 @@ class GuidedSampler(CategoricalSampler):
     function of the finished trials and ``seed``.
     """
 
-    def __init__(
-        self, *, seed: int = 0, problem: SearchProblem | None = None, categories: Categories | None = None
-    ) -> None:
-        super().__init__(seed, categories if problem is None else categories_of(problem.space))
+    def __init__(self, *, seed: int = 0, problem: SearchProblem | None = None) -> None:
+        super().__init__(seed, None if problem is None else categories_of(problem.space))
         self._problem = problem
         self._foresight = Foresight(problem) if problem is not None else None
         self._history = History()

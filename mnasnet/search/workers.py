@@ -178,7 +178,7 @@ def _started(make_evaluator: MakeEvaluator, threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     held, watched = context.Pipe()
-    process = context.Process(target=_work, args=(there, watched, make_evaluator, threads), name="mnasnet-worker")
+    process = context.Process(target=_work, args=(there, watched, make_evaluator), name="mnasnet-worker")
     with _thread_environment(threads):
         process.start()
     there.close()
@@ -201,7 +201,7 @@ def _thread_environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator, threads: int) -> None:
+def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator) -> None:
     """A worker's life: make the evaluator, then judge one network after the other until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the search decides
     one_arena()

@@ -47,7 +47,7 @@ def test_every_format_is_the_same_network(name, pixels, softmax, model, photos, 
     assert done.parity.max_difference < 1e-5
     classifier = Classifier.load(done.files[0])
     assert classifier.class_names == NAMES and classifier.preprocess == model.preprocess
-    picture = built_in_pictures(1)[0][1]
+    picture = built_in_pictures()[0][1]
     expected = Classifier(model, runtime="onnxruntime").predict([picture])[0]
     found = classifier.predict([picture])[0]
     assert found.names == expected.names
@@ -277,7 +277,7 @@ def test_two_products_in_8_bits_fit_into_the_16_that_older_processors_add_them_i
 def test_8_bits_answer_alike_on_processors_with_and_without_instructions_for_them(name, tmp_path):
     """Without optimisation ONNX Runtime computes the same rounded numbers in float32, where nothing is cut off."""
     bundled = open_model("photos10")
-    pictures = [prepare(picture, bundled.preprocess) for _, picture in built_in_pictures(32)]
+    pictures = [prepare(picture, bundled.preprocess) for _, picture in built_in_pictures()]
     exporter = open_int8_exporter(name, pictures)
     made = exporter.quantise(bundled, pixels=True, softmax=False)
     options = onnxruntime.SessionOptions()

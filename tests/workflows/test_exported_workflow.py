@@ -27,7 +27,7 @@ def test_an_exported_file_is_a_model_weight_file(name, tmp_path):
     task = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True)
     task.set_parameters({"model_weight_file": str(done.files[0])})
 
-    workflow.run_on(array=built_in_pictures(1)[0][1])
+    workflow.run_on(array=built_in_pictures()[0][1])
 
     found = json.loads(task.get_output(4).to_json())
     assert found["model"] == model.name and found["label"] in model.class_names
