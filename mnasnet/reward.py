@@ -39,16 +39,6 @@ def product_reward(accuracy: float, cost: float, target: float, *, alpha: float,
         ) from error
 
 
-def hard_reward(accuracy: float, cost: float, target: float) -> float:
-    """The accuracy up to the target, scaled by target / cost above it: alpha = 0, beta = -1."""
-    return product_reward(accuracy, cost, target, alpha=0.0, beta=-1.0)
-
-
-def soft_reward(accuracy: float, cost: float, target: float) -> float:
-    """A fixed exchange of accuracy for cost, alpha = beta = -0.07; it does not steer towards the target."""
-    return product_reward(accuracy, cost, target, alpha=SOFT_EXPONENT, beta=SOFT_EXPONENT)
-
-
 def absolute_reward(accuracy: float, cost: float, target: float, *, slope: float = ABSOLUTE_SLOPE) -> float:
     """accuracy + slope x |cost / target - 1| (eq. 2 of arXiv 2008.06120): steers to the target from both sides."""
     _require(accuracy, cost, target)
@@ -114,6 +104,7 @@ class Reward:
         return f"this reward {within} and {above}"
 
 
+#: form -> alpha, beta: hard scales by target / cost above the target alone, soft trades at one rate everywhere
 _EXPONENTS: dict[str, tuple[float, float]] = {"hard": (0.0, -1.0), "soft": (SOFT_EXPONENT, SOFT_EXPONENT)}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasnet.errors import SettingsError
-from mnasnet.reward import Reward, absolute_reward, hard_reward, product_reward, soft_reward
+from mnasnet.reward import Reward, absolute_reward, product_reward
 
 accuracies = st.floats(0.01, 1.0)
 costs = st.floats(0.1, 1000.0)
@@ -16,15 +16,19 @@ costs = st.floats(0.1, 1000.0)
 
 def test_the_soft_form_trades_five_percent_accuracy_for_double_latency():
     # section 3 of the paper: 1.05 x 2^beta = 1 gives beta = -0.07
-    assert soft_reward(0.5 * 1.05, 160.0, 80.0) == pytest.approx(soft_reward(0.5, 80.0, 80.0), rel=1e-3)
+    reward = Reward(80.0, "soft")
+
+    assert reward(0.5 * 1.05, 160.0) == pytest.approx(reward(0.5, 80.0), rel=1e-3)
 
 
 def test_the_hard_form_is_the_accuracy_up_to_the_target():
-    assert hard_reward(0.5, 79.0, 80.0) == hard_reward(0.5, 20.0, 80.0) == 0.5
+    reward = Reward(80.0, "hard")
+
+    assert reward(0.5, 79.0) == reward(0.5, 20.0) == 0.5
 
 
 def test_the_hard_form_above_the_target_scales_by_target_over_cost():
-    assert hard_reward(0.5, 160.0, 80.0) == 0.25
+    assert Reward(80.0, "hard")(0.5, 160.0) == 0.25
 
 
 def test_the_absolute_form_loses_on_both_sides_of_the_target():
@@ -41,7 +45,8 @@ def test_any_exponents_are_allowed():
 @given(accuracies, accuracies, costs, costs, costs, costs)
 def test_with_equal_exponents_the_order_of_networks_ignores_the_target(a, b, cost_a, cost_b, target, other):
     def gain(t):
-        return math.log(soft_reward(a, cost_a, t)) - math.log(soft_reward(b, cost_b, t))
+        reward = Reward(t, "soft")
+        return math.log(reward(a, cost_a)) - math.log(reward(b, cost_b))
 
     # the logarithms' difference does not contain the target; 1e-9 is rounding
     assert gain(target) == pytest.approx(gain(other), abs=1e-9)
