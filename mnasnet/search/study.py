@@ -255,14 +255,16 @@ class Search:
         """Tell the study what became of a proposed network."""
         if verdict.kind == "done":
             return self.settle(proposal, verdict.accuracy)
-        if verdict.kind == "pruned":
-            return self.settle_pruned(proposal, verdict.reason)
-        return self.settle_failed(proposal, verdict.reason)
+        state: State = "pruned" if verdict.kind == "pruned" else "failed"
+        return self._settle(
+            proposal.trial, proposal.candidate, state, proposal.started, costs=proposal.costs, reason=verdict.reason
+        )
 
     def settle(self, proposal: Proposal, accuracy: float) -> TrialRecord:
         """Tell the study the accuracy (0 to 1) of a proposed network."""
         if not 0.0 <= accuracy <= 1.0:
-            return self.settle_failed(proposal, f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r}")
+            reason = f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r}"
+            return self.settle_by(proposal, Verdict("failed", reason=reason))
         values = self.problem.values(accuracy, proposal.costs)
         return self._settle(
             proposal.trial,
@@ -272,18 +274,6 @@ class Search:
             costs=proposal.costs,
             accuracy=accuracy,
             values=values,
-        )
-
-    def settle_failed(self, proposal: Proposal, reason: str) -> TrialRecord:
-        """Tell the study that a proposed network could not be judged."""
-        return self._settle(
-            proposal.trial, proposal.candidate, "failed", proposal.started, costs=proposal.costs, reason=reason
-        )
-
-    def settle_pruned(self, proposal: Proposal, reason: str) -> TrialRecord:
-        """Tell the study that judging a proposed network was stopped because it was hopeless."""
-        return self._settle(
-            proposal.trial, proposal.candidate, "pruned", proposal.started, costs=proposal.costs, reason=reason
         )
 
     def close(self) -> None:

@@ -58,6 +58,7 @@ from mnasnet.search.run import (
     run_search,
 )
 from mnasnet.search.study import Search
+from mnasnet.search.verdict import Verdict
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
@@ -326,7 +327,7 @@ class TestGoingOn:
         with opened(copied) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
             here.study().enqueue_trial(other)
             proposal = steps.propose()
-            settled = (steps.settle_failed if state == "failed" else steps.settle_pruned)(proposal, "the disk was full")
+            settled = steps.settle_by(proposal, Verdict(state, reason="the disk was full"))
 
         assert main(["promote", str(copied), "--trial", str(settled.number), "--json"]) == 0
 
