@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image as PILImage
 
-from mnasnet.data.images import ImageFileError, read_image, to_rgb
+from mnasnet.data.images import read_image, to_rgb
 from mnasnet.data.threads import in_threads
 from mnasnet.data.transforms import prepare
+from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
@@ -182,7 +183,7 @@ class Classifier:
                 prepared.append(self.prepare(path))
                 results.append(FileResult(path))
             except DataError as error:
-                results.append(FileResult(path, error=_reason(error)))
+                results.append(FileResult(path, error=reason_of(error)))
         predictions = iter(self._predict_prepared(prepared, top_k, session)) if prepared else iter(())
         return [result if result.error else replace(result, prediction=next(predictions)) for result in results]
 
@@ -232,11 +233,6 @@ def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFi
             "%s is made for %s: it works at %d px, and input_size %d is not used", model.name, sizes, usable, input_size
         )
     return replace(model, preprocess=model.preprocess.at(usable))
-
-
-def _reason(error: DataError) -> str:
-    """Why a file cannot be used, without its name, which stands beside it."""
-    return error.reason if isinstance(error, ImageFileError) else str(error)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

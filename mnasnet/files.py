@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
@@ -35,6 +37,14 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def readable_json(values: Mapping[str, Any]) -> bytes:
+    """JSON of lines in UTF-8, or with escapes where a file name is no valid text, as Linux allows."""
+    try:
+        return json.dumps(values, ensure_ascii=False, indent=1).encode()
+    except UnicodeEncodeError:
+        return json.dumps(values, indent=1).encode()
 
 
 def remove_leftovers(folder: Path) -> None:

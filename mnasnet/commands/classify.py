@@ -27,7 +27,8 @@ from mnasnet.commands.outputs import (
     printable,
 )
 from mnasnet.commands.values import a_path, share, whole
-from mnasnet.data.images import VIDEO_SUFFIXES, ImageFileError, files_below, iter_images
+from mnasnet.data.images import VIDEO_SUFFIXES, files_below, iter_images
+from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError
 from mnasnet.files import exists
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
@@ -214,8 +215,7 @@ def _video_results(
                     writer.write(annotated(frame, prediction))
                 yield FrameResult(path, prediction, frame=index)
         except DataError as error:
-            reason = error.reason if isinstance(error, ImageFileError) else str(error)
-            yield FileResult(path, error=reason)
+            yield FileResult(path, error=reason_of(error))
 
 
 def _judged(result: FileResult, threshold: float) -> FileResult:

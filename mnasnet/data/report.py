@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnasnet.data.check import DatasetReport
-from mnasnet.files import write_atomic
+from mnasnet.files import readable_json, write_atomic
 
 MANY_CLASSES = 40  # more would scroll the findings off the screen
 NAME_COLUMNS = 40
@@ -17,11 +16,7 @@ NAME_COLUMNS = 40
 def write_report(report: DatasetReport, folder: Path) -> Path:
     """Write ``dataset_report.json`` into ``folder``, an output folder; returns the file's path."""
     path = folder / "dataset_report.json"
-    try:
-        content = json.dumps(report.to_dict(), ensure_ascii=False, indent=1).encode()
-    except UnicodeEncodeError:  # file names that are no valid text, as Linux allows
-        content = json.dumps(report.to_dict(), indent=1).encode()
-    write_atomic(path, content)
+    write_atomic(path, readable_json(report.to_dict()))
     return path
 
 

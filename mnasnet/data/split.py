@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.errors import DataError
-from mnasnet.files import write_atomic
+from mnasnet.files import readable_json, write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def write_split(split: Split, path: Path) -> None:
         "fold": split.fold,
         **{name: _paths_by_class(samples) for name, samples in split.parts.items()},
     }
-    write_atomic(path, _readable_json(values))
+    write_atomic(path, readable_json(values))
 
 
 def read_split(path: Path, dataset: Dataset) -> Split:
@@ -232,14 +232,6 @@ def _paths_by_class(samples: Iterable[Sample]) -> dict[str, list[str]]:
     for sample in samples:
         paths.setdefault(sample.class_name, []).append(sample.path)
     return paths
-
-
-def _readable_json(values: Mapping[str, Any]) -> bytes:
-    """UTF-8, or escapes where a file name is no valid text, as Linux allows."""
-    try:
-        return json.dumps(values, ensure_ascii=False, indent=1).encode()
-    except UnicodeEncodeError:
-        return json.dumps(values, indent=1).encode()
 
 
 def written_split(path: Path) -> Split:
