@@ -18,7 +18,7 @@ from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_mete
 from mnasnet.commands.values import file_to_write, whole
 from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there
-from mnasnet.latency.pieces import Piece, Probe, pieces_of, pieces_of_space
+from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_probes
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
@@ -34,7 +34,6 @@ _log = logging.getLogger(__name__)
 
 RUNS = 20  # many short turns, far apart, find more quiet moments than long ones
 LEAST_TAU = 0.5  # below, a table is called useless
-DRAWS_PER_CHECK = 20  # small spaces repeat themselves; more draws would find no other network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     spaces, networks = _targets(arguments.targets)
     rng = random.Random(arguments.seed)
     size = arguments.input_size
-    drawn = [probe for own in spaces for probe in _drawn(own, arguments.checks, size, rng)]
+    drawn = [probe for own in spaces for probe in random_probes(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
     with tqdm(unit=" timings", disable=None, leave=False) as bar:
 
@@ -167,16 +166,6 @@ def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec],
         yield from pieces_of_space(own, input_size)
     for network in networks:
         yield from pieces_of(network, input_size)
-
-
-def _drawn(own: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
-    """Different random networks of a space at their input sizes, fewer where it has fewer."""
-    found: dict[Probe, None] = {}
-    for _ in range(count * DRAWS_PER_CHECK):
-        if len(found) < count:
-            candidate = own.random(rng)
-            found[candidate.architecture, candidate.input_size or input_size] = None
-    return list(found)
 
 
 def _as_json(table: LatencyTable, path: Path) -> str:

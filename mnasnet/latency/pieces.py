@@ -6,6 +6,7 @@ without it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from mnasnet.space import SearchSpace
 from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
 
 PROBE_CHANNELS = 8  # of the small networks around a piece
+DRAWS_PER_NETWORK = 20  # small spaces repeat themselves; more draws would find no other network
 
 Probe = tuple[ArchitectureSpec, int]
 """A network to be timed and its input size in pixels."""
@@ -59,6 +61,16 @@ def pieces_of_space(space: SearchSpace, input_size: int) -> Iterator[Piece]:
                 if piece.key not in seen:
                     seen.add(piece.key)
                     yield piece
+
+
+def random_probes(space: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
+    """Different random networks of ``space`` at their input sizes, or at ``input_size``; fewer where it has fewer."""
+    found: dict[Probe, None] = {}
+    for _ in range(count * DRAWS_PER_NETWORK):
+        if len(found) < count:
+            candidate = space.random(rng)
+            found[candidate.architecture, candidate.input_size or input_size] = None
+    return list(found)
 
 
 def _pieces_at(space: SearchSpace, input_size: int, width: float) -> Iterator[Piece]:

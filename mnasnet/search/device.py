@@ -15,7 +15,7 @@ from mnasnet.errors import LatencyError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, NotAllowedError, open_meter
-from mnasnet.latency.pieces import Probe, pieces_of_space
+from mnasnet.latency.pieces import pieces_of_space, random_probes
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.machine import processor_description
 from mnasnet.search.evaluator import SearchStopped
@@ -137,7 +137,7 @@ def profiled(
     try:
         return profile(
             pieces_of_space(space, size),
-            _random_networks(space, CHECKED_NETWORKS, input_size, random.Random(seed)),
+            random_probes(space, CHECKED_NETWORKS, input_size, random.Random(seed)),
             meter,
             size,
             made_on=made_on,
@@ -152,9 +152,3 @@ def profiled(
 
 class _TooLong(Exception):  # noqa: N818  # not an error
     """Profiling takes longer than it is worth."""
-
-
-def _random_networks(space: SearchSpace, count: int, input_size: int, rng: random.Random) -> list[Probe]:
-    """Different random networks at their input sizes, fewer where the space has fewer."""
-    drawn = (space.random(rng) for _ in range(20 * count))
-    return list(dict.fromkeys((one.architecture, one.input_size or input_size) for one in drawn))[:count]
