@@ -1,4 +1,4 @@
-"""What this machine is: its processor and GPU in words, the cores that this process may use, and its Python."""
+"""What this machine is: its processor and GPU in words, the cores that this process may use, its Python and names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from mnasnet.words import amount
+
+#: by which a machine reaches itself
+LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def processor_description() -> str:

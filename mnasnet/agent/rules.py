@@ -12,8 +12,8 @@ from email.message import Message
 from pathlib import Path
 
 from mnasnet.errors import SettingsError
-
-LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+from mnasnet.latency.token import TOKEN_RECIPE
+from mnasnet.machine import LOOPBACK_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class Rules:
             return
         if not self.token:
             raise SettingsError(
-                f"beyond this machine an agent needs a token, got none for host {self.host!r}; "
-                "make one with: openssl rand -hex 32 > token.txt"
+                f"beyond this machine an agent needs a token, got none for host {self.host!r}; {TOKEN_RECIPE}"
             )
         if self.certificate is None:
             raise SettingsError(

@@ -19,6 +19,7 @@ from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.latency.meter import Latency, MeterPrecision, NotAllowedError, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
+from mnasnet.machine import LOOPBACK_NAMES
 
 if TYPE_CHECKING:
     from mnasnet.export.exported import ExportedModel
@@ -40,7 +41,6 @@ _OTHER_NAME = "call the agent by a name in its certificate, or make one with thi
 _NEW_ONE = "look at the clocks of both machines, or make a new one on the device; docs/devices.md has the line"
 #: what mends a certificate, by the codes X509_V_ERR_* of OpenSSL: not yet valid, expired, another name or address
 _CERTIFICATE_CURES = {9: _NEW_ONE, 10: _NEW_ONE, 62: _OTHER_NAME, 64: _OTHER_NAME}
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class AgentAddress:
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
         if parts.username or parts.password:
             raise SettingsError("an agent's URL holds no user or password; its token comes from a file")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK_NAMES:
             raise SettingsError(
                 f"http is for this machine only, where nobody listens in between, got {self.url!r}; use https or "
                 "an SSH tunnel to http://127.0.0.1"

@@ -9,6 +9,7 @@ from mnasnet.errors import SettingsError
 
 VARIABLE = "MNASNET_AGENT_TOKEN"
 FEWEST_BYTES = 32
+TOKEN_RECIPE = "make one with: openssl rand -hex 32 > token.txt"
 
 
 def read_token(file: Path | None) -> str:
@@ -21,17 +22,14 @@ def read_token(file: Path | None) -> str:
     try:
         text = file.read_text(encoding="ascii") if file else os.environ.get(VARIABLE, "")
     except OSError as error:
-        raise SettingsError(f"cannot read the token file {file}: {error.strerror or error}; {_RECIPE}") from error
+        raise SettingsError(f"cannot read the token file {file}: {error.strerror or error}; {TOKEN_RECIPE}") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"a token is plain ASCII text, {source} is not; {_RECIPE}") from error
+        raise SettingsError(f"a token is plain ASCII text, {source} is not; {TOKEN_RECIPE}") from error
     token = text.strip()
     if not token and file is None:
         return ""
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError(f"a token is one word of plain ASCII letters, {source} is not; {_RECIPE}")
+        raise SettingsError(f"a token is one word of plain ASCII letters, {source} is not; {TOKEN_RECIPE}")
     if len(token) < FEWEST_BYTES:
-        raise SettingsError(f"a token needs {FEWEST_BYTES} bytes or more, {source} has {len(token)}; {_RECIPE}")
+        raise SettingsError(f"a token needs {FEWEST_BYTES} bytes or more, {source} has {len(token)}; {TOKEN_RECIPE}")
     return token
-
-
-_RECIPE = "make one with: openssl rand -hex 32 > token.txt"

@@ -92,10 +92,9 @@ class SearchImages:
     def train(self) -> DecodedSquares:
         """The chosen share of the training images, a little larger than the network's input."""
         if self._train is None:
-            side = stored_side(self.largest_px, self.short_side)
-            form = replace(self.preprocess(self.largest_px), input_size=side, resize=side)
             budget_bytes = int(self.cache_mb * 1e6 * (1 - VAL_MEMORY))
-            self._train = self._readable_train(self._decoded(self._chosen, form, budget_bytes, self.max_bad))
+            cache = self._decoded(self._chosen, self._train_form, budget_bytes, self.max_bad)
+            self._train = self._readable_train(cache)
         return self._train
 
     def val(self, input_size: int) -> DecodedSquares:
@@ -115,10 +114,15 @@ class SearchImages:
 
     def read(self, samples: Sequence[Sample]) -> None:
         """Read and decode images as for a training, and keep none of them."""
-        side = stored_side(self.largest_px, self.short_side)
-        form = replace(self.preprocess(self.largest_px), input_size=side, resize=side)
-        cache = DecodedImages.prepared([self.folder / one.path for one in samples], form, 10**9, threads=self.threads)
+        paths = [self.folder / one.path for one in samples]
+        cache = DecodedImages.prepared(paths, self._train_form, 10**9, threads=self.threads)
         cache.fill(self.filling, max_bad=1.0)
+
+    @property
+    def _train_form(self) -> Preprocess:
+        """How training images are kept."""
+        side = stored_side(self.largest_px, self.short_side)
+        return replace(self.preprocess(self.largest_px), input_size=side, resize=side)
 
     @property
     def _chosen(self) -> tuple[Sample, ...]:
