@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image as PILImage
 
+from mnasnet.checks import is_whole, plain
 from mnasnet.data.images import read_image, to_rgb
 from mnasnet.data.threads import in_threads
 from mnasnet.data.transforms import prepare
@@ -23,8 +24,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.passes import in_passes
 from mnasnet.runtime.session import Precision, Runtime, Session, open_session, usable_cores
-from mnasnet.spec import is_whole
-from mnasnet.words import UNKNOWN, plain
+from mnasnet.words import UNKNOWN
 
 Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)

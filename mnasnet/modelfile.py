@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
 from mnasnet.files import write_atomic
 from mnasnet.network.weights import BOOKKEEPING, expected_shapes, read_safetensors, without_prefixes
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
-from mnasnet.spec import ArchitectureSpec, is_whole
+from mnasnet.spec import ArchitectureSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from mnasnet.checks import is_number, is_whole, make_plain, shown
 from mnasnet.errors import SpecError
-from mnasnet.spec import is_number, is_whole, shown
-from mnasnet.words import make_plain
 
 Crop = Literal["center", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]

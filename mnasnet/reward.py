@@ -9,9 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mnasnet.checks import is_number, make_plain, require_words
 from mnasnet.errors import SettingsError
-from mnasnet.spec import is_number
-from mnasnet.words import make_plain, require_words
 
 RewardForm = Literal["hard", "soft", "absolute", "product"]
 

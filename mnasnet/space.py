@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
+from mnasnet.checks import is_number, is_whole, make_plain, shown
 from mnasnet.errors import SpecError
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
-from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, is_number, is_whole, round_channels, shown
-from mnasnet.words import make_plain
+from mnasnet.spec import LARGEST, SCHEMA, ArchitectureSpec, BlockSpec, round_channels
 
 Option = str | int | float
 

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, SpecError
 from mnasnet.presets import architecture
 from mnasnet.space import BLOCK_FIELDS, BlockChoices, SearchSpace, listed
-from mnasnet.spec import SCHEMA, ArchitectureSpec, is_whole
+from mnasnet.spec import SCHEMA, ArchitectureSpec
 
 
 def load_space(path: Path) -> SearchSpace:

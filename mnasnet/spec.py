@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
+from mnasnet.checks import is_number, is_whole, make_plain, plain, shown
 from mnasnet.errors import NewerSchemaError, SpecError
-from mnasnet.words import make_plain, plain
 
 SCHEMA = 1
 
@@ -204,22 +203,6 @@ def _resolve(block: BlockSpec, in_channels: int, stride: int) -> LayerSpec:
         se_channels=max(1, int(in_channels * block.se_ratio)) if block.se_ratio else 0,
         skip=skip,
     )
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether ``value`` is a whole number; a bool is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether ``value`` is a finite number; a bool is none."""
-    # no math.isfinite, which refuses whole numbers too large for a float
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def shown(value: int) -> str:
-    """``value`` for a message; a number with thousands of digits is none that anyone wants to read."""
-    return f"{value:,}" if abs(value) < 10**15 else "a far larger number"
 
 
 def _require_positive_int(name: str, value: object, most: int = MOST_CHANNELS) -> None:

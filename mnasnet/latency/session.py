@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.checks import make_plain, require_kinds
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, made_up_note
@@ -33,7 +34,7 @@ from mnasnet.runtime.session import (
     require_possible,
 )
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.words import amount, make_plain, require_kinds
+from mnasnet.words import amount
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mnasnet.checks import is_whole, plain
 from mnasnet.errors import SpecError
 from mnasnet.network.layers import ConvBN, Layer
-from mnasnet.spec import ArchitectureSpec, is_whole
-from mnasnet.words import plain
+from mnasnet.spec import ArchitectureSpec
 
 
 class MnasNet(nn.Module):

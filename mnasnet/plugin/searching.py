@@ -13,7 +13,7 @@ from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS, ResultsIO
 from mnasnet.search.report.quantities import how, quantity
-from mnasnet.train.listeners import duration
+from mnasnet.words import duration
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia
     from mnasnet.search.answer import Answer

@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.checks import is_whole
 from mnasnet.errors import MnasNetError, RuntimeMissingError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.machine import usable_cores as usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.packages import distribution, is_installed
-from mnasnet.spec import is_whole
 from mnasnet.words import one_line
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mnasnet.checks import require_words
 from mnasnet.errors import SettingsError
 from mnasnet.space import OPERATORS, Candidate, Choice, Option, SearchSpace
-from mnasnet.words import require_words
 
 Rule = Literal["sandwich", "single"]
 Corner = Literal["largest", "smallest"]

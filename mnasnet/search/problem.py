@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from mnasnet.checks import is_number, plain
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
-from mnasnet.spec import is_number
-from mnasnet.words import kind_and_line, plain
+from mnasnet.words import kind_and_line
 
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[int, float], None]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from mnasnet.checks import is_whole, plain
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
@@ -25,9 +26,7 @@ from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
-from mnasnet.spec import is_whole
 from mnasnet.train.run_folder import only_user, write_yaml
-from mnasnet.words import plain
 
 __all__ = [
     "NothingFoundError",

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from mnasnet.checks import is_whole, plain
 from mnasnet.errors import SettingsError
 from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.categorical import categories_of, generator
@@ -18,8 +19,6 @@ from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.foresight import Foresight
 from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.problem import SearchProblem
-from mnasnet.spec import is_whole
-from mnasnet.words import plain
 
 
 def make_sampler(algorithm: str, problem: SearchProblem, *, seed: int = 0) -> BaseSampler:

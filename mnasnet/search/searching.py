@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mnasnet.checks import make_as_declared
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
 from mnasnet.preprocess import MIN_INPUT_SIZE
@@ -19,7 +20,6 @@ from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
-from mnasnet.words import make_as_declared
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)

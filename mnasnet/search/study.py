@@ -22,6 +22,7 @@ from optuna.storages import fail_stale_trials
 from optuna.storages._heartbeat import BaseHeartbeat, BaseHeartbeatThread, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
+from mnasnet.checks import is_number, make_plain, plain
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.categorical import categories_of
 from mnasnet.search.helpers import is_over, joined_at
@@ -32,8 +33,6 @@ from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option, SearchSpace
-from mnasnet.spec import is_number
-from mnasnet.words import make_plain, plain
 
 Ending = Literal["budget", "time", "exhausted", "stopped"]
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from mnasnet.errors import MnasNetError
 from mnasnet.files import write_atomic
+from mnasnet.words import duration
 
 _log = logging.getLogger(__name__)
 
@@ -196,16 +197,6 @@ def epoch_line(event: EpochEnded) -> str:
         f"val loss {row['val_loss']:.4f}, val accuracy {row['val_accuracy']:.2%}"
         f"{' (best)' if event.is_best else ''}, {row['images_per_second']:.0f} img/s, {duration(left)} left"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 5 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import mnasnet
 from mnasnet import modelfile
+from mnasnet.checks import make_as_declared
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
@@ -26,7 +27,6 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
-from mnasnet.words import make_as_declared
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more

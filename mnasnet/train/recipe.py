@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from mnasnet.checks import require_kinds, require_words
 from mnasnet.errors import SettingsError
-from mnasnet.words import require_kinds, require_words
 
 RecipeName = Literal["auto", "modern", "mnasnet", "continue"]
 Optimizer = Literal["sgd", "adamw", "rmsprop"]

@@ -17,7 +17,8 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import count
 from mnasnet.pages import render
 from mnasnet.train.evaluate import ClassScore, Evaluation, Mistake
-from mnasnet.train.listeners import csv_bytes, duration
+from mnasnet.train.listeners import csv_bytes
+from mnasnet.words import duration
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,6 @@ from mnasnet.train.listeners import (
     Stepped,
     TensorBoardFiles,
     TerminalProgress,
-    duration,
     metric_name,
 )
 
@@ -238,8 +237,3 @@ def test_a_terminal_shows_a_bar_with_what_people_wait_for(monkeypatch: pytest.Mo
 
     assert re.search(r"epoch 1/2 \|.*\| \d+/\d+.*loss \d.*% right.* img/s, .* left", drawn)
     assert drawn.endswith("\r")  # the finished bar makes room for the epoch's line
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
-def test_durations_read_well(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -17,7 +17,7 @@ from mnasnet.search.report.quantities import how, quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
 from mnasnet.spec import BlockSpec
 from mnasnet.train.evaluate import wilson_interval
-from mnasnet.train.listeners import duration
+from mnasnet.words import duration
 
 
 def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[str]) -> str:

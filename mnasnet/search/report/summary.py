@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from mnasnet.search.answer import EXPECTED, Answer, Contender
 from mnasnet.search.report.quantities import how, quantity
-from mnasnet.train.listeners import duration
-from mnasnet.words import amount
+from mnasnet.words import amount, duration
 
 
 def summary_lines(answer: Answer) -> list[str]:
