@@ -1,15 +1,18 @@
-"""Figures alike wherever they are drawn: colours, sizes, fonts, PNG."""
+"""Figures alike wherever they are drawn: colours, sizes, fonts, names of points, PNG."""
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.draw import fonts_beside_main
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, RED = "#2563a8", "#d9822b", "#6b7280", "#b3261e"
@@ -31,6 +34,48 @@ def percent_ticks() -> Any:
     from matplotlib.ticker import PercentFormatter
 
     return PercentFormatter(1.0, decimals=None)
+
+
+#: where a name may stand around its point: offset in points and alignment
+_SIDES = (
+    ((-5, 4), "right", "bottom"),
+    ((5, -4), "left", "top"),
+    ((7, 0), "left", "center"),
+    ((-7, 0), "right", "center"),
+    ((5, 4), "left", "bottom"),
+    ((-5, -4), "right", "top"),
+    ((0, 8), "center", "bottom"),
+    ((0, -8), "center", "top"),
+)
+
+
+def name_points(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Each name on the side of its point where it covers the least."""
+    points = [axes.transData.transform(place) for place in places.values()]
+    legend = axes.get_legend()
+    taken: list[Any] = [legend.get_window_extent()] if legend else []
+    for name, place in sorted(places.items(), key=lambda item: item[1]):
+        candidates = []
+        for offset, across, along in _SIDES:
+            text = axes.annotate(
+                name, place, offset, textcoords="offset points", ha=across, va=along, fontsize=7.5, parse_math=False
+            )
+            box = text.get_window_extent()
+            outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
+            covered = sum(box.overlaps(other) for other in taken) + sum(box.contains(*point) for point in points)
+            own = _gap(box, axes.transData.transform(place))
+            astray = any(_gap(box, point) < own for point in points)  # it would be taken for a neighbour's name
+            candidates.append((covered + astray + 2 * outside, text, box))
+        best = min(candidates, key=lambda candidate: candidate[0])
+        for candidate in candidates:
+            if candidate is not best:
+                candidate[1].remove()
+        taken.append(best[2])
+
+
+def _gap(box: Any, point: Sequence[float]) -> float:
+    """How far the point lies from the box, in pixels."""
+    return math.hypot(max(box.x0 - point[0], 0, point[0] - box.x1), max(box.y0 - point[1], 0, point[1] - box.y1))
 
 
 def png(figure: Figure) -> bytes:

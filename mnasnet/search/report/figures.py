@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mnasnet.latency.chart import name_points
-from mnasnet.plots import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
+from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.report.effects import Effects
