@@ -25,9 +25,9 @@ try:
         show_pairs,
         shown_pairs,
     )
-    from mnasnet.plugin.long_task import lines_on_stdout
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
+    from mnasnet.plugin.printing import lines_on_stdout
     from mnasnet.plugin.task import (
         ResultsIO,
         announce_objects,

@@ -14,9 +14,10 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
-    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, lines_on_stdout, output_folder
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
+    from mnasnet.plugin.printing import lines_on_stdout
     from mnasnet.plugin.task import connected_path, require_version, running
     from mnasnet.plugin.training import TrainingBar, add_outputs, clear_outputs, say_what_came_of, show_run, tracking
     from mnasnet.settings import TrainSettings

@@ -13,7 +13,8 @@ from ikomia.dataprocess.registry import ik_registry
 
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
-from mnasnet.plugin.long_task import lines_on_stdout, output_folder
+from mnasnet.plugin.long_task import output_folder
+from mnasnet.plugin.printing import lines_on_stdout
 from mnasnet.plugin.training import Tracking, local_mlflow_uri
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
