@@ -23,7 +23,6 @@ try:
         confidence_text,
         rounded,
         show_pairs,
-        shown_pairs,
     )
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
@@ -214,9 +213,9 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._report(classifier, start, **as_dict(prediction, settings.confidence_threshold))
         shown = prediction.or_unknown(settings.confidence_threshold)
         rows = [(shown.label, shown.confidence)] if shown.is_unknown else []
-        rows += zip(shown.names, shown.confidences)
+        rows += shown.pairs
         self.set_whole_image_results([name for name, _ in rows], [confidence_text(value) for _, value in rows])
-        self._results = shown_pairs(shown)
+        self._results = list(shown.shown_pairs)
         drawn_elsewhere = settings.draw_on_image or settings.label_style == "none"
         show_pairs(self.get_output(2), NAME, [] if drawn_elsewhere else self._results, image.shape[0])
 
@@ -243,7 +242,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         for found, prediction in zip(objects, shown):
             index = len(classifier.class_names) if prediction.is_unknown else indices[prediction.label]
             self.add_object(found.item, index, round(prediction.confidence, 3))
-        self._results = [shown_pairs(prediction)[0] for prediction in shown]
+        self._results = [prediction.shown_pairs[0] for prediction in shown]
         if shown:
             confidences = [confidence_text(prediction.confidence) for prediction in shown]
             self.get_output(3).add_value_list(confidences, "Confidence", [prediction.label for prediction in shown])

@@ -50,6 +50,16 @@ class Prediction:
         """The confidence of the most likely class."""
         return self.confidences[0]
 
+    @property
+    def pairs(self) -> tuple[tuple[str, float], ...]:
+        """Each class with its confidence, most likely first."""
+        return tuple(zip(self.names, self.confidences, strict=True))
+
+    @property
+    def shown_pairs(self) -> tuple[tuple[str, float], ...]:
+        """The pairs to show on an image: nothing but ``unknown`` when that is the label."""
+        return ((self.label, self.confidence),) if self.is_unknown else self.pairs
+
     def or_unknown(self, threshold: float) -> Prediction:
         """This prediction, its label ``unknown`` when it is less sure than ``threshold``; its classes stay."""
         return self if self.confidence >= threshold else replace(self, is_unknown=True)

@@ -75,6 +75,14 @@ def test_less_sure_than_the_threshold_is_unknown():
     assert prediction.or_unknown(0.6).label == "cat"
 
 
+def test_of_an_unknown_nothing_but_unknown_is_shown():
+    prediction = Prediction(("cat", "dog"), (0.6, 0.4))
+
+    assert prediction.shown_pairs == prediction.pairs == (("cat", 0.6), ("dog", 0.4))
+    assert prediction.or_unknown(0.7).shown_pairs == (("unknown", 0.6),)
+    assert prediction.or_unknown(0.7).pairs == prediction.pairs
+
+
 def test_a_class_that_is_called_unknown_is_a_class():
     prediction = Prediction(("unknown", "dog"), (0.6, 0.4))
 

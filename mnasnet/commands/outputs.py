@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +57,7 @@ class Table:
         if result.prediction is None:
             tqdm.write(f"{where}: not classified: {printable(result.error)}", file=sys.stdout)
             return
-        best = list(pairs(result.prediction))[: self._most]
+        best = result.prediction.pairs[: self._most]
         text = ", ".join(f"{printable(name)} {confidence:.1%}" for name, confidence in best)
         tqdm.write(f"{where}: {f'unknown ({text})' if result.prediction.is_unknown else text}", file=sys.stdout)
 
@@ -83,7 +83,7 @@ class JsonLines:
         else:
             row["label"] = result.prediction.label
             row["predictions"] = [
-                {"class": name, "confidence": round(confidence, 6)} for name, confidence in pairs(result.prediction)
+                {"class": name, "confidence": round(confidence, 6)} for name, confidence in result.prediction.pairs
             ]
         tqdm.write(as_json(row), file=sys.stdout)
 
@@ -139,7 +139,7 @@ class CsvFile:
         if result.prediction is None:
             self._rows.writerow([result.path, frame, "", "", "", result.error, ""])
             return
-        for rank, (name, confidence) in enumerate(pairs(result.prediction), start=1):
+        for rank, (name, confidence) in enumerate(result.prediction.pairs, start=1):
             self._rows.writerow([result.path, frame, rank, name, f"{confidence:.6f}", "", result.prediction.label])
 
 
@@ -227,10 +227,4 @@ def annotated(image: Any, prediction: Prediction) -> Any:
     """A copy of ``image`` with the labels drawn."""
     from mnasnet.draw import draw_labels
 
-    shown = [(prediction.label, prediction.confidence)] if prediction.is_unknown else list(pairs(prediction))
-    return draw_labels(image, shown)
-
-
-def pairs(prediction: Prediction) -> Iterable[tuple[str, float]]:
-    """Names with their confidences."""
-    return zip(prediction.names, prediction.confidences, strict=True)
+    return draw_labels(image, prediction.shown_pairs)

@@ -16,16 +16,7 @@ from mnasnet.draw import Box, LabelStyle, colour_of, draw_boxes, draw_labels, pe
 DARK = [20, 20, 20, 255]  # on the light grey that Ikomia puts behind every text
 MIN_FONT_PX = 8
 FONT_SHARE = 0.035  # of the image's height
-
-
 CONFIDENCE_DIGITS = 4  # more would be noise
-
-
-def shown_pairs(prediction: Prediction) -> list[tuple[str, float]]:
-    """Each class to show with its confidence, most likely first; nothing but ``unknown`` when that is the label."""
-    if prediction.is_unknown:
-        return [(prediction.label, prediction.confidence)]
-    return list(zip(prediction.names, prediction.confidences, strict=True))
 
 
 def rounded(pairs: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -80,9 +71,6 @@ def as_dict(prediction: Prediction, threshold: float) -> dict[str, Any]:
     """Plain JSON values: what the label says and the classes behind it, whatever ``threshold`` makes of them."""
     return {
         "label": prediction.or_unknown(threshold).label,
-        "confidence": round(prediction.confidence, 4),
-        "top_k": [
-            {"class": name, "confidence": round(confidence, 4)}
-            for name, confidence in zip(prediction.names, prediction.confidences, strict=True)
-        ],
+        "confidence": round(prediction.confidence, CONFIDENCE_DIGITS),
+        "top_k": [{"class": name, "confidence": confidence} for name, confidence in rounded(prediction.pairs)],
     }
