@@ -55,13 +55,15 @@ class ModelFile:
     name: str = ""
 
     def __post_init__(self) -> None:
-        classes = self.weights["classifier.weight"].shape[0] if "classifier.weight" in self.weights else None
+        if "classifier.weight" not in self.weights:
+            raise WeightsError(
+                "a model needs the weights of its network, classifier.weight is not among those given; take them by "
+                "modelfile.weights_of"
+            )
+        classes = self.weights["classifier.weight"].shape[0]
         if classes != len(self.class_names):
             raise WeightsError(
                 f"a model needs one class name for each output, got {len(self.class_names)} names for {classes} outputs"
-                if classes is not None
-                else "a model needs the weights of its network, classifier.weight is not among those given; take them "
-                "by modelfile.weights_of"
             )
 
     @property

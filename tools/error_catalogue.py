@@ -120,6 +120,8 @@ ENTRIES = (
             "^bn_epsilon must lie",
             "^width must lie",
             "^num_classes and in_channels must be",
+            "^a network is built of an ArchitectureSpec",
+            "^each block must be a BlockSpec",
             "^… must be a whole number >= 1",
             "^… must be at most",
         ),
@@ -130,7 +132,7 @@ ENTRIES = (
         "A network under a name that does not exist",
         "The name is none of the published networks; the sentence has the nearest.",
         "`python -m mnasnet models` lists all names.",
-        ("^no network is called",),
+        ("^no network is called", "^a published network is called by a name"),
     ),
     Entry(
         errors.SpecError,
@@ -299,9 +301,22 @@ ENTRIES = (
         errors.SettingsError,
         "Images that the network cannot take",
         "The network has another number of input channels than photos have, or another input size.",
-        "Leave `input_size` at 0, and choose a network for three channels. In Python, `mnasnet.network` builds "
-        "networks for any number of channels.",
-        ("^images have 3 channels", "^input_size must be", "^an exported file has one input size", "^top_k must be"),
+        "Leave `input_size` at 0, and choose a network for three channels. In Python, "
+        "`mnasnet.modelfile.network_of` gives the torch network of any number of channels.",
+        (
+            "^images have 3 channels",
+            "^networks are timed on RGB images",
+            "^input_size must be",
+            "^an exported file has one input size",
+            "^top_k must be",
+        ),
+    ),
+    Entry(
+        errors.SettingsError,
+        "A part of a search problem that is none",
+        "In Python a `SearchProblem` takes objects: an evaluator with `evaluate`, meters with `measure`, a `Reward`.",
+        "Wrap a function in `FunctionEvaluator` or `FunctionMeter`; a reward of your own is a subclass of `Reward`.",
+        ("^the evaluator must have a method", "^the meter of … must have a method"),
     ),
     Entry(
         errors.SettingsError,
@@ -636,6 +651,14 @@ ENTRIES = (
     ),
     Entry(
         errors.WeightsError,
+        "A model that could not be read again",
+        "In Python, `modelfile.save` was given weights that are missing, unknown, of another shape or no numbers, or "
+        "class names that are no text. A file that was there is as it was.",
+        "Take the weights by `modelfile.weights_of` from a network of the model's architecture and channels.",
+        ("^this model cannot be saved", "^a model needs the weights of its network"),
+    ),
+    Entry(
+        errors.WeightsError,
         "A backbone without its classifier",
         "It was saved for its features, without the layer that names classes, as timm does with `num_classes=0`.",
         "Save it with a classifier. In Python any model of this package gives features: "
@@ -849,6 +872,7 @@ ENTRIES = (
             "^an image network takes",
             "^the graph takes",
             "^the input may have",
+            "^images are square",
         ),
     ),
     Entry(
@@ -1108,6 +1132,14 @@ ENTRIES = (
         "In Python, `report(step, accuracy)` takes the share of right answers so far, 0 to 1. The trial has failed.",
         "Divide per cents by 100; look why the accuracy is no number.",
         ("^the accuracy so far must lie",),
+    ),
+    Entry(
+        errors.SearchError,
+        "A search in which nothing works",
+        "The first ten networks failed or could not be measured, so it is the evaluator or the meter and not they. "
+        "More trials would fail alike.",
+        "Mend what the last reason names, and search on with the same study.",
+        ("^the first … networks could not be judged",),
     ),
     Entry(
         errors.SearchError,
