@@ -197,9 +197,10 @@ class RemoteMeter:
                 failure = f"{answer.get('error', 'no reason given')} (status {status})"
                 if status == http.HTTPStatus.UNAUTHORIZED:
                     failure += f"; give it with --agent-token-file (agent_token_file) or the variable {VARIABLE}"
+                if status in NOT_ALLOWED:
+                    raise NotAllowedError(f"the agent at {self.address.url} refused: {failure}")
                 if status not in AWAY:
-                    kind = NotAllowedError if status in NOT_ALLOWED else LatencyError
-                    raise kind(f"the agent at {self.address.url} refused: {failure}")
+                    raise LatencyError(f"the agent at {self.address.url} refused: {failure}")
             if pause_s is not None:
                 self.sleep(pause_s)
         if self.address.parts.port is None:
