@@ -373,6 +373,7 @@ class Bench:
             f"{'together':34}{shared_s / 3600:8.3f}",
             f"{f'{trials} networks by short training':34}{short_s / 3600:8.3f}  ({each_s:.0f} s each, mean of "
             f"{len(ranking.networks)})",
+            f"{'ratio without finalists':34}{short_s / (supernet_s + search_s):8.1f}",
             f"{'ratio':34}{short_s / shared_s:8.1f}",
         ]
 
