@@ -122,7 +122,8 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         print(json.dumps(summary, ensure_ascii=False))
         return 0
     reason = searched.reason or ("it still runs, or was killed" if searched.status == "running" else "")
-    lines = [f"{_SENTENCES.get(searched.status, searched.status)}: {reason}"]
+    sentence = _SENTENCES.get(searched.status, searched.status)
+    lines = [f"{sentence}: {reason}" if reason else sentence]
     if searched.promoted is not None and searched.promoted.exists():
         lines.insert(0, f"promoted     {searched.promoted}")
     best = searched.answer.winner

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field, replace
 
@@ -168,3 +171,16 @@ class TestRememberingMeter:
 
         whole_s, added_s = moments[1] - moments[0], moments[2] - moments[1]
         assert added_s < whole_s / 10  # one line of 3001; the rest is for opening the file
+
+
+def test_a_measuring_process_whose_search_was_killed_ends_without_a_word():
+    measuring = subprocess.Popen(
+        [sys.executable, "-m", "mnasnet.latency.isolated", "onnxruntime", "{}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert measuring.stdout.readline() == "{}\n"
+    measuring.stdout.close()
+
+    _, said = measuring.communicate(json.dumps({"architecture": TINY.to_dict(), "input_size": 64}) + "\n", timeout=120)
+
+    assert "Traceback" not in said

@@ -152,6 +152,14 @@ def test_a_worst_class_recall_is_named_where_those_trained_longer_are_told(
     assert told in capsys.readouterr().out
 
 
+def test_a_search_that_was_killed_is_told_with_the_way_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(SearchedRun(tmp_path, "running", "", searched()), as_json=False)
+
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "not finished: it still runs, or was killed"
+    assert out[-1].startswith("resume       python -m mnasnet resume ")
+
+
 def test_a_promotion_names_its_own_model_and_not_the_winners_as_the_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
