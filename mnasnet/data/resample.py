@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -39,15 +40,20 @@ class Resampler:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize ``image``, H x W x 3, to height x width x 3."""
-        down = self._down("down", image[self.rows.part, self.columns.part], self.rows)[: self.height]
-        turned = _turned(down, _kept.array("turned", (down.shape[1], self.height, 3), np.uint8))
-        return _turned(self._down("along", turned, self.columns)[: self.width])
+        part = image[self.rows.part, self.columns.part]
+        turned = _kept.array("turned", (part.shape[1], self.height, 3), np.uint8)
+        self._down(part, self.rows, turned)
+        result = np.empty((self.height, self.width, 3), np.uint8)
+        self._down(turned, self.columns, result)
+        return result
 
-    def _down(self, name: str, image: NDArray[np.uint8], axis: _Axis) -> NDArray[np.uint8]:
-        """``image``, the part that ``axis`` reads, summed down its columns: results x columns x 3, as ``name`` kept."""
-        width = image.shape[1] * 3
-        summed = _kept.array(name, (len(axis.starts) * axis.size, *image.shape[1:]), np.uint8)
-        flat = summed.reshape(-1, width)
+    def _down(self, image: NDArray[np.uint8], axis: _Axis, into: NDArray[np.uint8]) -> None:
+        """Sum ``image``, the part that ``axis`` reads, down its columns; ``into``, columns x results x 3, gets it.
+
+        Both directions are so sums down columns. Some results at a time go all the way: what they need stays in a
+        core's cache, where an engine has just emptied it.
+        """
+        width, results, opencv = image.shape[1] * 3, into.shape[1], _opencv()
         step = max(64, _SMALL // (axis.size * axis.reach))
         blocks = max(1, _CACHED // ((axis.reach + axis.size) * width))
         for index in range(0, len(axis.starts), blocks):
@@ -57,33 +63,44 @@ class Resampler:
             window.reshape(high - low, *image.shape[1:])[:] = image[low - axis.part.start : high - axis.part.start]
             sums = _kept.array("sums", (len(starts) * axis.size, width), np.float32)
             for block, start in enumerate(starts):
-                matrix, results = axis.matrices[index + block], slice(block * axis.size, (block + 1) * axis.size)
+                matrix, rows = axis.matrices[index + block], window[start - low : start - low + axis.reach]
+                some = sums[block * axis.size : (block + 1) * axis.size]
+                if width <= step:
+                    np.matmul(matrix, rows, out=some)
+                    continue
                 for first in range(0, width, step):
-                    part = slice(first, first + step)
-                    np.matmul(matrix, window[start - low : start - low + axis.reach, part], out=sums[results, part])
-            flat[index * axis.size : index * axis.size + len(sums)] = self._rounded(sums)
-        return summed
-
-    def _rounded(self, sums: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``sums`` so that cutting off their fraction rounds them; they are overwritten."""
-        sums += 0.5
-        return np.clip(sums, 0, 255, out=sums) if self.overshoots else sums
+                    np.matmul(matrix, rows[:, first : first + step], out=some[:, first : first + step])
+            done = index * axis.size
+            strip = sums[: results - done].reshape(-1, *image.shape[1:])
+            _round_turned(strip, into[:, done : done + len(strip)], self.overshoots, opencv)
 
 
-def _turned(image: NDArray[np.uint8], into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Rows as columns, so that both directions are sums down columns: OpenCV does it ten times as fast as numpy.
+def _round_turned(
+    sums: NDArray[np.float32], into: NDArray[np.uint8], overshoots: bool, opencv: ModuleType | None
+) -> None:
+    """Fill ``into`` with ``sums``, R x C x 3, as C x R x 3 whole numbers, halves rounded up.
 
-    A small board classifies without OpenCV.
+    ``overshoots`` says that they may lie beyond 0 to 255. OpenCV is several times as fast as numpy; a small board
+    classifies without it. The sums are overwritten.
     """
+    if opencv is None:
+        sums += 0.5
+        into[:] = (np.clip(sums, 0, 255, out=sums) if overshoots else sums).transpose(1, 0, 2)
+        return
+    if overshoots:
+        np.maximum(sums, 0, out=sums)  # OpenCV takes what is below for positive; it cuts off above 255 by itself
+    strip = _kept.array("strip", sums.shape, np.uint8)
+    # half of a step more, and no sum is a half, which machines round otherwise
+    opencv.convertScaleAbs(sums.reshape(len(sums), -1), strip.reshape(len(sums), -1), 1, _STEP / 2)
+    opencv.transpose(strip, into)
+
+
+def _opencv() -> ModuleType | None:
     try:
         import cv2  # it takes a quarter of a second, which only who classifies should pay
     except ImportError:
-        turned = image.transpose(1, 0, 2)
-        if into is None:
-            return np.ascontiguousarray(turned)
-        np.copyto(into, turned)
-        return into
-    return cast("NDArray[np.uint8]", cv2.transpose(image, into))
+        return None
+    return cast("ModuleType", cv2)
 
 
 class _Kept(threading.local):
