@@ -15,7 +15,7 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     own = model.preprocess
     steps = [
         (
-            "Decode the image to 8-bit RGB, turned upright as its EXIF orientation says, what is transparent over "
+            "Decode the image to 8-bit RGB (16 bits divided by 257), turned upright as its EXIF orientation says, what is transparent over "
             "white; a JPEG at a half, a quarter or an eighth of its size where both sides keep "
             f"{2 * own.resize} pixels or more."
         ),
@@ -93,7 +93,10 @@ names = <names>
 
 photo = Image.open(sys.argv[1])
 photo.draft(None, (2 * <resize>, 2 * <resize>))  # JPEG alone can be decoded smaller; others stay as they are
-image = ImageOps.exif_transpose(photo).convert("RGBA")
+image = ImageOps.exif_transpose(photo)
+if image.mode.startswith("I;16"):  # 16-bit grey
+    image = Image.fromarray(((np.asarray(image).astype(int) + 128) // 257).astype(np.uint8))
+image = image.convert("RGBA")
 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 width, height = image.size
 <crop>

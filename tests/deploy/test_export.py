@@ -97,20 +97,32 @@ def test_the_recipes_program_gives_our_answer(name, pixels, softmax, crop, model
     assert float(confidence) == pytest.approx(expected.confidence, abs=1e-3)
 
 
-def test_the_recipes_program_sees_a_large_photo_as_classify_does(model, tmp_path):
+def large_photo(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)  # fine grain shows how a JPEG was read
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise).save(folder / "large.jpg", quality=95, exif=turned)
+    return "large.jpg"
+
+
+def scan_of_16_bits(folder):
+    slope = np.linspace(0, 65535, 80 * 100).reshape(80, 100).astype(np.uint16)
+    Image.fromarray(slope).save(folder / "scan.png")
+    return "scan.png"
+
+
+@pytest.mark.parametrize("image", [large_photo, scan_of_16_bits])
+def test_the_recipes_program_sees_an_image_as_classify_does(image, model, tmp_path):
     (done,) = export_model(model, tmp_path, ["onnx"])
     recipe = (tmp_path / f"{done.files[0].name}.preprocess.md").read_text(encoding="utf-8")
     program = re.search(r"```python\n(.*?)```", recipe, re.DOTALL)[1]
     (tmp_path / "program.py").write_text(f"{program}\nnp.save('pixels.npy', pixels)\n", encoding="utf-8")
-    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)  # fine grain shows how a JPEG was read
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    Image.fromarray(noise).save(tmp_path / "large.jpg", quality=95, exif=turned)
+    name = image(tmp_path)
 
-    subprocess.run([sys.executable, "program.py", "large.jpg"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([sys.executable, "program.py", name], cwd=tmp_path, check=True, capture_output=True)
 
     seen = np.load(tmp_path / "pixels.npy").astype(int)
-    assert np.abs(seen - Classifier(model, runtime="onnxruntime").prepare(tmp_path / "large.jpg")).max() <= 2
+    assert np.abs(seen - Classifier(model, runtime="onnxruntime").prepare(tmp_path / name)).max() <= 2
     assert "another order" in recipe  # which is what the 2 are for
 
 
