@@ -65,7 +65,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
         report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
     if arguments.out:
         write_report(report, arguments.out)
-        write_split(parts, arguments.out / SPLIT_FILE)
+        write_split(parts, arguments.out / SPLIT_FILE, arguments.folder)
     return report
 
 

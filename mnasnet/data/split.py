@@ -15,6 +15,7 @@ from typing import Literal
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.errors import DataError
 from mnasnet.files import readable_json, write_atomic
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +93,9 @@ def split(dataset: Dataset, *, val_fraction: float = 0.2, seed: int = 0, groupin
     )
 
 
-def write_split(split: Split, path: Path) -> None:
-    """Write ``split.json``, whole or not at all."""
+def write_split(split: Split, path: Path, folder: Path | None = None) -> None:
+    """Write ``split.json``, whole or not at all; with ``folder``, which holds the images, also how large each is."""
+    sizes = {name: _bytes_of(samples, folder) for name, samples in split.parts.items()} if folder else {}
     values = {
         "schema": SCHEMA,
         "made_by": split.made_by,
@@ -104,6 +106,7 @@ def write_split(split: Split, path: Path) -> None:
         "class_names": split.class_names,
         "notes": split.notes,
         "fold": split.fold,
+        "bytes": sizes,
         **{name: _paths_by_class(samples) for name, samples in split.parts.items()},
     }
     write_atomic(path, readable_json(values))
@@ -137,6 +140,37 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         left_out = "they are" if added > 1 else "it is"
         _log.warning("%s added to %s since %s was written; %s left out", many, dataset.folder, path, left_out)
     return found
+
+
+def warn_of_changed(path: Path, folder: Path) -> None:
+    """Log which images in ``folder`` have another size than when ``split.json`` at ``path`` was written."""
+    written = written_split(path)
+    sizes = json.loads(path.read_bytes()).get("bytes", {})
+    changed = [
+        sample.path
+        for name, samples in written.parts.items()
+        for sample, now, then in zip(samples, _bytes_of(samples, folder), sizes.get(name, ()), strict=False)
+        if now not in (then, -1)
+    ]
+    if changed:
+        shown = ", ".join(changed[:5]) + (" ..." if len(changed) > 5 else "")
+        _log.warning(
+            "%s of %s changed since %s was written: %s; from here on what is there now counts, so the result is not "
+            "that of a run that was never stopped",
+            amount(len(changed), "image"), folder, path, shown,
+        )  # fmt: skip
+
+
+def _bytes_of(samples: Iterable[Sample], folder: Path) -> list[int]:
+    """The size of each file, -1 where it cannot be told."""
+    return [_size_of(folder / sample.path) for sample in samples]
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def grown(written: Split, dataset: Dataset) -> Split:

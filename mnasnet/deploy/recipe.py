@@ -15,8 +15,8 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     own = model.preprocess
     steps = [
         (
-            "Decode the image to 8-bit RGB (16 bits divided by 257), turned upright as its EXIF orientation says, what is transparent over "
-            "white; a JPEG at a half, a quarter or an eighth of its size where both sides keep "
+            "Decode the image to 8-bit RGB (16 bits divided by 257), turned upright as its EXIF orientation says, what "
+            "is transparent over white; a JPEG at a half, a quarter or an eighth of its size where both sides keep "
             f"{2 * own.resize} pixels or more."
         ),
         (

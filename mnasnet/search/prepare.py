@@ -267,7 +267,7 @@ def prepared(
         grouping=searching.grouping,
     )
     plan = _first_plan(searching, dataset, parts, space)
-    write_split(parts, folder.split)
+    write_split(parts, folder.split, searching.data)
     write_classes(folder.classes, parts.class_names)
     write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
     _bring_table(searching, folder)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnasnet.checks import is_whole, plain
+from mnasnet.data.split import warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
@@ -65,7 +66,7 @@ def resume_search(
     A search that is done only makes its answer again. Raises SearchError on another machine than the one that measured
     latency so far.
     """
-    return _with(open_search_folder(path), SearchAudience(listeners), stop)
+    return _with(_to_go_on(path), SearchAudience(listeners), stop)
 
 
 @telling_of_database()
@@ -84,7 +85,7 @@ def extend_search(
     """
     if trials <= 0 and minutes <= 0:
         raise SettingsError(f"extend needs trials or minutes above 0, got {trials} and {minutes:g}")
-    folder = open_search_folder(path)
+    folder = _to_go_on(path)
     with only_user(folder.as_run):
         _let_go_on(folder, trials, minutes)
         return _work(folder, SearchAudience(listeners), stop)
@@ -141,7 +142,7 @@ def promote(
     wanted = plain(epochs)
     if not is_whole(wanted):
         raise SettingsError(f"epochs must be a whole number, got {epochs!r}")
-    folder = open_search_folder(path)
+    folder = _to_go_on(path)
     audience = SearchAudience(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
         require_same_device(here)
@@ -202,6 +203,12 @@ def report_search(path: Path | str) -> SearchedRun:
         except (SearchError, RuntimeMissingError) as error:
             return told_without_storage(here, status, reason, error)
         return sitting.told(status, reason)
+
+
+def _to_go_on(path: Path | str) -> SearchFolder:
+    folder = open_search_folder(path)
+    warn_of_changed(folder.split, read_arguments(folder)[0].data)
+    return folder
 
 
 def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:

@@ -15,7 +15,7 @@ import torch
 
 from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
-from mnasnet.data.split import Split, read_split, split, write_split
+from mnasnet.data.split import Split, read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError, MnasNetError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
@@ -182,7 +182,11 @@ def resume(
         raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
-        return _go_on(training, plan, dataset, parts or read_split(run.split, dataset), run, team, listeners, stop)
+        if parts is None:
+            parts = read_split(run.split, dataset)
+            if team.writes:
+                warn_of_changed(run.split, dataset.folder)
+        return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
 
 
 def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFolder:
@@ -191,7 +195,7 @@ def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFol
         name = training.name or training.data.absolute().name
         run = new_run_folder(training.output_folder, name, data=training.data)
         try:
-            write_split(parts, run.split)
+            write_split(parts, run.split, training.data)
             write_classes(run.classes, plan.class_names)
             write_yaml(run.arguments, {"asked": training.to_dict(), "made_of_it": plan.to_dict()})
         except OSError as error:

@@ -60,6 +60,16 @@ def test_resume_refuses_images_that_changed(tmp_path: Path) -> None:
         resume(stopped.folder)
 
 
+def test_resume_tells_an_image_that_was_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    run = stopped_early(data, tmp_path / "runs")
+    shutil.copy(data / "blue" / "003.jpg", data / "red" / "001.jpg")
+
+    resume(run.path)
+
+    assert re.search(r"1 image of .* changed since .*: red/001.jpg; from here on", caplog.text)
+
+
 def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="is not the folder of a run"):
         resume(tmp_path)
