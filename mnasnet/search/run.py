@@ -112,7 +112,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
         final_epochs=int((state.get("final") or {}).get("epochs", searching.final_epochs)),
     )
     trained = replace(plan, shared_epochs=0)  # shared weights are
-    require_time(replace(longer, minutes=minutes), trained, least_trials=1)
+    require_time(replace(longer, minutes=minutes), trained, extends=True)
     prepared_s = spent_s - plan.supernet_s
     write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": plan.to_dict()})
     folder.write_state(

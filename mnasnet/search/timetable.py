@@ -108,11 +108,15 @@ def timetable(searching: Searching, plan: Plan, *, spent_s: float = 0.0) -> Time
     return replace(later, search_s=min(limit_s, by_trials_s), search_limit_s=limit_s, ranking_s=ranking_s)
 
 
-def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, least_trials: int = LEAST_TRIALS) -> None:
-    """Raise SettingsError when the minutes do not hold even the least: some networks and a short full training."""
+def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, extends: bool = False) -> None:
+    """Raise SettingsError when the minutes do not hold even the least: some networks and a short full training.
+
+    A search that ``extends`` an earlier one needs one network more, and its settings are what they are.
+    """
     if not searching.minutes:
         return
-    trials = min(least_trials, searching.trials or least_trials)
+    few = 1 if extends else LEAST_TRIALS
+    trials = min(few, searching.trials or few)
     least, ranking_s = _least(searching, plan, 0, False), _ranking_s(searching, plan)
     search_s = trials * plan.trial_s / searching.workers
     needed_s = spent_s + plan.supernet_s + search_s + least.after_search_s + ranking_s + ANSWER_S
@@ -126,10 +130,10 @@ def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, leas
         f"{amount(least.final_epochs, 'epoch')} of the winner {least.final_s:.0f} s",
     ]
     stages += [f"check_ranking {ranking_s:.0f} s"] if ranking_s else []
+    instead = "" if extends else ", or less work by input_size, proxy_epochs or final_epochs"
     raise SettingsError(
         f"minutes must be at least {math.ceil(needed_s / 6) / 10:g} for these images on this machine "
-        f"({', '.join(stages)}), got {searching.minutes:g}; give more minutes, or less work by input_size, "
-        "proxy_epochs or final_epochs"
+        f"({', '.join(stages)}), got {searching.minutes:g}; give more minutes{instead}"
     )
 
 
