@@ -249,11 +249,11 @@ class TestGoingOn:
         with pytest.raises(SettingsError, match="extend needs trials or minutes above 0"):
             extend_search(copied)
 
-    @pytest.mark.slow
     def test_an_extension_too_short_for_a_network_is_not_told_to_change_what_is_settled(self, copied):
         with pytest.raises(SettingsError, match=r"minutes must be at least .*; give more minutes$"):
             extend_search(copied, minutes=0.001)
 
+    @pytest.mark.slow
     def test_any_trial_can_be_promoted_and_the_winner_stays(self, finished, copied):
         other = next(r.number for r in finished.answer.records if r.number != finished.answer.winner.number)
 
