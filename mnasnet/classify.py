@@ -31,6 +31,7 @@ Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
+_Model = TypeVar("_Model", bound=ModelFile | ExportedModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,7 @@ def _require_top_k(top_k: object) -> None:
         raise SettingsError(f"top_k must be a whole number >= 1, got {top_k!r}")
 
 
-def at_size(model: ModelFile | ExportedModel, input_size: int | None) -> ModelFile | ExportedModel:
+def at_size(model: _Model, input_size: int | None) -> _Model:
     """``model`` for another input size, or the nearest one where its header says which sizes it is made for.
 
     Raises SettingsError for an exported file, whose size is fixed.

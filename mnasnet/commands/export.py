@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
+from mnasnet.classify import at_size
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
@@ -47,9 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ExportError(f"--max-drop {arguments.max_drop:g} is about 8 bits; give --int8 too, or leave it out")
     if arguments.int8 and arguments.data is None:
         raise ExportError("int8 is calibrated and judged on labelled images; give their folder with --data")
-    model = open_model(arguments.model, class_file=arguments.class_file)
-    if arguments.input_size is not None:
-        model = replace(model, preprocess=model.preprocess.at(arguments.input_size))
+    model = at_size(open_model(arguments.model, class_file=arguments.class_file), arguments.input_size)
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
     formats = [name.strip().lower() for name in arguments.to.split(",") if name.strip()]
     if not formats:

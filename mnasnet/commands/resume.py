@@ -1,12 +1,14 @@
-"""``resume``: go on with a training or a search that was stopped or killed, as if it had not been."""
+"""``resume``: go on with a training, its folds or a search that was stopped or killed, as if it had not been."""
 
 from __future__ import annotations
 
 import argparse
 
+from mnasnet.commands import crossval
 from mnasnet.commands.train import add_output_arguments, resume_run, tell
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
+from mnasnet.train.crossval import is_cross_validation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Resume; a run that is done makes its report again."""
     from mnasnet.search.folder import is_search  # starts Optuna's imports, which trainings do without
 
+    if is_cross_validation(arguments.run):
+        return crossval.tell(crossval.resume_run(arguments), as_json=arguments.json)
     if not is_search(arguments.run):
         return tell(resume_run(arguments), as_json=arguments.json)
     if arguments.max_minutes is not None:

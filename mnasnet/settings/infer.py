@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,8 @@ from mnasnet.settings.model import (
     Settings,
     setting,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class InferSettings(Settings):
@@ -76,7 +79,7 @@ class InferSettings(Settings):
     )
 
     RETIRED: ClassVar[Mapping[str, str]] = {
-        "dataset": "`ImageNet` without a weights file is `model_name` mnasnet1_0; `Custom` needs no parameter any more",
+        "dataset": "`ImageNet` is `model_name` mnasnet1_0 and no `model_path`; `Custom` needs no parameter any more",
         "cuda": "`False` is `device` cpu; `True` is `device` auto",
     }
 
@@ -88,11 +91,16 @@ class InferSettings(Settings):
         dataset, cuda = values.pop("dataset", ""), values.pop("cuda", "")
         if dataset not in ("", "ImageNet", "Custom"):
             raise SettingsError(f"dataset must be ImageNet or Custom, got {dataset!r}; today set model_name instead")
-        has_file = values.get("model_weight_file") or values.get("model_path")
-        if dataset == "ImageNet" and not has_file:
-            values.setdefault("model_name", "mnasnet1_0")
-            # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
-            values.update(model_weight_file="", class_file="")
+        if dataset == "ImageNet":
+            left_over = values.pop("model_path", "")  # release 2 read it with Custom alone, and its form stored this
+            if left_over not in ("", "Not used"):
+                _log.warning(
+                    "dataset ImageNet takes no file, so model_path %s is not used; leave dataset out", left_over
+                )
+            if not values.get("model_weight_file"):
+                values.setdefault("model_name", "mnasnet1_0")
+                # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
+                values.update(model_weight_file="", class_file="")
         if cuda != "":
             wanted = TRUTH.get(str(cuda).strip().lower())
             if wanted is None:

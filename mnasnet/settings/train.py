@@ -211,10 +211,16 @@ class TrainSettings(Settings):
 
     @classmethod
     def translated(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drop ``num_workers`` of release 1, whose only network was called ``mnasnet``."""
-        values.pop("num_workers", None)
-        if values.get("model_name") == "mnasnet":
+        """Drop ``num_workers`` of release 1, whose only network was called ``mnasnet``.
+
+        There ``model_name`` only named the file that was written.
+        """
+        is_release_1 = values.pop("num_workers", "") != ""
+        called = values.get("model_name")
+        if called == "mnasnet" or (is_release_1 and called and called not in (*BUNDLED_MODELS, *PRESETS)):
             values["model_name"] = "mnasnet1_0"
+            if called != "mnasnet":
+                values.setdefault("name", called)
         return values
 
     def arguments(self) -> dict[str, Any]:

@@ -70,6 +70,27 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
     return division_of(model, dataset, file if dataset.val else None)
 
 
+def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> bool | None:
+    """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
+
+    None where only the dataset's name says so.
+    """
+    if division_of(model, dataset, file) is not None:
+        return True
+    training = training_of(model)
+    has_its_name = training.get("data") == dataset.folder.absolute().name
+    present = {sample.path for samples in dataset.splits.values() for sample in samples}
+    for path in _split_files(file) if training.get("images_fingerprint") else ():
+        try:
+            written = written_split(path)
+        except DataError:
+            continue
+        if written.fingerprint == training["images_fingerprint"]:
+            seen = {sample.path for samples in written.parts.values() for sample in samples}
+            return not present.isdisjoint(seen) if has_its_name else present.issuperset(seen)
+    return None if has_its_name else False
+
+
 def _split_files(file: Path | None) -> list[Path]:
     """Where the run of a model file may have kept its division."""
     folders = [] if file is None else [file.absolute().parent, file.absolute().parent.parent]

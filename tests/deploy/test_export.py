@@ -222,6 +222,13 @@ def test_the_command_prints_for_people(model, tmp_path, capsys):
     assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 built-in test pictures, " in shown
 
 
+def test_a_model_made_for_one_size_is_exported_at_that_size(tmp_path, capsys, caplog):
+    assert main(["export", "photos10", "--input-size", "128", "--out", str(tmp_path)]) == 0
+
+    assert "photos10 is made for 64 px" in caplog.text
+    assert Classifier.load(tmp_path / "photos10.onnx").preprocess.input_size == 64
+
+
 def test_the_command_says_when_photos_of_the_users_own_were_compared(model, photos, tmp_path, capsys):
     modelfile.save(model, tmp_path / "m.safetensors")
 

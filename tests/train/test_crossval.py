@@ -1,18 +1,21 @@
 """Cross-validation: every image is judged once, by a training that had not seen it."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
-from tiny import tiny_training
+from tiny import Ear, tiny_training
 
 from mnasnet.cli import main
+from mnasnet.commands.crossval import tell
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
 from mnasnet.data.split import read_split
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.testing import coloured_image, write_image_folder
-from mnasnet.train.crossval import cross_validate
+from mnasnet.train.crossval import cross_validate, resume_cross_validation
+from mnasnet.train.listeners import Stepped
 from mnasnet.train.run import train
 
 
@@ -147,6 +150,68 @@ def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_pat
         assert report["split_made_by"] == f"fold {number} of 2, seed 0"
         assert not [line for line in report["warnings"] if "fold 1" in line or "mnasnet crossval" in line]
         assert read_split(run.folder / "split.json", scan(few)).fold == f"fold {number} of 2"
+
+
+def test_a_stopped_cross_validation_goes_on_to_the_answer_of_one_that_was_not(few, tmp_path):
+    heard = Ear()
+    whole = cross_validate(tiny_training(few, tmp_path / "whole"), 2, listeners=[heard])
+    steps = sum(isinstance(event, Stepped) for event in heard.events)
+    ear = Ear(steps // 2 + 1)  # in the second fold
+
+    stopped = cross_validate(tiny_training(few, tmp_path / "stopped"), 2, listeners=[ear], stop=ear.wants_to_stop)
+    resumed = resume_cross_validation(stopped.folder)
+
+    assert not stopped.is_whole and len(stopped.runs) == 1
+    assert {**resumed.summary(), "run": ""} == {**whole.summary(), "run": ""}
+    names = ("mistakes.csv", "fold1/weights/best.safetensors", "fold2/weights/best.safetensors")
+    for name in names:
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_stopped_cross_validation_says_how_to_go_on(few, tmp_path, capsys):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+
+    tell(stopped, as_json=False)
+    shown = capsys.readouterr().out.splitlines()
+
+    assert stopped.summary()["accuracy"] is None
+    assert (
+        shown[0] == "stopped after 0 of 2 folds, everything is kept" and "resume  python -m mnasnet resume" in shown[-1]
+    )
+    assert main(["resume", str(stopped.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["folds"] == 2
+
+
+def test_a_cross_validation_of_other_images_does_not_go_on(few, tmp_path):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+    (few / "red" / "001.jpg").unlink()
+
+    with pytest.raises(DataError, match="fold 1 of 2 would hold others now; bring the folder back"):
+        resume_cross_validation(stopped.folder)
+
+
+@pytest.mark.parametrize("change", ["one image less", "one class more"])
+def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, few, tmp_path):
+    start = train(tiny_training(few, tmp_path, epochs=1)).model
+    if change == "one image less":
+        (few / "red" / "000.jpg").unlink()
+    else:
+        write_image_folder(few, colours={"yellow": (200, 200, 40)}, per_class=4)
+
+    with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
+        cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)
+
+
+def test_a_start_of_which_only_the_name_of_its_images_is_known_is_told(few, tmp_path, caplog):
+    start = train(tiny_training(few, tmp_path / "a", epochs=1)).model
+    copied = shutil.copy(start, tmp_path / "copied.safetensors")
+    (few / "red" / "000.jpg").unlink()
+
+    cross_validate(tiny_training(few, tmp_path / "b", model=str(copied), pretrained=True, epochs=1), 2)
+
+    assert "on which of its images cannot be told: for those it knows the accuracy says nothing" in caplog.text
 
 
 def test_a_start_that_has_learned_from_the_images_is_refused(few, tmp_path):

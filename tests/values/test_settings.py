@@ -280,7 +280,9 @@ def test_a_path_as_model_name_is_sent_to_the_right_parameter():
     [
         ({"model_path": "net.pth", "dataset": "Custom"}, {"model_weight_file": "net.pth"}),
         ({"dataset": "ImageNet"}, {"model_name": "mnasnet1_0"}),
-        ({"dataset": "ImageNet", "model_path": "net.pth"}, {"model_weight_file": "net.pth"}),
+        ({"dataset": "ImageNet", "model_path": "Not used"}, {"model_name": "mnasnet1_0"}),
+        ({"dataset": "ImageNet", "model_path": "net.pth"}, {"model_name": "mnasnet1_0"}),
+        ({"dataset": "ImageNet", "model_weight_file": "net.pth"}, {"model_weight_file": "net.pth"}),
         ({"dataset": "ImageNet", "model_name": "semnasnet_100"}, {"model_name": "semnasnet_100"}),
         ({"dataset": "ImageNet", "class_file": "models/imagenet_classes.txt"}, {"model_name": "mnasnet1_0"}),
         ({"model_name": "mnasnet"}, {"model_name": "mnasnet1_0"}),

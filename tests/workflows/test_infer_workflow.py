@@ -426,7 +426,7 @@ def test_an_imagenet_workflow_of_release_2_needs_no_class_file(add_infer, tmp_pa
     workflow.save(str(file))
     content = json.loads(file.read_text())
     classes = "/old/plugin/models/imagenet_classes.txt"
-    old = {"dataset": "ImageNet", "input_size": "224", "model_path": "", "class_file": classes}
+    old = {"dataset": "ImageNet", "input_size": "224", "model_path": "Not used", "class_file": classes}
     for task in content["tasks"]:
         if task["task_data"]["name"] == "infer_torchvision_mnasnet":
             task["task_data"]["parameters"] = [{"name": name, "value": value} for name, value in old.items()]

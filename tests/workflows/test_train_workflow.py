@@ -418,8 +418,10 @@ def test_unreadable_images_are_named_in_the_log(small, tmp_path, capsys):
 # ------------------------------------------------------------------ parameters
 
 
-def test_a_workflow_file_of_release_1_still_loads(tmp_path):
-    """All its parameters are understood; its output folder, which updates delete, is not used any more."""
+@pytest.mark.parametrize(("called", "name"), [("mnasnet", ""), ("resnet18", "resnet18")])
+def test_a_workflow_file_of_release_1_still_loads(called, name, tmp_path):
+    """All its parameters are understood; its output folder, which updates delete, is not used any more. The name of its
+    model only named the file."""
     workflow = Workflow("old")
     add_train(workflow, {})
     file = tmp_path / "old.json"
@@ -427,7 +429,7 @@ def test_a_workflow_file_of_release_1_still_loads(tmp_path):
     content = json.loads(file.read_text())
     plugin = Path.home() / "Ikomia" / "Plugins" / "Python" / NAME
     old = {
-        "model_name": "mnasnet",
+        "model_name": called,
         "batch_size": "8",
         "epochs": "15",
         "learning_rate": "0.001",
@@ -459,6 +461,7 @@ def test_a_workflow_file_of_release_1_still_loads(tmp_path):
         feature_extract=True,
         export_pth=True,
         output_folder=f"{plugin}/models/",
+        name=name,
     )
 
 
