@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from PIL import Image
 
 from mnasnet import modelfile
 from mnasnet.cli import main
+from mnasnet.data.folder import scan
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
 
@@ -247,6 +249,19 @@ def test_annotating_into_the_photos_own_folder_leaves_every_original_alone(model
 
     assert {path: path.read_bytes() for path in before} == before
     assert sorted(path.name for path in folder.glob("*_labelled*")) == ["000_labelled.jpg", "001_labelled.jpg"]
+
+
+def test_annotated_copies_among_photos_are_no_photos(model, photos, capsys, caplog):
+    assert main(["classify", str(photos), "--model", model, "--annotate", str(photos)]) == 0
+    assert len(list(photos.rglob("*_labelled.jpg"))) == 6
+    capsys.readouterr()
+
+    with caplog.at_level(logging.INFO):
+        assert main(["classify", str(photos), "--model", model]) == 0
+
+    assert "6 of 6 classified" in capsys.readouterr().out and "2 annotated pictures of ours left out" in caplog.text
+    found = scan(photos)
+    assert len(found.train) == 6 and found.ignored["annotated pictures of classify"] == 6
 
 
 def test_a_photo_of_ones_own_that_is_called_labelled_is_a_photo(model, photos, capsys):

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the latencies into the given model files; not those in int8, of made-up numbers",
     )
     parser.add_argument(
-        "--out", type=folder_to_write, default=Path("benchmark"), metavar="DIR", help="default: benchmark"
+        "--out", type=folder_to_write, default=Path("runs/benchmark"), metavar="DIR", help="default: runs/benchmark"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)

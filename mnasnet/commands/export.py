@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnasnet.classify import at_size
 from mnasnet.commands.values import a_path, folder_to_write
+from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="model or weights file, or a name that `models` lists")
     parser.add_argument("--to", default="onnx", metavar="FORMATS", help=f"any of {','.join(EXPORTERS)} (default onnx)")
-    parser.add_argument("--out", type=folder_to_write, default=Path("exports"), metavar="DIR", help="default: exports")
+    parser.add_argument(
+        "--out", type=folder_to_write, default=Path("runs/export"), metavar="DIR", help="default: runs/export"
+    )
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument(
@@ -56,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.int8:
         require_int8(formats, max_drop)
     images = arguments.images or ([arguments.data] if arguments.data else [])
+    for folder in (path for path in (*images, arguments.data) if path is not None and path.is_dir()):
+        require_outside(arguments.out, folder, setting="--out")
     kept = _stay_silent if arguments.json else _print  # at once: what is written stays, also when a later one fails
     done = export_model(model, arguments.out, formats, images=images, kept=kept, **graph)
     if arguments.int8:

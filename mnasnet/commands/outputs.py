@@ -18,11 +18,10 @@ from tqdm import tqdm
 
 from mnasnet.classify import FileResult, Prediction
 from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
 from mnasnet.files import exists
 
-LABELLED = "_labelled"  # at the end of an annotated copy's name, so that it does not replace its original
-MARK = b"labels drawn by mnasnet classify"  # the comment inside a copy; pictures of that name without it are not ours
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
 _NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
@@ -212,15 +211,7 @@ class AnnotatedCopies:
 
 def _is_copy(path: Path) -> bool:
     """Whether an earlier run drew this picture or video; a video carries no mark, so its name says it."""
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return True
-    from PIL.JpegImagePlugin import JpegImageFile  # not through Image.open, which warns of large pictures
-
-    try:
-        with JpegImageFile(path) as image:
-            return bool(image.info.get("comment") == MARK)
-    except (OSError, SyntaxError):  # what is no JPEG
-        return False
+    return path.suffix.lower() in VIDEO_SUFFIXES or is_labelled_copy(path)
 
 
 def annotated(image: Any, prediction: Prediction) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from mnasnet.data.images import IMAGE_SUFFIXES, START_BYTES, VIDEO_SUFFIXES, is_image_start
+from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError, SettingsError
 
@@ -36,8 +37,8 @@ _LIKE_A_SPLIT = re.compile(
 #: folders of datasets that say where objects are in an image
 _OF_DETECTION = frozenset({"labels", "annotations", "imagesets"})
 
-#: the folder that training tools, ours among them, write into; it is never a class
-OUTPUT_FOLDER = "runs"
+#: the folders that training tools, ours among them, write into; they are never classes
+OUTPUT_FOLDERS = frozenset({"runs", "mlruns"})
 
 #: files that often lie beside images and are not worth opening to see that they are none
 _SIDE_FILES = frozenset(
@@ -143,7 +144,7 @@ def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str
 def require_outside(place: Path, data: Path, *, setting: str = "output_folder") -> None:
     """Raise SettingsError for a place to write to within the dataset, where it would be taken for a class."""
     place, inside = Path(place).expanduser().resolve(), Path(data).expanduser().resolve()
-    if place.is_relative_to(inside) and OUTPUT_FOLDER not in place.relative_to(inside).parts[:1]:
+    if place.is_relative_to(inside) and OUTPUT_FOLDERS.isdisjoint(place.relative_to(inside).parts[:1]):
         raise SettingsError(
             f"{setting} must lie outside of the dataset, into which nothing is written, got {place} in {data}; "
             "choose another place"
@@ -301,7 +302,7 @@ def _layout(walk: _Walk, *, to_train: bool) -> dict[SplitName, str]:
             raise DataError(f"the {split} images must lie in one folder, {walk.root} has {_listed(fitting)}; keep one")
         if fitting:
             layout[split] = fitting[0]
-    others = [folder for folder in folders if folder not in layout.values() and folder.lower() != OUTPUT_FOLDER]
+    others = [folder for folder in folders if folder not in layout.values() and folder.lower() not in OUTPUT_FOLDERS]
     if _are_classes(walk, layout, others):
         _note_split_names_as_classes(walk, layout)
         return {}
@@ -526,19 +527,21 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_file() and looks_like_image(entry.path)
+        return entry.is_file() and looks_like_image(entry.path) and not is_labelled_copy(entry.path)
     except OSError:
         return False
 
 
 def _is_left_out(entry: os.DirEntry[str]) -> bool:
     """Junk, and what trainings wrote; only meant for the levels where a folder could be taken for a class."""
-    return is_junk(entry.name) or (entry.name.lower() == OUTPUT_FOLDER and _is_folder(entry))
+    return is_junk(entry.name) or (entry.name.lower() in OUTPUT_FOLDERS and _is_folder(entry))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
     """How a file that is no image is counted."""
     suffix = PurePosixPath(entry.name).suffix.lower()
+    if is_labelled_copy(entry.path):
+        return "annotated pictures of classify"
     if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
         return "broken links"
     if suffix in VIDEO_SUFFIXES:

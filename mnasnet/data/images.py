@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -136,8 +138,8 @@ def iter_images(paths: Iterable[Path], *, left_out: LeftOut | None = None) -> It
     """The image files among ``paths``: each named file, and each folder's images with those of its sub-folders.
 
     Within a folder the order is natural (2 before 10) by relative path; files whose name starts with a dot, junk
-    that systems leave behind and folders already seen (links that go round) are passed over. Only one folder's
-    names are held at a time. A file named directly is given whatever its name is.
+    that systems leave behind, annotated copies of ours and folders already seen (links that go round) are passed
+    over. Only one folder's names are held at a time. A file named directly is given whatever its name is.
 
     Raises DataError at once when one of ``paths`` does not exist.
     """
@@ -473,8 +475,15 @@ def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]], l
     except OSError as error:
         left_out(folder, error.strerror or str(error))
         return
+    copies = 0
     for (_, name), is_folder in sorted(kept):
         if is_folder:
             yield from _walk(folder / name, suffixes, seen, left_out)
-        elif Path(name).suffix.lower() in suffixes:
+        elif Path(name).suffix.lower() not in suffixes:
+            continue
+        elif is_labelled_copy(folder / name):
+            copies += 1
+        else:
             yield folder / name
+    if copies:
+        _log.info("%s: %s of ours left out, labels are drawn there", folder, amount(copies, "annotated picture"))

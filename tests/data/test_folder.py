@@ -265,6 +265,7 @@ def test_junk_is_ignored_and_counted(tmp_path):
         "__MACOSX/a/1.png",
         "__pycache__/x.png",
         "runs/train/x.png",
+        "mlruns/0/x.png",
         "a/._1.png",
     )
     for name in ("Thumbs.db", "a/desktop.ini", "a/notes.txt", "b/clip.mp4"):
@@ -276,6 +277,7 @@ def test_junk_is_ignored_and_counted(tmp_path):
     assert len(dataset.train) == 2
     assert {
         "runs/",
+        "mlruns/",
         "__MACOSX/",
         ".git/",
         ".ipynb_checkpoints/",

@@ -222,6 +222,16 @@ def test_the_command_prints_for_people(model, tmp_path, capsys):
     assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 built-in test pictures, " in shown
 
 
+@pytest.mark.parametrize("option", ["--images", "--data"])
+def test_nothing_is_exported_into_the_images(option, photos, capsys):
+    words = ["export", "photos10", option, str(photos), "--out", str(photos / "exported")]
+
+    assert main(words) == 2
+
+    assert "--out must lie outside of the dataset, into which nothing is written" in capsys.readouterr().err
+    assert not (photos / "exported").exists()
+
+
 def test_a_model_made_for_one_size_is_exported_at_that_size(tmp_path, capsys, caplog):
     assert main(["export", "photos10", "--input-size", "128", "--out", str(tmp_path)]) == 0
 

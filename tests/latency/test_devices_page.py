@@ -134,5 +134,5 @@ def test_models_leave_in_8_bits_as_the_pages_say(tmp_path):
     photo = next((tmp_path / "photos").rglob("red/*"))
     for model in ("start", "rounded"):
         for suffix in ("onnx", "tflite"):
-            classifier = Classifier.load(tmp_path / "exports" / f"{model}.int8.{suffix}")
+            classifier = Classifier.load(tmp_path / "runs" / "export" / f"{model}.int8.{suffix}")
             assert [prediction.label for prediction in classifier.predict([photo])] == ["red"]
