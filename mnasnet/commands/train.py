@@ -146,8 +146,7 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
         print(json.dumps(trained.summary(), ensure_ascii=False))
         return 0
     lines = [f"{_sentence(trained.status)}: {trained.reason}"]
-    if trained.evaluation is not None:
-        lines.append(trained.evaluation.sentence())
+    lines += trained.sentences()
     if trained.model.exists():
         lines += [f"model   {trained.model}", f"report  {trained.folder / 'report.html'}"]
     if trained.status in ("stopped", "time"):

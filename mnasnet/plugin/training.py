@@ -189,8 +189,8 @@ def _details(run: TrainedRun) -> dict[str, Any]:
 
 def say_what_came_of(run: TrainedRun) -> None:
     """The last lines in the log: how good the model is, where it lies, how to go on."""
-    if run.evaluation is not None:
-        _log.info("%s: %s", run.reason, run.evaluation.sentence())
+    if run.judged:
+        _log.info("%s: %s", run.reason, "; ".join(run.sentences()))
     if run.model.exists():
         _log.info("model: %s", run.model)
     if run.status == "stopped":

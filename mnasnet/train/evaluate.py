@@ -79,10 +79,11 @@ class Evaluation:
             "calibration_error": round(self.calibration_error, 6),
         }
 
-    def sentence(self) -> str:
-        """Accuracy and interval for people."""
+    def sentence(self, split: str = "") -> str:
+        """Accuracy and interval for people; ``split`` says which images they are of."""
         low, high = self.interval
-        return f"{self.accuracy:.1%} of {self.images} images right (95 % interval {low:.1%} to {high:.1%})"
+        images = f"{split} images" if split else "images"
+        return f"{self.accuracy:.1%} of {self.images} {images} right (95 % interval {low:.1%} to {high:.1%})"
 
 
 def evaluate(

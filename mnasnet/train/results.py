@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,10 @@ def write_results(
     test_cache: DecodedImages,
     result: FitResult[MnasNet],
     stop: Callable[[], bool] = lambda: False,
-) -> Evaluation:
+) -> dict[str, Evaluation]:
     """Judge the best model as users will run it, and write tables, pictures, card, report and exports.
+
+    Returns what it is worth on the validation images and, where there are any, on the test images.
 
     Raises Stopped, with the names of what is not written, and TrainingError when the disk is full; the weights are
     whole in any case, and a resumed run writes the rest.
@@ -86,7 +88,7 @@ def write_results(
         write(_MISTAKES, lambda: report.mistakes_csv(wrong))
         write(_TABLE, lambda: report.per_class_csv(main))
         if not training.report:
-            return main
+            return evaluations
         drawings: dict[str, Callable[[], bytes]] = {
             "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False),
             "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(main, normalised=True),
@@ -114,7 +116,7 @@ def write_results(
         )
         write("model_card.md", lambda: report.model_card(story).encode(errors="surrogateescape"))
         write("report.html", lambda: report.report_html(story).encode(errors="replace"))
-    return main
+    return evaluations
 
 
 _PTH, _ONNX, _MISTAKES, _TABLE = "weights/best.pth", "weights/best.onnx", "mistakes.csv", "per_class.csv"
@@ -215,10 +217,15 @@ def _onnx(model: ModelFile) -> bytes:
     return content
 
 
-def scores_by_name(evaluation: Evaluation) -> dict[str, float]:
-    """Scores as tracking services take them: of the whole, then of each class."""
-    scores = {f"best_val_{name}": float(value) for name, value in evaluation.summary().items()}
-    for one in evaluation.classes:
+def scores_by_name(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Scores as tracking services take them: of the whole, then of each class by the validation images."""
+    names = {"validation": "best_val", "test": "test"}
+    scores = {
+        f"{names[split]}_{name}": float(value)
+        for split, one in evaluations.items()
+        for name, value in one.summary().items()
+    }
+    for one in evaluations["validation"].classes:
         for name in ("precision", "recall", "f1"):
             value = getattr(one, name)
             if value is not None:

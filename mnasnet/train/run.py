@@ -64,9 +64,10 @@ Stop = Callable[[], bool]
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A run's folder and what came of it; ``evaluation`` is None when it was stopped.
+    """A run's folder and what came of it; ``evaluation``, on the validation images, is None when it was stopped.
 
-    Where several processes train together, only the one that writes has it.
+    ``test`` is there where the dataset has test images. Where several processes train together, only the one that
+    writes has them.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class TrainedRun:
     history: tuple[Row, ...]
     evaluation: Evaluation | None
     class_names: tuple[str, ...]
+    test: Evaluation | None = None
 
     @property
     def model(self) -> Path:
@@ -88,8 +90,18 @@ class TrainedRun:
             "run": str(self.folder.absolute()),
             "model": str(self.model.absolute()) if self.model.exists() else None,
             "epochs": len(self.history),
-            **({f"val_{key}": value for key, value in self.evaluation.summary().items()} if self.evaluation else {}),
+            **{f"{split}_{key}": value for split, one in self.judged.items() for key, value in one.summary().items()},
         }
+
+    @property
+    def judged(self) -> dict[str, Evaluation]:
+        """What the model is worth by split: val, and test where there is one; empty when the run was stopped."""
+        return {split: one for split, one in (("val", self.evaluation), ("test", self.test)) if one is not None}
+
+    def sentences(self) -> list[str]:
+        """What the model is worth, for people: the test images, which decided nothing, come last."""
+        names = {"val": "validation", "test": "test"}
+        return [one.sentence(names[split]) for split, one in self.judged.items()]
 
 
 def train(
@@ -268,7 +280,7 @@ def _go_on(
                 threads=plan.threads,
                 on_interrupt=interrupted.set,
             )
-            evaluation = None
+            found: dict[str, Evaluation] = {}
             if team.writes:
                 save(run.last, weights_of(result.average), result.history[-1] if result.history else {})
                 if not run.best.exists():
@@ -277,16 +289,22 @@ def _go_on(
                     save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
                 if result.status != "stopped":
                     try:
-                        evaluation = write_results(
-                            training, plan, parts, run, team, val_images, test_cache, result, stop
-                        )
+                        found = write_results(training, plan, parts, run, team, val_images, test_cache, result, stop)
                     except Stopped as stopped:
                         reason = f"stopped while the results were written, without {stopped}"
                         until_written.release(stopped=reason)
                         return TrainedRun(run.path, "stopped", reason, result.history, None, plan.class_names)
-                    audience.hear(Reported(scores_by_name(evaluation), run.results_to_share()))
+                    audience.hear(Reported(scores_by_name(found), run.results_to_share()))
             until_written.release()
-            return TrainedRun(run.path, result.status, result.reason, result.history, evaluation, plan.class_names)
+            return TrainedRun(
+                run.path,
+                result.status,
+                result.reason,
+                result.history,
+                found.get("validation"),
+                plan.class_names,
+                found.get("test"),
+            )
 
 
 def _keep_what_was_told(training: Training, run: RunFolder) -> None:

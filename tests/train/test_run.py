@@ -328,7 +328,13 @@ def test_a_test_folder_is_judged_apart_from_validation(tmp_path: Path) -> None:
 
     trained = train(tiny_training(data, tmp_path / "runs", epochs=1, report=True))
 
-    assert modelfile.load(trained.model).metrics["test_images"] == 18
+    metrics = modelfile.load(trained.model).metrics
+    assert metrics["test_images"] == trained.summary()["test_images"] == 18
+    assert trained.summary()["test_accuracy"] == metrics["test_accuracy"]
+    assert [re.sub(r"^.*% of|\(.*", "", line).strip() for line in trained.sentences()] == [
+        "18 validation images right",
+        "18 test images right",
+    ]
     card = (trained.folder / "model_card.md").read_text(encoding="utf-8")
     assert "| test | 18 |" in card and re.search(r"On 18 images this accuracy is known to ±\d+\.\d points", card)
 
