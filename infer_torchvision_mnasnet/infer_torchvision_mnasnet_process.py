@@ -63,6 +63,10 @@ NOTHING_INSIDE = (
     "no object of the task before has 2 x 2 pixels or more inside the image, so there is nothing to classify; its "
     "boxes must be in pixels of this image"
 )
+SOME_LEFT_OUT = (
+    "some objects of the task before have less than 2 x 2 pixels inside the image and get no name; left_out in output 4 "
+    "lists the id of each"
+)
 SWAPPED_COLOURS = (
     "Ikomia saves the film of the task before, which swaps red and blue in the frames that it hands over: names may be "
     "wrong; leave that film out, with task_before.set_auto_save(False) after wf.set_auto_save(True)"
@@ -221,10 +225,14 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _name_objects(self, classifier, image, settings):
         start = perf_counter()
-        items = self.get_input_objects()
+        items = without_parts(self.get_input_objects())
         objects = input_objects(items, image)
+        named = {found.item.get_id() for found in objects}
+        left_out = [item.get_id() for item in items if item.get_id() not in named]
         if not objects:
-            self._tell_once(NOTHING_INSIDE if without_parts(items) else NOTHING_TO_NAME)
+            self._tell_once(NOTHING_INSIDE if items else NOTHING_TO_NAME)
+        elif left_out:
+            self._tell_once(SOME_LEFT_OUT)
         predictions = []
         for first in range(0, len(objects), MAX_BATCH):
             if self._stopped:
@@ -236,7 +244,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
             {"id": found.item.get_id(), "box": list(found.box), **as_dict(prediction, threshold)}
             for found, prediction in zip(objects, predictions)
         ]
-        self._report(classifier, start, objects=described)
+        self._report(classifier, start, objects=described, left_out=left_out)
         shown = [prediction.or_unknown(threshold) for prediction in predictions]
         indices = {name: index for index, name in enumerate(classifier.class_names)}
         for found, prediction in zip(objects, shown):

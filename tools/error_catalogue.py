@@ -555,7 +555,7 @@ ENTRIES = (
         "A dataset that changed since the run began",
         "A run keeps which images it trains on and which it is judged on; some are gone, or classes differ.",
         "Bring the folder back to what it was, or start a new run.",
-        ("are not those of", "are missing in"),
+        ("are not those", "are missing in"),
     ),
     Entry(
         errors.DataError,

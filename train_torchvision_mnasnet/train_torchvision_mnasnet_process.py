@@ -88,21 +88,22 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
         self._stopped = False
         clear_outputs(self)
         settings = self.get_param_object().settings
-        if start := connected_path(self, MODEL_INPUT):
+        start = connected_path(self, MODEL_INPUT)
+        if start:
             settings = settings.changed({"model_weight_file": start})
         with lines_on_stdout(), running(self):
             bar = StepBar(self.emit_step_progress)
-            run = self._resume(settings, bar) if settings.resume_folder else self._train(settings, bar)
+            run = self._resume(settings, bar) if settings.resume_folder else self._train(settings, start, bar)
             bar.finish()
             show_run(self, run)
             say_what_came_of(run)
 
-    def _train(self, settings, bar):
+    def _train(self, settings, start, bar):
         """A new run, or the one that was stopped, when nothing has changed since."""
         from mnasnet.train.plan import Training  # torch starts here, not with Ikomia
         from mnasnet.train.run import train
 
-        data = input_folder(self)
+        data = input_folder(self, start)
         training = Training(
             data=data,
             output_folder=output_folder(settings, FOLDER),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ikomia.core import config
 
-from mnasnet.errors import DataError
+from mnasnet.errors import DataError, TrainingError
 from mnasnet.plugin.task import connected_path
 from mnasnet.settings import SearchSettings, TrainSettings
 
@@ -18,15 +18,32 @@ _log = logging.getLogger(__name__)
 PROGRESS_STEPS = 100
 
 
-def input_folder(task: Any) -> Path:
-    """The dataset folder at the task's first input; raises DataError when nothing is connected."""
+def input_folder(task: Any, model: str = "") -> Path:
+    """The dataset folder at the task's first input, else the one that ``model``, a file of a run, was made from.
+
+    Ikomia connects a search's model to a training behind it, but not the folder that the workflow has for the search.
+    Raises DataError when there is neither.
+    """
     path = connected_path(task, 0)
+    if not path and model and (path := _images_behind(Path(model))):
+        _log.info("no folder is connected: the images are those of the model that is, %s", path)
     if not path:
         raise DataError(
             "there is no folder to train on; connect a dataset task or call "
             "wf.set_directory_input(folder=...) with an existing folder; archives are not unpacked"
         )
     return Path(path)
+
+
+def _images_behind(model: Path) -> str:
+    """The folder whose images the run of ``model`` was given, if it is still there."""
+    from mnasnet.train.run_folder import open_run_folder, read_yaml
+
+    try:
+        path = str(read_yaml(open_run_folder(model).arguments)["asked"]["data"])
+    except (TrainingError, KeyError, TypeError):  # a file from elsewhere
+        return ""
+    return path if Path(path).is_dir() else ""
 
 
 def output_folder(settings: TrainSettings | SearchSettings, plugin_folder: Path) -> Path:

@@ -188,13 +188,13 @@ class InputObject:
 
 
 def input_objects(items: Iterable[Any], image: NDArray[np.uint8]) -> list[InputObject]:
-    """The objects of ``items`` that lie in ``image``, boxes clipped at all four sides; slivers and parts left out.
+    """The objects of ``items`` that lie in ``image``, boxes clipped at all four sides; slivers are left out.
 
     Ikomia's ``get_object_sub_image`` returns the whole image for images that came as arrays, and shifts a box that
     starts outside instead of clipping it.
     """
     objects = []
-    for item in without_parts(list(items)):
+    for item in items:
         box = clipped_box(item.get_bounding_rect(), image.shape[1], image.shape[0])
         if box is not None:
             left, top, width, height = box

@@ -561,6 +561,18 @@ def test_objects_outside_the_image_or_without_pixels_are_said_to_be_that(boxes, 
     assert "no objects came" not in said
 
 
+def test_objects_that_get_no_name_are_told_beside_those_that_get_one(add_infer, image, capsys):
+    workflow, _ = with_detector("500,500,20,20;10,10,60,60;10,10,1,50")
+    task = add_infer(workflow)
+
+    workflow.run_on(array=image)
+
+    ids = [item.get_id() for item in task.get_input_objects()]
+    found = json.loads(task.get_output(4).to_json())
+    assert [one["id"] for one in found["objects"]] == ids[1:2] and found["left_out"] == [ids[0], ids[2]]
+    assert "some objects of the task before have less than 2 x 2 pixels inside the image" in capsys.readouterr().out
+
+
 def behind(name, add_infer, **parameters):
     """A workflow in which Ikomia itself connects our task to the stand-in called ``name``."""
     workflow = Workflow("behind")

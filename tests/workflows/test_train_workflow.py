@@ -245,6 +245,19 @@ def test_a_training_in_the_next_step_goes_on_from_the_model(data, small):
     assert end.architecture == start.architecture and end.fingerprint != start.fingerprint
 
 
+def test_a_training_in_the_next_step_takes_the_images_behind_the_model_it_gets(data, small, capsys):
+    """Ikomia connects the model, and the workflow's folder to the first task alone."""
+    workflow = Workflow("twice")
+    workflow.set_directory_input(folder=str(data))
+    add_train(workflow, {**small, "epochs": 1})
+    second = add_train(workflow, {"input_size": 32, "epochs": 1, "threads": 2})
+
+    workflow.run()
+
+    assert load(model_of(second)).class_names == ("blue", "green", "red")
+    assert f"no folder is connected: the images are those of the model that is, {data}" in capsys.readouterr().out
+
+
 def test_the_chain_can_be_saved_and_loaded(data, small, tmp_path):
     workflow, _, infer = chained(data, {**small, "epochs": 1})
     workflow.connect_tasks(workflow.root(), infer, [(1, 0)])
