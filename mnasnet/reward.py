@@ -48,6 +48,8 @@ def absolute_reward(accuracy: float, cost: float, target: float, *, slope: float
 class Reward:
     """A form with its numbers: call it with accuracy and cost.
 
+    A subclass with a ``__call__`` of its own is another reward; of the fields only ``target`` then has a meaning.
+
     ``alpha`` and ``beta`` are the exponents of the form ``product``; ``slope`` that of ``absolute``. The
     other forms are the paper's and need neither.
     """
@@ -80,6 +82,8 @@ class Reward:
     @property
     def ignores_target(self) -> bool:
         """Whether the best network is the same for every target, as with the soft form."""
+        if type(self) is not Reward:
+            return False
         return self.slope == 0 if self.form == "absolute" else len(set(self._exponents)) == 1
 
     @property
@@ -88,6 +92,8 @@ class Reward:
 
     def explain(self) -> str:
         """One sentence for the user on what this form does with the target."""
+        if type(self) is not Reward:
+            return f"this reward is {type(self).__name__}, a class of your own"
         if self.ignores_target and (self.form == "absolute" or not any(self._exponents)):
             return "this reward is the accuracy alone: what a network costs changes nothing"
         if self.ignores_target:

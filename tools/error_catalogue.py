@@ -1135,6 +1135,14 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "A reward that says nothing of a network",
+        "In Python, a subclass of `Reward` failed for this accuracy and cost, or answered what is no number. The trial "
+        "has failed.",
+        "Let it answer with a number for every accuracy from 0 to 1 and every cost.",
+        ("^the reward failed", "^the reward must be a number"),
+    ),
+    Entry(
+        errors.SearchError,
         "A search in which nothing works",
         "The first ten networks failed or could not be measured, so it is the evaluator or the meter and not they. "
         "More trials would fail alike.",

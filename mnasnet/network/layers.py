@@ -6,6 +6,7 @@ from collections import OrderedDict
 from functools import partial
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -65,6 +66,10 @@ def same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[in
         x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
         padding = [0, 0]
     return F.conv2d(x, weight, bias, stride, padding, groups=groups)
+
+
+# torch.fx, behind torchvision's feature extractor among others, takes it for one step and does not look inside
+torch.fx.wrap("same_conv2d")
 
 
 class SqueezeExcite(nn.Module):

@@ -32,7 +32,7 @@ from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.records import TrialRecord
+from mnasnet.search.records import TrialRecord, cheapness
 from mnasnet.search.searching import COUNTS, LATENCY, Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.space import Candidate
@@ -310,9 +310,14 @@ def counted(search: OpenSearch, architecture: ArchitectureSpec, input_size: int)
 
 
 def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int) -> list[TrialRecord]:
-    """The ``count`` finished trials of highest reward, the best first, each network once."""
+    """The ``count`` finished trials of highest reward, of equal ones the cheapest first, each network once."""
     done = [record for record in records if record.is_result]
-    return sorted(done, key=lambda record: (-trial_reward(record, searching), record.number))[:count]
+    names = searching.objective_names or (searching.reward_cost,)
+
+    def merit(record: TrialRecord) -> tuple[float, ...]:
+        return trial_reward(record, searching), *cheapness(record, names), -record.number
+
+    return sorted(done, key=merit, reverse=True)[:count]
 
 
 def finalist_trials(

@@ -26,7 +26,7 @@ from mnasnet.search.categorical import (
 )
 from mnasnet.search.foresight import Foresight
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
-from mnasnet.search.problem import SearchProblem
+from mnasnet.search.problem import RewardError, SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
 
 Score = Callable[[Points], Reals]
@@ -48,8 +48,8 @@ class GuidedSampler(CategoricalSampler):
 
     With a ``problem`` it knows the limits, the reward or the objectives and, where there are estimates, every
     cost; costs without an estimate are predicted from measured ones. Without a problem it is a sampler for the
-    categorical parameters of any single-objective study, whose constraints it predicts and keeps. All it knows is a
-    function of the finished trials and ``seed``.
+    categorical parameters of any single-objective study, whose constraints it predicts and keeps; a pruned trial counts
+    as what its steps promised. All it knows is a function of the finished trials and ``seed``.
     """
 
     def __init__(self, *, seed: int = 0, problem: SearchProblem | None = None) -> None:
@@ -105,6 +105,7 @@ class _Knowledge:
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
         powers = ERROR_SCALES if problem is not None else (None,)
         self._heading = _Heading()
+        self._worst_finished = np.inf
         self._accuracy = _Predictor(categories, powers, INITIAL, foresight.sizes if foresight is not None else None)
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
@@ -141,8 +142,8 @@ class _Knowledge:
         elif trial.values:
             value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
             if np.isfinite(value):
-                if self.problem is not None:
-                    self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
+                self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
+                self._worst_finished = min(self._worst_finished, value)
                 excess = excess_of(trial) if self.problem is None else 0.0
                 self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values), excess)
                 if not any(_beats(kept, self.merits[-1]) for kept in self.front):
@@ -151,16 +152,29 @@ class _Knowledge:
 
     def _add_pruned(self, indices: tuple[int, ...], trial: FrozenTrial, costs: Mapping[str, float]) -> None:
         """A training that was ended early still tells where it was heading; it is no part of the front."""
-        if self.problem is None or not {*self.problem.meters} <= {*costs}:
-            return
-        value = self._heading.of(self._so_far(trial, costs))
-        if value is not None:
-            self._judged(indices, value, self.problem.values(value, costs))
+        so_far = self._so_far(trial, costs)
+        value = self._heading.of(so_far)
+        if self.problem is None:
+            if so_far:
+                # while too few went on to the end it counts as no better than the worst of them
+                own = min(so_far[max(so_far)], self._worst_finished) if value is None else value
+                self._judged(indices, own, (own,), excess_of(trial))
+        elif value is not None and {*self.problem.meters} <= {*costs}:
+            accuracy = min(1.0, max(0.0, value))
+            self._judged(indices, accuracy, self.problem.values(accuracy, costs))
 
     def _so_far(self, trial: FrozenTrial, costs: Mapping[str, float]) -> dict[int, float]:
-        """The accuracy after each step that the trial reported, of which the study was told the reward."""
-        assert self.problem is not None
-        return {step: self.problem.accuracy_of(value, costs) for step, value in trial.intermediate_values.items()}
+        """The accuracy after each step that the trial reported, of which the study was told the reward.
+
+        Of a study without a problem the values as they are, more being better.
+        """
+        if self.problem is None:
+            told = trial.intermediate_values.items()
+            return {step: self._sign * value for step, value in told if np.isfinite(value)}
+        if not {*self.problem.meters} <= {*costs}:
+            return {}
+        found = {step: self.problem.accuracy_of(value, costs) for step, value in trial.intermediate_values.items()}
+        return {step: accuracy for step, accuracy in found.items() if accuracy is not None}
 
     def _judged(self, indices: tuple[int, ...], value: float, merit: tuple[float, ...], excess: float = 0.0) -> None:
         self.points.append(indices)
@@ -207,11 +221,11 @@ class _Heading:
             self._gains.setdefault(step, []).append(accuracy - known)
 
     def of(self, so_far: Mapping[int, float]) -> float | None:
-        """The accuracy to expect of a training with these steps; None while too few went on from its last."""
+        """The value to expect of a training with these steps; None while too few went on from its last."""
         gains = self._gains.get(max(so_far, default=0), [])
         if not so_far or len(gains) < _MIN_GAINS:
             return None
-        return min(1.0, max(0.0, so_far[max(so_far)] + float(np.median(gains))))
+        return so_far[max(so_far)] + float(np.median(gains))
 
 
 class _Predictor:
@@ -347,7 +361,10 @@ def _merit(problem: SearchProblem, accuracy: float, costs: Mapping[str, float], 
         return _OUT_OF_LIMITS - excess
     if problem.objectives or (problem.reward is not None and problem.reward_cost not in costs):
         return accuracy
-    return problem.values(accuracy, costs)[0]
+    try:
+        return problem.values(accuracy, costs)[0]
+    except RewardError:
+        return _OUT_OF_LIMITS
 
 
 def _excess(problem: SearchProblem, costs: Mapping[str, float]) -> float:

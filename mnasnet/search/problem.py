@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 from mnasnet.checks import is_number, plain
-from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.errors import LatencyError, MnasNetError, SearchError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.words import kind_and_line
@@ -32,6 +32,10 @@ class Meter(Protocol):
     def measure(self, candidate: Candidate) -> float:
         """The cost, a number above 0; raises LatencyError when it cannot be measured."""
         ...
+
+
+class RewardError(SearchError):
+    """A reward of a user's own that fails, or is no number, for one network."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +124,23 @@ class SearchProblem:
         return ("maximize", *(down * len(self.objectives)))
 
     def values(self, accuracy: float, costs: Mapping[str, float]) -> tuple[float, ...]:
-        """What is told to the study for a network of this accuracy (0 to 1) and these costs."""
+        """What is told to the study for a network of this accuracy (0 to 1) and these costs.
+
+        Raises RewardError where a reward of a user's own says nothing.
+        """
         if self.objectives:
             return (accuracy, *(costs[name] for name in self.objectives))
-        return (accuracy if self.reward is None else self.reward(accuracy, costs[self.reward_cost]),)
+        return (accuracy if self.reward is None else _rewarded(self.reward, accuracy, costs[self.reward_cost]),)
 
-    def accuracy_of(self, value: float, costs: Mapping[str, float]) -> float:
-        """The accuracy that gives this first value with these costs: every reward is a line in the accuracy."""
+    def accuracy_of(self, value: float, costs: Mapping[str, float]) -> float | None:
+        """The accuracy that gives this first value with these costs, as our rewards are lines in the accuracy.
+
+        None where the value does not tell: of a reward of a user's own.
+        """
+        if type(self.reward) not in (Reward, type(None)):
+            return None
         none, full = self.values(0.0, costs)[0], self.values(1.0, costs)[0]
-        return (value - none) / (full - none)
+        return (value - none) / (full - none) if full > none else None
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """For each limit how far above it the cost lies, relative to the limit; 0 or less meets it."""
@@ -147,7 +159,7 @@ class SearchProblem:
         return {
             "space": self.space.fingerprint,
             "meters": sorted(f"{name}{_settings_of(meter)}" for name, meter in self.meters.items()),
-            "reward": None if self.reward is None else [*_kind(self.reward), *_numbers(self.reward), self.reward_cost],
+            "reward": None if self.reward is None else [*_settings_of_reward(self.reward), self.reward_cost],
             "objectives": list(self.objectives),
             "limits": dict(sorted(self.limits.items())),
         }
@@ -158,13 +170,30 @@ def _settings_of(meter: Meter) -> str:
     return str(getattr(meter, "settings", ""))
 
 
-def _kind(reward: Reward) -> tuple[str, ...]:
-    """Its form, and the class of one that a user made."""
-    return (reward.form,) if type(reward) is Reward else (reward.form, type(reward).__qualname__)
+def _rewarded(reward: Reward, accuracy: float, cost: float) -> float:
+    try:
+        answer = reward(accuracy, cost)
+        value = number_of(answer)
+    except MnasNetError:
+        raise
+    except Exception as error:  # as with a meter, whatever is wrong costs a trial and not the search
+        raise RewardError(f"the reward failed: {kind_and_line(error)}") from error
+    if value is None or not math.isfinite(value):
+        raise RewardError(
+            f"the reward must be a number, it answered {answer!r:.80} to accuracy {accuracy:g} and cost {cost:g}"
+        )
+    return value
 
 
-def _numbers(reward: Reward) -> tuple[float, ...]:
-    return (reward.target, reward.alpha, reward.beta, reward.slope)
+def _settings_of_reward(reward: Reward) -> list[Any]:
+    """What rewards must agree in to be compared; of one that a user made also its class, numbers and words."""
+    shared: list[Any] = [reward.target, reward.alpha, reward.beta, reward.slope]
+    if type(reward) is Reward:
+        return [reward.form, *shared]
+    names = {*(one.name for one in fields(reward)), *vars(reward)} - {one.name for one in fields(Reward)}
+    own = {name: plain(getattr(reward, name)) for name in sorted(names)}
+    told = [f"{name}={value!r}" for name, value in own.items() if isinstance(value, bool | int | float | str)]
+    return [reward.form, type(reward).__qualname__, *shared, *told]
 
 
 def _names(meters: Mapping[str, Meter]) -> str:
@@ -181,7 +210,8 @@ def priced(name: str, meter: Meter, candidate: Candidate) -> float:
     except Exception as error:  # as with an evaluator, whatever is wrong costs a trial and not the search
         raise LatencyError(f"the meter of {name} failed: {kind_and_line(error)}") from error
     if cost is None or not (math.isfinite(cost) and cost > 0):
-        raise LatencyError(f"{name} must be a number above 0, its meter returned {answer!r:.80}")
+        instead = "; add 1 to a count that may be 0" if cost == 0 else ""
+        raise LatencyError(f"{name} must be a number above 0, its meter returned {answer!r:.80}{instead}")
     return cost
 
 

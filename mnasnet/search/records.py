@@ -79,12 +79,14 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
 def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
     """The best network found: of highest reward, or of highest accuracy when the search was for a Pareto set.
 
+    Of equal ones the cheapest, which no other beats, and of those the first.
     Raises SearchError when no trial was finished: with the nearest network if the limits were never met.
     """
     finished = records(study)
     done = [record for record in finished if record.is_result]
     if done:
-        return max(done, key=lambda record: (record.values[0], -record.number))
+        names = problem.objectives or ((problem.reward_cost,) if problem.reward else ())
+        return max(done, key=lambda record: (record.values[0], *cheapness(record, names), -record.number))
     infeasible = [record for record in finished if record.state == "infeasible"]
     if infeasible:
         nearest = min(infeasible, key=lambda record: _distance(problem, record))
@@ -98,6 +100,11 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
         if reasons
         else "no trial was finished; give the search more trials or minutes"
     )
+
+
+def cheapness(record: TrialRecord, costs: Sequence[str]) -> tuple[float, ...]:
+    """Higher for less of each of ``costs``, the first before the others."""
+    return tuple(-record.costs.get(name, 0.0) for name in costs)
 
 
 def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:

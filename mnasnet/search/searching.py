@@ -272,8 +272,13 @@ def _without_effect(values: Mapping[str, Any]) -> list[str]:
 
 
 def _absolute(file: str) -> str:
-    """The path of a file, but not a URL or nothing."""
-    return str(Path(file).expanduser().absolute()) if file and "://" not in file else file
+    """The path of a file, also that of SQLite's URL, but no other URL and not nothing."""
+    scheme, is_url, path = file.partition("://")
+    if not is_url:
+        return str(Path(file).expanduser().absolute()) if file else file
+    if scheme.partition("+")[0] != "sqlite" or not path.startswith("/") or path in ("/", "/:memory:"):
+        return file
+    return f"{scheme}:///{Path(path[1:]).expanduser().absolute()}"  # of an absolute path nothing changes
 
 
 #: cost -> what it is counted in

@@ -27,7 +27,7 @@ from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.categorical import categories_of
 from mnasnet.search.helpers import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
-from mnasnet.search.problem import SearchProblem, priced
+from mnasnet.search.problem import RewardError, SearchProblem, priced
 from mnasnet.search.records import State, TrialRecord, record_of, records
 from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
@@ -111,6 +111,8 @@ def create_study(
     stored = study.user_attrs.get(_PROBLEM)
     if stored is None:
         study.set_user_attr(_PROBLEM, identity)
+        with _no_advice():  # Optuna calls names of values experimental
+            study.set_metric_names(["reward" if problem.reward else "accuracy", *problem.objectives])
     else:
         _require_made_with(study, identity)
     return study
@@ -246,8 +248,12 @@ class Search:
         """Note the accuracy so far and ask the study's pruner whether to give the network up."""
         if self.problem.objectives:
             return False  # Optuna prunes by one value only
+        try:
+            value = self.problem.values(accuracy, proposal.costs)[0]
+        except RewardError:  # which may still say something at the end
+            return False
         with _told_again():
-            proposal.trial.report(self.problem.values(accuracy, proposal.costs)[0], step)
+            proposal.trial.report(value, step)
         return proposal.trial.should_prune()
 
     def settle_by(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
@@ -264,7 +270,10 @@ class Search:
         if not 0.0 <= accuracy <= 1.0:
             reason = f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r}"
             return self.settle_by(proposal, Verdict("failed", reason=reason))
-        values = self.problem.values(accuracy, proposal.costs)
+        try:
+            values = self.problem.values(accuracy, proposal.costs)
+        except RewardError as error:
+            return self.settle_by(proposal, Verdict("failed", reason=str(error)))
         return self._settle(
             proposal.trial,
             proposal.candidate,
@@ -373,9 +382,10 @@ class Search:
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
         yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
         told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
-        self._in_vain = (
-            self._in_vain + 1 if state in ("failed", "unmeasured") else 0 if state == "done" else self._in_vain
-        )
+        if state == "done":
+            self._in_vain = 0
+        elif candidate is not None and state in ("failed", "unmeasured"):
+            self._in_vain += 1
         self._in_work.pop(trial.number, None)
         if trial.number in self._beats:
             self._beats.pop(trial.number).join()
@@ -401,7 +411,9 @@ class Search:
         outcome = outcome_of(trial)
         if outcome.get("state") in ("done", "pruned", "infeasible") and trial.state != TrialState.FAIL:
             self._first.setdefault(outcome["fingerprint"], trial)
-        if "duplicate_of" not in outcome and outcome.get("state") in ("done", "pruned", "failed"):
+        # one without a fingerprint was no network of the space
+        was_judged = outcome.get("state") in ("done", "pruned", "failed") and "fingerprint" in outcome
+        if "duplicate_of" not in outcome and was_judged:
             self._evaluations += 1
 
 

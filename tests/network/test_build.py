@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from mnasnet.errors import SpecError
 from mnasnet.network.build import build
@@ -170,3 +171,13 @@ def test_a_depthwise_convolution_learns_the_same_on_images_smaller_than_its_kern
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(mine.grad, theirs.grad)
     torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_tools_that_trace_a_network_take_it_in_both_modes(training):
+    """torchvision's feature extractor traces in both; the gradient of small maps goes a way of its own."""
+    network = build(architecture("mnasnet_small"), 10).train(training)
+
+    features = create_feature_extractor(network, {"blocks.3": "c"})
+
+    assert features(torch.rand(2, 3, 32, 32))["c"].shape[2:] == (2, 2)

@@ -1,6 +1,7 @@
 """Every search algorithm passes the contract tests that Optuna ships, and repeats by seed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -309,3 +310,38 @@ def test_a_training_ended_early_is_believed_to_reach_what_it_would_have_reached(
 
     assert problem.accuracy_of(so_far, costs) == pytest.approx(0.41)
     assert SearchProblem(space("small"), TellsItsSteps()).accuracy_of(0.41, {}) == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize("sampler", [GuidedSampler, EvolutionSampler])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_in_a_study_of_somebody_else_pruned_trials_teach_too(sampler: Any, direction: str) -> None:
+    """Half of the trials are pruned at their first step, as by Hyperband."""
+    sign = 1.0 if direction == "maximize" else -1.0
+
+    def objective(trial: optuna.Trial) -> float:
+        value = sum(trial.suggest_categorical(f"b{place}", [0, 1, 2, 3]) for place in range(10))
+        trial.report(sign * value / 2, 1)
+        if trial.number % 2:
+            raise optuna.TrialPruned
+        return sign * value
+
+    def best(own: optuna.samplers.BaseSampler) -> float:
+        study = optuna.create_study(direction=direction, sampler=own)
+        study.optimize(objective, n_trials=60)
+        return sign * study.best_value
+
+    assert best(sampler(seed=0)) >= best(optuna.samplers.RandomSampler(seed=0)) + 4
+
+
+def test_with_few_finished_trials_pruned_ones_still_lead_the_way() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        value = sum(trial.suggest_categorical(f"b{place}", [0, 1, 2, 3]) for place in range(10))
+        trial.report(value, 1)
+        if trial.number < 40:
+            raise optuna.TrialPruned
+        return float(value)
+
+    study = optuna.create_study(direction="maximize", sampler=GuidedSampler(seed=0))
+    study.optimize(objective, n_trials=41)
+
+    assert study.best_value >= 25

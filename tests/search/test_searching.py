@@ -110,3 +110,22 @@ def test_a_search_begins_in_the_home_folder_where_it_is_asked_to(
     folder = begin(asked, tell=lambda text: None, stop=lambda: False)
 
     assert folder.path == tmp_path / "runs" / "tiny"
+
+
+@pytest.mark.parametrize(
+    ("storage", "kept"),
+    [
+        ("sqlite:///s.db", "sqlite:///{here}/s.db"),
+        ("sqlite+pysqlite:///below/s.db", "sqlite+pysqlite:///{here}/below/s.db"),
+        ("sqlite:////data/s.db", "sqlite:////data/s.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://host/name", "postgresql://host/name"),
+        ("", ""),
+    ],
+)
+def test_a_database_file_is_kept_by_its_whole_path_so_that_a_search_goes_on_from_anywhere(
+    storage, kept, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert Searching(Path("photos"), storage=storage).to_dict()["storage"] == kept.format(here=tmp_path)

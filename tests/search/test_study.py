@@ -283,6 +283,25 @@ class TestAnswers:
         values = [record.values[0] for record in records(study) if record.state == "done"]
         assert winner(study, problem).values[0] == max(values)
 
+    @pytest.mark.parametrize(
+        "goal", [{"objectives": ("parameters",)}, {"reward": Reward(1e9), "reward_cost": "parameters"}]
+    )
+    def test_the_winner_of_equal_ones_is_the_cheapest_which_lies_on_the_front(self, goal):
+        problem = problem_of(FunctionEvaluator(lambda candidate: 0.5), **goal)
+        study = run(problem, 20)
+
+        cheapest = min(records(study), key=lambda record: record.costs["parameters"])
+        assert winner(study, problem).costs == cheapest.costs
+        assert winner(study, problem) in pareto_set(records(study), ("parameters",))
+
+    def test_the_study_names_its_values(self):
+        goals = {"accuracy": {}, "reward": {"reward": Reward(1e6), "reward_cost": "parameters"}}
+
+        for name, goal in goals.items():
+            assert create_study(problem_of(CountingEvaluator(), **goal)).metric_names == [name]
+        trade_offs = create_study(problem_of(CountingEvaluator(), objectives=("parameters",)))
+        assert trade_offs.metric_names == ["accuracy", "parameters"]
+
     def test_the_pareto_set_holds_what_no_other_network_beats(self):
         problem = problem_of(CountingEvaluator(), objectives=("parameters",))
         study = run(problem, 40, "guided")
@@ -418,7 +437,8 @@ class TestWhatCannotBe:
         study = run(problem, 3, max_idle=5)
 
         assert {record.state for record in records(study)} == {"unmeasured"}
-        assert records(study)[0].reason == f"work must be a number above 0, its meter returned {cost!r}"
+        instead = "; add 1 to a count that may be 0" if cost == 0.0 else ""
+        assert records(study)[0].reason == f"work must be a number above 0, its meter returned {cost!r}{instead}"
         assert not evaluator.judged  # no training is spent on a network of unknown cost
 
     def test_a_meter_that_fails_leaves_its_reason(self):
@@ -484,11 +504,21 @@ class TestWhatCannotBe:
         study = create_study(problem, algorithm="random", seed=0)
         study.enqueue_trial({problem.space.choices[0].name: 7})
 
-        search(study, problem, Budget(evaluations=4))
+        search(study, problem, Budget(evaluations=3))
 
         first, *others = records(study)
         assert first.state == "failed" and "not a network of the space" in first.reason
         assert [record.state for record in others] == ["done"] * 3
+
+    def test_enqueued_options_that_the_space_lacks_spend_none_of_the_budget(self):
+        problem = problem_of(CountingEvaluator())
+        study = create_study(problem)
+        for _ in range(12):
+            study.enqueue_trial({"block1.kernel": 7})
+
+        assert search(study, problem, Budget(evaluations=3)) == "budget"
+
+        assert [record.state for record in records(study)] == ["failed"] * 12 + ["done"] * 3
 
     def test_a_trial_told_by_somebody_else_is_not_shown_as_running(self):
         problem = problem_of(CountingEvaluator())
