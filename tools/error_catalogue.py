@@ -333,7 +333,6 @@ ENTRIES = (
             "names a device for",
             "^meter remote needs agent_url",
             "^--max-minutes is for trainings",
-            "^--data is for trainings",
             "^the latency table is of",
             "^a search has either",
             "cannot look for a Pareto set",
@@ -555,7 +554,7 @@ ENTRIES = (
         "A dataset that changed since the run began",
         "A run keeps which images it trains on and which it is judged on; some are gone, or classes differ.",
         "Bring the folder back to what it was, or start a new run.",
-        ("are not those", "are missing in"),
+        ("are not those", "are missing in", "^the images of … are not in … any more"),
     ),
     Entry(
         errors.DataError,

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-minutes", type=float, help="of a training: another limit of time than the run's own; 0 is none"
     )
     parser.add_argument(
-        "--data", type=a_path, metavar="FOLDER", help="of a training: where its images lie now, should they have moved"
+        "--data", type=a_path, metavar="FOLDER", help="where its images lie now, should they have moved"
     )
     add_output_arguments(parser)
 
@@ -35,8 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
         return tell(resume_run(arguments), as_json=arguments.json)
     if arguments.max_minutes is not None:
         raise SettingsError("--max-minutes is for trainings; give a search more time with `python -m mnasnet extend`")
-    if arguments.data is not None:
-        raise SettingsError("--data is for trainings; a search goes on where its images were, so bring them back there")
     from mnasnet.commands import search
 
-    return search.tell(search.resume_run(arguments.run), as_json=arguments.json)
+    return search.tell(search.resume_run(arguments.run, arguments.data), as_json=arguments.json)

@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     return tell(searched, as_json=arguments.json)
 
 
-def resume_run(path: Path) -> SearchedRun:
+def resume_run(path: Path, data: Path | None = None) -> SearchedRun:
     """Go on with a search; the other half of :mod:`mnasnet.commands.resume`."""
     with stop_on_signals() as stop:
-        return resume_search(path, listeners=[TrialTable()], stop=stop.is_set)
+        return resume_search(path, data=data, listeners=[TrialTable()], stop=stop.is_set)
 
 
 class TrialTable:

@@ -143,7 +143,7 @@ def train_longer(
         parts = search.parts if with_test else replace(search.parts, test=())
         with _quietly():
             if place.run.arguments.exists():
-                ended = resume(place.folder, parts=parts, listeners=listeners, stop=stop)
+                ended = resume(place.folder, data=search.searching.data, parts=parts, listeners=listeners, stop=stop)
             else:
                 shutil.rmtree(place.folder, ignore_errors=True)  # of a start that was killed at once
                 if search.shared is not None and shared_start is not None:

@@ -13,7 +13,8 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, written_split
-from mnasnet.errors import SearchError, SettingsError
+from mnasnet.errors import DataError, SearchError, SettingsError
+from mnasnet.files import quoted
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
@@ -88,6 +89,11 @@ def opened(
     folder = open_search_folder(path)
     searching, plan = read_arguments(folder)
     if with_images:
+        if not searching.data.is_dir():
+            raise DataError(
+                f"the images of {folder.path} are not in {searching.data} any more; bring them back, or give their new "
+                f"place once with python -m mnasnet resume {quoted(folder.path)} --data FOLDER"
+            )
         dataset = scan(searching.data)
         parts = read_split(folder.split, dataset)
     else:

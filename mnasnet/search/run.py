@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnasnet.checks import is_whole, plain
-from mnasnet.data.split import warn_of_changed
+from mnasnet.data.folder import scan
+from mnasnet.data.split import read_split, warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
@@ -59,14 +60,29 @@ def run_search(
 
 
 def resume_search(
-    path: Path | str, *, listeners: Iterable[SearchListener] = (), stop: Stop = lambda: False
+    path: Path | str,
+    *,
+    data: Path | str | None = None,
+    listeners: Iterable[SearchListener] = (),
+    stop: Stop = lambda: False,
 ) -> SearchedRun:
     """Go on with a search that was stopped or killed; with one worker as if it had not been.
 
-    A search that is done only makes its answer again. Raises SearchError on another machine than the one that measured
-    latency so far.
+    ``data`` is where its images lie now, which counts for everything later too. A search that is done only makes its
+    answer again. Raises SearchError on another machine than the one that measured latency so far, and DataError
+    where the images are not those of the search.
     """
+    if data is not None:
+        _move_images(open_search_folder(path), Path(data))
     return _with(_to_go_on(path), SearchAudience(listeners), stop)
+
+
+def _move_images(folder: SearchFolder, data: Path) -> None:
+    searching, plan = read_arguments(folder)
+    moved = replace(searching, data=data).with_home()
+    read_split(folder.split, scan(moved.data))
+    with only_user(folder.as_run):
+        write_yaml(folder.arguments, {"kind": KIND, "asked": moved.to_dict(), "made_of_it": plan.to_dict()})
 
 
 @telling_of_database()
