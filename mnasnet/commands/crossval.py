@@ -49,8 +49,8 @@ def tell(result: CrossValidation, *, as_json: bool) -> int:
         print(json.dumps(result.summary(), ensure_ascii=False))
         return 0
     if not result.is_whole:
-        print(f"stopped after {len(result.runs)} of {result.wanted} folds, everything is kept")
-    if result.runs:
+        print(f"stopped after {len(result.folds)} of {result.wanted} folds, everything is kept")
+    if result.folds:
         print(result.sentence())
     print(f"folds   {result.folder}")
     if not result.is_whole:

@@ -95,7 +95,9 @@ def split(dataset: Dataset, *, val_fraction: float = 0.2, seed: int = 0, groupin
 
 def write_split(split: Split, path: Path, folder: Path | None = None) -> None:
     """Write ``split.json``, whole or not at all; with ``folder``, which holds the images, also how large each is."""
-    sizes = {name: _bytes_of(samples, folder) for name, samples in split.parts.items()} if folder else {}
+    sizes: dict[str, list[int]] = {}
+    if folder is not None:
+        sizes = {name: [size_of(folder / one.path) for one in samples] for name, samples in split.parts.items()}
     values = {
         "schema": SCHEMA,
         "made_by": split.made_by,
@@ -142,16 +144,27 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     return found
 
 
+def written_sizes(path: Path) -> dict[str, int]:
+    """How many bytes each image had when ``split.json`` at ``path`` was written; empty where it does not say."""
+    sizes = json.loads(path.read_bytes()).get("bytes", {})
+    return {
+        sample.path: size
+        for name, samples in written_split(path).parts.items()
+        for sample, size in zip(samples, sizes.get(name, ()), strict=False)
+    }
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes, -1 where it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def warn_of_changed(path: Path, folder: Path) -> None:
     """Log which images in ``folder`` have another size than when ``split.json`` at ``path`` was written."""
-    written = written_split(path)
-    sizes = json.loads(path.read_bytes()).get("bytes", {})
-    changed = [
-        sample.path
-        for name, samples in written.parts.items()
-        for sample, now, then in zip(samples, _bytes_of(samples, folder), sizes.get(name, ()), strict=False)
-        if now not in (then, -1)
-    ]
+    changed = [name for name, then in written_sizes(path).items() if size_of(folder / name) not in (then, -1)]
     if changed:
         shown = ", ".join(changed[:5]) + (" ..." if len(changed) > 5 else "")
         _log.warning(
@@ -159,18 +172,6 @@ def warn_of_changed(path: Path, folder: Path) -> None:
             "that of a run that was never stopped",
             amount(len(changed), "image"), folder, path, shown,
         )  # fmt: skip
-
-
-def _bytes_of(samples: Iterable[Sample], folder: Path) -> list[int]:
-    """The size of each file, -1 where it cannot be told."""
-    return [_size_of(folder / sample.path) for sample in samples]
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def grown(written: Split, dataset: Dataset) -> Split:

@@ -84,8 +84,11 @@ class EvolutionSampler(CategoricalSampler):
     def _living(self, study: optuna.Study, categories: Categories) -> list[_Living]:
         sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
         living: list[_Living] = []
+        constrained = any(trial.constraints for trial in self._history.trials)
         for trial in reversed(self._history.trials):
             reached = self._reached(trial)
+            if constrained and trial.state == TrialState.PRUNED and not trial.constraints:
+                reached = None  # pruned before it told whether it meets them
             indices = None if reached is None or is_copy(trial) else indices_of(trial, categories)
             if reached is not None and indices is not None:
                 step, value = reached

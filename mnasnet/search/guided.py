@@ -155,10 +155,12 @@ class _Knowledge:
         so_far = self._so_far(trial, costs)
         value = self._heading.of(so_far)
         if self.problem is None:
-            if so_far:
+            if so_far and (trial.constraints or not self.is_constrained):
                 # while too few went on to the end it counts as no better than the worst of them
                 own = min(so_far[max(so_far)], self._worst_finished) if value is None else value
-                self._judged(indices, own, (own,), excess_of(trial))
+                # it was pruned before it could tell whether it meets constraints, which others may set later
+                excess = excess_of(trial) if trial.constraints else np.nan
+                self._judged(indices, own, (own,), excess)
         elif value is not None and {*self.problem.meters} <= {*costs}:
             accuracy = min(1.0, max(0.0, value))
             self._judged(indices, accuracy, self.problem.values(accuracy, costs))
@@ -181,6 +183,11 @@ class _Knowledge:
         self.values.append(value)
         self.merits.append(merit)
         self.excesses.append(excess)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether somebody else's study sets constraints."""
+        return bool(self._constraints)
 
     def accuracy(self) -> Surrogate:
         return self._accuracy.at(self.points, self.values)
@@ -324,7 +331,8 @@ def _score(knowledge: _Knowledge, prices: Prices, rng: np.random.Generator) -> t
     problem = knowledge.problem
     merits = np.asarray(knowledge.merits)
     if problem is None:
-        order = np.lexsort((-merits[:, 0], np.asarray(knowledge.excesses)))
+        excesses = np.nan_to_num(knowledge.excesses, nan=np.inf if knowledge.is_constrained else 0.0)
+        order = np.lexsort((-merits[:, 0], excesses))
         return _within(knowledge.drawn_constraints(rng), drawn), order
     ceilings = _ceilings(np.asarray(knowledge.front), rng) if problem.objectives else None
     if ceilings is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 from mnasnet.checks import is_number, plain
-from mnasnet.errors import LatencyError, MnasNetError, SearchError, SettingsError
+from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.reward import Reward
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.words import kind_and_line
@@ -174,9 +174,10 @@ def _rewarded(reward: Reward, accuracy: float, cost: float) -> float:
     try:
         answer = reward(accuracy, cost)
         value = number_of(answer)
-    except MnasNetError:
-        raise
-    except Exception as error:  # as with a meter, whatever is wrong costs a trial and not the search
+    except Exception as error:
+        if type(reward) is Reward:  # ours says what is wrong with the target, which is so for all networks
+            raise
+        # as with a meter, whatever is wrong costs a trial and not the search
         raise RewardError(f"the reward failed: {kind_and_line(error)}") from error
     if value is None or not math.isfinite(value):
         raise RewardError(
@@ -190,7 +191,9 @@ def _settings_of_reward(reward: Reward) -> list[Any]:
     shared: list[Any] = [reward.target, reward.alpha, reward.beta, reward.slope]
     if type(reward) is Reward:
         return [reward.form, *shared]
-    names = {*(one.name for one in fields(reward)), *vars(reward)} - {one.name for one in fields(Reward)}
+    names = {*(one.name for one in fields(reward)), *getattr(reward, "__dict__", {})} - {
+        one.name for one in fields(Reward)
+    }
     own = {name: plain(getattr(reward, name)) for name in sorted(names)}
     told = [f"{name}={value!r}" for name, value in own.items() if isinstance(value, bool | int | float | str)]
     return [reward.form, type(reward).__qualname__, *shared, *told]

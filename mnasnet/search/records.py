@@ -44,8 +44,8 @@ class TrialRecord:
 
     @property
     def was_judged(self) -> bool:
-        """Whether its accuracy was judged, or an attempt was made."""
-        return self.state in ("done", "pruned", "failed") and self.duplicate_of is None
+        """Whether its accuracy was judged, or an attempt was made; what is no network of the space never is."""
+        return self.state in ("done", "pruned", "failed") and self.duplicate_of is None and bool(self.fingerprint)
 
 
 def records(study: optuna.Study) -> list[TrialRecord]:

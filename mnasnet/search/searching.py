@@ -231,7 +231,7 @@ class Searching:
             name: str(Path(getattr(self, name)).expanduser()) for name in _PATHS if getattr(self, name).startswith("~")
         }
         data, output_folder = self.data.expanduser(), self.output_folder.expanduser()
-        return replace(self, data=data, output_folder=output_folder, **texts)
+        return replace(self, data=data, output_folder=output_folder, **texts, storage=_absolute(self.storage))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; paths are absolute, so that a search may go on from another folder."""

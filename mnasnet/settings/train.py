@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +19,8 @@ from mnasnet.settings.model import (
     Tracking,
     setting,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class TrainSettings(Settings):
@@ -216,11 +220,12 @@ class TrainSettings(Settings):
         There ``model_name`` only named the file that was written.
         """
         is_release_1 = values.pop("num_workers", "") != ""
-        called = values.get("model_name")
-        if called == "mnasnet" or (is_release_1 and called and called not in (*BUNDLED_MODELS, *PRESETS)):
+        called, known = values.get("model_name"), (*BUNDLED_MODELS, *PRESETS)
+        if called == "mnasnet":
             values["model_name"] = "mnasnet1_0"
-            if called != "mnasnet":
-                values.setdefault("name", called)
+        elif is_release_1 and called and not difflib.get_close_matches(str(called), known, cutoff=0.75):
+            _log.warning("model_name %s is no network; it is the run's name, as in release 1, of mnasnet1_0", called)
+            values.update(model_name="mnasnet1_0", name=values.get("name") or called)
         return values
 
     def arguments(self) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,62 @@ import numpy as np
 
 from mnasnet.data.folder import scan
 from mnasnet.data.folds import folds
-from mnasnet.data.split import Split, written_split
+from mnasnet.data.split import Split
 from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
-from mnasnet.train.evaluate import wilson_interval
+from mnasnet.train.evaluate import Mistake, wilson_interval
 from mnasnet.train.held_out import may_know
 from mnasnet.train.listeners import Listener
 from mnasnet.train.plan import Training, start_model
 from mnasnet.train.report import mistakes_csv
-from mnasnet.train.run import Stop, TrainedRun, resume, train
-from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml, write_yaml
+from mnasnet.train.run import Stop, resume, train
+from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user, open_run_folder, read_yaml, write_yaml
 from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
 
 KIND = "crossval"  # of what lies in a folder, as its arguments say
+_JUDGED = "judged.json"  # in the folder of each training that ended
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Fold:
+    """What the training without one fold is worth on that fold; ``status`` is that of the training."""
+
+    folder: Path
+    status: str
+    images: int
+    right: int
+    mistakes: tuple[Mistake, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the fold's images that were classified rightly."""
+        return self.right / self.images
+
+
+@dataclass(frozen=True)
 class CrossValidation:
-    """The runs of all folds that ended, and what they say together: each image was judged once.
-
-    ``interval`` is the 95 % confidence interval of ``accuracy`` over all images.
-    """
+    """The folds whose trainings ended, ``wanted`` in all, and what they say together: each image was judged once."""
 
     folder: Path
     wanted: int
-    runs: tuple[TrainedRun, ...]
-    images: int
-    right: int
+    folds: tuple[Fold, ...]
 
     @property
     def is_whole(self) -> bool:
         """Whether every fold was trained to its end."""
-        return len(self.runs) == self.wanted
+        return len(self.folds) == self.wanted
+
+    @property
+    def images(self) -> int:
+        """How many images were judged."""
+        return sum(fold.images for fold in self.folds)
+
+    @property
+    def right(self) -> int:
+        """How many of them were classified rightly."""
+        return sum(fold.right for fold in self.folds)
 
     @property
     def accuracy(self) -> float:
@@ -56,7 +79,7 @@ class CrossValidation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy."""
+        """Wilson's 95 % interval of the accuracy, over all images."""
         return wilson_interval(self.right, self.images) if self.images else (0.0, 1.0)
 
     def summary(self) -> dict[str, Any]:
@@ -65,18 +88,18 @@ class CrossValidation:
         return {
             "status": "done" if self.is_whole else "stopped",
             "run": str(self.folder.absolute()),
-            "folds": len(self.runs),
+            "folds": len(self.folds),
             "images": self.images,
             "accuracy": round(self.accuracy, 6) if self.images else None,
             "accuracy_low": round(low, 6),
             "accuracy_high": round(high, 6),
-            "fold_accuracies": [round(run.evaluation.accuracy, 6) for run in self.runs if run.evaluation],
+            "fold_accuracies": [round(fold.accuracy, 6) for fold in self.folds],
         }
 
     def sentence(self) -> str:
         """Accuracy, interval and the folds' spread for people."""
         low, high = self.interval
-        each = [run.evaluation.accuracy for run in self.runs if run.evaluation]
+        each = [fold.accuracy for fold in self.folds]
         spread = f"; the folds gave {min(each):.1%} to {max(each):.1%}" if each else ""
         return (
             f"{self.accuracy:.1%} of {self.images} images right (95 % interval {low:.1%} to {high:.1%}), "
@@ -93,6 +116,7 @@ def cross_validate(
     What was stopped or killed goes on with :func:`resume_cross_validation`. Raises what
     :func:`mnasnet.train.run.train` raises, and DataError for a number of folds that cannot be.
     """
+    _require_one_process()
     dataset = scan(training.data)
     start = start_model(training)
     knows = False if start is None else may_know(start, dataset, model_path(training.model))
@@ -110,9 +134,10 @@ def cross_validate(
     splits = folds(dataset, count, seed=training.seed, grouping=training.grouping)
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data)
-    write_yaml(folder.arguments, {"kind": KIND, "asked": training.to_dict(), "folds": count})
+    prints = [parts.fingerprint for parts in splits]
+    write_yaml(folder.arguments, {"kind": KIND, "asked": training.to_dict(), "folds": count, "fingerprints": prints})
     try:
-        return _trained(folder.path, training, splits, listeners, stop)
+        return _trained(folder, training, splits, listeners, stop)
     except MnasNetError:
         if not any(path.is_dir() for path in folder.path.iterdir()):  # refused before it began
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -130,62 +155,86 @@ def is_cross_validation(path: Path) -> bool:
 def resume_cross_validation(
     path: Path | str,
     *,
-    data: Path | None = None,
+    data: Path | str | None = None,
     max_minutes: float | None = None,
     listeners: Iterable[Listener] = (),
     stop: Stop = lambda: False,
 ) -> CrossValidation:
     """Go on with a cross-validation that was stopped or killed; folds that are done are not trained again.
 
-    ``data`` is where its images lie now, ``max_minutes`` replaces the limit of each training; both count the next time
-    too. Raises DataError where the images would be divided otherwise now.
+    ``data`` is where its images lie now, ``max_minutes`` replaces the limit of each training, also of those that the
+    old one ended; both count the next time too. Raises DataError where the images would be divided otherwise now.
     """
+    _require_one_process()
     folder = open_run_folder(path)
     values = read_yaml(folder.arguments)
     try:
-        training, count = Training.from_dict(values["asked"]), int(values["folds"])
+        asked, count, prints = Training.from_dict(values["asked"]), int(values["folds"]), values["fingerprints"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"{folder.arguments} is not complete ({error}); start a new cross-validation") from error
-    if data is not None:
-        training = replace(training, data=data)
+    training = asked if data is None else replace(asked, data=Path(data))
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
+    if not training.data.is_dir():
+        raise DataError(f"the images of {folder.path} are not in {training.data} any more; give --data their new place")
     splits = folds(scan(training.data), count, seed=training.seed, grouping=training.grouping)
+    if [parts.fingerprint for parts in splits] != prints:
+        raise DataError(
+            f"the images in {training.data} are not those that {folder.path} began with, so its folds would hold "
+            "others now; bring the folder back to what it was, or start a new cross-validation"
+        )
     write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
-    return _trained(folder.path, training, splits, listeners, stop)
+    if training.max_minutes != asked.max_minutes:
+        for judged in folder.path.glob(f"*/{_JUDGED}"):
+            if json.loads(judged.read_bytes())["status"] == "time":
+                judged.unlink()
+    return _trained(folder, training, splits, listeners, stop)
+
+
+def _require_one_process() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError("crossval trains in one process, got torchrun with several; start it without torchrun")
 
 
 def _trained(
-    folder: Path, training: Training, splits: Sequence[Split], listeners: Iterable[Listener], stop: Stop
+    folder: RunFolder, training: Training, splits: Sequence[Split], listeners: Iterable[Listener], stop: Stop
 ) -> CrossValidation:
-    """Train or go on with the training of each fold, and keep what they say together after each."""
-    result = CrossValidation(folder, len(splits), (), 0, 0)
-    for number, parts in enumerate(splits, start=1):
-        run = _of_fold(replace(training, output_folder=folder, name=f"fold{number}"), parts, listeners, stop)
-        if run.evaluation is None:
-            break
-        confusion = run.evaluation.confusion
-        result = replace(
-            result,
-            runs=(*result.runs, run),
-            images=result.images + int(confusion.sum()),
-            right=result.right + int(np.trace(confusion)),
-        )
-        mistakes = [one for run in result.runs if run.evaluation for one in run.evaluation.mistakes]
-        mistakes.sort(key=lambda one: -one.confidence)
-        write_atomic(folder / "mistakes.csv", mistakes_csv(mistakes))
-        write_atomic(folder / "folds.json", json.dumps(result.summary(), indent=1).encode())
+    """Train, or go on with the training of, each fold that has not ended, and keep what all say after each."""
+    result = CrossValidation(folder.path, len(splits), ())
+    with only_user(folder):
+        for number, parts in enumerate(splits, start=1):
+            own = replace(training, output_folder=folder.path, name=f"fold{number}")
+            fold = _kept(folder.path / own.name) or _fold(own, parts, listeners, stop)
+            if fold is None:
+                break
+            result = replace(result, folds=(*result.folds, fold))
+            mistakes = sorted((one for fold in result.folds for one in fold.mistakes), key=lambda one: -one.confidence)
+            write_atomic(folder.path / "mistakes.csv", mistakes_csv(mistakes))
+            write_atomic(folder.path / "folds.json", json.dumps(result.summary(), indent=1).encode())
     return result
 
 
-def _of_fold(training: Training, parts: Split, listeners: Iterable[Listener], stop: Stop) -> TrainedRun:
-    run = RunFolder(training.output_folder / training.name)
-    if not run.arguments.exists():
-        shutil.rmtree(run.path, ignore_errors=True)  # a kill left a folder in which nothing had begun
-        return train(training, parts=parts, listeners=listeners, stop=stop)
-    if written_split(run.split).fingerprint != parts.fingerprint:
-        raise DataError(
-            f"the images in {training.data} are not those that {training.output_folder} began with: {parts.fold} would "
-            "hold others now; bring the folder back to what it was, or start a new cross-validation"
-        )
-    return resume(run.path, data=training.data, max_minutes=training.max_minutes, listeners=listeners, stop=stop)
+def _kept(folder: Path) -> Fold | None:
+    """What an earlier sitting found of the training in ``folder``, where it ended."""
+    try:
+        values = json.loads((folder / _JUDGED).read_bytes())
+    except FileNotFoundError:
+        return None
+    return Fold(**{**values, "folder": folder, "mistakes": tuple(Mistake(**one) for one in values["mistakes"])})
+
+
+def _fold(training: Training, parts: Split, listeners: Iterable[Listener], stop: Stop) -> Fold | None:
+    """Train without the fold that ``parts`` validates, or go on with that; None when it was stopped."""
+    place = RunFolder(training.output_folder / training.name)
+    if place.arguments.exists():
+        run = resume(place.path, data=training.data, max_minutes=training.max_minutes, listeners=listeners, stop=stop)
+    else:
+        shutil.rmtree(place.path, ignore_errors=True)  # a kill left a folder in which nothing had begun
+        run = train(training, parts=parts, listeners=listeners, stop=stop)
+    if run.evaluation is None:
+        return None
+    confusion = run.evaluation.confusion
+    found = Fold(run.folder, run.status, int(confusion.sum()), int(np.trace(confusion)), run.evaluation.mistakes)
+    text = json.dumps({**asdict(found), "folder": place.path.name}, ensure_ascii=True)
+    write_atomic(place.path / _JUDGED, text.encode())
+    return found

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.data.folder import Dataset
-from mnasnet.data.split import SPLIT_FILE, Split, grown, read_split, split, written_split
+from mnasnet.data.split import (
+    SPLIT_FILE,
+    Split,
+    grown,
+    read_split,
+    size_of,
+    split,
+    written_sizes,
+    written_split,
+)
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
@@ -73,22 +82,20 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
 def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> bool | None:
     """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
 
-    None where only the dataset's name says so.
+    Images are the same where path and size are. None where hardly any are, or only the dataset's name says so.
     """
-    if division_of(model, dataset, file) is not None:
-        return True
     training = training_of(model)
-    has_its_name = training.get("data") == dataset.folder.absolute().name
-    present = {sample.path for samples in dataset.splits.values() for sample in samples}
     for path in _split_files(file) if training.get("images_fingerprint") else ():
         try:
-            written = written_split(path)
+            is_its_own = written_split(path).fingerprint == training["images_fingerprint"]
         except DataError:
             continue
-        if written.fingerprint == training["images_fingerprint"]:
-            seen = {sample.path for samples in written.parts.values() for sample in samples}
-            return not present.isdisjoint(seen) if has_its_name else present.issuperset(seen)
-    return None if has_its_name else False
+        if is_its_own and (seen := written_sizes(path)):
+            same = sum(size_of(dataset.folder / name) == size for name, size in seen.items())
+            return True if 2 * same > len(seen) else None if same else False
+    if division_of(model, dataset, file) is not None:
+        return True
+    return None if training.get("data") == dataset.folder.absolute().name else False
 
 
 def _split_files(file: Path | None) -> list[Path]:

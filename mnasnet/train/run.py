@@ -17,7 +17,7 @@ from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError, MnasNetError, TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import quoted, write_atomic
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
@@ -177,6 +177,11 @@ def resume(
     """
     run = open_run_folder(folder)
     values = read_yaml(run.arguments)
+    if kind := values.get("kind"):
+        raise TrainingError(
+            f"{run.path} is the folder of a {kind}, not of one training; go on with it by python -m mnasnet resume "
+            f"{quoted(run.path)}"
+        )
     try:
         training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:

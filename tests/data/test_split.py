@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasnet.data.folder import Dataset, Sample, scan
-from mnasnet.data.split import read_split, split, write_split
+from mnasnet.data.split import read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError
 from mnasnet.testing import write_image_folder
 
@@ -150,6 +150,17 @@ def test_images_that_went_missing_are_named(tmp_path):
 
     with pytest.raises(DataError, match=r"1 of 18 images of .* are missing in .*: red/003.jpg; bring them back"):
         read_split(tmp_path / "split.json", scan(folder))
+
+
+def test_images_that_were_replaced_are_named_and_those_that_are_gone_are_not_called_so(tmp_path, caplog):
+    folder = write_image_folder(tmp_path / "data")
+    write_split(split(scan(folder)), tmp_path / "split.json", folder)
+    (folder / "red/003.jpg").unlink()
+    (folder / "blue/001.jpg").write_bytes(b"another")
+
+    warn_of_changed(tmp_path / "split.json", folder)
+
+    assert "1 image of" in caplog.text and ": blue/001.jpg; from here on" in caplog.text
 
 
 def test_classes_that_changed_are_named(tmp_path):

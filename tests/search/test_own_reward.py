@@ -37,6 +37,21 @@ class Logarithm(Reward):
         return math.log(accuracy) - 0.07 * math.log(cost / self.target)
 
 
+class Boosted(Reward):
+    """Asks ours, which refuses accuracies above 1."""
+
+    def __call__(self, accuracy: float, cost: float) -> float:
+        return super().__call__(3 * accuracy, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(Reward):
+    gamma: float = 0.02
+
+    def __call__(self, accuracy: float, cost: float) -> float:
+        return accuracy - self.gamma * cost / self.target
+
+
 class NoNumberAbove(Reward):
     def __call__(self, accuracy: float, cost: float) -> float:
         return accuracy if cost <= self.target else math.nan
@@ -51,12 +66,12 @@ class Weighted(Reward):
 
 
 class StepByStep:
-    """Judges by the number of 5x5 kernels, in three steps."""
+    """Judges by the number of 5x5 kernels, in three steps; after the first it knows nothing yet."""
 
     def evaluate(self, candidate: Candidate, report: Report) -> float:
         accuracy = 0.08 * sum(value == 5 for value in candidate.values)
         for step in (1, 2, 3):
-            report(step, accuracy * step / 3)
+            report(step, accuracy * (step - 1) / 2)
         return accuracy
 
 
@@ -73,12 +88,12 @@ def problem_of(reward: Reward, evaluator=None) -> SearchProblem:
 
 
 @pytest.mark.parametrize("algorithm", ["guided", "evolution", "ppo"])
-@pytest.mark.parametrize("reward", [WorthlessAbove, Cubed, Logarithm, NoNumberAbove, Weighted])
+@pytest.mark.parametrize("reward", [WorthlessAbove, Cubed, Logarithm, Boosted, Slotted, NoNumberAbove, Weighted])
 def test_any_function_of_accuracy_and_cost_is_searched_to_the_end(reward, algorithm):
     problem = problem_of(reward(TARGET))
     study = create_study(problem, algorithm=algorithm, pruner=optuna.pruners.MedianPruner(n_startup_trials=4))
 
-    assert search(study, problem, Budget(evaluations=24)) == "budget"
+    assert search(study, problem, Budget(evaluations=60)) == "budget"
 
     assert winner(study, problem).accuracy > 0
 

@@ -345,3 +345,34 @@ def test_with_few_finished_trials_pruned_ones_still_lead_the_way() -> None:
     study.optimize(objective, n_trials=41)
 
     assert study.best_value >= 25
+
+
+@pytest.mark.parametrize("sampler", [GuidedSampler, EvolutionSampler])
+def test_a_pruned_trial_that_did_not_tell_whether_it_meets_the_constraints_is_not_taken_to(sampler: Any) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        value = sum(trial.suggest_categorical(f"b{place}", [0, 1, 2, 3]) for place in range(10))
+        trial.report(value, 1)
+        if trial.number % 2:
+            raise optuna.TrialPruned
+        trial.set_constraint("small", value - 6.0)  # hardly any at random: 15 is usual
+        return float(value)
+
+    study = optuna.create_study(direction="maximize", sampler=sampler(seed=0))
+    study.optimize(objective, n_trials=120 if sampler is EvolutionSampler else 60)
+
+    finished = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    assert sum(trial.value <= 6 for trial in finished) >= 4
+
+
+def test_evolution_takes_a_finished_trial_before_a_pruned_one_that_promised_more() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        value = sum(trial.suggest_categorical(f"b{place}", [0, 1, 2, 3]) for place in range(10))
+        if trial.params["b0"] == 0:
+            trial.report(1000.0, 1)
+            raise optuna.TrialPruned
+        return float(value)
+
+    study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(seed=0))
+    study.optimize(objective, n_trials=120)
+
+    assert study.best_value >= 26

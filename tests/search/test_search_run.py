@@ -615,11 +615,12 @@ class TestElsewhere:
 
         assert not list(elsewhere.iterdir())
 
-    def test_a_search_goes_on_where_its_images_were_moved_to(self, data, tmp_path):
+    def test_a_search_goes_on_where_its_images_were_moved_to(self, data, tmp_path, caplog):
         moved = Path(shutil.copytree(data, tmp_path / "before"))
         searching = tiny_searching(moved, tmp_path, storage=str(tmp_path / "trials.journal"), trials=2)
         stopped = run_search(searching, stop=lambda: bool(list(tmp_path.glob("trials.journal"))))
         now = moved.rename(tmp_path / "now")
+        shutil.copy(next(now.rglob("blue/*.jpg")), next(now.rglob("red/*.jpg")))
 
         with pytest.raises(
             DataError, match=r"are not in .*before any more; .* give their new place once with .* --data"
@@ -629,7 +630,7 @@ class TestElsewhere:
             resume_search(stopped.folder, data=write_image_folder(tmp_path / "other", per_class=2))
         resumed = resume_search(stopped.folder, data=now)
 
-        assert resumed.status == "done"
+        assert resumed.status == "done" and "1 image of" in caplog.text and "changed since" in caplog.text
         assert extend_search(stopped.folder, trials=1).status == "done"
 
     def test_a_home_folder_written_as_a_tilde_is_found_again(self, tmp_path, monkeypatch):

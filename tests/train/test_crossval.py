@@ -12,11 +12,11 @@ from mnasnet.commands.crossval import tell
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
 from mnasnet.data.split import read_split
-from mnasnet.errors import DataError, SettingsError
+from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
 from mnasnet.train.listeners import Stepped
-from mnasnet.train.run import train
+from mnasnet.train.run import resume, train
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_trainings_grouping_decides_the_folds(tmp_path):
     result = cross_validate(training, 3)
 
     assert result.images == 18
-    for run in result.runs:
+    for run in result.folds:
         parts = json.loads((run.folder / "split.json").read_text())
         train, val = (
             {path.split("/")[1][0] for paths in parts[part].values() for path in paths} for part in ("train", "val")
@@ -145,7 +145,7 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
 def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_path):
     result = cross_validate(tiny_training(few, tmp_path, epochs=1, report=True), 2)
 
-    for number, run in enumerate(result.runs, start=1):
+    for number, run in enumerate(result.folds, start=1):
         report = json.loads((run.folder / "dataset_report.json").read_text())
         assert report["split_made_by"] == f"fold {number} of 2, seed 0"
         assert not [line for line in report["warnings"] if "fold 1" in line or "mnasnet crossval" in line]
@@ -161,7 +161,7 @@ def test_a_stopped_cross_validation_goes_on_to_the_answer_of_one_that_was_not(fe
     stopped = cross_validate(tiny_training(few, tmp_path / "stopped"), 2, listeners=[ear], stop=ear.wants_to_stop)
     resumed = resume_cross_validation(stopped.folder)
 
-    assert not stopped.is_whole and len(stopped.runs) == 1
+    assert not stopped.is_whole and len(stopped.folds) == 1
     assert {**resumed.summary(), "run": ""} == {**whole.summary(), "run": ""}
     names = ("mistakes.csv", "fold1/weights/best.safetensors", "fold2/weights/best.safetensors")
     for name in names:
@@ -188,20 +188,90 @@ def test_a_cross_validation_of_other_images_does_not_go_on(few, tmp_path):
     stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
     (few / "red" / "001.jpg").unlink()
 
-    with pytest.raises(DataError, match="fold 1 of 2 would hold others now; bring the folder back"):
+    with pytest.raises(DataError, match="so its folds would hold others now; bring the folder back"):
         resume_cross_validation(stopped.folder)
 
 
-@pytest.mark.parametrize("change", ["one image less", "one class more"])
+def test_a_wrong_new_place_of_the_images_is_not_kept(few, tmp_path):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+    other = write_image_folder(tmp_path / "other", per_class=5)
+    moved = few.rename(tmp_path / "moved")
+
+    with pytest.raises(DataError, match="are not in .*few any more; give --data their new place"):
+        resume_cross_validation(stopped.folder)
+    with pytest.raises(DataError, match="would hold others now"):
+        resume_cross_validation(stopped.folder, data=other)
+
+    assert resume_cross_validation(stopped.folder, data=moved).is_whole
+    assert resume_cross_validation(stopped.folder).is_whole
+
+
+def test_a_fold_that_ended_is_not_trained_again_also_one_that_time_ended(few, tmp_path):
+    whole = cross_validate(tiny_training(few, tmp_path, epochs=50, max_minutes=0.001), 2)
+    weights = [fold.folder / "weights" / "best.safetensors" for fold in whole.folds]
+    before = [path.read_bytes() for path in weights]
+
+    again = resume_cross_validation(whole.folder)
+
+    assert [fold.status for fold in whole.folds] == ["time", "time"]
+    assert again.summary() == whole.summary() and [path.read_bytes() for path in weights] == before
+    longer = resume_cross_validation(whole.folder, max_minutes=0)
+    assert [fold.status for fold in longer.folds] == ["done", "done"]
+
+
+def test_what_a_kill_left_before_a_fold_began_is_no_hindrance(few, tmp_path):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+    (stopped.folder / "fold2").mkdir()
+
+    assert resume_cross_validation(stopped.folder).is_whole
+    assert sorted(path.name for path in stopped.folder.iterdir() if path.is_dir()) == ["fold1", "fold2"]
+
+
+def test_a_cross_validation_that_is_refused_leaves_no_folder(few, tmp_path):
+    with pytest.raises(SettingsError):
+        cross_validate(tiny_training(few, tmp_path, frozen_epochs=99), 2)
+
+    assert not list(tmp_path.glob("*_folds*"))
+
+
+def test_it_does_not_go_on_as_one_training_nor_under_torchrun(few, tmp_path, monkeypatch):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+
+    with pytest.raises(
+        TrainingError, match="is the folder of a crossval, not of one training; go on with it by python"
+    ):
+        resume(stopped.folder)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="start it without torchrun"):
+        cross_validate(tiny_training(few, tmp_path), 2)
+
+
+@pytest.mark.parametrize("change", ["one image less", "one class more", "another name"])
 def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, few, tmp_path):
     start = train(tiny_training(few, tmp_path, epochs=1)).model
-    if change == "one image less":
-        (few / "red" / "000.jpg").unlink()
-    else:
+    if change == "one class more":
         write_image_folder(few, colours={"yellow": (200, 200, 40)}, per_class=4)
+    else:
+        (few / "red" / "000.jpg").unlink()
+    if change == "another name":
+        few = few.rename(tmp_path / "renamed")
 
     with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
         cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)
+
+
+def test_a_start_from_other_images_of_the_same_names_is_taken(few, tmp_path, caplog):
+    start = train(tiny_training(few, tmp_path / "a", epochs=1)).model
+    others = write_image_folder(tmp_path / "others", colours={"red": (9, 9, 9), "green": (99, 9, 9)}, per_class=4)
+    for number, path in enumerate(sorted(others.rglob("*.jpg"))):
+        coloured_image((9, 9, 9), seed=1000 + number, width=60 + number).save(path)
+
+    cross_validate(tiny_training(others, tmp_path / "b", model=str(start), pretrained=True, epochs=1), 2)
+
+    assert "cannot be told" not in caplog.text
 
 
 def test_a_start_of_which_only_the_name_of_its_images_is_known_is_told(few, tmp_path, caplog):

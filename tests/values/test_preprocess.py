@@ -33,13 +33,16 @@ def test_pixels_equal_torchvisions_resize_and_center_crop(size, interpolation):
     assert difference.mean() < 0.2
 
 
-def test_a_small_board_without_opencv_gives_the_same_pixels(monkeypatch):
-    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    expected = prepare(image, Preprocess(64, 72))
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("side", [90, 144])  # at half the size many sums are halves
+def test_a_small_board_without_opencv_gives_the_same_pixels(side, interpolation, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    recipe = Preprocess(72, 72, interpolation=interpolation)
+    expected = prepare(image, recipe)
 
     monkeypatch.setitem(sys.modules, "cv2", None)
 
-    np.testing.assert_array_equal(prepare(image, Preprocess(64, 72)), expected)
+    np.testing.assert_array_equal(prepare(image, recipe), expected)
 
 
 def test_squash_keeps_the_whole_image():
