@@ -327,6 +327,7 @@ ENTRIES = (
             "^feature_extract needs",
             "^frozen_epochs must be at most",
             "^crossval judges each image by a training",
+            "^crossval trains in one process",
             "it trains none; train on these classes first",
             "^--only leaves out",
             "^--runtimes are engines of this machine",
@@ -972,6 +973,7 @@ ENTRIES = (
         "`resume` takes the folder that `train` named at its end. A run without its settings has to start anew.",
         (
             "is not the folder of a run",
+            "not of one training",
             "holds no settings of a run",
             "is not complete",
             "is damaged",
