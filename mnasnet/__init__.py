@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's; it counts only before its first import
 
 __version__ = "1.0.0"
 __all__ = ["Classifier", "Prediction", "__version__", "architecture"]

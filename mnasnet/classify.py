@@ -30,6 +30,8 @@ from mnasnet.words import UNKNOWN
 Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
 
+#: what is one image or none at all, though some of it could be gone through
+_ONE = (str, Path, PILImage, bytes, bytearray, memoryview)
 _Item = TypeVar("_Item")
 _Model = TypeVar("_Model", bound=ModelFile | ExportedModel)
 
@@ -150,16 +152,17 @@ class Classifier:
         DataError when one cannot be read; see :meth:`classify_files` for the way that goes on.
         """
         _require_top_k(top_k)
-        one = (str, Path, PILImage, type(None))  # None is what OpenCV gives for a file that it could not read
-        if isinstance(images, one) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            images = [images]
-        prepared = [self.prepare(image) for image in images]
+        is_one = isinstance(images, _ONE) or (isinstance(images, np.ndarray) and images.ndim < 4)
+        several: Iterable[Image] = (images,) if is_one or not isinstance(images, Iterable) else images  # type: ignore[assignment]
+        prepared = [self.prepare(image) for image in several]
         return self._predict_prepared(prepared, top_k, self._session) if prepared else []
 
     def prepare(self, image: Image) -> NDArray[np.uint8]:
         """The square RGB image, S x S x 3, that the network sees."""
         if isinstance(image, (str, Path)):
             image = read_image(Path(image), min_side=self.preprocess.resize)
+        elif isinstance(image, memoryview):
+            image = np.asarray(image)
         return prepare(to_rgb(image), self.preprocess)
 
     def classify_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import json
@@ -96,7 +97,8 @@ def _failed(text: str, given: Sequence[str]) -> int:
     """Say what went wrong; a program that reads standard output hears it there too."""
     print(f"error: {text}", file=sys.stderr)
     if "--json" in given:
-        print(json.dumps({"status": "failed", "error": text}))
+        with contextlib.suppress(OSError):  # it may be what failed
+            print(json.dumps({"status": "failed", "error": text}), flush=True)
     return 2
 
 

@@ -9,11 +9,14 @@ import os
 import re
 import secrets
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from mnasnet.errors import SettingsError
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
@@ -32,6 +35,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(OSError):  # there is none yet
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # who may read the old file may read the new one
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -58,7 +63,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def user_cache() -> Path:
-    """The folder for downloads and derived files: ``MNASNET_CACHE``, else the system's user cache."""
+    """The folder for downloads and derived files: ``MNASNET_CACHE``, else the system's user cache.
+
+    Raises SettingsError for a user without a home folder, as some containers have.
+    """
+    try:
+        return _user_cache()
+    except RuntimeError as error:
+        raise SettingsError(
+            "MNASNET_CACHE must name the folder for downloads, since this user has no home folder; set it"
+        ) from error
+
+
+def _user_cache() -> Path:
     if chosen := os.environ.get("MNASNET_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

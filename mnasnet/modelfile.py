@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
         tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
     header = header_of(model)
     try:
-        _require_kinds(header)
+        require_header(header, Path(path))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"this model cannot be saved: {error}") from error
     if misfit := _misfit(tensors, model.architecture, len(model.class_names), model.in_channels):
@@ -101,6 +102,7 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
 
 def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
     """Write ``latencies`` into the header of a model file in place of those it has; its weights keep every bit."""
+    path = Path(os.path.realpath(path))  # a link to it stays one
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     outer = json.loads(content[8 : 8 + size])
@@ -142,13 +144,7 @@ def with_header(text: str, tensors: Weights, path: Path) -> ModelFile:
     """The model of a header and tensors that were read from ``path``; raises WeightsError as :func:`load` does."""
     try:
         header = json.loads(text)
-        if not is_whole(header["schema"]) or header["schema"] < 1:
-            raise TypeError("schema is a whole number from 1")
-        if header["schema"] > SCHEMA:
-            raise WeightsError(
-                f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
-            )
-        _require_kinds(header)
+        require_header(header, path)
         architecture = ArchitectureSpec.from_dict(header["architecture"])
         class_names = tuple(header["class_names"])
         if misfit := _misfit(tensors, architecture, len(class_names), header["in_channels"]):
@@ -176,8 +172,17 @@ def with_header(text: str, tensors: Weights, path: Path) -> ModelFile:
 _KINDS = {"name": str, "class_names": list, "metrics": dict, "training": dict, "latencies": list}
 
 
-def _require_kinds(header: Mapping[str, Any]) -> None:
-    """Raise TypeError unless the header's values are of the kinds that :func:`header_of` writes."""
+def require_header(header: Mapping[str, Any], path: Path) -> None:
+    """Raise KeyError or TypeError unless the header of ``path`` has the kinds of values that :func:`header_of` writes.
+
+    Raises WeightsError for a newer schema.
+    """
+    if not is_whole(header["schema"]) or header["schema"] < 1:
+        raise TypeError("schema is a whole number from 1")
+    if header["schema"] > SCHEMA:
+        raise WeightsError(
+            f"{path} has model file schema {header['schema']}, newer than {SCHEMA}; update the mnasnet package"
+        )
     for key, kind in _KINDS.items():
         if not isinstance(header[key], kind):
             raise TypeError(f"{key} is no {kind.__name__}")

@@ -7,9 +7,9 @@ UNKNOWN = "unknown"  # the label of what is less sure than was asked for
 LONGEST_LINE = 300  # letters
 
 
-def amount(count: int, noun: str) -> str:
-    """Such as "1 epoch", "2 epochs"; ``noun`` is in the singular."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def amount(count: int, noun: str, plural: str = "") -> str:
+    """Such as "1 epoch", "2 epochs"; ``noun`` is in the singular, ``plural`` where that is not one s more."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

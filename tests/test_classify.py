@@ -220,3 +220,17 @@ def test_a_model_made_for_one_size_is_used_at_it_and_says_so(caplog):
 
     assert classifier.preprocess.input_size == 64
     assert "made for 64 px: it works at 64 px, and input_size 224 is not used" in caplog.text
+
+
+def test_bytes_of_a_file_are_not_taken_for_many_images(classifier):
+    for encoded in (b"\xff\xd8\xff", bytearray(b"\xff\xd8\xff")):
+        with pytest.raises(DataError, match="decode what a file holds first, by cv2.imdecode, or give its path"):
+            classifier.predict(encoded)
+    with pytest.raises(DataError, match="must be a NumPy array, height x width x 3, got int"):
+        classifier.predict(5)
+
+
+def test_a_memoryview_of_a_frame_is_that_frame(classifier):
+    frame = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+
+    assert classifier.predict(memoryview(frame)) == classifier.predict(frame)

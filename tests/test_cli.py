@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -598,3 +599,51 @@ def test_a_typing_mistake_is_named_with_what_was_meant(command, told, photos, ca
         code = ended.code
 
     assert code == 2 and told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no links and pipes there")
+def test_a_table_goes_where_a_link_leads_and_never_replaces_a_device(model, photos, tmp_path, capsys):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to("real/labels.csv")
+    os.mkfifo(tmp_path / "pipe")
+
+    assert main(["classify", str(photos), "--model", model, "--csv", str(tmp_path / "link.csv")]) == 0
+    assert main(["classify", str(photos), "--model", model, "--csv", str(tmp_path / "pipe")]) == 2
+
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "real" / "labels.csv").stat().st_size > 100
+    assert (tmp_path / "pipe").is_fifo() and "is a device or a pipe; name a file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["profile", "tiny", "--out", str(tmp_path / "pipe")])
+    assert "is a device or a pipe" in capsys.readouterr().err
+
+
+def test_strict_counts_copies_that_could_not_be_written(model, photos, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "red").write_bytes(b"a file where a folder should be")
+
+    words = ["classify", str(photos), "--model", model, "--annotate", str(folder), "--strict", "--json"]
+    assert main(words) == 1
+
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["without_copy"]) == 2
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, capsys):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("MNASNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert main(["classify", "x.jpg", "--model", "mnasnet1_0"]) == 2
+
+    assert "MNASNET_CACHE must name the folder for downloads" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_could_not_be_written_is_refused_before_it_measures(model, tmp_path, capsys):
+    (tmp_path / "file").touch()
+
+    assert main(["benchmark", model, "--only", "--out", str(tmp_path / "file" / "below")]) == 2
+
+    assert "--out must be a folder that can be written to" in capsys.readouterr().err

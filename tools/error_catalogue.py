@@ -320,6 +320,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SettingsError,
+        "A user without a home folder",
+        "Downloads are kept in the user's cache; some containers run as a user who has no home.",
+        "Set `MNASNET_CACHE` to a folder that may be written to.",
+        ("^MNASNET_CACHE must name",),
+    ),
+    Entry(
+        errors.SettingsError,
         "Two settings that do not go together",
         "Each is valid; the two ask for opposite things, or one needs the other.",
         "Change one of the two; the sentence says which value fits.",
@@ -583,7 +590,7 @@ ENTRIES = (
         "A video that cannot be written",
         "OpenCV cannot write there, or not in this size.",
         "Give another folder, one you may write to.",
-        ("cannot be written there",),
+        ("cannot be written there", "the video could not be written to its end"),
     ),
     Entry(
         errors.WeightsError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -87,11 +88,14 @@ def _stop_on_signals(agent: Agent) -> None:
         signal.signal(number, stop)
 
 
-def _lines_to(file: TextIO) -> Any:
+def _lines_to(file: TextIO | None) -> Any:
+    """Writes lines to ``file``; a full disk or a closed terminal costs the lines, not the answers."""
     one_at_a_time = threading.Lock()
 
     def write(entry: Mapping[str, Any]) -> None:
-        with one_at_a_time:
+        if file is None:
+            return
+        with one_at_a_time, contextlib.suppress(OSError, ValueError):
             file.write(json.dumps(entry) + "\n")
             file.flush()
 

@@ -17,7 +17,7 @@ from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_mete
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.files import write_atomic
+from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"--runtimes are engines of this machine, --meter {arguments.meter} has its own; for an agent set "
             "--agent-runtime"
         )
+    if reason := obstacle(arguments.out, is_folder=True):  # told before minutes of measuring
+        raise SettingsError(f"--out must be a folder that can be written to, got {arguments.out}: {reason}")
     subjects = _subjects(arguments)
     meters = _meters(arguments)
     with tqdm(disable=None, leave=False) as bar:
@@ -84,13 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
         rows = measure_all(subjects, meters, progress=show)
     machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
     is_measured = any(row.latency for row in rows)
-    if is_measured:  # else the table of an earlier day stays what it is
-        image = chart.picture(rows, machine, made_on)
-        write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
-        write_atomic(arguments.out / "benchmark.png", image)
-        write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
-    if arguments.card:
-        _write_cards(rows)
     if arguments.json:
         table = [row.to_dict() for row in rows]
         print(json.dumps({"device": machine, "date": made_on, "rows": table}, ensure_ascii=False))
@@ -101,6 +96,14 @@ def run(arguments: argparse.Namespace) -> int:
             print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
         if any(row.latency and not row.latency.quiet for row in rows):
             print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
+    if arguments.card:
+        _write_cards(rows)
+    if is_measured:  # else the table of an earlier day stays what it is
+        image = chart.picture(rows, machine, made_on)
+        write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
+        write_atomic(arguments.out / "benchmark.png", image)
+        write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
+    if not arguments.json:
         written = f"written {arguments.out / 'benchmark.html'}, .png and .csv"
         print(written if is_measured else "nothing could be measured, so nothing was written")
     return 0 if is_measured else 1

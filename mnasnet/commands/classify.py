@@ -118,8 +118,9 @@ def run(arguments: argparse.Namespace) -> int:
                 summary.classified += 1
             for output in outputs:
                 output.write(result)
-    _print_summary(summary, arguments)
-    return 1 if arguments.strict and summary.failures else summary.exit_code
+    without_copy = copies.failures if copies is not None else []
+    _print_summary(summary, arguments, without_copy)
+    return 1 if arguments.strict and (summary.failures or without_copy) else summary.exit_code
 
 
 def _total(paths: Sequence[Path]) -> int | None:
@@ -224,10 +225,13 @@ def _judged(result: FileResult, threshold: float) -> FileResult:
     return replace(result, prediction=result.prediction.or_unknown(threshold))
 
 
-def _print_summary(summary: Summary, arguments: argparse.Namespace) -> None:
+def _print_summary(summary: Summary, arguments: argparse.Namespace, without_copy: Sequence[tuple[str, str]]) -> None:
     if arguments.json:
         failed = [{"path": path, "error": error} for path, error in summary.failures]
-        print(as_json({"classified": summary.classified, "failed": len(failed), "failures": failed}))
+        told: dict[str, object] = {"classified": summary.classified, "failed": len(failed), "failures": failed}
+        if without_copy:
+            told["without_copy"] = [{"path": path, "error": error} for path, error in without_copy]
+        print(as_json(told))
         return
     total = summary.classified + len(summary.failures)
     if total == 0:

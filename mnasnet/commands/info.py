@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = open_runnable(arguments.model, class_file=arguments.class_file)
     identity: dict[str, str]
     if isinstance(model, ExportedModel):
-        title, header = "file", dict(model.header)
+        title, header = "file", {**model.header, "class_names": list(model.class_names)}
         identity = {
             "format": model.format,
             "precision": model.precision,

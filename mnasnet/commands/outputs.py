@@ -102,10 +102,12 @@ class CsvFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._path = Path(os.path.realpath(path)) if path.is_symlink() else path  # a link stays one
+        self._part = self._path.with_name(f"{self._path.name}.part")
 
     def __enter__(self) -> CsvFile:
+        if self._path.exists() and not self._path.is_dir() and not self._path.is_file():  # it would be replaced
+            raise DataError(f"--csv takes a file to write, {self._path} is a device or a pipe; name a file")
         if self._path.is_dir():
             raise DataError(f"--csv takes a file to write, {self._path} is a folder; name a file in it")
         if self._path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:  # its own name was forgotten
@@ -154,6 +156,7 @@ class AnnotatedCopies:
         self._folder = folder
         self._given = [path for path in given if exists(path) and path.is_dir()]
         self._used: set[str] = set()
+        self.failures: list[tuple[str, str]] = []  # files without a copy, and why
         try:
             folder.mkdir(parents=True, exist_ok=True)
             reason = "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
@@ -178,13 +181,20 @@ class AnnotatedCopies:
             try:
                 image = read_image(result.path, min_side=DRAFT_SIDE_PX)
             except DataError as error:
-                tqdm.write(f"{result.path}: no annotated copy: {error}", file=sys.stderr)
+                self._fail(result.path, str(error))
                 return
-        target = self.path_for(result.path, ".jpg")
+        target: Path | None = None
         try:
+            target = self.path_for(result.path, ".jpg")
             Image.fromarray(annotated(image, result.prediction)).save(target, quality=92, comment=MARK)
         except OSError as error:
-            tqdm.write(f"{result.path}: no annotated copy: {error.strerror or error}", file=sys.stderr)
+            if target is not None:
+                target.unlink(missing_ok=True)  # part of it
+            self._fail(result.path, error.strerror or str(error))
+
+    def _fail(self, path: Path, reason: str) -> None:
+        self.failures.append((str(path), f"no annotated copy: {reason}"))
+        tqdm.write(f"{path}: no annotated copy: {reason}", file=sys.stderr)
 
     def path_for(self, source: Path, suffix: str) -> Path:
         """A name in the folder that this run has not used yet."""

@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
                 meter,
                 size,
                 made_on=datetime.date.today().isoformat(),
+                num_classes=arguments.classes,
                 rounds=arguments.rounds,
                 progress=show,
             )

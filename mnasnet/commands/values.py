@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def a_path(text: str) -> Path:
     path = unquoted(text)
     if not path.strip():
         raise argparse.ArgumentTypeError("must be a path, got an empty one; `.` is the folder you are in")
-    return Path(path).expanduser()  # a shell leaves `~` alone behind `=`
+    try:
+        return Path(path).expanduser()  # a shell leaves `~` alone behind `=`
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"must be a path without `~`, this user has no home folder: {path}") from error
 
 
 def folder_to_write(text: str) -> Path:
@@ -42,11 +46,13 @@ def folder_to_write(text: str) -> Path:
 
 
 def file_to_write(text: str) -> Path:
-    """A path where a file is or may be made."""
+    """A path where a file is or may be made; what a link leads to is written there, and the link stays."""
     path = a_path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"takes a file to write, {path} is a folder; name a file in it")
-    return path
+    if path.exists() and not path.is_file():  # writing whole or not at all would put a file in its place
+        raise argparse.ArgumentTypeError(f"takes a file to write, {path} is a device or a pipe; name a file")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def share(text: str) -> float:

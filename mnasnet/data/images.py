@@ -150,6 +150,14 @@ def iter_images(paths: Iterable[Path], *, left_out: LeftOut | None = None) -> It
     return _images_of(found, left_out or _log_left_out)
 
 
+_ENCODED = "; decode what a file holds first, by cv2.imdecode, or give its path"
+_INSTEAD: dict[type, str] = {
+    type(None): "; the image file behind it could not be read",
+    bytes: _ENCODED,
+    bytearray: _ENCODED,
+}
+
+
 class _UnreadableError(Exception):
     """The reason why pixels cannot be had; the public functions say of which file or array."""
 
@@ -173,7 +181,7 @@ def _check_shape(array: object) -> None:
     if not isinstance(array, np.ndarray):
         raise _UnreadableError(
             f"an image must be a NumPy array, height x width x 3, got {type(array).__name__}"
-            + ("; the image file behind it could not be read" if array is None else "; convert it with numpy.asarray")
+            + _INSTEAD.get(type(array), "; convert it with numpy.asarray")
         )
     is_image = array.ndim == 2 or (array.ndim == 3 and 1 <= array.shape[2] <= 4)
     if not is_image or array.dtype.kind not in "buif":

@@ -48,7 +48,7 @@ class Video:
         self.path = Path(path)
         self.skipped = 0
         _check_is_file(self.path)
-        self._capture = cv2.VideoCapture(str(self.path))
+        self._capture = cv2.VideoCapture(str(self.path.absolute()))  # FFmpeg takes 12:30.mp4 for a protocol
         if not self._capture.isOpened():
             raise VideoFileError(self.path, _cannot_decode(self.path))
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -126,7 +126,7 @@ class VideoWriter:
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._unfinished), fourcc, self._rate, (width, height))
+        writer = cv2.VideoWriter(str(self._unfinished.absolute()), fourcc, self._rate, (width, height))
         if not writer.isOpened():
             raise DataError(
                 f"{self.path}: a video of {width} x {height} pixels cannot be written there; try another folder"
@@ -140,10 +140,21 @@ class VideoWriter:
         if self._writer is None:
             return
         self._writer.release()
+        if error is None and not self._is_whole():
+            self._unfinished.unlink(missing_ok=True)
+            raise DataError(f"{self.path}: the video could not be written to its end; is the disk full?")
         if error is None:
             self._unfinished.replace(self.path)
         else:
             self._unfinished.unlink(missing_ok=True)
+
+    def _is_whole(self) -> bool:
+        """Whether what was written opens as a video; OpenCV itself says nothing of a full disk."""
+        try:
+            Video(self._unfinished).close()
+        except DataError:
+            return False
+        return True
 
 
 def _check_is_file(path: Path) -> None:
@@ -161,7 +172,7 @@ def _cannot_decode(path: Path) -> str:
         return "damaged, or not a video; try to play it, and copy or download it again"
     return (
         f"cannot decode its frames (codec {codec}); install ffmpeg and convert it: "
-        f'ffmpeg -i "{path.name}" -c:v libx264 "{path.stem}-h264.mp4"'
+        f'ffmpeg -i "./{path.name}" -c:v libx264 "{path.stem}-h264.mp4"'
     )
 
 

@@ -32,6 +32,7 @@ from mnasnet.train.validate import evaluate_samples
 
 MOST_IMAGES = 200  # for the comparison and for calibration; more change nothing that counts
 RECIPE = "preprocess.md"
+MAX_STEM_BYTES = 150  # file systems end at 255, and names of recipes are longer
 
 NamedImage = tuple[str, NDArray[np.uint8]]
 
@@ -271,4 +272,5 @@ def _too_large_a_drop(name: str, before: Evaluation, after: Evaluation, max_drop
 
 
 def _stem(model: ModelFile) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in model.name) or "model"
+    plain = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in model.name).strip(".")
+    return plain.encode()[:MAX_STEM_BYTES].decode(errors="ignore") or "model"

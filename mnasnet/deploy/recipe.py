@@ -137,6 +137,14 @@ _EXECUTORCH = """\
 program = Runtime.get().load_program(<file>)  # a name of its own, which must live as long as its method
 forward = program.load_method("forward")
 output = forward.execute([torch.from_numpy(images.copy())])[0].numpy()"""
+_QUIET_ONNX = """\
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import; else it reports to its maker
+import onnxruntime"""
+_QUIET_OPENVINO = """\
+sys.modules.setdefault("openvino_telemetry", None)  # before the import; else it reports to its maker
+import openvino"""
 _LOGITS = """\
 scores = np.exp(output - output.max(axis=1, keepdims=True))
 probabilities = scores / scores.sum(axis=1, keepdims=True)"""
@@ -153,8 +161,8 @@ class _Engine:
 
 
 _ENGINES = {
-    "onnx": _Engine("onnxruntime", "import onnxruntime", _ONNX),
-    "openvino": _Engine("openvino", "import openvino", _OPENVINO),
+    "onnx": _Engine("onnxruntime", _QUIET_ONNX, _ONNX),
+    "openvino": _Engine("openvino", _QUIET_OPENVINO, _OPENVINO),
     "executorch": _Engine("executorch and torch", "import torch\nfrom executorch.runtime import Runtime", _EXECUTORCH),
     "litert": _Engine("ai-edge-litert", "from ai_edge_litert.interpreter import Interpreter", _LITERT),
 }

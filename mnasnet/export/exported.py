@@ -18,8 +18,9 @@ from mnasnet.export.executorch import read_program, to_executorch
 from mnasnet.export.limits import onnx_shapes, require_bounded, require_plain
 from mnasnet.export.litert import litert_shapes, litert_weights, read_ends, to_litert
 from mnasnet.export.onnx import onnx_weights, to_onnx
-from mnasnet.modelfile import HEADER_KEY, ModelFile
+from mnasnet.modelfile import HEADER_KEY, ModelFile, require_header
 from mnasnet.preprocess import Preprocess
+from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import one_line
 
 if TYPE_CHECKING:
@@ -237,6 +238,8 @@ def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: 
         )
     try:
         header = json.loads(facts.header)
+        require_header(header, path)
+        ArchitectureSpec.from_dict(header["architecture"])
         names = tuple(str(name) for name in header["class_names"])
         model = ExportedModel(
             format=kind,
@@ -251,6 +254,8 @@ def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: 
             name=str(header["name"]),
             header=header,
         )
+    except WeightsError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MnasNetError) as error:
         raise WeightsError(f"the header of {path} is damaged ({error}); export the model again") from error
     if facts.classes is not None and facts.classes != len(names):

@@ -12,6 +12,7 @@ from mnasnet.export.limits import openvino_shapes, require_bounded, require_plai
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import import_openvino
 
 if TYPE_CHECKING:
     import onnx
@@ -30,8 +31,7 @@ class OpenvinoExporter:
 
 def write_ir(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
     """Write an ONNX graph, its metadata included, as ``path`` and its ``.bin``; returns both."""
-    import openvino as ov
-
+    ov = import_openvino()
     network = ov.Core().read_model(graph.SerializeToString())
     for item in graph.metadata_props:
         network.set_rt_info(item.value, [item.key])
@@ -52,8 +52,7 @@ def read_ir(content: bytes, weights: bytes, path: Path) -> Any:
     from mnasnet.export.exporter import require
 
     require("openvino")
-    import openvino as ov
-
+    ov = import_openvino()
     require_plain_ir(content, path)
     try:
         model = ov.Core().read_model(content, ov.Tensor(_as_array(weights)))

@@ -49,6 +49,7 @@ class LatencyTable:
     ``conditions`` is a measured latency of the device: it says under which conditions the table holds.
     ``error`` is of networks held out from the fit of ``correction``, None where there were too few to tell.
     ``networks`` are the whole networks that were timed: predicted while held out, and measured, in ms.
+    ``num_classes`` is that of the classifiers that were timed, 0 where nobody knows.
     """
 
     conditions: Latency
@@ -57,6 +58,7 @@ class LatencyTable:
     error: Agreement | None = None
     networks: tuple[tuple[float, float], ...] = ()
     made_on: str = ""
+    num_classes: int = 0
 
     def predict_ms(self, architecture: ArchitectureSpec, input_size: int) -> float:
         """The time of a whole network; raises LatencyError naming the input size or the piece that the table lacks."""
@@ -106,6 +108,7 @@ class LatencyTable:
         values = {
             "schema": SCHEMA,
             "made_on": self.made_on,
+            "num_classes": self.num_classes,
             "conditions": self.conditions.to_dict(),
             "correction": asdict(self.correction),
             "error": self.error.to_dict() if self.error else None,
@@ -132,6 +135,7 @@ class LatencyTable:
                 error=Agreement.from_dict(values["error"]) if values["error"] else None,
                 networks=tuple((row["predicted_ms"], row["measured_ms"]) for row in values["networks"]),
                 made_on=values["made_on"],
+                num_classes=values.get("num_classes", 0),
             )
         except OSError as error:
             raise LatencyError(
@@ -180,6 +184,7 @@ def profile(
     input_size: int,
     *,
     made_on: str = "",
+    num_classes: int = 0,
     rounds: int = ROUNDS,
     most_seconds: float = math.inf,
     progress: Progress | None = None,
@@ -190,7 +195,8 @@ def profile(
     All networks are timed through ``meter`` in each of ``rounds``, and the fastest undisturbed time of each counts:
     what disturbs a machine lasts for seconds and minutes, so turns that lie apart tell more than long ones. A round
     after the first begins only where it would end within ``most_seconds``. ``input_size`` is named as the table's
-    condition. Raises LatencyError when a network cannot be measured.
+    condition, and so are the ``num_classes`` of the meter's classifiers. Raises LatencyError when a network cannot be
+    measured.
     """
     distinct = {piece.key: piece for piece in pieces}
     probes = dict.fromkeys([piece.probe for piece in distinct.values()] + [p.base for p in distinct.values() if p.base])
@@ -205,6 +211,7 @@ def profile(
         conditions=replace(next(iter(timed.values())), input_size=input_size),
         piece_ms={key: piece_ms(piece) for key, piece in distinct.items()},
         made_on=made_on,
+        num_classes=num_classes,
     )
     return table.calibrated(checks, [timed[check].undisturbed_ms for check in checks]) if checks else table
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.packages import import_openvino
 
 
 class OpenvinoSession:
@@ -17,8 +18,7 @@ class OpenvinoSession:
     fills_caches = True
 
     def __init__(self, model: ModelFile | ExportedModel, *, device: str, precision: str, threads: int) -> None:
-        import openvino as ov
-
+        ov = import_openvino()
         core = ov.Core()
         graph = self._model = in_memory(model)
         compiled = core.compile_model(

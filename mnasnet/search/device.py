@@ -141,6 +141,7 @@ def profiled(
             meter,
             size,
             made_on=made_on,
+            num_classes=int(getattr(meter, "num_classes", 0)),
             most_seconds=rounds_s,
             progress=watch,
             clock=clock,

@@ -34,7 +34,7 @@ from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.problem import SearchProblem
-from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_device
+from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_classes, require_table_of_device
 from mnasnet.search.searching import LATENCY, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
@@ -275,6 +275,7 @@ def prepared(
     search = assemble(folder, measuring, plan, dataset, parts, stop=stop)
     try:
         if searching.needs_latency and search.table is not None:
+            require_table_of_classes(search.table, len(parts.class_names))
             _require_prices(search, search.table)
         wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
         if wants_table and search.table is None and _make_table(search, searching, tell=tell, stop=stop):

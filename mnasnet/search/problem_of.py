@@ -40,6 +40,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.reading import unreadable_paths
 from mnasnet.train.run_folder import read_yaml
 from mnasnet.train.team import Team
+from mnasnet.words import amount
 
 PRUNED_FROM_TRIAL = 8  # the median of fewer tells little
 PRUNED_FROM_EPOCH = 2
@@ -175,6 +176,15 @@ def require_table_of_device(table: LatencyTable, measured: Latency) -> None:
             f"the latency table is of {table.conditions.measured_on}; this search measures on {measured.measured_on}; "
             "set meter (remote with agent_url, or adb), precision and meter_threads to the table's, or profile the "
             "device that is measured"
+        )
+
+
+def require_table_of_classes(table: LatencyTable, classes: int) -> None:
+    """Raise SettingsError where a table priced classifiers of another size: in small networks they take much of all."""
+    if table.num_classes not in (0, classes):
+        raise SettingsError(
+            f"the latency table is of networks for {amount(table.num_classes, 'class', 'classes')}, these images have "
+            f"{classes}; make one by python -m mnasnet profile with --classes {classes}"
         )
 
 

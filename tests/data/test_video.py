@@ -163,3 +163,26 @@ def test_a_failed_writing_leaves_no_file(video_file: Path, tmp_path: Path) -> No
         raise RuntimeError
 
     assert [path.name for path in tmp_path.iterdir()] == ["film.avi"]
+
+
+def test_a_colon_in_a_name_is_no_protocol(video_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    video_file.rename("12:30:00.avi")
+
+    with VideoWriter(Path("an:1/film.mp4"), like=Path("12:30:00.avi")) as writer:
+        for _, frame in read_frames(Path("12:30:00.avi")):
+            writer.write(frame)
+
+    assert len(list(read_frames(Path("an:1/film.mp4")))) == FRAMES
+
+
+def test_a_video_that_does_not_open_when_it_is_written_is_no_video(video_file: Path, tmp_path: Path) -> None:
+    """OpenCV says nothing of a disk that was full."""
+    with pytest.raises(DataError, match="could not be written to its end; is the disk full"):
+        with VideoWriter(tmp_path / "out" / "film.mp4", like=video_file) as writer:
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+            (part,) = (tmp_path / "out").iterdir()
+            part.unlink()
+            part.write_bytes(b"what the disk still took")
+
+    assert not list((tmp_path / "out").iterdir())

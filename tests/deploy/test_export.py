@@ -513,3 +513,10 @@ def test_an_8_bit_network_may_have_a_mean_of_nothing(tmp_path):
     found = Classifier.load(path)._session.run(images)
     expected = Classifier(model, runtime="torch", device="cpu")._session.run(images)
     assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)  # 8 bits through the few layers of tiny
+
+
+@pytest.mark.parametrize(("name", "stem"), [("猫" * 120, "猫" * 50), ("..", "model"), ("a/b", "a_b")])
+def test_a_file_is_named_after_the_model_as_far_as_file_systems_go(name, stem, model, tmp_path):
+    (done,) = export_model(replace(model, name=name), tmp_path, ["onnx"])
+
+    assert done.files[0].name == f"{stem}.onnx"

@@ -1,5 +1,6 @@
 """An exported file opens as what it is; one damaged, from elsewhere or meant to harm ends in one sentence."""
 
+import json
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 
 from mnasnet.classify import Classifier
+from mnasnet.cli import main
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY
@@ -366,3 +368,33 @@ def test_weights_in_litert_files_begin_where_processors_read_fast(litert_file):
     places = [array.__array_interface__["data"][0] - start for array in arrays if isinstance(array, np.ndarray)]
 
     assert len(places) > 20 and {place % 16 for place in places} == {0}  # schema.fbs: force_align: 16
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"architecture": None}, "is damaged"),
+        ({"metrics": []}, "is damaged"),
+        ({"latencies": None}, "is damaged"),
+        ({"schema": 9}, "has model file schema 9, newer than"),
+    ],
+)
+def test_a_header_that_somebody_changed_is_refused_in_one_line(change, complaint, onnx_file, tmp_path, capsys):
+    graph = onnx.load(onnx_file)
+    for item in graph.metadata_props:
+        if item.key == "mnasnet":
+            item.value = json.dumps({**json.loads(item.value), **change})
+    onnx.save(graph, tmp_path / "changed.onnx")
+
+    assert main(["info", str(tmp_path / "changed.onnx")]) == 2
+
+    assert complaint in capsys.readouterr().err
+
+
+def test_info_names_the_classes_of_a_class_file_for_exported_files_too(onnx_file, tmp_path, capsys):
+    names = [f"class {number}" for number in range(len(Classifier.load(onnx_file).class_names))]
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+
+    assert main(["info", str(onnx_file), "--class-file", str(tmp_path / "names.txt")]) == 0
+
+    assert ", ".join(names[:2]) in capsys.readouterr().out

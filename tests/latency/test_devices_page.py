@@ -75,10 +75,12 @@ def test_an_agent_started_as_the_page_says_measures_profiles_and_searches(workpl
     with agent_of(start, workplace) as port:
         benchmark, search = ours(TUNNEL, port)
         profile, search_with_table = ours(TABLE, port)
-        assert "profile small --input-size 128 " in profile
+        assert "profile small --classes 10 --input-size 128 " in profile
         run_command(f"{benchmark} --only", workplace)
         run_command(search, workplace)
-        run_command(f"{profile.replace('small', 'tiny')} --runs 2 --rounds 1 --checks 0", workplace)
+        run_command(
+            f"{profile.replace('small --classes 10', 'tiny --classes 3')} --runs 2 --rounds 1 --checks 0", workplace
+        )
         run_command(search_with_table, workplace)
 
     measured, by_table = sorted((workplace / "runs" / "search").iterdir())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mnasnet.cli import main
-from mnasnet.errors import LatencyError
+from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.agreement import agreement, kendall_tau
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import Latency, open_meter
@@ -18,6 +18,7 @@ from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
+from mnasnet.search.problem_of import require_table_of_classes
 from mnasnet.spaces import space
 from mnasnet.testing import TINY
 
@@ -376,3 +377,18 @@ def test_a_latency_that_cannot_be_teaches_nothing(table, networks, latency_ms):
         learn(networks, [1.0, latency_ms], 64, conditions)
     with pytest.raises(LatencyError, match="networks with one latency each, got 2 and 1"):
         learn(networks, [1.0], 64, conditions)
+
+
+def test_a_table_remembers_for_how_many_classes_it_is(networks, tmp_path):
+    table = profile(
+        pieces_of_space(space("tiny"), 64), [(one, 64) for one in networks[:5]], CountingMeter(), 64, num_classes=1000
+    )
+    table.save(tmp_path / "t.json")
+
+    found = LatencyTable.load(tmp_path / "t.json")
+
+    assert found.num_classes == 1000
+    require_table_of_classes(found, 1000)
+    require_table_of_classes(replace(found, num_classes=0), 2)
+    with pytest.raises(SettingsError, match=r"is of networks for 1,000 classes, these images have 2; .* --classes 2$"):
+        require_table_of_classes(found, 2)
