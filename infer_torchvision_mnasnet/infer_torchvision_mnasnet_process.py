@@ -64,8 +64,8 @@ NOTHING_INSIDE = (
     "boxes must be in pixels of this image"
 )
 SOME_LEFT_OUT = (
-    "some objects of the task before have less than 2 x 2 pixels inside the image and get no name; left_out in output 4 "
-    "lists the id of each"
+    "some objects of the task before have less than 2 x 2 pixels inside the image and get no name; left_out in output "
+    "4 lists the id of each"
 )
 SWAPPED_COLOURS = (
     "Ikomia saves the film of the task before, which swaps red and blue in the frames that it hands over: names may be "
