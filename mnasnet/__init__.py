@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's; it counts only before its first import
+from mnasnet.telemetry import disable_onnxruntime
+
+disable_onnxruntime()
 
 __version__ = "1.0.0"
 __all__ = ["Classifier", "Prediction", "__version__", "architecture"]

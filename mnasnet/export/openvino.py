@@ -12,7 +12,7 @@ from mnasnet.export.limits import openvino_shapes, require_bounded, require_plai
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.packages import import_openvino
+from mnasnet.telemetry import import_openvino
 
 if TYPE_CHECKING:
     import onnx

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.packages import import_openvino
+from mnasnet.telemetry import import_openvino
 
 
 class OpenvinoSession:

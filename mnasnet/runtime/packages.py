@@ -6,8 +6,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from types import ModuleType
-from typing import Any, cast
 
 #: runtime -> the module that is imported, where that has another name
 MODULES: dict[str, str] = {"litert": "ai_edge_litert"}
@@ -22,12 +20,6 @@ def is_installed(runtime: str) -> bool:
 def distribution(runtime: str) -> str:
     """What pip calls the runtime."""
     return MODULES.get(runtime, runtime).replace("_", "-")
-
-
-def import_openvino() -> Any:
-    """OpenVINO without its telemetry, which asks the network at each import and keeps a number in the home folder."""
-    sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))  # OpenVINO does without what is not there
-    return importlib.import_module("openvino")
 
 
 def version(runtime: str) -> str:
