@@ -231,7 +231,9 @@ class Searching:
             name: str(Path(getattr(self, name)).expanduser()) for name in _PATHS if getattr(self, name).startswith("~")
         }
         data, output_folder = self.data.expanduser(), self.output_folder.expanduser()
-        return replace(self, data=data, output_folder=output_folder, **texts, storage=_absolute(self.storage))
+        if ":///~/" in self.storage:
+            texts["storage"] = _absolute(self.storage)
+        return replace(self, data=data, output_folder=output_folder, **texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; paths are absolute, so that a search may go on from another folder."""
@@ -278,7 +280,8 @@ def _absolute(file: str) -> str:
         return str(Path(file).expanduser().absolute()) if file else file
     if scheme.partition("+")[0] != "sqlite" or not path.startswith("/") or path in ("/", "/:memory:"):
         return file
-    return f"{scheme}:///{Path(path[1:]).expanduser().absolute()}"  # of an absolute path nothing changes
+    place = Path(path[1:]).expanduser() if path.startswith("/~/") else Path(path[1:])
+    return f"{scheme}:///{place.absolute()}"  # of an absolute path nothing changes
 
 
 #: cost -> what it is counted in

@@ -96,7 +96,8 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     assert found.data == tmp_path / "photos" and found.output_folder == tmp_path / "runs"
     assert Path(found.space) == tmp_path / "s.yaml" and Path(found.latency_table) == tmp_path / "t.json"
     assert Searching.from_dict(asked.to_dict()).output_folder == tmp_path / "runs"
-    assert Searching(Path("photos"), storage="sqlite:///~x.db").with_home().storage == "sqlite:///~x.db"
+    for storage, kept in (("sqlite:///~x.db", "sqlite:///~x.db"), ("sqlite:///~/x.db", f"sqlite:///{tmp_path}/x.db")):
+        assert Searching(Path("photos"), storage=storage).with_home().storage == kept
 
 
 def test_a_search_begins_in_the_home_folder_where_it_is_asked_to(
