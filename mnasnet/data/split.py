@@ -145,7 +145,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
 
 
 def written_sizes(path: Path) -> dict[str, int]:
-    """How many bytes each image had when ``split.json`` at ``path`` was written; empty where it does not say."""
+    """Path of each image -> its bytes when ``split.json`` at ``path`` was written; empty where that does not say."""
     sizes = json.loads(path.read_bytes()).get("bytes", {})
     return {
         sample.path: size

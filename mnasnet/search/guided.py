@@ -161,7 +161,7 @@ class _Knowledge:
                 # it was pruned before it could tell whether it meets constraints, which others may set later
                 excess = excess_of(trial) if trial.constraints else np.nan
                 self._judged(indices, own, (own,), excess)
-        elif value is not None and {*self.problem.meters} <= {*costs}:
+        elif value is not None:
             accuracy = min(1.0, max(0.0, value))
             self._judged(indices, accuracy, self.problem.values(accuracy, costs))
 

@@ -82,7 +82,7 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
 def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> bool | None:
     """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
 
-    Images are the same where path and size are. None where hardly any are, or only the dataset's name says so.
+    Images are the same where path and size are. None where no more than half are, or only the dataset's name says so.
     """
     training = training_of(model)
     for path in _split_files(file) if training.get("images_fingerprint") else ():
