@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,7 +177,7 @@ class Classifier:
         batch_size = plain(batch_size)
         if not is_whole(batch_size) or batch_size < 1:
             raise SettingsError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
-        files = map(Path, [paths] if isinstance(paths, (str, Path)) else paths)
+        files = map(_as_path, [paths] if isinstance(paths, (str, Path)) else paths)
         if self._bulk_session is None:
             self._bulk_session = self._opened(1)
         session = self._bulk_session
@@ -222,6 +223,12 @@ class Classifier:
             confidences.append(float(probabilities[best]))
             probabilities[best] = -1
         return Prediction(tuple(names), tuple(confidences))
+
+
+def _as_path(path: object) -> Path:
+    if isinstance(path, (str, os.PathLike)):
+        return Path(path)
+    raise DataError(f"classify_files takes paths, got {type(path).__name__}; give arrays and images to predict")
 
 
 def _require_top_k(top_k: object) -> None:

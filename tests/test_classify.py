@@ -209,6 +209,12 @@ def test_a_batch_size_that_is_no_count_is_refused(classifier, batch_size):
         next(classifier.classify_files([], batch_size=batch_size))
 
 
+@pytest.mark.parametrize("path", [None, 3, np.zeros((64, 64, 3), np.uint8)])
+def test_what_is_no_path_is_refused_by_its_type(classifier, path):
+    with pytest.raises(DataError, match=f"classify_files takes paths, got {type(path).__name__}; give arrays"):
+        next(classifier.classify_files([path]))
+
+
 def test_public_names_are_listed_before_they_are_used():
     assert {"Classifier", "Prediction", "architecture"} <= {*dir(mnasnet)}
 

@@ -548,7 +548,13 @@ ENTRIES = (
         "An array that is no image",
         "In Python, an image is height x width x 3 of uint8; grey, alpha and 16 bits are converted for you.",
         "Pass the array as it was read, not as a batch and not scaled by yourself.",
-        ("^data/images.py:to_rgb$", "^drawing needs an RGB image", "^each box needs one label", "^side must be 2"),
+        (
+            "^data/images.py:to_rgb$",
+            "^classify_files takes paths",
+            "^drawing needs an RGB image",
+            "^each box needs one label",
+            "^side must be 2",
+        ),
     ),
     Entry(
         errors.DataError,

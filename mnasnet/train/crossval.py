@@ -137,7 +137,8 @@ def cross_validate(
     prints = [parts.fingerprint for parts in splits]
     write_yaml(folder.arguments, {"kind": KIND, "asked": training.to_dict(), "folds": count, "fingerprints": prints})
     try:
-        return _trained(folder, training, splits, listeners, stop)
+        with only_user(folder):
+            return _trained(folder, training, splits, listeners, stop)
     except MnasNetError:
         if not any(path.is_dir() for path in folder.path.iterdir()):  # refused before it began
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -183,12 +184,13 @@ def resume_cross_validation(
             f"the images in {training.data} are not those that {folder.path} began with, so its folds would hold "
             "others now; bring the folder back to what it was, or start a new cross-validation"
         )
-    write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
-    if training.max_minutes != asked.max_minutes:
-        for judged in folder.path.glob(f"*/{_JUDGED}"):
-            if json.loads(judged.read_bytes())["status"] == "time":
-                judged.unlink()
-    return _trained(folder, training, splits, listeners, stop)
+    with only_user(folder):
+        write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
+        if training.max_minutes != asked.max_minutes:
+            for judged in folder.path.glob(f"*/{_JUDGED}"):
+                if json.loads(judged.read_bytes())["status"] == "time":
+                    judged.unlink()
+        return _trained(folder, training, splits, listeners, stop)
 
 
 def _require_one_process() -> None:
@@ -201,16 +203,15 @@ def _trained(
 ) -> CrossValidation:
     """Train, or go on with the training of, each fold that has not ended, and keep what all say after each."""
     result = CrossValidation(folder.path, len(splits), ())
-    with only_user(folder):
-        for number, parts in enumerate(splits, start=1):
-            own = replace(training, output_folder=folder.path, name=f"fold{number}")
-            fold = _kept(folder.path / own.name) or _fold(own, parts, listeners, stop)
-            if fold is None:
-                break
-            result = replace(result, folds=(*result.folds, fold))
-            mistakes = sorted((one for fold in result.folds for one in fold.mistakes), key=lambda one: -one.confidence)
-            write_atomic(folder.path / "mistakes.csv", mistakes_csv(mistakes))
-            write_atomic(folder.path / "folds.json", json.dumps(result.summary(), indent=1).encode())
+    for number, parts in enumerate(splits, start=1):
+        own = replace(training, output_folder=folder.path, name=f"fold{number}")
+        fold = _kept(folder.path / own.name) or _fold(own, parts, listeners, stop)
+        if fold is None:
+            break
+        result = replace(result, folds=(*result.folds, fold))
+        mistakes = sorted((one for fold in result.folds for one in fold.mistakes), key=lambda one: -one.confidence)
+        write_atomic(folder.path / "mistakes.csv", mistakes_csv(mistakes))
+        write_atomic(folder.path / "folds.json", json.dumps(result.summary(), indent=1).encode())
     return result
 
 
