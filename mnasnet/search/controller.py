@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
+from mnasnet.search.heading import Heading
 from mnasnet.search.history import History, excess_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class ControllerSampler(CategoricalSampler):
 
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
     with the same policy. A trial above a limit, whatever its value, counts as worse than the worst that was
-    judged before it; where none was, as less than 0 and than the worst by the time that its batch is full.
+    judged before it; where none was, as less than 0 and than the worst by the time that its batch is full. One that a
+    pruner ended counts as what its steps promised: without it, the policy would hear of nothing but good networks.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class _Learner:
         self._repeated = 0  # of those waiting
         self._waiting: list[tuple[tuple[int, ...], float, bool]] = []  # the last: nothing was judged by then
         self._worst: float | None = None
+        self._heading = Heading()
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in finished trials; whenever a batch is full the policy is updated."""
@@ -130,14 +133,17 @@ class _Learner:
 
     def _reward(self, trial: FrozenTrial) -> float | None:
         excess = excess_of(trial)
+        told = trial.intermediate_values.items()
+        so_far = {step: self._sign * value for step, value in told if np.isfinite(value)}
         if trial.state == TrialState.COMPLETE and trial.values and not excess > 0.0:
             reward = self._sign * float(trial.values[0])
             if not np.isfinite(reward):
                 return None
+            self._heading.learn(so_far, reward)
             self._worst = reward if self._worst is None else min(self._worst, reward)
             return reward
         if not excess > 0.0:
-            return None
+            return None if self._worst is None or not so_far else self._heading.at_most_of(so_far)
         worst = self._worst or 0.0
         share = excess / (1.0 + excess) if np.isfinite(excess) else 1.0
         return worst - 0.1 * (abs(worst) or 1.0) * share

@@ -172,8 +172,8 @@ class _Reporting:
     ended: BaseException | None = field(default=None)
 
     def hear(self, event: Event) -> None:
-        """Report an epoch that ended."""
-        if self.silent or not isinstance(event, EpochEnded):
+        """Report an epoch that ended; after the last one there is nothing left to give up."""
+        if self.silent or not isinstance(event, EpochEnded) or event.row["epoch"] >= event.epochs:
             return
         try:
             self.report(int(event.row["epoch"]), float(event.row["val_accuracy"]))

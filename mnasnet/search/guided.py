@@ -8,7 +8,6 @@ networks that meet the limits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
@@ -25,6 +24,7 @@ from mnasnet.search.categorical import (
     indices_of,
 )
 from mnasnet.search.foresight import Foresight
+from mnasnet.search.heading import Heading
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
 from mnasnet.search.problem import RewardError, SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
@@ -39,7 +39,6 @@ GENERATIONS, CHILDREN, PARENTS = 5, 60, 25
 ELITE, RANDOM_OLD, RANDOM_NEW = 10, 5, 5
 BEYOND = 0.15  # of the front's range, in logarithms
 _OUT_OF_LIMITS = -1e6  # below any reward
-_MIN_GAINS = 4  # trainings to the end before one that was ended early is completed in thought
 _MIN_COSTS = 8  # measured costs before they are predicted
 
 
@@ -104,8 +103,7 @@ class _Knowledge:
         self.front: list[tuple[float, ...]] = []  # the merits that no other beats
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
         powers = ERROR_SCALES if problem is not None else (None,)
-        self._heading = _Heading()
-        self._worst_finished = np.inf
+        self._heading = Heading()
         self._accuracy = _Predictor(categories, powers, INITIAL, foresight.sizes if foresight is not None else None)
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
@@ -143,7 +141,6 @@ class _Knowledge:
             value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
             if np.isfinite(value):
                 self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
-                self._worst_finished = min(self._worst_finished, value)
                 excess = excess_of(trial) if self.problem is None else 0.0
                 self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values), excess)
                 if not any(_beats(kept, self.merits[-1]) for kept in self.front):
@@ -153,15 +150,13 @@ class _Knowledge:
     def _add_pruned(self, indices: tuple[int, ...], trial: FrozenTrial, costs: Mapping[str, float]) -> None:
         """A training that was ended early still tells where it was heading; it is no part of the front."""
         so_far = self._so_far(trial, costs)
-        value = self._heading.of(so_far)
         if self.problem is None:
             if so_far and (trial.constraints or not self.is_constrained):
-                # while too few went on to the end it counts as no better than the worst of them
-                own = min(so_far[max(so_far)], self._worst_finished) if value is None else value
+                own = self._heading.at_most_of(so_far)
                 # it was pruned before it could tell whether it meets constraints, which others may set later
                 excess = excess_of(trial) if trial.constraints else np.nan
                 self._judged(indices, own, (own,), excess)
-        elif value is not None:
+        elif (value := self._heading.of(so_far)) is not None:
             accuracy = min(1.0, max(0.0, value))
             self._judged(indices, accuracy, self.problem.values(accuracy, costs))
 
@@ -214,25 +209,6 @@ class _Knowledge:
                 predictor = self._cost_predictors.setdefault(name, _Predictor(self.categories, (None,), _MIN_COSTS))
                 scores.append(predictor.at(points, known).draw(rng, DOUBT))
         return scores
-
-
-@dataclass
-class _Heading:
-    """Where trainings that were ended early would have arrived, by what those that were not gained after that step."""
-
-    _gains: dict[int, list[float]] = field(default_factory=dict)
-
-    def learn(self, so_far: Mapping[int, float], accuracy: float) -> None:
-        """Note what a training that went on to the end gained after each step."""
-        for step, known in so_far.items():
-            self._gains.setdefault(step, []).append(accuracy - known)
-
-    def of(self, so_far: Mapping[int, float]) -> float | None:
-        """The value to expect of a training with these steps; None while too few went on from its last."""
-        gains = self._gains.get(max(so_far, default=0), [])
-        if not so_far or len(gains) < _MIN_GAINS:
-            return None
-        return so_far[max(so_far)] + float(np.median(gains))
 
 
 class _Predictor:
@@ -383,12 +359,12 @@ def _ceilings(front: Reals, rng: np.random.Generator) -> Reals:
     """Bounds on the objectives for this trial, drawn from the front's range and somewhat beyond both ends.
 
     Every trial looks for the most accurate network below its own bounds; together they fill the front. Bounds
-    below the cheapest network lead to cheaper ones.
+    below the cheapest network lead to cheaper ones. An objective that is the same on the whole front has none.
     """
     costs = np.log(front[:, 1:])
     low, high = costs.min(axis=0), costs.max(axis=0)
     place = -BEYOND + rng.random(len(low)) * (1.0 + 2.0 * BEYOND)
-    return np.asarray(np.exp(low + place * (high - low)))
+    return np.where(high > low, np.exp(low + place * (high - low)), np.inf)
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ OUTCOME = "outcome"  # the one user attribute of a trial: state, costs, accuracy
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
+_Key = tuple[int, datetime.datetime | None]
+
 
 @dataclass
 class History:
@@ -27,7 +30,7 @@ class History:
     """
 
     trials: list[FrozenTrial] = field(default_factory=list)
-    _known: set[int] = field(default_factory=set, repr=False)
+    _known: set[_Key] = field(default_factory=set, repr=False)
     _failed: dict[int, tuple[int, ...] | None] = field(default_factory=dict, repr=False)  # points by trial
     _failed_of: Categories = field(default_factory=dict, repr=False)
 
@@ -38,20 +41,20 @@ class History:
         """
         finished = study.get_trials(deepcopy=False, states=FINISHED)
         lacking = len(finished) - len(self.trials)
-        unknown = (trial for trial in reversed(finished) if trial._trial_id not in self._known)  # the latest are last
+        unknown = (trial for trial in reversed(finished) if _key(trial) not in self._known)  # the latest are last
         new = sorted(itertools.islice(unknown, max(0, lacking)), key=_completion)
         same = (
             len(new) == lacking
-            and (not self.trials or finished[0]._trial_id in self._known)
+            and (not self.trials or _key(finished[0]) in self._known)
             and not (new and self.trials and _completion(new[0]) < _completion(self.trials[-1]))
         )
         if not same:
             new = self.trials = sorted(finished, key=_completion)
-            self._known = {trial._trial_id for trial in new}
+            self._known = set(map(_key, new))
             self._failed.clear()
             return list(new), True
         self.trials += new
-        self._known.update(trial._trial_id for trial in new)
+        self._known.update(map(_key, new))
         return new, False
 
     def unavailable(self, study: optuna.Study, categories: Categories) -> set[tuple[int, ...]]:
@@ -84,6 +87,11 @@ def is_copy(trial: FrozenTrial) -> bool:
 def excess_of(trial: FrozenTrial) -> float:
     """By how much the trial breaks its constraints, which Optuna's users set too; 0 where it meets them all."""
     return math.fsum(max(0.0, float(value)) for value in trial.constraints.values())
+
+
+def _key(trial: FrozenTrial) -> _Key:
+    """Storages number from 0, so the moment tells trials of several studies apart."""
+    return trial._trial_id, trial.datetime_complete
 
 
 def _completion(trial: FrozenTrial) -> tuple[float, int]:

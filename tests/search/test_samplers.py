@@ -312,6 +312,59 @@ def test_a_training_ended_early_is_believed_to_reach_what_it_would_have_reached(
     assert SearchProblem(space("small"), TellsItsSteps()).accuracy_of(0.41, {}) == pytest.approx(0.41)
 
 
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_controller_hears_of_trainings_that_were_ended_early(direction: str) -> None:
+    """Only networks of the highest value finish: they alone say nothing of what is bad."""
+    sign = 1.0 if direction == "maximize" else -1.0
+
+    def objective(trial: optuna.Trial) -> float:
+        value = sum(trial.suggest_categorical(f"b{place}", [0, 1]) for place in range(4))
+        trial.report(sign * value / 2, 1)
+        if value < 3:
+            raise optuna.TrialPruned
+        return sign * float(min(value, 3))
+
+    settings = ControllerSettings(learning_rate=1e-2, entropy=0.01)
+    study = optuna.create_study(direction=direction, sampler=ControllerSampler(seed=0, settings=settings))
+    study.optimize(objective, n_trials=200)
+
+    late = [sum(trial.params.values()) for trial in study.trials[-50:]]
+    assert sum(late) / len(late) > 2.8  # 2 at random
+
+
+def test_an_objective_that_is_the_same_everywhere_hides_no_accuracy() -> None:
+    def mean_of_late(objectives: tuple[str, ...]) -> float:
+        meters = {"work": FunctionMeter(cost_of), "memory": FunctionMeter(lambda candidate: 262144.0)}
+        problem = SearchProblem(
+            space("small"),
+            FunctionEvaluator(more_kernels_are_better),
+            meters=meters,
+            objectives=objectives,
+            estimates=meters,
+        )
+        study = create_study(problem, algorithm="guided", seed=0)
+        search(study, problem, Budget(evaluations=60))
+        late = [record.accuracy or 0.0 for record in records(study)[16:]]
+        return sum(late) / len(late)
+
+    assert mean_of_late(("work", "memory")) == pytest.approx(mean_of_late(("work",)), abs=0.01)
+
+
+@pytest.mark.parametrize("sampler", [GuidedSampler, EvolutionSampler])
+def test_one_sampler_tells_two_studies_apart(sampler: Any) -> None:
+    shared = sampler(seed=0)
+    studies = [optuna.create_study(direction="maximize", sampler=shared) for _ in range(2)]
+
+    for _ in range(60):
+        for best, study in zip((0, 2), studies, strict=True):
+            trial = study.ask()
+            values = [trial.suggest_categorical(f"b{place}", [0, 1, 2]) for place in range(6)]
+            study.tell(trial, sum(value == best for value in values))
+
+    for study in studies:
+        assert sum(trial.value for trial in study.trials[-15:]) / 15 > 3  # 2 at random
+
+
 @pytest.mark.parametrize("sampler", [GuidedSampler, EvolutionSampler])
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_in_a_study_of_somebody_else_pruned_trials_teach_too(sampler: Any, direction: str) -> None:
