@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +21,7 @@ from typing import Any, Literal
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
-from optuna.storages._heartbeat import BaseHeartbeat, BaseHeartbeatThread, get_heartbeat_thread
+from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.checks import is_number, make_plain, plain
@@ -30,11 +32,14 @@ from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.problem import RewardError, SearchProblem, priced
 from mnasnet.search.records import State, TrialRecord, record_of, records
 from mnasnet.search.samplers import make_sampler
-from mnasnet.search.storage import open_storage
+from mnasnet.search.storage import GRACE_BEATS, HEARTBEAT_S, RETRIES, open_storage
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option, SearchSpace
+from mnasnet.words import amount
 
 Ending = Literal["budget", "time", "exhausted", "stopped"]
+
+_log = logging.getLogger(__name__)
 
 _OPTUNA_STATES: dict[State, TrialState] = {
     "done": TrialState.COMPLETE,
@@ -48,6 +53,7 @@ _PROBLEM = "problem"
 
 MOST_FAILURES = 10  # in a row from the first trial on: then it is not the networks
 POLL_S = 0.2  # how often a search that waits looks whether it should stop
+MOST_SILENT = round(1.5 * GRACE_BEATS * HEARTBEAT_S / POLL_S)  # looks, by when those who show that they live are known
 
 MOST_LISTED = 4096  # combinations of a space whose networks are listed, to see whether all of them were tried
 
@@ -165,6 +171,7 @@ class Search:
         self._left: set[int] = set()  # by a killed process, for this one to take up
         self._beats: dict[int, BaseHeartbeatThread] = {}  # of the trials in work, where others must know of them
         self._first: dict[str, FrozenTrial] = {}  # the trial that settled each network
+        self._failures: Counter[str] = Counter()  # judgements that failed, by network
         self._read: set[int] = set()
         self._has_read = False
         self._evaluations = 0
@@ -316,13 +323,14 @@ class Search:
         return sum(trial.number not in self._left and trial.number not in self._in_work for trial in running)
 
     def _give_back(self, trial: optuna.Trial) -> None:
-        """Mark the trial as failed; while the search goes on another process judges its network."""
-        storage = self.study._storage
+        """Mark the trial as failed; while the search goes on another process judges its network.
+
+        That is no retry: however often somebody stops, the network is not to blame.
+        """
         with contextlib.suppress(UpdateFinishedTrialError):
-            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            retry = storage.get_heartbeat_stale_trial_callback() if isinstance(storage, BaseHeartbeat) else None
-            if retry is not None and not is_over(self.study):
-                retry(self.study, storage.get_trial(trial._trial_id))
+            self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            if trial.params and not is_over(self.study):
+                self.study.enqueue_trial(trial.params)
 
     def _judged_elsewhere(self, trial: optuna.Trial, candidate: Candidate) -> int | None:
         """The earlier trial of another worker that is judging the same network now, if any."""
@@ -406,7 +414,7 @@ class Search:
                 self._remember(trial)
 
     def _remember(self, trial: FrozenTrial) -> None:
-        """Note who settled a network. A failure is not final: a retry may judge the network again."""
+        """Note who settled a network. A failure is not final: as many retries as a kill gets may judge it again."""
         self._read.add(trial.number)
         outcome = outcome_of(trial)
         if outcome.get("state") in ("done", "pruned", "infeasible") and trial.state != TrialState.FAIL:
@@ -415,6 +423,10 @@ class Search:
         was_judged = outcome.get("state") in ("done", "pruned", "failed") and "fingerprint" in outcome
         if "duplicate_of" not in outcome and was_judged:
             self._evaluations += 1
+            if outcome["state"] == "failed":
+                self._failures[outcome["fingerprint"]] += 1
+                if self._failures[outcome["fingerprint"]] > RETRIES:
+                    self._first.setdefault(outcome["fingerprint"], trial)
 
 
 def search(
@@ -432,13 +444,14 @@ def search(
     ``alone`` says that this process leads: the trials that it left running when it was killed are taken up first, and
     the search goes on exactly as if it had not been killed. Of several processes at most one may say so, after the
     others have called :func:`mnasnet.search.helpers.join`; trials of one that died are judged again by the others
-    after a while. At the end it waits for the networks that others are judging. Raises SearchError for a study that
+    after a while. At the end it waits for the networks that others are judging, also for one that a killed process left
+    while it was alone: first let such a study go on alone. Raises SearchError for a study that
     was made for another problem.
     """
     _require_made_for(study, problem)
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
         waiting = steps.left_running()
-        started, idle = clock(), 0
+        started, idle, polls = clock(), 0, 0
         while True:
             if should_stop():
                 return "stopped"
@@ -453,6 +466,13 @@ def search(
                 return "exhausted"
             if is_tried or (budget.evaluations is not None and steps.evaluations() + elsewhere >= budget.evaluations):
                 time.sleep(POLL_S)  # those may still turn out to be no evaluations
+                polls += 1
+                if polls == MOST_SILENT:
+                    _log.warning(
+                        "waiting for %s that others are judging; of a process that was killed while it searched alone, "
+                        "nobody can tell: let one with alone=True, or resume, take its trial up",
+                        amount(elsewhere, "network"),
+                    )
                 continue
             proposal = steps.propose(waiting.pop(0) if waiting else None)
             record = steps.evaluate(proposal) if isinstance(proposal, Proposal) else proposal

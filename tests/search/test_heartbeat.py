@@ -162,6 +162,6 @@ def test_a_helper_that_ends_gives_its_network_back_at_once_while_the_search_goes
     waiting = helping.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
     assert records(helping)[proposal.trial.number].state == "failed"
     assert len(waiting) == left
-    if waiting:
+    for _ in range(3 * left):  # however often a helper ends
         assert steps.propose().candidate == proposal.candidate
         steps.close()

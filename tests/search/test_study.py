@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -322,6 +323,25 @@ class TestAnswers:
                 }
             else:
                 assert record not in front
+
+
+def test_a_network_that_fails_each_time_is_given_up_and_the_space_ends() -> None:
+    judged: Counter[str] = Counter()
+    searched = SearchSpace((BlockChoices(channels=(16, 24), kernel=(3, 5)),), name="four")
+    broken = all_of(searched)[0].fingerprint
+
+    def accuracy(candidate: Candidate) -> float:
+        judged[candidate.fingerprint] += 1
+        if candidate.fingerprint == broken:
+            raise RuntimeError("too large for the memory")
+        return 0.5
+
+    problem = SearchProblem(searched, FunctionEvaluator(accuracy))
+    study = create_study(problem, algorithm="random", seed=0)
+
+    assert search(study, problem, Budget(evaluations=30)) == "exhausted"
+    assert judged.pop(broken) == 2  # once, and one retry
+    assert list(judged.values()) == [1, 1, 1]
 
 
 class TestResuming:
