@@ -109,10 +109,11 @@ def in_turns(runtimes: list[str]) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """The middle one, and by which share of it the largest and the smallest differ; then without a tenth at each end."""
+    """The middle one, the largest less the smallest as a share of it, and the same without a tenth at each end."""
     middle = statistics.median(values)
     low, high = np.quantile(values, (0.1, 0.9))
-    return f"{middle:.2f} ms, spread {(max(values) - min(values)) / middle:.1%} ({(high - low) / middle:.1%} p10 to p90)"
+    whole, inner = (max(values) - min(values)) / middle, (high - low) / middle
+    return f"{middle:.2f} ms, spread {whole:.1%} (p10 to p90 {inner:.1%})"
 
 
 def profiled_table(runtime: str, precision: str, name: str, checks: int) -> None:

@@ -49,10 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with stop_on_signals() as stop:
         if arguments.dry_run:
-            found = forecast(searching, stop.is_set)
+            found = forecast(searching, stop.is_set, tell=lambda text: print(text, file=sys.stderr, flush=True))
             plan = {**asdict(found.times), "trials": found.trials, **found.plan.to_dict()}
             plan |= {"short_minutes": found.short_minutes, "shared_minutes": found.shared_minutes}
-            plan |= {"latency_ms": found.latency_ms, "limits": found.told_of_missed}
+            plan |= {"latency_ms": found.latency_ms, "limits": found.told_of_missed, "target": found.told_of_target}
             print(json.dumps(plan) if arguments.json else found.text)
             return 0
         searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)

@@ -50,7 +50,7 @@ def answer_of(
         device=_device(search),
         measured={name: _is_measured(name, asked) for name in problem.meters},
         records=found,
-        winner=_winner(search, found),
+        winner=winning_trial(search, found),
         pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
         contenders=contenders,
         kendall_tau=rank_agreement(finalists),
@@ -96,7 +96,7 @@ def _is_measured(name: str, asked: Searching) -> bool:
     return name == ENERGY or (name == LATENCY and asked.latency == "measured")
 
 
-def _winner(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:
+def winning_trial(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:
     """The trial that was, or would be, trained fully: after the finalists' training the best of them."""
     final = search.folder.read_state().get("final")
     if final:

@@ -6,13 +6,16 @@ been.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from mnasnet.checks import require_words
 from mnasnet.errors import SettingsError
+from mnasnet.network.count import count
 from mnasnet.space import OPERATORS, Candidate, Choice, Option, SearchSpace
 
 Rule = Literal["sandwich", "single"]
@@ -100,6 +103,27 @@ def drawn(space: SearchSpace, *, seed: int, number: int, closed: set[str] | froz
 def extreme(space: SearchSpace, which: Corner) -> Candidate:
     """The one network that counts as the largest or smallest: bottlenecks with identity skips, or none of that."""
     return space.candidate_at([_extreme(choice, which) for choice in space.choices])
+
+
+@lru_cache(maxsize=8)
+def cheapest_and_dearest(space: SearchSpace, input_size: int) -> tuple[Candidate, Candidate]:
+    """The smallest and the largest network by multiply-adds, of those that have one operator in all blocks.
+
+    At ``input_size``, where the space leaves it open. Which operator costs least depends on kernels and expansions.
+    """
+    operators = {str(option) for choice in space.choices if _field(choice) == "operator" for option in choice.options}
+    corners: list[Candidate] = [extreme(space, which) for which in get_args(Corner)]
+    for which, operator in itertools.product(get_args(Corner), sorted(operators)):
+        places = [
+            choice.options.index(operator) if operator in choice.options else _extreme(choice, which)
+            for choice in space.choices
+        ]
+        corners.append(space.candidate_at(places))
+
+    def work(candidate: Candidate) -> int:
+        return count(candidate.architecture, candidate.input_size or input_size).multiply_adds
+
+    return min(corners, key=work), max(corners, key=work)
 
 
 def mixes_operators(space: SearchSpace) -> bool:

@@ -26,7 +26,7 @@ from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
 from mnasnet.runtime.session import has_cuda
-from mnasnet.search.curriculum import extreme
+from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, new_search_folder, require_place_of_search
@@ -79,7 +79,18 @@ class Forecast:
     latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
     latency_is_measured: bool = True
     missed: tuple[Missed, ...] = ()
+    target_ms: float | None = None  # where a latency is the target
     left_s: float | None = None
+
+    @property
+    def told_of_target(self) -> str:
+        """A sentence where no network of the space comes near the target, "" else."""
+        if self.target_ms is None or self.latency_ms is None or max(self.latency_ms) >= self.target_ms:
+            return ""
+        return (
+            f"{self.target_ms:g} ms is more than the largest network takes, so it decides nothing; take "
+            f"{_span(f'{ms:.3g}' for ms in sorted(self.latency_ms))} ms, or a larger space or input_size"
+        )
 
     @property
     def is_hopeless(self) -> bool:
@@ -127,6 +138,8 @@ class Forecast:
             span = _span(f"{ms:.3g}" for ms in sorted(self.latency_ms))
             how = "on the device" if self.latency_is_measured else "predicted by the table of the device"
             latency = [f"latency   {span} ms {how}, the smallest and the largest network of the space"]
+        if self.told_of_target:
+            latency.append(f"target    {self.told_of_target}")
         if self.told_of_missed:
             latency.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
@@ -148,11 +161,11 @@ class Forecast:
         )
 
 
-def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
+def forecast(searching: Searching, stop: Stop = lambda: False, *, tell: Telling = lambda text: None) -> Forecast:
     """Time a small and a large network and foresee the whole search; nothing is left behind.
 
-    Raises what the search itself would: SettingsError when the minutes are too few, SearchError when its storage or
-    its cluster is away.
+    ``tell`` hears of each step. Raises what the search itself would: SettingsError when the minutes are too few,
+    SearchError when its storage or its cluster is away.
     """
     searching = searching.with_home()
     _require_what_it_needs(searching)
@@ -160,7 +173,8 @@ def forecast(searching: Searching, stop: Stop = lambda: False) -> Forecast:
     steers_only = searching.profile and searching.latency == "measured" and not searching.latency_table
     table_s = _rounds_s(searching) if searching.needs_latency and steers_only else 0.0
     with tempfile.TemporaryDirectory(prefix="mnasnet-search-") as folder:
-        search = prepared(replace(searching, profile=False), SearchFolder(Path(folder)), stop=stop, spent_s=table_s)
+        unprofiled = replace(searching, profile=False)
+        search = prepared(unprofiled, SearchFolder(Path(folder)), tell=tell, stop=stop, spent_s=table_s)
         try:
             return forecast_of(search)
         finally:
@@ -183,21 +197,29 @@ def forecast_of(search: OpenSearch) -> Forecast:
         workers=asked.workers,
         latency_ms=_latency_ms(search),
         latency_is_measured=asked.latency == "measured",
-        missed=tuple(_missed(search.problem)),
+        missed=tuple(_missed(search.problem, search.plan.input_size)),
+        target_ms=_target_ms(search.problem),
     )
 
 
-def _missed(problem: SearchProblem) -> Iterator[Missed]:
+def _missed(problem: SearchProblem, input_size: int) -> Iterator[Missed]:
     """What the smallest network misses; nothing where its costs cannot be told, as the trials will say."""
     bounds = {name: (limit, True) for name, limit in problem.limits.items()}
     if problem.reward is not None and not problem.reward.ignores_target:
         bounds.setdefault(problem.reward_cost, (problem.reward.target, False))
-    smallest = extreme(problem.space, "smallest")
+    smallest, _ = cheapest_and_dearest(problem.space, input_size)
     with contextlib.suppress(LatencyError):
         for name, (bound, is_limit) in bounds.items():
             cost = float(problem.meters[name].measure(smallest))
             if cost > bound:
                 yield Missed(name, cost, bound, is_limit)
+
+
+def _target_ms(problem: SearchProblem) -> float | None:
+    """The latency that is aimed at; None where another cost, or none, is."""
+    if problem.reward is None or problem.reward.ignores_target or problem.reward_cost != LATENCY:
+        return None
+    return problem.reward.target
 
 
 def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
@@ -206,7 +228,8 @@ def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
     if meter is None:
         return None
     try:
-        return meter.measure(extreme(space, "smallest")), meter.measure(extreme(space, "largest"))
+        small, large = map(meter.measure, cheapest_and_dearest(space, search.plan.input_size))
+        return small, large
     except LatencyError:
         return None  # the trials say so
 
@@ -333,14 +356,14 @@ def _bring_table(searching: Searching, folder: SearchFolder) -> None:
 
 def _require_prices(search: OpenSearch, table: LatencyTable) -> None:
     """Raise LatencyError where the user's table lacks the smallest network of the space, at any of its input sizes."""
-    smallest = extreme(search.problem.space, "smallest")
+    smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
     for size in search.problem.space.input_sizes or (search.plan.input_size,):
         table.predict_ms(smallest.architecture, size)
 
 
 def _first_latency(search: OpenSearch) -> Latency:
     """The smallest network's, measured on the device and remembered."""
-    smallest = extreme(search.problem.space, "smallest")
+    smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
     meter = RememberingMeter(search.device_meter, search.folder.latencies)
     return meter.measure(smallest.architecture, smallest.input_size or search.plan.input_size)
 

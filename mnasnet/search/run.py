@@ -12,13 +12,13 @@ from mnasnet.data.folder import scan
 from mnasnet.data.split import read_split, warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.search import prepare
-from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off
+from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off, winning_trial
 from mnasnet.search.contenders import full_training_place
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
-from mnasnet.search.problem_of import opened, read_arguments, require_same_device
+from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.searching import Searching
@@ -162,13 +162,12 @@ def promote(
     audience = SearchAudience(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
         require_same_device(here)
-        sitting = Sitting(here, audience, stop)
+        sitting = Sitting(here, audience, stop, is_promotion=True)
         training = TrainingStages(sitting)
         found = {record.number: record for record in records(here.study())}
-        number = (folder.read_state().get("final") or {}).get("trial") if trial is None else trial
-        record = winner(here.study(), here.problem) if number is None else found.get(number)
+        record = _winner_of(here, list(found.values())) if trial is None else found.get(trial)
         if record is None or not record.fingerprint:
-            which = f"{number}" if record is None else f"{number}, which has no network yet"
+            which = f"{trial}" if record is None else f"{trial}, which has no network yet"
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
         record = _told_first(record, found)
         epochs = wanted or training.final_epochs()
@@ -183,6 +182,11 @@ def promote(
             told, why = sitting.told(status, reason), "stopped on request; the same promotion goes on from there"
             return replace(told, status="stopped", reason=why, promoted=promoted)
         return replace(sitting.answered(status, reason), promoted=promoted)
+
+
+def _winner_of(here: OpenSearch, found: list[TrialRecord]) -> TrialRecord:
+    """The trial that the answer calls the winner; raises SearchError where none has finished."""
+    return winning_trial(here, found) or winner(here.study(), here.problem)
 
 
 def _told_first(record: TrialRecord, found: Mapping[int, TrialRecord]) -> TrialRecord:

@@ -28,14 +28,16 @@ class Sitting:
     audience: SearchAudience
     stop: Stop
     clock: Callable[[], float] = time.monotonic
+    is_promotion: bool = False  # whose time is not the search's
     times: Timetable = field(init=False)
     share: float = field(default=0.0, init=False)
-    _began: float = field(init=False)  # as if it had been in one sitting
+    _before_s: float = field(init=False)  # in earlier sittings
+    _began: float = field(init=False)
     _kept: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._kept = self.clock()
-        self._began = self._kept - self._spent_before()
+        self._began = self._kept = self.clock()
+        self._before_s = self._spent_before()
         self.times = timetable(self.here.searching, self.here.plan, spent_s=self.folder.prepared_s)
 
     @property
@@ -45,8 +47,8 @@ class Sitting:
 
     @property
     def spent_s(self) -> float:
-        """The seconds of all sittings so far."""
-        return self.clock() - self._began
+        """The seconds of all sittings of the search so far."""
+        return self._before_s if self.is_promotion else self._before_s + self.clock() - self._began
 
     @property
     def left_s(self) -> float:

@@ -347,8 +347,11 @@ class TestGoingOn:
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number
 
+        spent_s = SearchFolder(copied).read_state()["seconds"]
+
         promoted = promote(copied, winner, epochs=2)
 
+        assert SearchFolder(copied).read_state()["seconds"] == spent_s  # none of the search's minutes
         trained = [one for one in promoted.answer.contenders if one.kind == "promoted"]
         assert [(one.trial, one.epochs) for one in trained] == [(winner, 1), (winner, 2)]
         assert promoted.summary()["val_accuracy"] == trained[0].val_accuracy  # the search's own winner's
@@ -554,10 +557,15 @@ class TestTruth:
 
     @pytest.mark.slow
     def test_trade_offs_have_no_reward_and_a_winner_all_the_same(self, data, tmp_path):
-        searched = run_search(tiny_searching(data, tmp_path, objectives="parameters", trials=3))
+        beyond = {"reward": "product", "beta": -3.0, "target_cost": 1.0}  # the cheapest wins
+        searched = run_search(tiny_searching(data, tmp_path, objectives="parameters", trials=4, **beyond))
 
         assert searched.answer.reward is None and searched.answer.objectives == ("parameters",)
         assert searched.answer.pareto and searched.model.is_file()
+
+        SearchFolder(searched.folder).write_state(final=None)  # as if it had been stopped before
+        promoted = promote(searched.folder)
+        assert f"trial{promoted.answer.winner.number}_" in str(promoted.promoted)
 
     @pytest.mark.slow
     def test_published_networks_are_trained_at_the_winners_cost_under_its_recipe(self, data, tmp_path):

@@ -223,6 +223,17 @@ def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
     assert plan.proxy_share == 1.0
 
 
+@pytest.mark.parametrize(("target_ms", "is_told"), [(8.0, True), (2.0, False), (None, False)])
+def test_a_forecast_tells_of_a_target_that_every_network_meets(target_ms: float | None, is_told: bool) -> None:
+    searching = Searching(data=Path(), minutes=0, trials=3)
+    times = timetable(searching, PLAN)
+
+    forecast = Forecast(512, PLAN, times, 3, short_epochs=1, workers=1, latency_ms=(0.155, 2.56), target_ms=target_ms)
+
+    told = "target    8 ms is more than the largest network takes, so it decides nothing; take 0.155 to 2.56 ms"
+    assert (told in forecast.text) is is_told
+
+
 def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     searching = Searching(data=Path(), minutes=0, trials=120)
     plan = with_shared(PLAN, searching, tiny_space(), TIMES, images=5000)

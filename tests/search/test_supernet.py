@@ -16,9 +16,10 @@ from mnasnet.data.folder import scan
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import SettingsError, SpecError, TrainingError
 from mnasnet.network.build import MnasNet
+from mnasnet.network.count import count
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
-from mnasnet.search.curriculum import Curriculum, drawn, extreme, mixes_operators
+from mnasnet.search.curriculum import Curriculum, cheapest_and_dearest, drawn, extreme, mixes_operators
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.supernet import recalibrate, supernet_recipe, train_supernet
 from mnasnet.space import BlockChoices, SearchSpace
@@ -349,3 +350,15 @@ def test_a_checkpoint_of_another_space_is_refused(images: SearchImages, tmp_path
 
     with pytest.raises(TrainingError, match="another training: space"):
         train_supernet(replace(PAPER_LIKE, stem_channels=16), images, input_size=32, epochs=1, store=store)
+
+
+@pytest.mark.parametrize("name", list(SPACES))
+def test_no_network_costs_less_than_the_cheapest_and_hardly_one_more_than_the_dearest(name: str) -> None:
+    searched, rng = space(name), random.Random(0)
+    work = [
+        count(candidate.architecture, candidate.input_size or 64).multiply_adds
+        for candidate in (*cheapest_and_dearest(searched, 64), *(searched.random(rng) for _ in range(200)))
+    ]
+
+    assert work[0] == min(work)
+    assert sum(one > work[1] for one in work) <= 2
