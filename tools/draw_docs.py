@@ -6,6 +6,7 @@ All are SVG text. The layers are read from the contract that the import checker 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -54,7 +55,7 @@ def layer_names() -> list[list[str]]:
         "contracts"
     ]
     (contract,) = (contract for contract in contracts if contract["type"] == "layers")
-    return [[name.strip().removeprefix("mnasnet.") for name in layer.split(":")] for layer in contract["layers"]]
+    return [[name.strip().removeprefix("mnasnet.") for name in re.split("[:|]", layer)] for layer in contract["layers"]]
 
 
 def layers() -> str:
@@ -96,19 +97,19 @@ def space_drawing() -> str:
     """Seven blocks of MnasNet-A1, each with its own layer design, repeated."""
     from mnasnet.presets import MNASNET_A1
 
-    shapes = [_tall_box(8, 60, 66, 56, _GREY, "stem", "3x3")]
-    left = 80
+    top, left = 20, 80
+    shapes = [_tall_box(8, top, 66, 56, _GREY, "stem", "3x3")]
     for number, block in enumerate(MNASNET_A1.blocks):
         name = f"MBConv{block.expansion}" if block.operator == "inverted" else "SepConv"
         extra = " SE" if block.se_ratio else ""
         for layer in range(block.repeats - 1, 0, -1):  # the repeated layers as sheets behind
-            shapes.append(_sheet(left + 3 * layer, 60 - 3 * layer, 84, 56))
-        shapes.append(_tall_box(left, 60, 84, 56, _BLUE, name, f"{block.kernel}x{block.kernel}{extra}"))
-        shapes.append(_label(left + 42, 134, f"block {number}"))
-        shapes.append(_label(left + 42, 150, f"{block.repeats} x {block.channels} ch."))
+            shapes.append(_sheet(left + 3 * layer, top - 3 * layer, 84, 56))
+        shapes.append(_tall_box(left, top, 84, 56, _BLUE, name, f"{block.kernel}x{block.kernel}{extra}"))
+        shapes.append(_label(left + 42, top + 74, f"block {number}"))
+        shapes.append(_label(left + 42, top + 90, f"{block.repeats} x {block.channels} ch."))
         left += 98
-    shapes.append(_tall_box(left, 60, 66, 56, _GREY, "head", "1x1"))
-    return _svg(left + 76, 162, "".join(shapes), "MnasNet-A1: one layer design for each block, repeated inside it")
+    shapes.append(_tall_box(left, top, 66, 56, _GREY, "head", "1x1"))
+    return _svg(left + 76, top + 102, "".join(shapes), "MnasNet-A1: one layer design for each block, repeated inside it")
 
 
 def equation(tex: str) -> str:
