@@ -20,8 +20,8 @@ after `error:` and ends with exit code 2; an Ikomia task shows it in its log and
 of the family named here, all of them children of `mnasnet.errors.MnasNetError`. The messages on this page were
 raised by the code when the page was made; the site that `make docs` makes ends with a list of every message.
 
-Something else, with a stack of lines of code above it, is a fault of ours:
-[please tell us](../CONTRIBUTING.md#report-a-fault).
+A traceback, anything else with lines of code above it, is a bug of ours:
+[please tell us](../CONTRIBUTING.md#report-a-bug).
 """
 
 
@@ -807,7 +807,7 @@ ENTRIES = (
         errors.ExportError,
         "An export whose answers differ",
         "The exported network answers otherwise than the original by more than rounding; no file was kept.",
-        "Try another format or runtime version, and [tell us](../CONTRIBUTING.md#report-a-fault).",
+        "Try another format or runtime version, and [tell us](../CONTRIBUTING.md#report-a-bug).",
         ("is not the same network",),
     ),
     Entry(
