@@ -62,7 +62,7 @@ def test_the_readmes_workflows_run_with_nothing_but_paths_and_a_small_budget(tmp
 
     for block in blocks:
         code = block.replace("path/to/your/folder", str(folder))
-        code = code.replace('{"target_latency_ms": 8, "minutes": 60}', SHORT)
+        code = code.replace('{"target_latency_ms": 1.5, "minutes": 60}', SHORT)
         exec(code.replace("path/to/your/image.jpg", str(tmp_path / "photo.jpg")), namespace)
 
     assert len(blocks) == 4
