@@ -20,7 +20,7 @@ after `error:` and ends with exit code 2; an Ikomia task shows it in its log and
 of the family named here, all of them children of `mnasnet.errors.MnasNetError`. The messages on this page were
 raised by the code when the page was made; the site that `make docs` makes ends with a list of every message.
 
-A traceback, anything else with lines of code above it, is a bug of ours:
+Anything that ends in a traceback is our bug:
 [please tell us](../CONTRIBUTING.md#report-a-bug).
 """
 
