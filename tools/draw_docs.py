@@ -109,7 +109,7 @@ def space_drawing() -> str:
         shapes.append(_label(left + 42, top + 90, f"{block.repeats} x {block.channels} ch."))
         left += 98
     shapes.append(_tall_box(left, top, 66, 56, _GREY, "head", "1x1"))
-    return _svg(left + 76, top + 102, "".join(shapes), "MnasNet-A1: one layer design for each block, repeated inside it")
+    return _svg(left + 76, 122, "".join(shapes), "MnasNet-A1: one layer design for each block, repeated inside it")
 
 
 def equation(tex: str) -> str:
