@@ -59,7 +59,7 @@ def train_then_infer(workflow: Any) -> None:
 
 
 def search_then_infer(workflow: Any) -> None:
-    model_then_infer(workflow, SEARCH, {"target_latency_ms": "8", "minutes": "60"})
+    model_then_infer(workflow, SEARCH, {"target_latency_ms": "1.5", "minutes": "60"})
 
 
 def model_then_infer(workflow: Any, name: str, parameters: dict[str, str]) -> None:
