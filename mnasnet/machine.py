@@ -47,6 +47,11 @@ def gpu_name() -> str:
     return "an NVIDIA GPU"
 
 
+def has_terminal() -> bool:
+    """Whether standard error is a terminal; programs with windows have none, or something that can only write."""
+    return bool(getattr(sys.stderr, "isatty", lambda: False)())
+
+
 def usable_cores() -> int:
     """The cores this process may use, which taskset or a container can make fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):

@@ -6,7 +6,6 @@ import argparse
 import errno
 import glob
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from mnasnet.data.images import VIDEO_SUFFIXES, files_below, iter_images
 from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError
 from mnasnet.files import exists
+from mnasnet.machine import has_terminal
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 
 
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _total(paths: Sequence[Path]) -> int | None:
     """How many images there are, for a bar that people see; None with videos, whose frames are not known before."""
     there = [path for path in paths if exists(path)]
-    if not sys.stderr.isatty() or any(_videos_of(path) for path in there):
+    if not has_terminal() or any(_videos_of(path) for path in there):
         return None
     return sum(1 for _ in iter_images(there, left_out=_in_silence)) + len(paths) - len(there)
 

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import logging
 import os
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -19,6 +18,7 @@ from ssl import SSLError
 
 from mnasnet.errors import DownloadError
 from mnasnet.files import try_lock, unlock, user_cache
+from mnasnet.machine import has_terminal
 from mnasnet.preprocess import Preprocess
 
 _log = logging.getLogger(__name__)
@@ -292,7 +292,7 @@ def _shown(weights: Published, progress: Progress | None) -> Iterator[Progress]:
     if progress is not None:
         yield progress
         return
-    if not (sys.stderr and sys.stderr.isatty()):
+    if not has_terminal():
         _log.info("downloading %s", weights.file_name)
         yield lambda done, total: None
         return

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from mnasnet.errors import MnasNetError
 from mnasnet.files import write_atomic
+from mnasnet.machine import has_terminal
 from mnasnet.words import duration
 
 _log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class TerminalProgress:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = has_terminal()
 
     def hear(self, event: Event) -> None:
         """Draw."""

@@ -156,6 +156,16 @@ def test_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(server, cache, monkeypa
         assert (f"{WEIGHTS.file_name}: 100%" in stream.getvalue()) is shown
 
 
+@pytest.mark.parametrize("has_stream", [True, False])
+def test_a_program_with_windows_downloads_without_a_bar(server, cache, monkeypatch, has_stream):
+    class Pipe:
+        write = flush = print
+
+    monkeypatch.setattr(sys, "stderr", Pipe() if has_stream else None)
+
+    assert bring(server, progress=None).read_bytes() == CONTENT
+
+
 def test_the_second_call_needs_no_network(server, cache):
     bring(server)
     server.shutdown()

@@ -215,6 +215,28 @@ def test_plain_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture
     ]
 
 
+class _Pipe:
+    """What a windowed Ikomia puts in the place of standard error."""
+
+    def write(self, text: str) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+@pytest.mark.parametrize("stderr", [None, _Pipe()], ids=["none", "only-writes"])
+def test_a_program_with_windows_hears_the_same_lines(
+    stderr: object, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    caplog.set_level(logging.INFO)
+    progress = TerminalProgress()
+
+    for event in (STARTED, STEPPED, EPOCH, ENDED):
+        progress.hear(event)
+
+    assert len(caplog.messages) == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are Unix's")
 def test_a_terminal_shows_a_bar_with_what_people_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
