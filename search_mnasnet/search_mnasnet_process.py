@@ -14,7 +14,7 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
-    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.printing import lines_on_stdout
@@ -98,7 +98,9 @@ class SearchMnasnet(core.CWorkflowTask):
         )
         folder, searched = self._unfinished or (None, None)
         if searched == searching and folder.is_dir():
-            return self._resume(folder, bar)
+            run = resumed(folder, lambda: self._resume(folder, bar))
+            if run is not None:
+                return run
         run = run_search(searching, listeners=[SearchBar(bar)], stop=lambda: self._stopped)
         self._unfinished = (run.folder, searching) if run.status == "stopped" else None
         return run

@@ -14,7 +14,7 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
-    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.printing import lines_on_stdout
@@ -111,7 +111,9 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
         )
         folder, trained = self._unfinished or (None, None)
         if trained == training and folder.is_dir():
-            return self._resume(settings.changed({"resume_folder": folder}), bar)
+            run = resumed(folder, lambda: self._resume(settings.changed({"resume_folder": folder}), bar))
+            if run is not None:
+                return run
         run = self._told(settings, data, bar, lambda **told: train(training, **told))
         self._unfinished = (run.folder, training) if run.status == "stopped" else None
         return run

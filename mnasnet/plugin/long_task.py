@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ikomia.core import config
 
@@ -16,6 +16,8 @@ from mnasnet.settings import SearchSettings, TrainSettings
 _log = logging.getLogger(__name__)
 
 PROGRESS_STEPS = 100
+
+Run = TypeVar("Run")
 
 
 def input_folder(task: Any, model: str = "") -> Path:
@@ -66,6 +68,21 @@ def output_folder(settings: TrainSettings | SearchSettings, plugin_folder: Path)
 
 def _with_parents(path: Path) -> tuple[Path, ...]:
     return path, *path.parents, path.resolve(), *path.resolve().parents
+
+
+def resumed(folder: Path, resume: Callable[[], Run]) -> Run | None:
+    """What ``resume`` makes of the run in ``folder``; None where its images or files are not there as they were.
+
+    A run that began in the same workflow cannot be brought back by another parameter, so a new one has to begin.
+    Whatever else goes wrong raises, and the run is there for the next attempt.
+    """
+    from mnasnet.train.run_folder import RunFolderError  # torch starts here, not with Ikomia
+
+    try:
+        return resume()
+    except (DataError, RunFolderError) as error:
+        _log.warning("a new run begins, %s cannot go on: %s", folder, error)
+        return None
 
 
 class StepBar:

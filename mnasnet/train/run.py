@@ -40,6 +40,7 @@ from mnasnet.train.reading import read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
     RunFolder,
+    RunFolderError,
     cannot_write,
     new_run_folder,
     only_user,
@@ -185,9 +186,9 @@ def resume(
     try:
         training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(f"{run.arguments} is not complete ({error}); start a new run") from error
+        raise RunFolderError(f"{run.arguments} is not complete ({error}); start a new run") from error
     if run.results.exists() and not run.store.holds_any:
-        raise TrainingError(
+        raise RunFolderError(
             f"{run.store.folder} has no checkpoint any more, and without one a run that has begun cannot go on; "
             "bring it back, or start a new run"
         )

@@ -21,6 +21,10 @@ from mnasnet.files import obstacle, remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
+class RunFolderError(TrainingError):
+    """A folder that is none of a run, or lacks what going on needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Where each file of a run lies."""
@@ -136,12 +140,12 @@ def _not_reserved(name: str) -> str:
 
 
 def open_run_folder(path: Path | str) -> RunFolder:
-    """An existing run; also found by one of its files. Raises TrainingError where there is none."""
+    """An existing run; also found by one of its files. Raises RunFolderError where there is none."""
     path = Path(path).expanduser()
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)
-    raise TrainingError(
+    raise RunFolderError(
         f"{path} is not the folder of a run: it has no args.yaml; give the one that the run named when it began, or "
         "begin anew where that was killed earlier"
     )
@@ -230,19 +234,19 @@ def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read plain values; raises TrainingError when the file is not what :func:`write_yaml` wrote."""
+    """Read plain values; raises RunFolderError when the file is not what :func:`write_yaml` wrote."""
     import yaml
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"cannot read {path}: {error.strerror or error}; give it read access") from error
+        raise RunFolderError(f"cannot read {path}: {error.strerror or error}; give it read access") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it is no text"
         place = f"in line {mark.line + 1} {problem}" if mark else problem
-        raise TrainingError(f"{path} is damaged: {place}; bring it back, or start a new run") from error
+        raise RunFolderError(f"{path} is damaged: {place}; bring it back, or start a new run") from error
     if not isinstance(values, dict):
-        raise TrainingError(f"{path} holds no settings of a run; start a new run")
+        raise RunFolderError(f"{path} holds no settings of a run; start a new run")
     return values
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -256,6 +257,32 @@ def test_a_stop_keeps_every_trial_and_running_again_goes_on(data):
     assert stopped["trials"] == 1
     finished = details_of(task)
     assert (finished["status"], finished["trials"], finished["run"]) == ("done", 2, stopped["run"])
+
+
+def test_a_stopped_search_whose_images_went_gives_way_to_a_new_one(data, tmp_path, capsys):
+    images = Path(shutil.copytree(data, tmp_path / "images"))
+    workflow = Workflow("changed images")
+    workflow.set_directory_input(folder=str(images))
+    task = add_search(workflow, trials=1, finalists=0, final_epochs=1, name="changed")
+    step = task.emit_step_progress
+
+    def stop_in_the_first_trial():
+        step()
+        task.emit_step_progress = step
+        threading.Thread(target=workflow.stop).start()
+
+    task.emit_step_progress = stop_in_the_first_trial
+    with pytest.raises(RuntimeError, match="Stop workflow requested"):
+        workflow.run()
+    stopped = details_of(task)
+
+    for folder in images.rglob("red"):
+        shutil.rmtree(folder)
+    workflow.run()
+
+    assert details_of(task)["status"] == "done"
+    assert details_of(task)["run"] != stopped["run"]
+    assert f"a new run begins, {stopped['run']} cannot go on: the classes in" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -342,6 +343,23 @@ def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small
 
     assert details_of(task)["run"] != stopped
     assert details_of(task)["epochs"] == 1
+
+
+@pytest.mark.parametrize("lost", ["red", "checkpoints"])
+def test_a_stopped_run_whose_images_or_checkpoints_went_gives_way_to_a_new_one(lost, data, small, tmp_path, capsys):
+    images = Path(shutil.copytree(data, tmp_path / "images"))
+    workflow = Workflow("changed images")
+    task = add_train(workflow, {**small, "epochs": 200})
+    workflow.set_directory_input(folder=str(images))
+    stop_after_an_epoch(workflow, task)
+    stopped = details_of(task)["run"]
+
+    for gone in images.rglob("red") if lost == "red" else [Path(stopped) / "weights"]:
+        shutil.rmtree(gone)
+    stop_after_an_epoch(workflow, task)
+
+    assert details_of(task)["run"] != stopped
+    assert f"a new run begins, {stopped} cannot go on: " in capsys.readouterr().out
 
 
 @pytest.mark.slow
