@@ -96,6 +96,20 @@ def _sync_folder(folder: Path) -> None:
                 os.close(descriptor)
 
 
+def expanded(path: Path | str) -> Path:
+    """``path`` from the home folder that a ``~`` at its beginning means, as a shell would have it.
+
+    As it is where no such user or home is known, and where ``~name`` is the name of a file that is there.
+    """
+    path = Path(path)
+    if path.parts[:1] != ("~",) and exists(path):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def exists(path: Path) -> bool:
     """Whether there is such a file or folder; a name longer than file systems know, or not to be a name, is none."""
     try:

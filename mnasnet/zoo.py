@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
 from mnasnet.export.exported import ExportedModel, is_exported, read_exported
-from mnasnet.files import exists, is_file
+from mnasnet.files import exists, expanded, is_file
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, is_here, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
@@ -131,7 +131,7 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
 
 def model_path(source: str | Path) -> Path:
     """The file that ``source`` means: itself, or the best model of the training or search whose folder it is."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     best = path / "weights" / "best.safetensors"
     return best if is_file(best) else path
 

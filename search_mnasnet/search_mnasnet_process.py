@@ -14,6 +14,7 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
+    from mnasnet.files import expanded
     from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
@@ -108,7 +109,7 @@ class SearchMnasnet(core.CWorkflowTask):
     def _resume(self, folder, bar):
         from mnasnet.search.run import resume_search
 
-        run = resume_search(Path(folder).expanduser(), listeners=[SearchBar(bar)], stop=lambda: self._stopped)
+        run = resume_search(expanded(folder), listeners=[SearchBar(bar)], stop=lambda: self._stopped)
         if run.status != "stopped":
             self._unfinished = None
         return run

@@ -495,6 +495,18 @@ def test_a_tilde_behind_an_equals_sign_is_the_home_folder(model, photos, tmp_pat
     assert (tmp_path / "l.csv").is_file()
 
 
+def test_names_that_begin_with_a_tilde_are_names(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("~old").mkdir()
+    shutil.copy(next(photos.rglob("*.jpg")), "~a.jpg")
+    named = shutil.copy(model, "~old/m.safetensors")
+
+    assert main(["classify", "~a.jpg", "--model", str(named), "--csv", "~no-such-user/l.csv"]) == 0
+
+    assert "~a.jpg: " in capsys.readouterr().out
+    assert Path("~no-such-user/l.csv").is_file()
+
+
 def test_a_path_may_keep_the_quotes_it_was_copied_with(model, photos, tmp_path, capsys):
     assert main(["classify", f'"{photos}"', "--model", model, "--csv", f"'{tmp_path / 'l.csv'}'"]) == 0
 

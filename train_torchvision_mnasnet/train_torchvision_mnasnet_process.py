@@ -14,6 +14,7 @@ SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r 
 CURE = f'"{sys.executable}" -m pip install {SOURCE}'
 
 try:
+    from mnasnet.files import expanded
     from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
@@ -121,7 +122,7 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
     def _resume(self, settings, bar):
         from mnasnet.train.run import resume
 
-        folder = Path(settings.resume_folder).expanduser()
+        folder = expanded(settings.resume_folder)
         limit = settings.max_minutes or None  # unset, the run's own counts
         run = self._told(settings, folder, bar, lambda **told: resume(folder, max_minutes=limit, **told))
         if run.status != "stopped":

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mnasnet.files import unquoted
+from mnasnet.files import expanded, unquoted
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -31,10 +31,10 @@ def a_path(text: str) -> Path:
     path = unquoted(text)
     if not path.strip():
         raise argparse.ArgumentTypeError("must be a path, got an empty one; `.` is the folder you are in")
-    try:
-        return Path(path).expanduser()  # a shell leaves `~` alone behind `=`
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"must be a path without `~`, this user has no home folder: {path}") from error
+    place = expanded(path)  # a shell leaves `~` alone behind `=`
+    if place.parts[:1] == ("~",):
+        raise argparse.ArgumentTypeError(f"must be a path without `~`, this user has no home folder: {path}")
+    return place
 
 
 def folder_to_write(text: str) -> Path:

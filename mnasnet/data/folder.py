@@ -18,6 +18,7 @@ from mnasnet.data.images import IMAGE_SUFFIXES, START_BYTES, VIDEO_SUFFIXES, is_
 from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError, SettingsError
+from mnasnet.files import expanded
 
 SplitName = Literal["train", "val", "test"]
 
@@ -133,7 +134,7 @@ def _as_dataset(
 
 def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str], dict[SplitName, _Classes]]:
     """The folder, which of its folders is which split, and the images of each class there."""
-    folder = Path(folder).expanduser()  # workflows carry paths as text that no shell has looked at
+    folder = expanded(folder)  # workflows carry paths as text that no shell has looked at
     _require_folder(folder)
     walk = _Walk(folder)
     layout = _layout(walk, to_train=to_train)
@@ -143,7 +144,7 @@ def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str
 
 def require_outside(place: Path, data: Path, *, setting: str = "output_folder") -> None:
     """Raise SettingsError for a place to write to within the dataset, where it would be taken for a class."""
-    place, inside = Path(place).expanduser().resolve(), Path(data).expanduser().resolve()
+    place, inside = expanded(place).resolve(), expanded(data).resolve()
     if place.is_relative_to(inside) and OUTPUT_FOLDERS.isdisjoint(place.relative_to(inside).parts[:1]):
         raise SettingsError(
             f"{setting} must lie outside of the dataset, into which nothing is written, got {place} in {data}; "

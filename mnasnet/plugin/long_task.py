@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ikomia.core import config
 
 from mnasnet.errors import DataError, TrainingError
+from mnasnet.files import expanded
 from mnasnet.plugin.task import connected_path
 from mnasnet.settings import SearchSettings, TrainSettings
 
@@ -57,7 +58,7 @@ def output_folder(settings: TrainSettings | SearchSettings, plugin_folder: Path)
     default = Path(config.main_cfg["data"]["path"]) / plugin_folder.name
     if not settings.output_folder:
         return default
-    chosen = Path(settings.output_folder).expanduser()
+    chosen = expanded(settings.output_folder)
     plugins = Path(config.main_cfg["registry"]["path"])
     deleted = {path for folder in (plugin_folder, plugins) for path in (folder.absolute(), folder.resolve())}
     if not deleted & {*_with_parents(chosen.absolute())}:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
-from mnasnet.files import exists, unquoted
+from mnasnet.files import exists, expanded, unquoted
 from mnasnet.preprocess import MAX_INPUT_SIZE as MAX_INPUT_SIZE
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
@@ -268,7 +268,7 @@ def _readable(field: FieldInfo, value: Any) -> Any:
     if kind is str and value is not None and hasattr(value, "__fspath__"):
         value = value.__fspath__()
     if kind is str and isinstance(value, str) and Path(value).parts[:1] == ("~",):  # no shell has looked at it
-        return str(Path(value).expanduser())
+        return str(expanded(value))
     if kind is not bool and isinstance(value, bool):
         return str(value)  # True is not the number 1
     return value

@@ -18,6 +18,7 @@ from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
 from mnasnet.data.unreadable import MAX_BAD
 from mnasnet.errors import DataError, SettingsError
+from mnasnet.files import expanded
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.weights import LoadedWeights, load_weights
@@ -86,7 +87,7 @@ class Training:
     def __post_init__(self) -> None:
         make_as_declared(self)
         for name in ("data", "output_folder"):  # no shell has looked at a ~ that is written in Python
-            object.__setattr__(self, name, getattr(self, name).expanduser())
+            object.__setattr__(self, name, expanded(getattr(self, name)))
         if self.epochs < 1:
             raise SettingsError(f"epochs must be >= 1, got {self.epochs}")
         if self.accumulate_steps < 1:

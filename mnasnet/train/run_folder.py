@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from mnasnet.data.folder import require_outside
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
-from mnasnet.files import obstacle, remove_leftovers, try_lock, write_atomic
+from mnasnet.files import expanded, obstacle, remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
@@ -141,7 +141,7 @@ def _not_reserved(name: str) -> str:
 
 def open_run_folder(path: Path | str) -> RunFolder:
     """An existing run; also found by one of its files. Raises RunFolderError where there is none."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)

@@ -169,6 +169,7 @@ def test_run_folders_go_to_ikomias_data_folder(tmp_path):
 
     assert output_folder(TrainSettings(), FOLDER) == default
     assert output_folder(TrainSettings(output_folder="~/models"), FOLDER) == Path.home() / "models"
+    assert output_folder(TrainSettings(output_folder="~no-such-user/models"), FOLDER) == Path("~no-such-user/models")
     assert output_folder(TrainSettings(output_folder=str(tmp_path)), FOLDER) == tmp_path
 
 
