@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from mnasnet.data.images import IMAGE_SUFFIXES, START_BYTES, VIDEO_SUFFIXES, is_image_start
+from mnasnet.data.images import VIDEO_SUFFIXES, looks_like_image
 from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError, SettingsError
@@ -38,13 +38,9 @@ _LIKE_A_SPLIT = re.compile(
 #: folders of datasets that say where objects are in an image
 _OF_DETECTION = frozenset({"labels", "annotations", "imagesets"})
 
-#: the folders that training tools, ours among them, write into; they are never classes
+#: the folders that training tools, ours among them, write into, and the settings that such a tool leaves there
 OUTPUT_FOLDERS = frozenset({"runs", "mlruns"})
-
-#: files that often lie beside images and are not worth opening to see that they are none
-_SIDE_FILES = frozenset(
-    {".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".html", ".py", ".ipynb", ".npy", ".log", ".zip", ".pdf"}
-)
+_SETTINGS_OF_RUNS = ("args.yaml", "meta.yaml")
 
 
 class Sample(NamedTuple):
@@ -145,25 +141,11 @@ def _walked(folder: Path, *, to_train: bool) -> tuple[_Walk, dict[SplitName, str
 def require_outside(place: Path, data: Path, *, setting: str = "output_folder") -> None:
     """Raise SettingsError for a place to write to within the dataset, where it would be taken for a class."""
     place, inside = expanded(place).resolve(), expanded(data).resolve()
-    if place.is_relative_to(inside) and OUTPUT_FOLDERS.isdisjoint(place.relative_to(inside).parts[:1]):
+    if place.is_relative_to(inside) and not _is_output(inside.joinpath(*place.relative_to(inside).parts[:1])):
         raise SettingsError(
             f"{setting} must lie outside of the dataset, into which nothing is written, got {place} in {data}; "
             "choose another place"
         )
-
-
-def looks_like_image(path: str) -> bool:
-    """Whether a file is an image by its suffix, in any case, or else by its first bytes."""
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - no Path object per file of a million
-    if suffix in IMAGE_SUFFIXES:
-        return True
-    if suffix in VIDEO_SUFFIXES or suffix in _SIDE_FILES:
-        return False
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return is_image_start(file.read(START_BYTES))
-    except OSError:
-        return False
 
 
 def _require_folder(folder: Path) -> None:
@@ -303,7 +285,7 @@ def _layout(walk: _Walk, *, to_train: bool) -> dict[SplitName, str]:
             raise DataError(f"the {split} images must lie in one folder, {walk.root} has {_listed(fitting)}; keep one")
         if fitting:
             layout[split] = fitting[0]
-    others = [folder for folder in folders if folder not in layout.values() and folder.lower() not in OUTPUT_FOLDERS]
+    others = [folder for folder in folders if folder not in layout.values()]
     if _are_classes(walk, layout, others):
         _note_split_names_as_classes(walk, layout)
         return {}
@@ -535,7 +517,17 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 def _is_left_out(entry: os.DirEntry[str]) -> bool:
     """Junk, and what trainings wrote; only meant for the levels where a folder could be taken for a class."""
-    return is_junk(entry.name) or (entry.name.lower() in OUTPUT_FOLDERS and _is_folder(entry))
+    return is_junk(entry.name) or (_is_folder(entry) and _is_output(Path(entry.path)))
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether trainings write into ``folder``: it is called so, and holds the settings of a run or no image at all."""
+    if folder.name.lower() not in OUTPUT_FOLDERS:
+        return False
+    if any(next(folder.glob(f"{between}{name}"), None) for name in _SETTINGS_OF_RUNS for between in ("", "*/", "*/*/")):
+        return True
+    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)  # noqa: PTH118
+    return not any(map(looks_like_image, files))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -42,6 +42,11 @@ VIDEO_SUFFIXES = frozenset([
 ])
 # fmt: on
 
+#: files that often lie beside images and are not worth opening to see that they are none
+_SIDE_FILES = frozenset(
+    {".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".html", ".py", ".ipynb", ".npy", ".log", ".zip", ".pdf"}
+)
+
 MIN_SIDE_PX = 2
 MAX_FILE_BYTES = 2**31
 _SMALLER = "make it smaller or cut it into tiles"
@@ -134,12 +139,27 @@ def is_image_start(start: bytes) -> bool:
     return start.startswith(_STARTS) or is_webp or is_heif
 
 
+def looks_like_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an image by its suffix, in any case, or else by its first bytes."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - no Path object per file of a million
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    if suffix in VIDEO_SUFFIXES or suffix in _SIDE_FILES or not os.path.isfile(path):  # noqa: PTH113 - nor opens a pipe
+        return False
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return is_image_start(file.read(START_BYTES))
+    except OSError:
+        return False
+
+
 def iter_images(paths: Iterable[Path], *, left_out: LeftOut | None = None) -> Iterator[Path]:
     """The image files among ``paths``: each named file, and each folder's images with those of its sub-folders.
 
     Within a folder the order is natural (2 before 10) by relative path; files whose name starts with a dot, junk
-    that systems leave behind, annotated copies of ours and folders already seen (links that go round) are passed
-    over. Only one folder's names are held at a time. A file named directly is given whatever its name is.
+    that systems leave behind, annotated copies of ours, folders of runs below and folders already seen (links that go
+    round) are passed over. A file is an image as :func:`looks_like_image` tells. Only one folder's names are held at a
+    time. A file named directly is given whatever its name is.
 
     Raises DataError at once when one of ``paths`` does not exist.
     """
@@ -457,21 +477,23 @@ _OTHER_KINDS = (
 def _images_of(paths: list[Path], left_out: LeftOut) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from files_below(path, IMAGE_SUFFIXES, left_out=left_out)
+            yield from _walk(path, looks_like_image, set(), left_out)
         else:
             yield path
 
 
 def files_below(folder: Path, suffixes: Collection[str], *, left_out: LeftOut | None = None) -> Iterator[Path]:
     """The files below ``folder`` that end in one of ``suffixes``, in the order and with the rules of iter_images."""
-    return _walk(folder, suffixes, set(), left_out or _log_left_out)
+    return _walk(folder, lambda path: path.suffix.lower() in suffixes, set(), left_out or _log_left_out)
 
 
 def _log_left_out(folder: Path, reason: str) -> None:
     _log.warning("folder %s is left out: %s", folder, reason)
 
 
-def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]], left_out: LeftOut) -> Iterator[Path]:
+def _walk(
+    folder: Path, is_wanted: Callable[[Path], bool], seen: set[tuple[int, int]], left_out: LeftOut
+) -> Iterator[Path]:
     """``seen`` holds device and number of the folders entered so far."""
     try:
         status = folder.stat()
@@ -486,8 +508,11 @@ def _walk(folder: Path, suffixes: Collection[str], seen: set[tuple[int, int]], l
     copies = 0
     for (_, name), is_folder in sorted(kept):
         if is_folder:
-            yield from _walk(folder / name, suffixes, seen, left_out)
-        elif Path(name).suffix.lower() not in suffixes:
+            if (folder / name / "args.yaml").is_file():
+                _log.info("%s is left out: the pictures of a run are charts", folder / name)
+            else:
+                yield from _walk(folder / name, is_wanted, seen, left_out)
+        elif not is_wanted(folder / name):
             continue
         elif is_labelled_copy(folder / name):
             copies += 1

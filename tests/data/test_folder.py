@@ -268,7 +268,14 @@ def test_junk_is_ignored_and_counted(tmp_path):
         "mlruns/0/x.png",
         "a/._1.png",
     )
-    for name in ("Thumbs.db", "a/desktop.ini", "a/notes.txt", "b/clip.mp4"):
+    for name in (
+        "Thumbs.db",
+        "a/desktop.ini",
+        "a/notes.txt",
+        "b/clip.mp4",
+        "runs/train/args.yaml",
+        "mlruns/0/meta.yaml",
+    ):
         (tmp_path / name).write_bytes(b"x")
 
     dataset = scan(tmp_path)
@@ -287,6 +294,25 @@ def test_junk_is_ignored_and_counted(tmp_path):
         "._1.png",
     } <= set(dataset.ignored)
     assert dataset.ignored["*.mp4 (video: write its frames as images)"] == 1
+
+
+@pytest.mark.parametrize("name", ["runs", "mlruns", "Runs"])
+def test_a_folder_of_photos_is_a_class_whatever_its_name(tmp_path, name):
+    folder_of(tmp_path, "jumps/1.png", f"{name}/2021/1.png", f"{name}/2.png")
+
+    dataset = scan(tmp_path)
+
+    assert {sample.class_name for sample in dataset.train} == {"jumps", name}
+    assert len(dataset.train) == 3
+
+
+@pytest.mark.parametrize("path", ["runs/train/x/args.yaml", "mlruns/0/meta.yaml", "runs/export/x.onnx"])
+def test_what_trainings_wrote_is_no_class(tmp_path, path):
+    folder_of(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text("x")
+
+    assert scan(tmp_path).class_names == ("a", "b")
 
 
 def test_images_beside_class_folders_are_counted_and_reported(tmp_path):

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from mnasnet.data.images import ImageFileError, iter_images, read_image, to_rgb
 from mnasnet.errors import DataError
+from mnasnet.testing import coloured_image
 
 RED = (255, 0, 0)
 
@@ -441,6 +442,21 @@ def test_junk_is_passed_over(tmp_path: Path) -> None:
     )
 
     assert names_in(tmp_path) == ["a.jpg"]
+
+
+def test_photos_without_a_telling_suffix_are_known_by_their_first_bytes(tmp_path: Path) -> None:
+    for name in ("photo", "photo.jpg_large", "photo.jpg.1"):
+        coloured_image((1, 2, 3)).save(tmp_path / name, "JPEG")
+    touch(tmp_path, "notes", "notes.bak")
+
+    assert names_in(tmp_path) == ["photo", "photo.jpg.1", "photo.jpg_large"]
+
+
+def test_charts_of_a_run_are_no_photos_unless_its_folder_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "runs/train/x/args.yaml", "runs/train/x/results.png")
+
+    assert names_in(tmp_path) == ["a.jpg"]
+    assert names_in(tmp_path / "runs/train/x") == ["results.png"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
