@@ -17,8 +17,8 @@ from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
 from mnasnet.data.unreadable import MAX_BAD
-from mnasnet.errors import DataError, SettingsError
-from mnasnet.files import expanded
+from mnasnet.errors import DataError, SettingsError, WeightsError
+from mnasnet.files import expanded, is_file
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.weights import LoadedWeights, load_weights
@@ -229,16 +229,11 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
 
 def start_model(training: Training) -> ModelFile | None:
     """The model whose weights are the start; None to start from fresh ones."""
-    from mnasnet.zoo import open_model
-
     if not training.pretrained:
         if training.feature_extract:
             raise SettingsError("feature_extract needs trained features; set pretrained (use_pretrained) too")
         return None
-    path = Path(training.model)
-    is_foreign = path.is_file() and not modelfile.is_model_file(path)
-    foreign = load_weights(path) if is_foreign else None
-    model = open_model(training.model) if foreign is None or foreign.header else _without_names(foreign)
+    model = _opened(training.model)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
@@ -250,6 +245,22 @@ def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None, pu
         raise SettingsError(
             f"{purpose}, it trains none; train on these classes first and give the model file as model_weight_file"
         )
+
+
+def _opened(source: str) -> ModelFile:
+    """The model that ``source`` names; weights of others may come without the names of their classes."""
+    from mnasnet.zoo import model_path, open_model
+
+    try:
+        return open_model(source)
+    except WeightsError:
+        path = model_path(source)
+        if not is_file(path) or modelfile.is_model_file(path):
+            raise
+        loaded = load_weights(path)
+        if loaded.header:
+            raise
+        return _without_names(loaded)
 
 
 def _without_names(loaded: LoadedWeights) -> ModelFile:

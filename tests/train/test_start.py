@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from tiny import tiny_training
 
 from mnasnet import modelfile
@@ -16,6 +17,7 @@ from mnasnet.network.statedict import state_dict_of
 from mnasnet.presets import PRESETS
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.plan import start_model
 from mnasnet.train.run import TrainedRun, train
 from mnasnet.train.run_folder import RunFolder
 
@@ -51,6 +53,19 @@ def test_imagenet_weights_in_a_pth_file_get_a_head_for_the_folders_classes(data:
     assert (model.class_names, model.preprocess.input_size) == (("blue", "green", "red"), 32)
     assert model.weights["classifier.weight"].shape[0] == 3
     assert np.array_equal(model.weights["stem.conv.weight"], imagenet.weights["stem.conv.weight"])
+
+
+def test_weights_with_their_class_names_beside_them_keep_their_classifier(data: Path, tmp_path: Path) -> None:
+    network = torchvision.models.mnasnet0_5(num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "mnasnet.pth")
+    training = tiny_training(data, tmp_path / "runs", model=str(tmp_path / "mnasnet.pth"), pretrained=True)
+    nameless = start_model(training)
+    (tmp_path / "classes.txt").write_text("blue\ngreen\nred\n")
+
+    start = start_model(training)
+
+    assert nameless is not None and nameless.class_names == ("class 0", "class 1", "class 2")
+    assert start is not None and start.class_names == ("blue", "green", "red")
 
 
 def test_frozen_features_stay_to_the_bit_and_then_learn(data: Path, tmp_path: Path) -> None:
