@@ -341,6 +341,7 @@ ENTRIES = (
             "names a device for",
             "^meter remote needs agent_url",
             "^--max-minutes is for trainings",
+            "^--tracking is for trainings",
             "^the latency table is of",
             "^a search has either",
             "cannot look for a Pareto set",

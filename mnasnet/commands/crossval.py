@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from mnasnet.commands.train import add_arguments as add_training_arguments
-from mnasnet.commands.train import stop_on_signals, training_of
+from mnasnet.commands.train import failures_told, stop_on_signals, tracking, training_of
 from mnasnet.commands.values import whole
 from mnasnet.files import quoted
 from mnasnet.train.crossval import CrossValidation, cross_validate, resume_cross_validation
-from mnasnet.train.listeners import TerminalProgress
+from mnasnet.train.listeners import Listener, TerminalProgress
 
 USUAL_FOLDS = 5
 
@@ -25,20 +27,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train once for each fold and say the accuracy over all images."""
-    _, training = training_of(arguments)
-    with stop_on_signals() as stop:
-        result = cross_validate(training, arguments.folds, listeners=[TerminalProgress()], stop=stop.is_set)
+    settings, training = training_of(arguments)
+    data = arguments.data.absolute()
+    services = _Services(settings.tracking, data.name, {"data": data, **settings.arguments()})
+    with stop_on_signals() as stop, failures_told(services.running):
+        result = cross_validate(
+            training, arguments.folds, listeners=[TerminalProgress()], of_fold=services.of_fold, stop=stop.is_set
+        )
     return tell(result, as_json=arguments.json)
+
+
+class _Services:
+    """What ``--tracking`` names, anew for each fold; ``running`` are those of the last one."""
+
+    def __init__(self, where: str, name: str, parameters: Mapping[str, Any]) -> None:
+        self._where, self._name, self._parameters = where, name, parameters
+        self.running: list[Listener] = []
+
+    def of_fold(self, fold: str) -> list[Listener]:
+        """Those of the training called ``fold``."""
+        self.running[:] = tracking(self._where, f"{self._name}_{fold}", self._parameters)
+        return self.running
 
 
 def resume_run(arguments: argparse.Namespace) -> CrossValidation:
     """Go on; the other half of :mod:`mnasnet.commands.resume`."""
-    with stop_on_signals() as stop:
+    folder = arguments.run.absolute()
+    services = _Services(arguments.tracking, folder.name, {"resume_folder": folder})
+    with stop_on_signals() as stop, failures_told(services.running):
         return resume_cross_validation(
             arguments.run,
             data=arguments.data,
             max_minutes=arguments.max_minutes,
             listeners=[TerminalProgress()],
+            of_fold=services.of_fold,
             stop=stop.is_set,
         )
 

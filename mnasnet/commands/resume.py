@@ -8,6 +8,7 @@ from mnasnet.commands import crossval
 from mnasnet.commands.train import add_output_arguments, resume_run, tell
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
+from mnasnet.settings import TrainSettings
 from mnasnet.train.crossval import is_cross_validation
 
 
@@ -22,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=a_path, metavar="FOLDER", help="where its images lie now, should they have moved"
     )
+    parser.add_argument(
+        "--tracking",
+        default="off",
+        metavar="off|local|URI",
+        help="of a training or its folds: where metrics are logged from here on, as of train (default off)",
+    )
     add_output_arguments(parser)
 
 
@@ -29,12 +36,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Resume; a run that is done makes its report again."""
     from mnasnet.search.folder import is_search  # starts Optuna's imports, which trainings do without
 
+    arguments.tracking = TrainSettings.parse({"tracking": arguments.tracking}).tracking
     if is_cross_validation(arguments.run):
         return crossval.tell(crossval.resume_run(arguments), as_json=arguments.json)
     if not is_search(arguments.run):
         return tell(resume_run(arguments), as_json=arguments.json)
     if arguments.max_minutes is not None:
         raise SettingsError("--max-minutes is for trainings; give a search more time with `python -m mnasnet extend`")
+    if arguments.tracking not in ("off", ""):
+        raise SettingsError(
+            f"--tracking is for trainings, {arguments.run} is a search; leave it out, its report has every trial"
+        )
     from mnasnet.commands import search
 
     return search.tell(search.resume_run(arguments.run, arguments.data), as_json=arguments.json)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,10 @@ def _add_setting(group: Any, parameter: Parameter, aliases: tuple[str, ...] = ()
 def run(arguments: argparse.Namespace) -> int:
     """Train; exit code 0 also when stopped, since everything is kept."""
     settings, training = training_of(arguments)
-    listeners = _listeners(settings, arguments.data)
-    with stop_on_signals() as stop:
-        try:
-            trained = train(training, listeners=listeners, stop=stop.is_set)
-        except BaseException as error:
-            for listener in listeners:
-                listener.hear(Ended("failed", str(error), ()))
-            raise
+    data = arguments.data.absolute()
+    services = tracking(settings.tracking, data.name, {"data": data, **settings.arguments()})
+    with stop_on_signals() as stop, failures_told(services):
+        trained = train(training, listeners=[TerminalProgress(), *services], stop=stop.is_set)
     return tell(trained, as_json=arguments.json)
 
 
@@ -110,13 +106,23 @@ def training_of(arguments: argparse.Namespace) -> tuple[TrainSettings, Training]
     return settings, Training(data=arguments.data, output_folder=output, **settings.arguments())
 
 
-def _listeners(settings: TrainSettings, data: Path) -> list[Listener]:
-    listeners: list[Listener] = [TerminalProgress()]
-    if settings.tracking not in ("off", ""):
-        uri = Path("mlruns").absolute().as_uri() if settings.tracking == "local" else settings.tracking
-        parameters = {"data": data.absolute(), **settings.arguments()}
-        listeners.append(Background(MlflowRun(uri, "mnasnet", data.absolute().name, parameters)))
-    return listeners
+def tracking(where: str, run_name: str, parameters: Mapping[str, Any]) -> list[Listener]:
+    """The service that the option ``--tracking`` names, for one training; ``parameters`` are what the user set."""
+    if where in ("off", ""):
+        return []
+    uri = Path("mlruns").absolute().as_uri() if where == "local" else where
+    return [Background(MlflowRun(uri, "mnasnet", run_name, dict(parameters)))]
+
+
+@contextlib.contextmanager
+def failures_told(listeners: Sequence[Listener]) -> Iterator[None]:
+    """Tell those that are ``listeners`` by then of a training that ends in an error."""
+    try:
+        yield
+    except BaseException as error:
+        for listener in listeners:
+            listener.hear(Ended("failed", str(error), ()))
+        raise
 
 
 @contextlib.contextmanager
@@ -164,11 +170,13 @@ def _sentence(status: Status) -> str:
 
 def resume_run(arguments: argparse.Namespace) -> TrainedRun:
     """Go on with a run; the other half of :mod:`mnasnet.commands.resume`."""
-    with stop_on_signals() as stop:
+    folder = arguments.run.absolute()
+    services = tracking(arguments.tracking, folder.name, {"resume_folder": folder})
+    with stop_on_signals() as stop, failures_told(services):
         return resume(
             arguments.run,
             data=arguments.data,
             max_minutes=arguments.max_minutes,
-            listeners=[TerminalProgress()],
+            listeners=[TerminalProgress(), *services],
             stop=stop.is_set,
         )

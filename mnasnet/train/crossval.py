@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user, open_
 from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
+
+OfFold = Callable[[str], Iterable[Listener]]
+"""Makes the listeners that hear of one fold alone, by its name."""
 
 KIND = "crossval"  # of what lies in a folder, as its arguments say
 _JUDGED = "judged.json"  # in the folder of each training that ended
@@ -108,11 +111,17 @@ class CrossValidation:
 
 
 def cross_validate(
-    training: Training, count: int, *, listeners: Iterable[Listener] = (), stop: Stop = lambda: False
+    training: Training,
+    count: int,
+    *,
+    listeners: Iterable[Listener] = (),
+    of_fold: OfFold = lambda fold: (),
+    stop: Stop = lambda: False,
 ) -> CrossValidation:
     """Train ``count`` times, each time without one fold of the images, and judge that fold.
 
     The runs lie in ``<name>_folds{N}/fold1`` and so on, with ``folds.json`` and ``mistakes.csv`` of all beside them.
+    ``of_fold`` makes the listeners that hear of one fold alone, whose name it gets.
     What was stopped or killed goes on with :func:`resume_cross_validation`. Raises what
     :func:`mnasnet.train.run.train` raises, and DataError for a number of folds that cannot be.
     """
@@ -138,7 +147,7 @@ def cross_validate(
     write_yaml(folder.arguments, {"kind": KIND, "asked": training.to_dict(), "folds": count, "fingerprints": prints})
     try:
         with only_user(folder):
-            return _trained(folder, training, splits, listeners, stop)
+            return _trained(folder, training, splits, listeners, of_fold, stop)
     except MnasNetError:
         if not any(path.is_dir() for path in folder.path.iterdir()):  # refused before it began
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -159,6 +168,7 @@ def resume_cross_validation(
     data: Path | str | None = None,
     max_minutes: float | None = None,
     listeners: Iterable[Listener] = (),
+    of_fold: OfFold = lambda fold: (),
     stop: Stop = lambda: False,
 ) -> CrossValidation:
     """Go on with a cross-validation that was stopped or killed; folds that are done are not trained again.
@@ -190,7 +200,7 @@ def resume_cross_validation(
             for judged in folder.path.glob(f"*/{_JUDGED}"):
                 if json.loads(judged.read_bytes())["status"] == "time":
                     judged.unlink()
-        return _trained(folder, training, splits, listeners, stop)
+        return _trained(folder, training, splits, listeners, of_fold, stop)
 
 
 def _require_one_process() -> None:
@@ -199,13 +209,18 @@ def _require_one_process() -> None:
 
 
 def _trained(
-    folder: RunFolder, training: Training, splits: Sequence[Split], listeners: Iterable[Listener], stop: Stop
+    folder: RunFolder,
+    training: Training,
+    splits: Sequence[Split],
+    listeners: Iterable[Listener],
+    of_fold: OfFold,
+    stop: Stop,
 ) -> CrossValidation:
     """Train, or go on with the training of, each fold that has not ended, and keep what all say after each."""
     result = CrossValidation(folder.path, len(splits), ())
     for number, parts in enumerate(splits, start=1):
         own = replace(training, output_folder=folder.path, name=f"fold{number}")
-        fold = _kept(folder.path / own.name) or _fold(own, parts, listeners, stop)
+        fold = _kept(folder.path / own.name) or _fold(own, parts, [*listeners, *of_fold(own.name)], stop)
         if fold is None:
             break
         result = replace(result, folds=(*result.folds, fold))

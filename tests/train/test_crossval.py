@@ -15,7 +15,7 @@ from mnasnet.data.split import read_split
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
-from mnasnet.train.listeners import Stepped
+from mnasnet.train.listeners import Ended, Stepped
 from mnasnet.train.run import resume, train
 
 
@@ -181,6 +181,28 @@ def test_a_stopped_cross_validation_says_how_to_go_on(few, tmp_path, capsys):
     )
     assert main(["resume", str(stopped.folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["folds"] == 2
+
+
+def test_each_fold_is_tracked_as_a_run_of_its_own_also_one_that_goes_on(few, tmp_path, monkeypatch):
+    client = pytest.importorskip("mlflow.tracking").MlflowClient((tmp_path / "mlruns").as_uri())
+    monkeypatch.chdir(tmp_path)
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path, epochs=1), 2, listeners=[ear], stop=ear.wants_to_stop)
+
+    assert main(["resume", str(stopped.folder), "--tracking", "local"]) == 0
+
+    runs = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["run_folds_fold1", "run_folds_fold2"]
+    assert all(run.info.status == "FINISHED" and "val_accuracy" in run.data.metrics for run in runs)
+
+
+def test_each_fold_has_listeners_of_its_own(few, tmp_path):
+    ears = {}
+
+    cross_validate(tiny_training(few, tmp_path, epochs=1), 2, of_fold=lambda name: [ears.setdefault(name, Ear())])
+
+    assert list(ears) == ["fold1", "fold2"]
+    assert all(sum(isinstance(event, Ended) for event in ear.events) == 1 for ear in ears.values())
 
 
 def test_a_cross_validation_of_other_images_does_not_go_on(few, tmp_path):
