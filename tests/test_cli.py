@@ -260,7 +260,7 @@ def test_annotated_copies_among_photos_are_no_photos(model, photos, capsys, capl
     with caplog.at_level(logging.INFO):
         assert main(["classify", str(photos), "--model", model]) == 0
 
-    assert "6 of 6 classified" in capsys.readouterr().out and "2 annotated pictures of ours left out" in caplog.text
+    assert "6 of 6 classified" in capsys.readouterr().out and "2 annotated copies of ours left out" in caplog.text
     found = scan(photos)
     assert len(found.train) == 6 and found.ignored["annotated pictures of classify"] == 6
 
@@ -276,6 +276,20 @@ def test_a_photo_of_ones_own_that_is_called_labelled_is_a_photo(model, photos, c
     assert capsys.readouterr().out.count("2 of 2 classified") == 2
     assert (folder / "000_labelled.jpg").read_bytes() == before
     assert len(list(folder.iterdir())) == 4
+
+
+def test_a_video_of_ones_own_that_is_called_labelled_is_not_replaced_and_a_copy_is(model, tmp_path, capsys):
+    write_film(tmp_path / "film.avi")
+    write_film(tmp_path / "own.avi")
+    own = (tmp_path / "own.avi").rename(tmp_path / "film_labelled.mp4")
+    before = own.read_bytes()
+
+    for _ in range(2):
+        assert main(["classify", str(tmp_path), "--model", model, "--annotate", str(tmp_path), "--every", "5"]) == 0
+
+    assert own.read_bytes() == before
+    names = {path.name for path in tmp_path.glob("*.mp4")}
+    assert names == {"film_labelled.mp4", "film_2_labelled.mp4", "film_labelled_labelled.mp4"}
 
 
 def test_two_videos_of_one_name_give_two_copies(model, tmp_path, capsys):

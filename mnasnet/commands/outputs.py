@@ -202,7 +202,7 @@ class AnnotatedCopies:
         folder.mkdir(parents=True, exist_ok=True)
         stem = source.stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
         number, target = 1, folder / f"{stem}{LABELLED}{suffix}"
-        while str(target).lower() in self._used or (exists(target) and not _is_copy(target)):
+        while str(target).lower() in self._used or (exists(target) and not is_labelled_copy(target)):
             number += 1
             target = folder / f"{stem}_{number}{LABELLED}{suffix}"
         self._used.add(str(target).lower())
@@ -216,12 +216,7 @@ class AnnotatedCopies:
     def is_own(self, path: Path) -> bool:
         """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""
         is_inside = path.stem.endswith(LABELLED) and self._folder.resolve() in path.resolve().parents
-        return is_inside and _is_copy(path)
-
-
-def _is_copy(path: Path) -> bool:
-    """Whether an earlier run drew this picture or video; a video carries no mark, so its name says it."""
-    return path.suffix.lower() in VIDEO_SUFFIXES or is_labelled_copy(path)
+        return is_inside and is_labelled_copy(path)
 
 
 def annotated(image: Any, prediction: Prediction) -> Any:

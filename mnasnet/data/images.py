@@ -519,4 +519,8 @@ def _walk(
         else:
             yield folder / name
     if copies:
-        _log.info("%s: %s of ours left out, labels are drawn there", folder, amount(copies, "annotated picture"))
+        _log.info(
+            "%s: %s of ours left out, labels are drawn there",
+            folder,
+            amount(copies, "annotated copy", "annotated copies"),
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.data.images import ImageFileError
+from mnasnet.data.labelled import mark_video
 from mnasnet.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class VideoWriter:
 
     ``every`` says that only each Nth of its frames will come, so that the copy lasts as long as the original.
 
+    It carries the mark of annotated copies.
     Use it in a ``with`` statement: the file appears under its name when that ends well, and not at all otherwise.
     All frames have the size of the first. Raises DataError when the file cannot be written.
     """
@@ -149,10 +151,11 @@ class VideoWriter:
             self._unfinished.unlink(missing_ok=True)
 
     def _is_whole(self) -> bool:
-        """Whether what was written opens as a video; OpenCV itself says nothing of a full disk."""
+        """Mark what was written; whether it opens as a video, since OpenCV itself says nothing of a full disk."""
         try:
+            mark_video(self._unfinished)
             Video(self._unfinished).close()
-        except DataError:
+        except (DataError, OSError):
             return False
         return True
 
