@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from mnasnet.errors import SettingsError
+from mnasnet.files import expanded, is_file
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.presets import WITH_WEIGHTS
 from mnasnet.settings.model import (
@@ -99,8 +100,10 @@ class InferSettings(Settings):
                 )
             if not values.get("model_weight_file"):
                 values.setdefault("model_name", "mnasnet1_0")
+                values["model_weight_file"] = ""
                 # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
-                values.update(model_weight_file="", class_file="")
+                if not is_file(expanded(str(values.get("class_file") or ""))):
+                    values["class_file"] = ""
         if cuda != "":
             wanted = TRUTH.get(str(cuda).strip().lower())
             if wanted is None:

@@ -300,6 +300,15 @@ def test_imagenet_takes_the_place_of_a_file_and_its_names():
     assert own.changed({"dataset": "ImageNet"}) == InferSettings(model_name="mnasnet1_0")
 
 
+def test_imagenet_keeps_a_file_of_names_that_is_given_with_it(tmp_path):
+    names = tmp_path / "de.txt"
+    names.write_text("Schleie\n", encoding="utf-8")
+
+    settings = InferSettings.parse({"dataset": "ImageNet", "class_file": str(names)})
+
+    assert (settings.model_name, settings.class_file) == ("mnasnet1_0", str(names))
+
+
 @pytest.mark.parametrize("old", [{"dataset": "COCO"}, {"cuda": "maybe"}])
 def test_wrong_values_of_retired_parameters_are_told(old):
     with pytest.raises(SettingsError, match=f"{next(iter(old))} must be .*; today set "):
