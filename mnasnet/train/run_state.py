@@ -189,7 +189,8 @@ class RunState(Generic[_Network]):
         backward = partial(self._backward, teach, batch_size)
         loss_sum = torch.zeros((), dtype=torch.float64, device=x.device)
         right_sum = torch.zeros((), dtype=torch.int64, device=x.device)
-        parts = max(1, -(-batch_size // (self.micro_batch * self.team.size)))  # as many in each process
+        wanted = -(-batch_size // (self.micro_batch * self.team.size))  # as many in each process
+        parts = max(1, min(wanted, batch_size // (SMALLEST_BATCH * self.team.size)))
         batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
         for part, batch in enumerate(batches):
             if part and self.team.size == 1:

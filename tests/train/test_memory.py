@@ -55,6 +55,16 @@ def test_a_divided_batch_takes_the_very_step_of_the_whole_batch() -> None:
     assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)
 
 
+@pytest.mark.parametrize(("batch_size", "accumulate_steps"), [(2, 1), (10, 5), (3, 2)])
+def test_an_odd_number_of_images_leaves_none_alone(batch_size: int, accumulate_steps: int) -> None:
+    """Batch normalisation cannot work on one."""
+    images = StoredImages(NOISE[:11], LABELS[:11])
+
+    result = train_on(10**9, Recipe("r", "sgd", 0.1, batch_size), images, accumulate_steps)
+
+    assert len(result.history) == 3
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_accumulated_batches_take_the_very_step_of_one_large_batch(
     threads: int, caplog: pytest.LogCaptureFixture
