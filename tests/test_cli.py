@@ -598,6 +598,16 @@ def test_an_out_that_is_a_file_is_told_before_anything_runs(command, tmp_path, c
     assert "argument --out: takes a folder to write into" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["val", "photos10", "."], ["check", "."]])
+def test_an_out_that_is_the_folder_of_a_run_is_refused(command, tmp_path, capsys):
+    (tmp_path / "args.yaml").touch()
+
+    with pytest.raises(SystemExit):
+        main([*command, "--out", str(tmp_path)])
+
+    assert f"{tmp_path} is that of a run, whose files would be replaced; name another" in capsys.readouterr().err
+
+
 def test_a_table_that_cannot_be_written_is_named_as_the_user_did(model, photos, tmp_path, capsys):
     (tmp_path / "file").touch()
 

@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from mnasnet.commands.values import a_path, folder_to_write, share, whole
+from mnasnet.commands.values import a_path, folder_of_results, share, whole
 from mnasnet.data.check import DatasetReport, examine
 from mnasnet.data.folder import require_outside, scan
 from mnasnet.data.report import as_text, write_report
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
     parser.add_argument(
-        "--out", type=folder_to_write, metavar="DIR", help="write dataset_report.json and split.json there"
+        "--out", type=folder_of_results, metavar="DIR", help="write dataset_report.json and split.json there"
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 on warnings")
     parser.add_argument("--json", action="store_true", help="the whole report as one JSON object")

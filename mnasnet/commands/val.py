@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from mnasnet.commands.values import a_path, folder_to_write
+from mnasnet.commands.values import a_path, folder_of_results
 from mnasnet.data.report import columns
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
     parser.add_argument("--threads", type=int, help="default: the cores this process may use")
     parser.add_argument(
-        "--out", type=folder_to_write, metavar="DIR", help="write the images it got wrong, the table and pictures there"
+        "--out",
+        type=folder_of_results,
+        metavar="DIR",
+        help="write the images it got wrong, the table and pictures there",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

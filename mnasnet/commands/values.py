@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mnasnet.files import expanded, unquoted
+from mnasnet.files import expanded, is_file, unquoted
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -42,6 +42,16 @@ def folder_to_write(text: str) -> Path:
     path = a_path(text)
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"takes a folder to write into, {path} is a file; name a folder")
+    return path
+
+
+def folder_of_results(text: str) -> Path:
+    """A path where a folder is or may be made, other than that of a run, whose own files would be replaced."""
+    path = folder_to_write(text)
+    if is_file(path / "args.yaml"):
+        raise argparse.ArgumentTypeError(
+            f"takes a folder to write into, {path} is that of a run, whose files would be replaced; name another folder"
+        )
     return path
 
 
