@@ -333,6 +333,7 @@ ENTRIES = (
         (
             "^feature_extract needs",
             "^frozen_epochs must be at most",
+            "^mixup and cutmix must be at most",
             "^crossval judges each image by a training",
             "^crossval trains in one process",
             "it trains none; train on these classes first",

@@ -111,7 +111,10 @@ class TrainSettings(Settings):
         advanced=True,
     )
     augment: Literal["auto", "none", "crop", "light", "trivial"] = setting(
-        "auto", "How training images are changed; `auto` leaves it to the recipe.", advanced=True
+        "auto",
+        "How training images are changed; `auto` leaves it to the recipe, `none` leaves them as they are but for "
+        "`mixup`, `cutmix` and `erasing` where they are set.",
+        advanced=True,
     )
     flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
     label_smoothing: float | None = setting(

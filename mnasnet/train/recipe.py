@@ -68,6 +68,11 @@ class Recipe:
         for name in ("mixup", "cutmix", "erasing", "body_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} must lie in 0 to 1, got {getattr(self, name)!r}")
+        if round(self.mixup + self.cutmix, 9) > 1:
+            raise SettingsError(
+                "mixup and cutmix must be at most 1 together, since a batch gets one of them, got "
+                f"{self.mixup} and {self.cutmix}; lower one"
+            )
         if not 0 < self.bn_momentum <= 1 or not 0 < self.min_area <= 1:
             raise SettingsError(
                 f"bn_momentum and min_area must be above 0 and at most 1, got {self.bn_momentum} and {self.min_area}"
@@ -146,9 +151,20 @@ def recipe_for(
     if feature_extract:
         chosen["frozen_epochs"] = epochs
     try:
-        return replace(made, **{**chosen, "batch_size": batch_size})
+        return replace(made, **{**_completed(chosen, made), "batch_size": batch_size})
     except TypeError as error:
         raise SettingsError(f"not a training recipe: {error}") from error
+
+
+def _completed(chosen: Mapping[str, Any], made: Recipe) -> dict[str, Any]:
+    """``chosen`` and what follows: ``augment`` none is none of any kind, a mix leaves room for the other."""
+    if chosen.get("augment") == "none":
+        return {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, **chosen}
+    completed = {**chosen}
+    for one, other in (("mixup", "cutmix"), ("cutmix", "mixup")):
+        if one in chosen and other not in chosen:
+            completed[other] = max(0.0, min(getattr(made, other), 1 - chosen[one]))
+    return completed
 
 
 def batch_size_for(images: int) -> int:

@@ -98,6 +98,22 @@ def test_what_the_user_chose_wins() -> None:
     assert (recipe.learning_rate, recipe.dropout, recipe.optimizer) == (0.5, 0.0, "rmsprop")
 
 
+def test_without_augmentation_images_are_neither_mixed_nor_erased_unless_asked() -> None:
+    plain = recipe_for(images=600, epochs=100, pretrained=True, augment="none")
+    asked = recipe_for(images=600, epochs=100, pretrained=True, augment="none", erasing=0.5)
+
+    assert (plain.mixup, plain.cutmix, plain.erasing) == (0, 0, 0)
+    assert (asked.mixup, asked.cutmix, asked.erasing) == (0, 0, 0.5)
+
+
+def test_mixup_and_cutmix_share_the_batches() -> None:
+    recipe = recipe_for(images=600, epochs=100, pretrained=True, mixup=0.9)
+
+    assert (recipe.mixup, recipe.cutmix) == (0.9, pytest.approx(0.1))
+    with pytest.raises(SettingsError, match=r"at most 1 together.* got 0.9 and 0.2"):
+        recipe_for(images=600, epochs=100, pretrained=True, mixup=0.9, cutmix=0.2)
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("learning_rate", math.inf), ("batch_size", 1), ("mixup", 1.5), ("dropout", 1.0)]
 )
