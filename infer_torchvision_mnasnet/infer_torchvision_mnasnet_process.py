@@ -13,7 +13,10 @@ NEEDS = "1.0.0"  # the oldest mnasnet package this plugin works with
 FOLDER = Path(__file__).parent
 CHECKOUT = FOLDER.resolve().parent
 SOURCE = f'-e "{CHECKOUT}"' if (CHECKOUT / "pyproject.toml").exists() else f'-r "{FOLDER / "requirements.txt"}"'
-CURE = f'"{sys.executable}" -m pip install {SOURCE}'
+EMBEDDED = not Path(sys.executable or "").name.lower().startswith("python")  # in a program such as STUDIO
+PYTHONS = [Path(sys.prefix) / name for name in ("python.exe", "Scripts/python.exe", "bin/python3", "bin/python")]
+PYTHON = next((path for path in PYTHONS if EMBEDDED and path.is_file()), sys.executable)
+CURE = f'"{PYTHON}" -m pip install {SOURCE}'
 
 try:
     from mnasnet.plugin.labels import (

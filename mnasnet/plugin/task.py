@@ -26,6 +26,7 @@ MIN_BOX_SIDE_PX = 2
 OWN_GRAPHICS_INPUT = "GraphicsInput"  # Ikomia's name of the empty graphics input with which it creates a task
 CONNECTED_GRAPHICS = "GraphicsOutput"  # Ikomia's name of the graphics that another task hands over
 NO_OBJECTS_MEANT = "WholeImage"  # our name of them when a task of ours named the whole image
+PATH_OF_AN_IMAGE = "CPathIO"  # what Ikomia calls the path of an image that it hands to an input for paths
 TRAINING_CURVES, CONFUSION_MATRIX = "TrainingCurves", "ConfusionMatrix"  # our names of the training task's pictures
 TRADE_OFFS, SEARCH_CURVE = "TradeOffs", "SearchCurve"  # and of the search task's
 CHARTS = (TRAINING_CURVES, CONFUSION_MATRIX, TRADE_OFFS, SEARCH_CURVE)
@@ -154,7 +155,8 @@ def input_image(task: Any) -> NDArray[np.uint8]:
 def connected_path(task: Any, index: int) -> str:
     """The path that another task or the workflow hands over at an input; ``""`` for none."""
     source = task.get_input(index)
-    return source.get_path() if isinstance(source, dataprocess.CPathIO) else ""
+    path = source.get_path() if isinstance(source, dataprocess.CPathIO) else ""
+    return "" if path == PATH_OF_AN_IMAGE else path
 
 
 def has_detector(task: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,9 +31,12 @@ def test_the_plugin_has_no_python_sub_folder(name):
     assert list((ROOT / name).glob("*/__init__.py")) == []
 
 
-def test_a_missing_package_is_told_with_the_command_that_mends_it(name):
+@pytest.mark.parametrize("program", ["python3", "Ikomia"])
+def test_a_missing_package_is_told_with_the_command_that_mends_it(name, program):
+    python = sys.executable if program == "python3" else str(Path(sys.prefix) / "bin" / "python3")
     output = run_python(
         "import sys, ikomia\n"
+        f"sys.executable = {sys.executable if program == 'python3' else '/opt/Ikomia/Ikomia'!r}\n"
         "sys.modules['mnasnet'] = None\n"
         "from ikomia.dataprocess.registry import ik_registry\n"
         f"ik_registry.create_algorithm('{name}', public_hub=False)\n"
@@ -40,5 +44,5 @@ def test_a_missing_package_is_told_with_the_command_that_mends_it(name):
 
     assert (
         f"{name}: the package mnasnet is missing or too old; run this command and restart Ikomia: "
-        f'"{sys.executable}" -m pip install -e "{ROOT}"'
+        f'"{python}" -m pip install -e "{ROOT}"'
     ) in output

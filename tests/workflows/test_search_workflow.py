@@ -155,6 +155,14 @@ def test_a_finished_search_in_a_loaded_workflow_answers_at_once(searched, data, 
     assert len(loaded.find_task("infer_torchvision_mnasnet", 0).get_results()) == 3
 
 
+def test_an_image_in_the_place_of_the_folder_is_no_folder():
+    workflow = Workflow("image")
+    add_search(workflow, trials=1)
+
+    with pytest.raises(RuntimeError, match="there is no folder to train on; connect a dataset task"):
+        workflow.run_on(array=np.zeros((20, 20, 3), np.uint8))
+
+
 def test_a_chart_is_not_mistaken_for_a_photo(searched, data):
     """Ikomia's automatic connection takes the picture of the trade-offs for the image to classify."""
     workflow, search, _ = chained(data, resume_folder=str(searched.folder))

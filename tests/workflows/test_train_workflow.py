@@ -272,6 +272,14 @@ def test_the_chain_can_be_saved_and_loaded(data, small, tmp_path):
     assert len(loaded.find_task("infer_torchvision_mnasnet", 0).get_results()) == 3
 
 
+def test_an_image_in_the_place_of_the_folder_is_no_folder(small):
+    workflow = Workflow("image")
+    add_train(workflow, small)
+
+    with pytest.raises(RuntimeError, match="there is no folder to train on; connect a dataset task"):
+        workflow.run_on(array=np.zeros((20, 20, 3), np.uint8))
+
+
 def test_a_chart_is_not_mistaken_for_a_photo(data, small):
     """Ikomia's automatic connection takes the training's curves for the image to classify."""
     workflow, train, _ = chained(data, {**small, "epochs": 1})
