@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import importlib.metadata
 import json
 import logging
 import os
+import platform
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
@@ -24,9 +26,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("mnasnet.commands.resume", "go on with a training or a search that was stopped or killed"),
     "search": ("mnasnet.commands.search", "search the best network for images, a device and a budget"),
     "join": ("mnasnet.commands.join", "help a running search from another terminal or machine"),
-    "extend": ("mnasnet.commands.extend", "search on where a search has ended"),
+    "extend": ("mnasnet.commands.extend", "continue a finished search"),
     "promote": ("mnasnet.commands.promote", "train any trial of a search fully"),
-    "report": ("mnasnet.commands.report", "make the answer of a search again, also after a kill"),
+    "report": ("mnasnet.commands.report", "rebuild a search's report and files"),
     "spaces": ("mnasnet.commands.spaces", "the search spaces and their choices"),
     "crossval": ("mnasnet.commands.crossval", "how good a training is on few images: one training for each fold"),
     "val": ("mnasnet.commands.val", "how good a model is on a folder of labelled images"),
@@ -110,18 +112,35 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class _Versions(argparse.Action):
+    """Prints what a report of a fault should tell; nothing of it is imported."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from mnasnet import __version__
+        from mnasnet.machine import processor_description
+
+        print(f"mnasnet {__version__}\nPython {platform.python_version()}")
+        for package in ("torch", "onnxruntime"):
+            try:
+                print(f"{package} {importlib.metadata.version(package)}")
+            except importlib.metadata.PackageNotFoundError:
+                print(f"{package} is not installed")
+        print(f"{platform.platform()}\n{processor_description()}")
+        parser.exit()
+
+
 def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
     return f", did you mean {near[0]}?" if near else ""
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    from mnasnet import __version__
-
     parser = _Parser(
         prog="python -m mnasnet", description="MnasNet: small, fast image classifiers for a device of your own."
     )
-    parser.add_argument("--version", action="version", version=f"mnasnet {__version__}")
+    parser.add_argument(
+        "--version", action=_Versions, nargs=0, help="versions of this package, its engines and the machine, and exit"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     for name, (module, help_text) in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")

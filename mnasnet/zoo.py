@@ -268,8 +268,9 @@ def _existing(source: str | Path) -> Path:
     if exists(path) or isinstance(source, Path) or path.suffix in WEIGHTS_SUFFIXES or len(path.parts) > 1:
         return path
     known = ("auto", *BUNDLED, *PUBLISHED)
-    near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5) or known
-    raise WeightsError(f"no model and no file is called {str(source)!r}; did you mean {', '.join(near)}?")
+    near = difflib.get_close_matches(str(source), known, n=3, cutoff=0.5)
+    meant = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise WeightsError(f"no model and no file is called {str(source)!r}; {meant}")
 
 
 def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:

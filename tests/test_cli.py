@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mnasnet
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.data.folder import scan
@@ -183,6 +184,21 @@ def test_video_frames_are_classified_and_annotated(model, tmp_path, capsys):
     assert (tmp_path / "out" / "film_labelled.mp4").stat().st_size > 0
 
 
+def test_classify_takes_the_names_of_the_tasks_parameters(model, photos, capsys):
+    assert main(["classify", str(photos), "--model-name", model, "--confidence-threshold", "1"]) == 0
+
+    assert capsys.readouterr().out.count("unknown (") == 6
+
+
+def test_version_tells_what_a_report_of_a_fault_needs(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    first, *others = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0 and first == f"mnasnet {mnasnet.__version__}"
+    assert [line.split()[0] for line in others[:3]] == ["Python", "torch", "onnxruntime"] and len(others) == 5
+
+
 def test_models_lists_every_network_with_its_counts(capsys):
     assert main(["models", "--json"]) == 0
 
@@ -192,10 +208,12 @@ def test_models_lists_every_network_with_its_counts(capsys):
     assert rows["mnasnet_140"]["imagenet_top1_percent"] is None
 
 
-def test_models_names_the_bundled_one(capsys):
-    assert main(["models"]) == 0
+def test_models_names_the_bundled_one_and_what_the_size_is_of(capsys):
+    assert main(["models", "--input-size", "64"]) == 0
 
-    assert "photos10 is the bundled model: no download" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "photos10 is the bundled model: no download" in shown
+    assert shown.splitlines()[0].endswith("at 64 px: M multiply-adds  peak MB  ImageNet top-1")
 
 
 def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):

@@ -147,6 +147,10 @@ def test_a_network_nobody_trained_lists_those_with_weights():
 
 
 def test_a_name_of_nothing_suggests_near_ones():
+    with pytest.raises(
+        WeightsError, match=r"no model and no file is called 'zzz'; there are auto, photos10, mnasnet0_5"
+    ):
+        open_model("zzz")
     with pytest.raises(WeightsError, match=r"no model and no file is called 'mnasnet1\.0'; did you mean mnasnet1_0, "):
         open_model("mnasnet1.0")
     with pytest.raises(WeightsError, match=r"there is no file none\.pth"):

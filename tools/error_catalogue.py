@@ -1,4 +1,4 @@
-"""The page of errors: what each error of ours means and what mends it, by situation."""
+"""The page of errors: what each error of ours means and how to fix it, by situation."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ ENTRIES = (
     ),
     Entry(
         errors.SpecError,
-        "A search space file with a slip of the pen",
+        "A search space file with a mistake",
         "A field is misspelt, missing, or holds what it cannot.",
         "Correct the file; [a space of your own](search.md#a-space-of-your-own) has an example.",
         (
@@ -987,6 +987,7 @@ ENTRIES = (
         "The folder has no `args.yaml`, or one that cannot be used; or another of its files is damaged.",
         "`resume` takes the folder that `train` named at its end. A run without its settings has to start anew.",
         (
+            "^there is no folder …; give the one that the run",
             "is not the folder of a run",
             "not of one training",
             "holds no settings of a run",
@@ -1063,7 +1064,7 @@ ENTRIES = (
         errors.TrainingError,
         "Another process of one training that ended",
         "Under `torchrun` all processes wait for each other; one has failed or was killed, and so the others end.",
-        "Read what that process printed, mend it, and start all of them with `resume`.",
+        "Read what that process printed, fix it, and start all of them with `resume`.",
         ("of this training has lost another one", "^the first process of this training has failed"),
     ),
     Entry(

@@ -58,8 +58,8 @@ def parameters_page() -> str:
     """Every setting of the three tasks."""
     parts = [
         "# Parameters\n\n"
-        "The same settings serve the Ikomia task, its form in STUDIO and the command line, where `input_size` is "
-        "typed `--input-size`. A wrong value is refused with the rule and what was received; nothing is changed then.\n"
+        "The same settings serve the Ikomia task, its form in STUDIO and the command line, where `input_size` "
+        "becomes `--input-size`. A wrong value is rejected with the rule and the value received, and nothing changes.\n"
     ]
     for title, (settings, task, command) in TASKS.items():
         parts.append(
@@ -118,6 +118,8 @@ def _table(parser: argparse.ArgumentParser, actions: Iterable[argparse.Action]) 
     formatter = parser._get_formatter()  # argparse has no public way to ask for a help text with its values
     rows = ["", "| Option | Meaning |", "| --- | --- |"]
     for action in actions:
+        if action.help == argparse.SUPPRESS:
+            continue
         help_text = formatter._expand_help(action) if action.help else f"default {action.default}"
         rows.append(f"| {_typed(action)} | {_cell(help_text)} |")
     return "\n".join(rows) + "\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -71,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="end with exit code 1 when any file failed, not only all")
     parser.add_argument("--csv", type=a_path, metavar="FILE", help="write a row per image and class")
     parser.add_argument("--annotate", type=a_path, metavar="DIR", help="write copies, NAME_labelled, with labels drawn")
+
+    as_in_the_task: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument("--model-name", "--model-weight-file", dest="model", **as_in_the_task)
+    parser.add_argument("--confidence-threshold", type=share, dest="threshold", **as_in_the_task)
 
 
 TOP_K, PRINTED = 5, 3  # classes per image where --top-k is left out: in files, and in the table for people

@@ -1,4 +1,4 @@
-"""``extend``: search on where a search has ended, with what it has learned."""
+"""``extend``: continue a finished search, with what it has learned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mnasnet.search.run import extend_search
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("run", type=a_path, metavar="RUN", help="the search's folder, such as runs/search/flowers")
-    parser.add_argument("--trials", type=whole(1, 1_000_000), default=0, metavar="N", help="so many networks more")
+    parser.add_argument(
+        "--trials", type=whole(1, 1_000_000), default=0, metavar="N", help="number of additional networks"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="so much more time for everything")
     add_output_arguments(parser)
 

@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     size = arguments.input_size
     if not arguments.json:
-        print(f"{'name':16}{'parameters':>12}{'M multiply-adds':>17}{'peak MB':>9}  ImageNet top-1   (at {size} px)")
+        operations = f"at {size} px: M multiply-adds"
+        print(f"{'name':16}{'parameters':>12}{operations:>30}{'peak MB':>9}  ImageNet top-1")
     for name, spec in PRESETS.items():
         counts = count(spec, size)
         published = PUBLISHED.get(name)
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             top1 = f"{published.top1_percent:.2f} %" if published else "no weights"
             print(
-                f"{name:16}{counts.parameters:>12,}{counts.multiply_adds / 1e6:>17.1f}"
+                f"{name:16}{counts.parameters:>12,}{counts.multiply_adds / 1e6:>30.1f}"
                 f"{counts.peak_activation_bytes / 1e6:>9.1f}  {top1}"
             )
     if not arguments.json:

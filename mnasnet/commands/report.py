@@ -1,4 +1,4 @@
-"""``report``: make the answer of a search again from its folder, also after a kill."""
+"""``report``: rebuild a search's report and files from its folder, also after a kill."""
 
 from __future__ import annotations
 

@@ -17,9 +17,10 @@ from typing import Any
 from mnasnet.commands.values import a_path
 from mnasnet.files import quoted
 from mnasnet.settings import Parameter, Settings, TrainSettings
-from mnasnet.train.listeners import Background, Ended, Listener, MlflowRun, TerminalProgress
+from mnasnet.train.listeners import Background, Ended, Event, Listener, MlflowRun, Stepped, TerminalProgress
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
+from mnasnet.train.run_folder import RunFolder, read_yaml
 from mnasnet.train.trainer import Status
 from mnasnet.zoo import model_path
 
@@ -54,8 +55,8 @@ def add_task_arguments(
         "data", type=a_path, metavar="DATA", help="folder with class folders, or with train/ and val/ that hold them"
     )
     parser.usage = f"{parser.prog} DATA [options]"
-    common = parser.add_argument_group("what most people set")
-    rare = parser.add_argument_group("for the curious")
+    common = parser.add_argument_group("common options")
+    rare = parser.add_argument_group("advanced options")
     for parameter in kind.parameters():
         if parameter.name not in _NOT_HERE:
             _add_setting(
@@ -172,11 +173,29 @@ def resume_run(arguments: argparse.Namespace) -> TrainedRun:
     """Go on with a run; the other half of :mod:`mnasnet.commands.resume`."""
     folder = arguments.run.absolute()
     services = tracking(arguments.tracking, folder.name, {"resume_folder": folder})
+    steps = _Steps()
     with stop_on_signals() as stop, failures_told(services):
-        return resume(
+        trained = resume(
             arguments.run,
             data=arguments.data,
             max_minutes=arguments.max_minutes,
-            listeners=[TerminalProgress(), *services],
+            listeners=[TerminalProgress(), steps, *services],
             stop=stop.is_set,
         )
+    if trained.status in ("done", "early") and not steps.taken:
+        data = quoted(Path(read_yaml(RunFolder(trained.folder).arguments)["asked"]["data"]))
+        model = quoted(trained.folder)
+        _log.info(
+            "already finished; for more epochs: python -m mnasnet train %s --model %s --recipe continue", data, model
+        )
+    return trained
+
+
+class _Steps:
+    """Whether a training took any step."""
+
+    taken = False
+
+    def hear(self, event: Event) -> None:
+        """Take notice."""
+        self.taken = self.taken or isinstance(event, Stepped)

@@ -32,7 +32,7 @@ def complaint(unreadable: Sequence[Unreadable], total: int, max_bad: float = MAX
         return None
     return (
         f"{len(unreadable)} of {total} training images are unreadable ({len(unreadable) / total:.1%}), allowed are "
-        f"{max_bad:.1%}: {listed(unreadable)}; mend or remove them, or raise max_bad to go on without"
+        f"{max_bad:.1%}: {listed(unreadable)}; repair or remove them, or raise max_bad to go on without"
     )
 
 

@@ -51,7 +51,7 @@ class TrainSettings(Settings):
     )
     accumulate_steps: int = setting(
         1,
-        "Learn each step from so many batches of `batch_size` images, one after the other: a large batch on a device "
+        "Number of batches of `batch_size` images per optimizer step, one after the other: a large batch on a device "
         "that holds a small one.",
         ge=1,
         le=1024,

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from mnasnet.data.folder import require_outside
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
-from mnasnet.files import expanded, obstacle, remove_leftovers, try_lock, write_atomic
+from mnasnet.files import exists, expanded, obstacle, remove_leftovers, try_lock, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 
 
@@ -145,6 +145,8 @@ def open_run_folder(path: Path | str) -> RunFolder:
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)
+    if not exists(path):
+        raise RunFolderError(f"there is no folder {path}; give the one that the run named when it began")
     raise RunFolderError(
         f"{path} is not the folder of a run: it has no args.yaml; give the one that the run named when it began, or "
         "begin anew where that was killed earlier"

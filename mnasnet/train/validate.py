@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -105,9 +106,8 @@ def evaluate_samples(
     unknown = sorted({sample.class_name for sample in samples} - set(numbers))
     if unknown:
         raise DataError(
-            f"the model does not know {len(unknown)} of the folder's classes ({', '.join(unknown[:5])}); it knows "
-            f"{', '.join(model.class_names[:8])}{', ...' if len(model.class_names) > 8 else ''}; rename the "
-            "folders, or judge a folder without these"
+            f"the model does not know {len(unknown)} of the folder's classes ({_cut(unknown, 5)}); it knows "
+            f"{_cut(model.class_names, 8)}; rename the folders, or judge a folder without these"
         )
     cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
     session = open_session(model, threads=threads)
@@ -128,3 +128,8 @@ def evaluate_samples(
     if not rows:
         raise DataError(f"none of the {len(samples)} images can be read; replace them")
     return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names, names)
+
+
+def _cut(names: Sequence[str], most: int) -> str:
+    """The first of ``names``; dots say that there are more."""
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])

@@ -96,7 +96,7 @@ def test_files_that_share_a_reason_are_told_together_and_once(folder):
 
     (error,) = report.errors
     assert "train/red/a.heic, train/red/b.heic, train/red/c.heic: HEIC photo" in error
-    assert "train/red/d.jpg: empty file" in error and "mend or remove them" in error
+    assert "train/red/d.jpg: empty file" in error and "repair or remove them" in error
     assert not [text for text in report.warnings if "unreadable train" in text]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -192,6 +193,9 @@ def test_val_refuses_classes_that_the_model_does_not_know(
     assert main(["val", model, str(other)]) == 2
     error = capsys.readouterr().err
     assert "does not know 1 of the folder's classes (pink)" in error and "or judge a folder without these" in error
+    many = write_image_folder(tmp_path / "many", colours={f"class {n}": (9, 9, 9) for n in range(6)}, per_class=1)
+    assert main(["val", model, str(many)]) == 2
+    assert "6 of the folder's classes (class 0, class 1, class 2, class 3, class 4, ...)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -256,9 +260,24 @@ def test_a_run_whose_images_moved_goes_on_where_they_are(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "done"
 
 
+def test_resume_of_a_finished_training_says_how_to_train_it_further(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    main(words(data, tmp_path, "--epochs=1"))
+    run = json.loads(capsys.readouterr().out.splitlines()[-1])["run"]
+    assert "already finished" not in caplog.text
+
+    assert main(["resume", run]) == 0
+
+    assert f"already finished; for more epochs: python -m mnasnet train {data} --model {run} --recipe" in caplog.text
+
+
 def test_resume_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", str(tmp_path)]) == 2
     assert "is not the folder of a run: it has no args.yaml; give the one that the run named" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path / "nothere")]) == 2
+    assert f"there is no folder {tmp_path / 'nothere'}; give the one that the run named" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "resume", "val"])
