@@ -22,6 +22,7 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError
+from mnasnet.files import is_file
 from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
@@ -508,10 +509,10 @@ def _walk(
     copies = 0
     for (_, name), is_folder in sorted(kept):
         if is_folder:
-            if (folder / name / "args.yaml").is_file():
-                _log.info("%s is left out: the pictures of a run are charts", folder / name)
-            else:
+            if not is_file(folder / name / "args.yaml"):
                 yield from _walk(folder / name, is_wanted, seen, left_out)
+            elif is_wanted is looks_like_image:  # and not when videos are looked for too
+                _log.info("%s is left out: the pictures of a run are charts", folder / name)
         elif not is_wanted(folder / name):
             continue
         elif is_labelled_copy(folder / name):
