@@ -96,7 +96,7 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
         )
     reasons = [record.reason for record in finished if record.reason]
     raise SearchError(
-        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}; mend that and search again"
+        f"all {len(finished)} trials failed; the last reason: {reasons[-1]}; fix that and search again"
         if reasons
         else "no trial was finished; give the search more trials or minutes"
     )

@@ -195,7 +195,7 @@ class Search:
         if not any(record.is_result for record in found):
             reason = next(record.reason for record in reversed(found) if record.state in ("failed", "unmeasured"))
             raise SearchError(
-                f"the first {self._in_vain} networks could not be judged or measured; the last reason: {reason}; mend "
+                f"the first {self._in_vain} networks could not be judged or measured; the last reason: {reason}; fix "
                 "that and search on, the study keeps its trials"
             )
 
