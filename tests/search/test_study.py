@@ -238,7 +238,7 @@ class TestStates:
         study = create_study(problem, algorithm="random")
 
         with pytest.raises(
-            SearchError, match=r"the first 10 networks .* accuracy must lie in 0 to 1.*57\.3; mend that"
+            SearchError, match=r"the first 10 networks .* accuracy must lie in 0 to 1.*57\.3; fix that"
         ):
             search(study, problem, Budget(evaluations=200))
 
