@@ -58,12 +58,14 @@ def _judged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str
             xs, ys = [r.costs[cost] * scale for r in group], [r.accuracy or 0.0 for r in group]
             axes.plot(xs, ys, "o", color=GREY, fillstyle=fill, markersize=5, alpha=0.55, mew=0.8, label=label)
     front = sorted((r.costs[cost] * scale, r.accuracy or 0.0) for r in answer.pareto if cost in r.costs)
-    if front:
-        axes.plot(*zip(*front, strict=True), "o-", color=BLUE, markersize=6, linewidth=1.3, label="Pareto set")
     best = answer.winner
-    if best is not None and cost in best.costs:
-        place = (best.costs[cost] * scale, best.accuracy or 0.0)
-        axes.plot(*place, "*", color=ORANGE, markersize=17, mec="white", label=f"winner, trial {best.number}", zorder=5)
+    place = (best.costs[cost] * scale, best.accuracy or 0.0) if best is not None and cost in best.costs else None
+    is_alone = front == [place]  # its star would hide the mark of the set
+    if front and not is_alone:
+        axes.plot(*zip(*front, strict=True), "o-", color=BLUE, markersize=6, linewidth=1.3, label="Pareto set")
+    if best is not None and place is not None:
+        label = f"winner, trial {best.number}" + (", the whole Pareto set" if is_alone else "")
+        axes.plot(*place, "*", color=ORANGE, markersize=17, mec="white", label=label, zorder=5)
 
 
 def _unjudged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str, scale: float) -> None:
