@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
 from mnasnet.files import write_atomic
-from mnasnet.network.weights import BOOKKEEPING, expected_shapes, read_safetensors, without_prefixes
+from mnasnet.network.weights import (
+    BOOKKEEPING,
+    expected_shapes,
+    is_negative_variance,
+    read_safetensors,
+    without_prefixes,
+)
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.spec import ArchitectureSpec
 
@@ -201,7 +207,7 @@ def require_header(header: Mapping[str, Any], path: Path) -> None:
 def _misfit(
     weights: Mapping[str, NDArray[Any]], architecture: ArchitectureSpec, num_classes: int, in_channels: int
 ) -> str:
-    """The first tensor that is missing, unknown, of a wrong shape or without numbers, in words; empty for none."""
+    """The first tensor that is missing, unknown, of a wrong shape or without usable numbers; empty for none."""
     shapes = expected_shapes(architecture, num_classes, in_channels)
     wrong = [f"{name} is missing" for name in shapes if name not in weights]
     wrong += [f"{name} is unknown" for name in weights if name not in shapes]
@@ -211,6 +217,9 @@ def _misfit(
         if name in weights and weights[name].shape != shape
     ]
     wrong = wrong or [f"{name} holds values that are no numbers" for name in shapes if not _is_finite(weights[name])]
+    wrong = wrong or [
+        f"{name} holds negative variances" for name in shapes if is_negative_variance(name, weights[name])
+    ]
     return f"{wrong[0]} and {len(wrong) - 1} more" if len(wrong) > 1 else "".join(wrong)
 
 

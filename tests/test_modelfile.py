@@ -200,6 +200,7 @@ DAMAGES = [
     (lambda w: w.update({"stem.bn.weight": np.ones(1, np.float32)}), r"stem.bn.weight must have shape \(8,\)"),
     (lambda w: w.update({"extra": np.ones(1, np.float32)}), "extra is unknown"),
     (lambda w: w["head.bn.bias"].fill(np.nan), "head.bn.bias holds values that are no numbers"),
+    (lambda w: w["head.bn.running_var"].fill(-1), "head.bn.running_var holds negative variances"),
 ]
 
 

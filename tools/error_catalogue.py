@@ -648,7 +648,13 @@ ENTRIES = (
         "Weights that cannot be computed with",
         "The file has the same weight twice, quantised or sparse ones, or numbers that are none (NaN, infinity).",
         "Save one plain float32 `state_dict`; where the training diverged, give an earlier checkpoint.",
-        ("with and without a prefix", "is quantised or sparse", "holds NaN or infinity", "scores that are no numbers"),
+        (
+            "with and without a prefix",
+            "is quantised or sparse",
+            "holds NaN or infinity",
+            "scores that are no numbers",
+            "holds negative variances",
+        ),
     ),
     Entry(
         errors.WeightsError,
@@ -811,6 +817,20 @@ ENTRIES = (
         "The exported network answers otherwise than the original by more than rounding; no file was kept.",
         "Try another format or runtime version, and [tell us](../CONTRIBUTING.md#report-a-bug).",
         ("is not the same network",),
+    ),
+    Entry(
+        errors.ExportError,
+        "A model whose own answers are no numbers",
+        "The model's weights give NaN or infinity, so no export of it can be compared.",
+        "Take an earlier checkpoint, or train the model again.",
+        ("which for … are no numbers",),
+    ),
+    Entry(
+        errors.ExportError,
+        "An export over somebody's weights",
+        "A file of the export would take the place of the model itself, or of a `.bin` that may be weights.",
+        "Give another folder with `--out`, or move the file.",
+        ("^an export never replaces", "^an export only replaces"),
     ),
     Entry(
         errors.ExportError,

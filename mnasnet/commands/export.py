@@ -12,7 +12,7 @@ from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
-from mnasnet.zoo import open_model
+from mnasnet.zoo import model_path, open_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.int8 and arguments.data is None:
         raise ExportError("int8 is calibrated and judged on labelled images; give their folder with --data")
     model = at_size(open_model(arguments.model, class_file=arguments.class_file), arguments.input_size)
-    graph = {"pixels": arguments.pixels, "softmax": arguments.softmax}
+    graph = {"pixels": arguments.pixels, "softmax": arguments.softmax, "file": model_path(arguments.model)}
     formats = [name.strip().lower() for name in arguments.to.split(",") if name.strip()]
     if not formats:
         raise ExportError(f"--to names one or more of {', '.join(EXPORTERS)}, got {arguments.to!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.images import iter_images, read_image
-from mnasnet.data.split import split
+from mnasnet.data.split import Split, split
 from mnasnet.data.transforms import prepare
 from mnasnet.deploy.parity import Parity, compare
 from mnasnet.deploy.pictures import test_pictures
@@ -21,13 +23,13 @@ from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
 from mnasnet.export.exporter import MAX_DROP, Exporter, open_exporter, open_int8_exporter, require_int8
-from mnasnet.files import write_atomic
+from mnasnet.files import exists, write_atomic
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import READERS, open_session
 from mnasnet.train.evaluate import Evaluation
-from mnasnet.train.held_out import division_of
+from mnasnet.train.held_out import division_of, grown_division_of, training_of
 from mnasnet.train.validate import evaluate_samples
 
 MOST_IMAGES = 200  # for the comparison and for calibration; more change nothing that counts
@@ -35,6 +37,8 @@ RECIPE = "preprocess.md"
 MAX_STEM_BYTES = 150  # file systems end at 255, and names of recipes are longer
 
 NamedImage = tuple[str, NDArray[np.uint8]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ def export_model(
     folder: str | Path,
     formats: str | Sequence[str] = ("onnx",),
     *,
+    file: Path | None = None,
     images: Sequence[str | Path] = (),
     pixels: bool = False,
     softmax: bool = False,
@@ -96,15 +101,16 @@ def export_model(
 ) -> list[Exported]:
     """Write ``model`` to ``folder`` in each format, with a ``preprocess.md``; ``kept`` hears of each when it is there.
 
-    ``images`` (files and folders) are what original and export are compared on; without them, built-in test pictures.
-    Nothing is written for a format whose file answers otherwise: ExportError then names the images.
+    ``file`` is where the model lies, which is never written over. ``images`` (files and folders) are what original and
+    export are compared on; without them, built-in test pictures. Nothing is written for a format whose file answers
+    otherwise: ExportError then names the images.
     """
     seen = named_images(model, list(map(Path, images)))
     kind = "images" if images else "built-in test pictures"
     exporters = {name: open_exporter(name) for name in _listed(formats)}
     done = []
     for name, exporter in exporters.items():
-        done.append(_proved(model, name, exporter, Path(folder), seen, kind, pixels, softmax))
+        done.append(_proved(model, name, exporter, Path(folder), file, seen, kind, pixels, softmax))
         kept(done[-1])
     return done
 
@@ -115,6 +121,7 @@ def export_int8(
     data: str | Path,
     formats: str | Sequence[str] = ("onnx",),
     *,
+    file: Path | None = None,
     max_drop: float = MAX_DROP,
     pixels: bool = False,
     softmax: bool = False,
@@ -123,15 +130,16 @@ def export_int8(
     """Write ``model`` with 8-bit numbers in each of ``formats``; ``kept`` hears of each when it is there.
 
     ``data`` is a labelled folder: its training images calibrate, its validation images judge. Where it has no ``val/``
-    they are those that the model's training kept aside, or of other images a third of each class. Raises ExportError
-    when accuracy falls by more than ``max_drop`` (a share below 1): such a file is not written, the others are.
+    they are those that the model's training kept aside, as the run folder around ``file``, the model's place, tells, or
+    of other images a third of each class. Raises ExportError when accuracy falls by more than ``max_drop`` (a share
+    below 1): such a file is not written, the others are.
     """
     formats = _listed(formats)
     require_int8(formats, max_drop)
     if model.in_channels != 3:
         raise ExportError(f"int8 is calibrated on RGB images, this network takes {model.in_channels} channels")
     dataset = scan(Path(data))
-    parts = division_of(model, dataset) or split(dataset, val_fraction=1 / 3)
+    parts = _parts(model, dataset, file)
     calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, parts.train or parts.val)))]
     exporters = {name: open_int8_exporter(name, calibration) for name in formats}
     judging = parts.val or parts.train
@@ -151,7 +159,8 @@ def export_int8(
             exported = read_exported(files[0])
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
             costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
-            done.append(Exported(name, "int8", _moved(files, Path(folder), exported), parity, before, after, *costs))
+            moved = _moved(files, Path(folder), exported, file)
+            done.append(Exported(name, "int8", moved, parity, before, after, *costs))
         kept(done[-1])
     if refusals:
         raise ExportError(
@@ -163,6 +172,23 @@ def export_int8(
 
 def _listed(formats: str | Sequence[str]) -> Sequence[str]:
     return [formats] if isinstance(formats, str) else formats
+
+
+def _parts(model: ModelFile, dataset: Dataset, file: Path | None) -> Split:
+    """Images to calibrate and to judge; those to judge are none that the model learned from, as far as can be told."""
+    if not dataset.val:
+        found = division_of(model, dataset, file)
+        if found is None and file is not None:
+            found = grown_division_of(model, dataset, file)
+        if found is not None:
+            return found
+        if training_of(model).get("data") == dataset.folder.absolute().name:
+            _log.warning(
+                "%s has no val images, and which of them this model was trained on cannot be told: of those it was, "
+                "the accuracy says nothing",
+                dataset.folder,
+            )
+    return split(dataset, val_fraction=1 / 3)
 
 
 def _what_it_cost(before: Evaluation, after: Evaluation) -> dict[str, float]:
@@ -211,6 +237,7 @@ def _proved(
     name: str,
     exporter: Exporter,
     folder: Path,
+    file: Path | None,
     images: list[NamedImage],
     kind: str,
     pixels: bool,
@@ -223,20 +250,36 @@ def _proved(
         parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), images, kind)
         if not parity.same:
             raise ExportError(f"the {name} export of {_stem(model)} is not the same network: {parity.sentence}")
-        return Exported(name, exported.precision, _moved(files, folder, exported), parity)
+        return Exported(name, exported.precision, _moved(files, folder, exported, file), parity)
 
 
-def _moved(files: tuple[Path, ...], folder: Path, exported: ExportedModel) -> tuple[Path, ...]:
-    """Put the proved files in their place, the one that is opened first at last."""
+def _moved(files: tuple[Path, ...], folder: Path, exported: ExportedModel, original: Path | None) -> tuple[Path, ...]:
+    """Put the proved files in their place, the one that is opened first at last; a link there stays one."""
+    _require_own(files, folder, original)
     try:
         for path in reversed(files):
-            write_atomic(folder / path.name, path.read_bytes())
-        write_atomic(folder / _recipe_name(files[0]), recipe_markdown(exported, files[0]).encode())
+            write_atomic(Path(os.path.realpath(folder / path.name)), path.read_bytes())
+        recipe = folder / _recipe_name(files[0])
+        write_atomic(Path(os.path.realpath(recipe)), recipe_markdown(exported, files[0]).encode())
     except OSError as error:
         raise ExportError(
             f"cannot write to {folder}: {error.strerror or error}; free space or choose another"
         ) from error
     return tuple(folder / path.name for path in files)
+
+
+def _require_own(files: tuple[Path, ...], folder: Path, original: Path | None) -> None:
+    """Raise ExportError where one of ``files`` would take the place of somebody's weights in ``folder``."""
+    for path in files:
+        target = folder / path.name
+        if original is not None and exists(target) and exists(original) and target.samefile(original):
+            raise ExportError(f"an export never replaces the model it is made from, {target}; give another folder")
+        is_second = path is not files[0]
+        if is_second and exists(target) and not exists(folder / files[0].name):  # of an export both would be there
+            raise ExportError(
+                f"an export only replaces an export, {target} has no {files[0].name} beside it and may be weights; "
+                "move it, or give another folder"
+            )
 
 
 def _recipe_name(path: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.classify import softmax
+from mnasnet.errors import ExportError
 from mnasnet.runtime.session import Session
 
 TIE = 1e-4  # of probability: two classes this close are one answer; float32 differs by about 1e-6
@@ -50,11 +51,19 @@ class Parity:
 def compare(
     original: Session, other: Session, images: Iterable[tuple[str, NDArray[np.uint8]]], kind: str = "images"
 ) -> Parity:
-    """Run both on ``images`` of this ``kind``, each with its name, S x S x 3 prepared pixels."""
+    """Run both on ``images`` of this ``kind``, each with its name, S x S x 3 prepared pixels.
+
+    Raises ExportError where ``original`` gives scores that are no numbers, which nothing can be compared with.
+    """
     count, largest, disagreeing = 0, 0.0, []
     for name, image in images:
         expected, found = (softmax(session.run(image[np.newaxis]))[0] for session in (original, other))
         count += 1
+        if not np.isfinite(expected).all():
+            raise ExportError(
+                f"an export is compared with the model's answers, which for {name} are no numbers; take an earlier "
+                "checkpoint, or train the model again"
+            )
         if not np.isfinite(found).all():
             disagreeing.append(name)
             largest = float("inf")

@@ -378,7 +378,14 @@ def _as_float32(value: Any, name: str, origin: str) -> NDArray[np.float32]:
     array: NDArray[np.float32] = np.array(value, dtype=np.float32)
     if not np.isfinite(array).all():
         raise WeightsError(f"{origin}: {name} holds NaN or infinity; the training diverged, give an earlier checkpoint")
+    if is_negative_variance(name, array):
+        raise WeightsError(f"{origin}: {name} holds negative variances; copy or download the file again")
     return array
+
+
+def is_negative_variance(name: str, values: NDArray[Any]) -> bool:
+    """Whether the tensor ``name`` is a variance of batch normalisation with a number below 0, of which no root is."""
+    return name.endswith("running_var") and bool((values < 0).any())
 
 
 def _loaded(weights: State, spec: ArchitectureSpec, layout: Layout, origin: str) -> LoadedWeights:

@@ -19,6 +19,8 @@ from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
 from mnasnet.commands.export import _lines
+from mnasnet.data.folder import scan
+from mnasnet.data.split import SPLIT_FILE, split, write_split
 from mnasnet.data.transforms import prepare
 from mnasnet.deploy import export as deploy
 from mnasnet.deploy.export import Exported, export_int8, export_model
@@ -31,7 +33,7 @@ from mnasnet.export.litert import LitertExporter
 from mnasnet.export.onnx import OnnxExporter
 from mnasnet.preprocess import Preprocess
 from mnasnet.runtime.session import open_session
-from mnasnet.testing import random_model, write_image_folder
+from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.evaluate import evaluate
 from mnasnet.zoo import open_model
 from tests.deploy.conftest import NAMES
@@ -171,6 +173,46 @@ def test_scores_that_are_no_numbers_never_pass(model):
     assert not compare(session, Broken(), [("one", np.zeros((64, 64, 3), np.uint8))]).same
 
 
+def test_a_model_whose_own_scores_are_no_numbers_is_not_exported(model, tmp_path):
+    weights = {**model.weights, "classifier.bias": np.full(len(NAMES), np.nan, np.float32)}
+
+    with pytest.raises(
+        ExportError, match=r"the model's answers, which for .* are no numbers; take an earlier checkpoi"
+    ):
+        export_model(replace(model, weights=weights), tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_never_replaces_the_weights_it_is_made_from(model, tmp_path, capsys):
+    path = tmp_path / "tiny.bin"
+    modelfile.save(model, path)
+    before = path.read_bytes()
+
+    assert main(["export", str(path), "--to", "openvino", "--out", str(tmp_path)]) == 2
+
+    assert f"an export never replaces the model it is made from, {path}; give another" in capsys.readouterr().err
+    assert path.read_bytes() == before and not (tmp_path / "tiny.xml").exists()
+
+
+def test_an_export_replaces_an_earlier_one_but_no_weights_of_its_name(model, tmp_path):
+    export_model(model, tmp_path, "openvino")
+    export_model(model, tmp_path, "openvino")
+    (tmp_path / "tiny.xml").unlink()
+
+    with pytest.raises(ExportError, match=r"tiny\.bin has no tiny\.xml beside it and may be weights; move it"):
+        export_model(model, tmp_path, "openvino")
+
+
+def test_an_export_into_a_link_writes_where_the_link_leads(model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tiny.onnx").symlink_to(tmp_path / "served.onnx")
+
+    (done,) = export_model(model, tmp_path / "out")
+
+    assert done.files[0].is_symlink() and read_exported(tmp_path / "served.onnx").class_names == NAMES
+
+
 def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
     with pytest.raises(ExportError, match="exported to onnx, openvino, litert, executorch, got 'floppy'"):
         export_model(model, tmp_path, ["floppy"])
@@ -287,6 +329,29 @@ def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp
     exported = read_exported(done.files[0])
     assert exported.precision == "int8" and exported.class_names == model.class_names
     assert " int8 " in Classifier.load(done.files[0]).description
+
+
+def test_int8_is_never_judged_on_images_the_model_learned_from_also_when_the_folder_has_grown(tmp_path, monkeypatch):
+    photos = write_image_folder(tmp_path / "photos", per_class=8)
+    dataset = scan(photos)
+    parts = split(dataset, val_fraction=0.25, seed=5)
+    write_split(parts, tmp_path / "run" / SPLIT_FILE, photos)
+    training = {"images_fingerprint": parts.fingerprint, "val_fraction": 0.25, "seed": 5, "data": "photos"}
+    model = replace(random_model(class_names=("red", "green", "blue")), training=training)
+    coloured_image((255, 0, 0)).save(photos / "red" / "came_later.jpg")
+
+    class JudgedError(Exception):
+        """Ends the export as soon as it is known what would be judged."""
+
+    def judge(model, dataset, samples):
+        raise JudgedError({sample.path for sample in samples})
+
+    monkeypatch.setattr(deploy, "evaluate_samples", judge)
+
+    with pytest.raises(JudgedError) as judged:
+        export_int8(model, tmp_path / "out", photos, file=tmp_path / "run" / "weights" / "best.safetensors")
+
+    assert judged.value.args[0] and not {sample.path for sample in parts.train} & judged.value.args[0]
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
