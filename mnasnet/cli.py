@@ -11,8 +11,10 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from mnasnet.errors import MnasNetError
@@ -39,6 +41,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }
+
+#: commands that keep files for a while and would leave them where SIGTERM ends them; others hear of it themselves
+TIDY = frozenset(("export", "benchmark", "profile"))
 
 #: a module -> what pip calls its package, where that is another name
 PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
@@ -81,7 +86,8 @@ def _run(given: list[str]) -> int:
         parser.print_help()
         return 0 if not given else 2
     try:
-        return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
+        with _unwound_by_sigterm() if chosen in TIDY else contextlib.nullcontext():
+            return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
     except MnasNetError as error:
         return _failed(str(error), given)
     except OSError as error:
@@ -93,6 +99,28 @@ def _run(given: list[str]) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what runs within as an exception does, so that nothing is left over; a second one ends it at once.
+
+    A program that has a handler of its own, or another thread, is left alone.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def leave(number: int, _: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _failed(text: str, given: Sequence[str]) -> int:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mnasnet.classify import at_size
+from mnasnet.commands.outputs import as_json
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
+from mnasnet.modelfile import ModelFile
 from mnasnet.zoo import model_path, open_model
 
 
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ExportError(f"--max-drop {arguments.max_drop:g} is about 8 bits; give --int8 too, or leave it out")
     if arguments.int8 and arguments.data is None:
         raise ExportError("int8 is calibrated and judged on labelled images; give their folder with --data")
-    model = at_size(open_model(arguments.model, class_file=arguments.class_file), arguments.input_size)
+    model = _at_size(open_model(arguments.model, class_file=arguments.class_file), arguments.input_size)
     graph = {"pixels": arguments.pixels, "softmax": arguments.softmax, "file": model_path(arguments.model)}
     formats = [name.strip().lower() for name in arguments.to.split(",") if name.strip()]
     if not formats:
@@ -66,12 +70,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.int8:
         done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, kept=kept, **graph)
     if arguments.json:
-        print(json.dumps({"exports": [one.to_dict() for one in done]}, ensure_ascii=False))
+        print(as_json({"exports": [one.to_dict() for one in done]}))
     return 0
 
 
+def _at_size(model: ModelFile, input_size: int | None) -> ModelFile:
+    """``model`` for another input size, without the accuracies that do not hold there."""
+    sized = at_size(model, input_size)
+    if sized.preprocess.input_size == model.preprocess.input_size:
+        return sized
+    hold = {
+        key: value for key, value in model.metrics.items() if key.startswith("accuracy_at_") or key == "test_images"
+    }
+    return replace(sized, metrics=hold)
+
+
 def _print(one: Exported) -> None:
-    print("\n".join(_lines(one)), flush=True)
+    try:
+        print("\n".join(_lines(one)), flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has gone; the formats after this one are wanted all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stay_silent(one: Exported) -> None:

@@ -3,9 +3,11 @@
 import ast
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -279,6 +281,46 @@ def test_a_model_made_for_one_size_is_exported_at_that_size(tmp_path, capsys, ca
 
     assert "photos10 is made for 64 px" in caplog.text
     assert Classifier.load(tmp_path / "photos10.onnx").preprocess.input_size == 64
+
+
+def test_an_accuracy_of_another_size_does_not_go_into_an_export(model, tmp_path):
+    metrics = {"accuracy": 0.9, "images": 50, "accuracy_at_96_px": 0.8, "test_images": 70}
+    modelfile.save(replace(model, metrics=metrics), tmp_path / "m.safetensors")
+
+    for size in (64, 96):
+        words = ["--input-size", str(size), "--out", str(tmp_path / str(size))]
+        assert main(["export", str(tmp_path / "m.safetensors"), *words]) == 0
+
+    own, other = (read_exported(tmp_path / size / "tiny.onnx").header["metrics"] for size in ("64", "96"))
+    assert own == metrics and other == {"accuracy_at_96_px": 0.8, "test_images": 70}
+
+
+def test_every_format_is_written_when_nobody_reads_the_lines_any_more(model, tmp_path):
+    modelfile.save(model, tmp_path / "m.safetensors")
+    words = ["export", "m.safetensors", "--to", "onnx,litert", "--out", "out"]
+
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", "mnasnet", *words], cwd=tmp_path, **streams) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"Error" not in process.stderr.read()
+
+    assert process.returncode == 0 and (tmp_path / "out" / "tiny.tflite").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+def test_an_export_that_is_ended_leaves_no_temporary_folder(model, tmp_path):
+    modelfile.save(model, tmp_path / "m.safetensors")
+    (tmp_path / "temporary").mkdir()
+    words = ["export", "m.safetensors", "--to", "onnx,litert,openvino", "--out", "out"]
+    surroundings = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+
+    with subprocess.Popen([sys.executable, "-m", "mnasnet", *words], cwd=tmp_path, env=surroundings) as process:
+        while process.poll() is None and not any((tmp_path / "temporary").glob("*/*")):
+            time.sleep(0.002)
+        process.terminate()
+
+    assert process.returncode == 143 and not any((tmp_path / "temporary").iterdir())
 
 
 def test_the_command_says_when_photos_of_the_users_own_were_compared(model, photos, tmp_path, capsys):
