@@ -17,6 +17,7 @@ Scale = tuple[float, int]
 
 FILE_VERSION = 3
 ALIGNMENT = 16  # bytes; schema.fbs: Buffer.data is force_align 16
+LARGEST_BIAS = 2**30  # as a whole number of 32 bits, which leaves room for the products that are added to it
 PIXEL_SCALE: Scale = (1.0, -128)  # uint8 pixels as int8 without loss
 SIGMOID_SCALE: Scale = (1 / 256, -128)  # the one scale that LOGISTIC may have, by LiteRT's 8-bit specification
 
@@ -209,6 +210,8 @@ class LitertGraph:
         others = tuple(index for index in range(weight.ndim) if index != axis)
         largest = np.abs(weight).max(axis=others)
         scale = np.where(largest > 0, largest, 1.0) / 127
+        # weights of almost nothing would leave their bias more whole numbers away than it has bits
+        scale = np.maximum(scale, np.abs(bias) / (self._scales[value][0] * LARGEST_BIAS))
         shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
         whole = np.clip(np.round(weight / scale.reshape(shape)), -127, 127)
         bias_scale = scale * self._scales[value][0]

@@ -622,6 +622,23 @@ def test_an_8_bit_network_may_have_a_mean_of_nothing(tmp_path):
     assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)  # 8 bits through the few layers of tiny
 
 
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_a_channel_whose_weights_have_decayed_keeps_its_bias_in_8_bits(name, tmp_path):
+    model = random_model(input_size=32)
+    weights = {key: value.copy() for key, value in model.weights.items()}
+    weights["head.bn.weight"][:16], weights["head.bn.bias"][:16] = 1e-9, 1.0
+    model = replace(model, weights=weights)
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+    quantised = open_int8_exporter(name, images).quantise(model, pixels=True, softmax=False)
+
+    found = open_session(
+        read_exported(quantised.write(tmp_path / f"m{open_exporter(name).suffix}", {})[0]), threads=1
+    ).run(images)
+    expected = open_session(model, runtime="torch", device="cpu").run(images)
+    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()  # without these biases half of it is gone
+
+
 @pytest.mark.parametrize(("name", "stem"), [("猫" * 120, "猫" * 50), ("..", "model"), ("a/b", "a_b")])
 def test_a_file_is_named_after_the_model_as_far_as_file_systems_go(name, stem, model, tmp_path):
     (done,) = export_model(replace(model, name=name), tmp_path, ["onnx"])
