@@ -44,6 +44,11 @@ def write_atomic(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def as_text(name: str) -> str:
+    """A file's name as text; Linux allows names that are none, whose bytes of no character become U+FFFD."""
+    return os.fsencode(name).decode(errors="replace")
+
+
 def readable_json(values: Mapping[str, Any]) -> bytes:
     """JSON of lines in UTF-8, or with escapes where a file name is no valid text, as Linux allows."""
     try:

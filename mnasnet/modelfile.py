@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ SCHEMA = 1
 HEADER_KEY = "mnasnet"
 
 Weights = Mapping[str, NDArray[np.float32]]
+Latencies = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +109,20 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
 
 def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
     """Write ``latencies`` into the header of a model file in place of those it has; its weights keep every bit."""
+    update_latencies(path, lambda there: latencies)
+
+
+def update_latencies(path: Path, update: Callable[[Latencies], Latencies]) -> None:
+    """Write what ``update`` makes of the latencies in the header of a model file; its weights keep every bit.
+
+    Those in the file count, not those of a model that was loaded before: another process may have added some.
+    """
     path = Path(os.path.realpath(path))  # a link to it stays one
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     outer = json.loads(content[8 : 8 + size])
-    inner = {**json.loads(outer["__metadata__"][HEADER_KEY]), "latencies": [dict(latency) for latency in latencies]}
+    inner = json.loads(outer["__metadata__"][HEADER_KEY])
+    inner["latencies"] = [dict(latency) for latency in update(tuple(inner["latencies"]))]
     outer["__metadata__"][HEADER_KEY] = json.dumps(inner, ensure_ascii=False)
     header = json.dumps(outer, ensure_ascii=False).encode()
     header += b" " * (-len(header) % 8)  # safetensors aligns the weights to 8 bytes
@@ -194,7 +204,9 @@ def require_header(header: Mapping[str, Any], path: Path) -> None:
             raise TypeError(f"{key} is no {kind.__name__}")
     if not all(isinstance(name, str) for name in header["class_names"]):
         raise TypeError("class names must be text")
-    "".join(header["class_names"]).encode()  # raises ValueError for halves of characters, which no file could hold
+    "".join(
+        [header["name"], *header["class_names"]]
+    ).encode()  # raises ValueError for halves of characters, which no file could hold
     if not all(isinstance(card, dict) for card in header["latencies"]):
         raise TypeError("each of latencies is a mapping")
     if not is_whole(header["in_channels"]):

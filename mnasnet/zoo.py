@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mnasnet import modelfile
 from mnasnet.errors import WeightsError
 from mnasnet.export.exported import ExportedModel, is_exported, read_exported
-from mnasnet.files import exists, expanded, is_file
+from mnasnet.files import as_text, exists, expanded, is_file
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.download import PUBLISHED, Progress, Published, fetch, is_here, published_by_content, sha256_of
 from mnasnet.network.naming import Layout
@@ -125,8 +125,16 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
         class_names=_class_names(path, class_file, loaded.num_classes),
         preprocess=default_preprocess(loaded.layout, loaded.num_classes),
         in_channels=loaded.in_channels,
-        name=path.name.partition(".")[0],
+        name=_name_of(path),
     )
+
+
+def _name_of(path: Path) -> str:
+    """A file's name without what tells its kind; other dots stay, as in those of two epochs' checkpoints."""
+    name = as_text(path.name)
+    while (suffix := Path(name).suffix).lower() in WEIGHTS_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def model_path(source: str | Path) -> Path:

@@ -50,7 +50,9 @@ def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
     torch.testing.assert_close(half, full, atol=0.01, rtol=0.01)
 
 
-@pytest.mark.parametrize("change", [{"schema": -5}, {"schema": True}, {"class_names": ["\ud800", "b", "c"]}])
+@pytest.mark.parametrize(
+    "change", [{"schema": -5}, {"schema": True}, {"class_names": ["\ud800", "b", "c"]}, {"name": "\ud800"}]
+)
 def test_a_header_that_no_version_wrote_is_damaged(tmp_path, change):
     from safetensors.numpy import save
 

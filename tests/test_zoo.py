@@ -1,5 +1,6 @@
 """One function opens every model, with its class names, or says in one sentence why not."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -59,6 +60,15 @@ def published(tmp_path, monkeypatch):
         torch.save(network.state_dict(), path)
         monkeypatch.setitem(download.PUBLISHED, name, replace(PUBLISHED[name], sha256_prefix=sha256_of(path)[:8]))
     return tmp_path / "weights"
+
+
+def test_checkpoints_of_two_epochs_keep_two_names(ikomia_folder):
+    for name in ("net.epoch10.pth", "net.epoch20.pth.tar"):
+        shutil.copy(ikomia_folder / "mnasnet.pth", ikomia_folder / name)
+
+    names = [open_model(ikomia_folder / name).name for name in ("net.epoch10.pth", "net.epoch20.pth.tar")]
+
+    assert names == ["net.epoch10", "net.epoch20"]
 
 
 def test_an_old_ikomia_folder_opens_with_its_class_names(ikomia_folder):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from mnasnet import modelfile
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
+from mnasnet.commands.outputs import as_json, printable
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
-from mnasnet.latency.meter import MeterPrecision, RunnableMeter
+from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
@@ -86,27 +86,31 @@ def run(arguments: argparse.Namespace) -> int:
         rows = measure_all(subjects, meters, progress=show)
     machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
     is_measured = any(row.latency for row in rows)
-    if arguments.json:
-        table = [row.to_dict() for row in rows]
-        print(json.dumps({"device": machine, "date": made_on, "rows": table}, ensure_ascii=False))
-    else:
-        print(f"{machine}, {made_on}, threads {arguments.threads}, batch {arguments.batch}")
-        print(chart.text_table(rows))
-        if any(row.latency and row.is_of_made_up_numbers for row in rows):
-            print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
-        if any(row.latency and not row.latency.quiet for row in rows):
-            print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
-    if arguments.card:
-        _write_cards(rows)
+    if not arguments.json:
+        _print_table(rows, f"{machine}, {made_on}, threads {arguments.threads}, batch {arguments.batch}")
     if is_measured:  # else the table of an earlier day stays what it is
         image = chart.picture(rows, machine, made_on)
         write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
         write_atomic(arguments.out / "benchmark.png", image)
         write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
-    if not arguments.json:
+    if arguments.card:
+        _write_cards(rows)
+    if arguments.json:  # at last, since a failure before it is an object of its own
+        print(as_json({"device": machine, "date": made_on, "rows": [row.to_dict() for row in rows]}))
+    else:
         written = f"written {arguments.out / 'benchmark.html'}, .png and .csv"
         print(written if is_measured else "nothing could be measured, so nothing was written")
     return 0 if is_measured else 1
+
+
+def _print_table(rows: Sequence[Row], title: str) -> None:
+    """The table for people; names come from files, and devices from agents."""
+    for line in (title, *chart.text_table(rows).split("\n")):
+        print(printable(line))
+    if any(row.latency and row.is_of_made_up_numbers for row in rows):
+        print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
+    if any(row.latency and not row.latency.quiet for row in rows):
+        print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
 
 
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:
@@ -159,7 +163,7 @@ def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
 
 def _write_cards(rows: Sequence[Row]) -> None:
     """Latency cards of the models that are files of ours; the others have no place for them."""
-    cards: dict[Path, tuple[Mapping[str, Any], ...]] = {}
+    cards: dict[Path, list[Latency]] = {}
     without: dict[str, None] = {}
     for row in rows:
         path, model = row.subject.path, row.subject.model
@@ -168,10 +172,17 @@ def _write_cards(rows: Sequence[Row]) -> None:
         if path is None or isinstance(model, ExportedModel) or not modelfile.is_model_file(path):
             without[row.subject.name] = None
         elif not row.is_of_made_up_numbers:
-            cards[path] = with_card(cards.get(path, model.latencies), row.latency)
+            cards.setdefault(path, []).append(row.latency)
     if without:
         _log.warning(
             "--card: only model files (.safetensors) of this package keep latencies, not %s", ", ".join(without)
         )
     for path, latencies in cards.items():
-        modelfile.replace_latencies(path, latencies)
+        try:
+            _add_cards(path, latencies)
+        except OSError as error:
+            _log.warning("--card: %s keeps no latencies, it cannot be written: %s", path, error.strerror or error)
+
+
+def _add_cards(path: Path, latencies: Sequence[Latency]) -> None:
+    modelfile.update_latencies(path, lambda there: functools.reduce(with_card, latencies, there))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import difflib
-import json
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -15,13 +14,15 @@ from typing import get_args
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
+from mnasnet.commands.outputs import as_json, printable
 from mnasnet.commands.values import file_to_write, whole
-from mnasnet.errors import LatencyError, WeightsError
+from mnasnet.errors import LatencyError, SettingsError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_probes
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
+from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
@@ -158,8 +159,18 @@ def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[Architecture
             near = difflib.get_close_matches(name, list(SPACES), n=2, cutoff=0.6)
             if near and not Path(name).exists():
                 raise WeightsError(f"no space, network or file is called {name!r}; did you mean {' or '.join(near)}?")
-            networks.append(open_model(name).architecture)
+            networks.append(_of_rgb(name, open_model(name)).architecture)
     return spaces, networks
+
+
+def _of_rgb(name: str, model: ModelFile) -> ModelFile:
+    """``model``; raises SettingsError for one that takes other images, of which pieces are not timed."""
+    if model.in_channels != 3:
+        raise SettingsError(
+            f"networks are timed on RGB images, {name} takes {model.in_channels} channels; time it as a torch network "
+            "by modelfile.network_of"
+        )
+    return model
 
 
 def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec], input_size: int) -> Iterator[Piece]:
@@ -170,7 +181,7 @@ def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec],
 
 
 def _as_json(table: LatencyTable, path: Path) -> str:
-    return json.dumps(
+    return as_json(
         {
             "file": str(path),
             "pieces": len(table.piece_ms),
@@ -188,7 +199,9 @@ def _as_text(table: LatencyTable, path: Path) -> str:
         error += "with more --rounds and --checks, on a quiet device"
     return "\n".join(
         [
-            f"device   {own.device}, {own.runtime} {own.runtime_version} {own.precision}, threads {own.threads}",
+            printable(
+                f"device   {own.device}, {own.runtime} {own.runtime_version} {own.precision}, threads {own.threads}"
+            ),
             f"pieces   {len(table.piece_ms)} timed one by one, {len(table.networks)} networks as a whole",
             f"error    {error}",
             f"written  {path}",

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from mnasnet.errors import LatencyError, SpecError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.latency.meter import Latency, RunnableMeter
+from mnasnet.files import as_text, is_file
+from mnasnet.latency.meter import AwayError, Latency, NotAllowedError, RunnableMeter
+from mnasnet.latency.remote import RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
@@ -17,6 +19,7 @@ from mnasnet.network.count import Counts, count
 from mnasnet.network.download import PUBLISHED
 from mnasnet.presets import MOBILENET_V2, PRESETS
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.zoo import model_path
 
 Kind = Literal["published", "reference", "yours"]
 Progress = Callable[[int, int], None]
@@ -124,11 +127,10 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     found = _accuracy(metrics, model.preprocess.input_size)
     if isinstance(model, ExportedModel) and model.precision != "fp32":
         found = _accuracy_in_8_bits(metrics)  # the others are of the network before
-    path = Path(source).expanduser()
-    is_file = path.is_file()
+    given, path = Path(source).expanduser(), model_path(source)
     accuracy_percent, accuracy_on = found or (None, "")
-    name = path.name if is_file else source
-    return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file else None)
+    name = as_text(given.name if is_file(given) else source)
+    return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file(path) else None)
 
 
 def _accuracy(metrics: Mapping[str, Any], input_size: int) -> tuple[float, str] | None:
@@ -165,22 +167,39 @@ def _accuracy_in_8_bits(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
 def measure_all(
     subjects: Sequence[Subject], meters: Mapping[str, RunnableMeter], *, progress: Progress | None = None
 ) -> list[Row]:
-    """Every subject on every meter that it is made for; what cannot be measured gives its reason."""
+    """Every subject on every meter that it is made for; what cannot be measured gives its reason.
+
+    A device that is away is waited for once, and one that refuses this caller is asked once.
+    """
     pairs = [
         (subject, name)
         for name, meter in meters.items()
         for subject in subjects
         if _takes(meter, subject) or not any(_takes(other, subject) for other in meters.values())
     ]
-    rows = []
+    rows, meters = [], dict(meters)
+    refused: dict[str, NotAllowedError] = {}
     for subject, name in pairs:
         try:
+            if name in refused:
+                raise refused[name]
             rows.append(_row(subject, name, meters[name].measure_model(subject.model)))
         except LatencyError as error:
             rows.append(Row(subject, name, failure=str(error)))
+            if isinstance(error, NotAllowedError):
+                refused[name] = error
+            elif isinstance(error, AwayError):  # it was waited for once
+                meters[name] = _impatient(meters[name])
         if progress is not None:
             progress(len(rows), len(pairs))
     return rows
+
+
+def _impatient(meter: RunnableMeter) -> RunnableMeter:
+    """``meter``, which no longer waits for a device that is away."""
+    if not isinstance(meter, RemoteMeter):
+        return meter
+    return replace(meter, address=replace(meter.address, wait_minutes=0.0))
 
 
 def _takes(meter: RunnableMeter, subject: Subject) -> bool:

@@ -32,7 +32,7 @@ def csv_table(rows: Sequence[Row]) -> bytes:
     writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # a file name need not be valid text
 
 
 def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
@@ -97,7 +97,7 @@ def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes
         image=base64.b64encode(image).decode(),
         rows=[_cells(row) for row in _sorted(rows)],
         notes=list(dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note))[:20],
-    ).encode()
+    ).encode(errors="backslashreplace")
 
 
 def text_table(rows: Sequence[Row]) -> str:

@@ -129,6 +129,10 @@ class NotAllowedError(LatencyError):
     """A device that does not answer this caller at all: more networks are no use before that is mended."""
 
 
+class AwayError(LatencyError):
+    """A device that could not be reached in the time it was given; it may come back."""
+
+
 class LatencyMeter(Protocol):
     """Anything that can say how fast an architecture runs."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
-from mnasnet.latency.meter import Latency, MeterPrecision, NotAllowedError, require_precision_there
+from mnasnet.latency.meter import AwayError, Latency, MeterPrecision, NotAllowedError, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import LOOPBACK_NAMES
@@ -207,7 +207,7 @@ class RemoteMeter:
             failure += f"; port {443 if self.address.parts.scheme == 'https' else 80} was tried, an agent's own is 8765"
         if self.address.url.startswith("http:") and any(sign in failure for sign in HUNG_UP):
             failure += "; an agent with a certificate speaks https"
-        raise LatencyError(
+        raise AwayError(
             f"the agent at {self.address.url} is away ({failure}); start it there, or give it more time to come back "
             "with --agent-wait-minutes (agent_wait_minutes)"
         )

@@ -1,13 +1,18 @@
 """The benchmark's table is complete and honest; how fast anything is, is not a test's business."""
 
 import csv
+import errno
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mnasnet import modelfile
 from mnasnet.cli import main
+from mnasnet.commands import benchmark
+from mnasnet.commands.benchmark import _write_cards
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import read_exported
@@ -225,6 +230,63 @@ def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, c
     assert [card["runtime"] for card in after.latencies] == ["onnxruntime"]
     assert main(["info", str(path)]) == 0
     assert "latency " in (shown := capsys.readouterr().out) and "onnxruntime" in shown
+
+
+def test_a_card_joins_those_that_came_into_the_file_since_it_was_opened(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / "mine.safetensors")
+    rows = measure_all([own(str(path), modelfile.load(path))], {"fixed fp32": FixedMeter()})
+
+    for device in ("a board", "a phone"):  # as of two terminals
+        _write_cards([replace(row, latency=replace(row.latency, device=device)) for row in rows])
+
+    assert [card["device"] for card in modelfile.load(path).latencies] == ["a board", "a phone"]
+
+
+def test_a_card_that_cannot_be_written_costs_no_benchmark(tmp_path, capsys, caplog, monkeypatch):
+    def refuse(path, update):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(modelfile, "update_latencies", refuse)
+    modelfile.save(random_model(), path := tmp_path / "mine.safetensors")
+    options = ["--only", "--runtimes", "onnxruntime", "--runs", "2", "--card", "--out", str(tmp_path / "out"), "--json"]
+
+    assert main(["benchmark", str(path), *options]) == 0
+
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2 and (tmp_path / "out" / "benchmark.html").exists()
+    assert f"--card: {path} keeps no latencies, it cannot be written: Permission denied" in caplog.text
+
+
+def test_the_model_of_a_run_folder_takes_its_card(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / "run" / "weights" / "best.safetensors")
+    mine = own(str(tmp_path / "run"), modelfile.load(path))
+
+    _write_cards(measure_all([mine], {"fixed fp32": FixedMeter()}))
+
+    assert mine.name == str(tmp_path / "run") and len(modelfile.load(path).latencies) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep names of files in Unicode")
+def test_a_file_whose_name_is_no_text_is_measured(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / "caf\udce9.safetensors")
+    options = ["--only", "--runtimes", "onnxruntime", "--runs", "2", "--out", str(tmp_path / "out")]
+
+    assert main(["benchmark", str(path), *options]) == 0
+
+    assert "caf\ufffd.safetensors" in (tmp_path / "out" / "benchmark.csv").read_text(encoding="utf-8")
+
+
+def test_what_an_agent_calls_itself_is_printed_and_not_obeyed(tmp_path, capsys, monkeypatch):
+    class Rude:
+        def measure_model(self, model):
+            return Latency("\x1b[2Ja board\n", "fixed", "1", "fp32", 1, 1, 64, 50, 1, 1, 1)
+
+    monkeypatch.setattr(benchmark, "distant_meter", lambda *_, **__: Rude())
+    modelfile.save(random_model(), tmp_path / "m.safetensors")
+    words = ["benchmark", str(tmp_path / "m.safetensors"), "--only", "--meter", "remote", "--out", str(tmp_path)]
+
+    assert main([*words, "--agent-url", "http://127.0.0.1:1"]) == 0
+
+    assert capsys.readouterr().out.startswith("\\x1b[2Ja board\\n, ")
 
 
 def model_bytes(model):

@@ -20,6 +20,7 @@ from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency import remote
+from mnasnet.latency.benchmark import measure_all, own
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import open_meter
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
@@ -30,7 +31,7 @@ from mnasnet.search.device import LatencyCost, open_device_meter
 from mnasnet.search.searching import Searching
 from mnasnet.spaces import space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
-from mnasnet.testing import TINY
+from mnasnet.testing import TINY, random_model
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,29 @@ def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
 def test_an_address_without_a_port_names_the_one_that_was_tried():
     with pytest.raises(LatencyError, match="port 80 was tried, an agent's own is 8765"):
         RemoteMeter(AgentAddress("http://127.0.0.1"), sleep=lambda pause_s: None).health()
+
+
+def test_a_benchmark_waits_once_for_an_agent_that_is_away():
+    pauses, ticks = [], iter(range(0, 10**6, 10))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = AgentAddress(f"http://127.0.0.1:{unused.getsockname()[1]}", wait_minutes=1)
+        meter = RemoteMeter(address, sleep=pauses.append, clock=lambda: next(ticks))
+        rows = measure_all([own(name, random_model()) for name in "abc"], {"remote": meter})
+
+    assert all("is away" in row.failure for row in rows)
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *2 * [0.5, 1.0]]
+
+
+def test_a_benchmark_asks_an_agent_that_refuses_it_once(guarded, tmp_path, monkeypatch):
+    (tmp_path / "token.txt").write_text(TOKEN[::-1])
+    asked = []
+    monkeypatch.setattr(RemoteMeter, "_exchange", lambda *_: asked.append(1) or (401, {"error": "wrong token"}))
+    meter = RemoteMeter(AgentAddress(guarded.url, token_file=tmp_path / "token.txt"))
+
+    rows = measure_all([own(name, random_model()) for name in "abc"], {"remote": meter})
+
+    assert len(asked) == 1 and ["wrong token" in row.failure for row in rows] == [True] * 3
 
 
 def test_a_device_that_comes_back_is_waited_for(tmp_path):

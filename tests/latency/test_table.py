@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.agreement import agreement, kendall_tau
@@ -20,7 +21,7 @@ from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
 from mnasnet.search.problem_of import require_table_of_classes
 from mnasnet.spaces import space
-from mnasnet.testing import TINY
+from mnasnet.testing import TINY, random_model
 
 
 class CountingMeter:
@@ -347,6 +348,14 @@ def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
 
     shown = capsys.readouterr().out
     assert "pieces" in shown and "error    unknown: fewer than three" in shown and str(path) in shown
+
+
+def test_a_network_for_other_than_rgb_is_not_profiled_as_one_for_rgb(tmp_path, capsys):
+    modelfile.save(random_model(in_channels=1), tmp_path / "grey.safetensors")
+
+    assert main(["profile", str(tmp_path / "grey.safetensors"), "--out", str(tmp_path / "t.json")]) == 2
+
+    assert "networks are timed on RGB images" in capsys.readouterr().err and not (tmp_path / "t.json").exists()
 
 
 @pytest.mark.parametrize("size", [0, -5])
