@@ -997,6 +997,7 @@ ENTRIES = (
             "^a measured latency needs",
             "^not a latency",
             "^not an agreement",
+            "^not a correction",
             "^agreement needs three",
             "^a table is learned from",
         ),

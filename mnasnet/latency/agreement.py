@@ -51,6 +51,11 @@ class Agreement:
         """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing or unknown."""
         try:
             pairs = {name: tuple(values[name]) for name in ("mape_interval", "tau_interval")}
+            singles = [values[name] for name in ("networks", "mape_percent", "kendall_tau")]
+            if not all(isinstance(value, int | float) for value in (*singles, *sum(pairs.values(), ()))):
+                raise TypeError("its values are numbers")
+            if {len(pair) for pair in pairs.values()} != {2}:
+                raise TypeError("an interval has two ends")
             return cls(**{**values, **pairs})
         except (KeyError, TypeError) as error:
             raise LatencyError(f"not an agreement of predictions: {error}") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from mnasnet.checks import is_number, make_plain, require_kinds
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.machine import without_cores
 from mnasnet.words import amount
@@ -64,10 +65,15 @@ class Latency:
     note: str = ""
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        try:
+            require_kinds(Latency, asdict(self))
+        except SettingsError as error:
+            raise LatencyError(f"not a latency: {error}; measure again") from error
         for name in ("undisturbed_ms", "median_ms", "p90_ms"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise LatencyError(f"a latency must be a number of milliseconds above 0, got {name} {value!r}")
+            require_time(getattr(self, name), name)
+        if not is_number(self.spread):
+            raise LatencyError(f"not a latency: spread must be a finite number, got {self.spread!r}; measure again")
         if not self.predicted and self.n < 1:
             raise LatencyError(f"a measured latency needs at least one run, got n {self.n}")
 
@@ -103,12 +109,18 @@ class Latency:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Latency:
-        """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing or unknown."""
+        """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing, unknown or of another kind."""
         try:
             return cls(**values)
         except TypeError as error:
             known = ", ".join(item.name for item in fields(cls))
             raise LatencyError(f"not a latency ({error}); a latency has {known}") from error
+
+
+def require_time(value: object, name: str) -> None:
+    """Raise LatencyError unless ``value`` is a time in milliseconds: a finite number above 0."""
+    if not (is_number(value) and 0 < value < sys.float_info.max):
+        raise LatencyError(f"a latency must be a number of milliseconds above 0, got {name} {value!r}")
 
 
 def require_precision_there(meter: str, precision: MeterPrecision) -> None:

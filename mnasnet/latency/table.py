@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnasnet.checks import is_number, make_plain
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.files import write_atomic
 from mnasnet.latency.agreement import Agreement, agreement
@@ -36,6 +37,12 @@ class Correction:
     scale: float = 1.0
     layer_ms: float = 0.0
     offset_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        for name, value in asdict(self).items():
+            if not is_number(value):
+                raise LatencyError(f"not a correction: {name} must be a finite number, got {value!r}; profile again")
 
     def __call__(self, sum_ms: float, pieces: int) -> float:
         """The corrected time of a network."""
@@ -130,22 +137,30 @@ class LatencyTable:
                 )
             return cls(
                 conditions=Latency.from_dict(values["conditions"]),
-                piece_ms={str(key): float(value) for key, value in values["piece_ms"].items()},
+                piece_ms={str(key): _number(value) for key, value in values["piece_ms"].items()},
                 correction=Correction(**values["correction"]),
                 error=Agreement.from_dict(values["error"]) if values["error"] else None,
-                networks=tuple((row["predicted_ms"], row["measured_ms"]) for row in values["networks"]),
-                made_on=values["made_on"],
-                num_classes=values.get("num_classes", 0),
+                networks=tuple(
+                    (_number(row["predicted_ms"]), _number(row["measured_ms"])) for row in values["networks"]
+                ),
+                made_on=str(values["made_on"]),
+                num_classes=int(values.get("num_classes", 0)),
             )
         except OSError as error:
             raise LatencyError(
                 f"cannot read the latency table {path}: {error.strerror or error}; measure one on the device with "
                 "`python -m mnasnet profile`"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise LatencyError(
                 f"{path} is not a latency table ({type(error).__name__}: {error}); profile the device again"
             ) from error
+
+
+def _number(value: object) -> float:
+    if not is_number(value):
+        raise ValueError(f"{value!r} is no number of milliseconds")
+    return float(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
 """Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
 
 import importlib.metadata
+import json
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -128,6 +130,20 @@ def test_a_latency_is_a_number_above_zero(value):
 def test_an_unknown_field_of_a_latency_is_named():
     with pytest.raises(LatencyError, match="colour.*a latency has device, runtime"):
         Latency.from_dict({**MEASURED.to_dict(), "colour": "red"})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"note": 5}, {"device": None}, {"threads": True}, {"median_ms": 10**400}, {"spread": float("inf")}]
+)
+def test_a_latency_of_other_kinds_is_refused(wrong):
+    with pytest.raises(LatencyError, match=f"a latency.* {next(iter(wrong))} "):
+        Latency.from_dict({**MEASURED.to_dict(), **wrong})
+
+
+def test_a_latency_of_a_meter_of_ones_own_takes_numbers_of_numpy():
+    latency = replace(MEASURED, median_ms=np.float32(3), n=np.int64(5), quiet=np.bool_(True))
+
+    assert json.loads(json.dumps(latency.to_dict())) == replace(MEASURED, median_ms=3.0, n=5, quiet=True).to_dict()
 
 
 def test_an_unknown_meter_is_answered_with_the_list():

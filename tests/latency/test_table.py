@@ -188,6 +188,29 @@ def test_a_damaged_table_is_named(content, tmp_path):
         LatencyTable.load(tmp_path / "t.json")
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("conditions", "device"), None),
+        (("conditions", "threads"), "1"),
+        (("conditions", "median_ms"), 10**400),
+        (("correction", "scale"), "1"),
+        (("correction", "layer_ms"), float("nan")),
+        (("error", "mape_percent"), "little"),
+        (("piece_ms", "a piece"), float("nan")),
+        (("piece_ms", "a piece"), 10**400),
+    ],
+)
+def test_a_table_of_numbers_that_are_none_is_refused_where_it_is_read(place, value, table, tmp_path):
+    table.save(tmp_path / "t.json")
+    values = json.loads((tmp_path / "t.json").read_text())
+    values[place[0]][place[1]] = value
+    (tmp_path / "t.json").write_text(json.dumps(values))
+
+    with pytest.raises(LatencyError):
+        LatencyTable.load(tmp_path / "t.json")
+
+
 def test_a_table_that_is_not_there_says_how_to_make_one(tmp_path):
     with pytest.raises(LatencyError, match="No such file or directory; measure one on the device with `python -m"):
         LatencyTable.load(tmp_path / "t.json")
