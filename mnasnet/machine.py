@@ -26,16 +26,29 @@ def without_cores(device: str) -> str:
 
 def processor_name() -> str:
     """The processor in words, as far as the system tells."""
-    if sys.platform == "linux":
-        try:
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        for key in ("model name", "Model", "Hardware"):  # x86, Raspberry Pi, older phones
-            for line in lines:
-                if line.partition(":")[0].strip() == key:
-                    return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    kind = platform.processor() or platform.machine()
+    if sys.platform != "linux":
+        return kind
+    board = _told("/proc/device-tree/model").strip("\0 \n")  # most boards, and no PC
+    if board and "dummy" not in board:  # a virtual machine's is linux,dummy-virt
+        return board
+    facts = [line.partition(":")[::2] for line in _told("/proc/cpuinfo").splitlines()]
+    values = [{key.strip(): value.strip()} for key, value in facts]
+    for key in ("model name", "Model", "Hardware"):  # x86, Raspberry Pi, older phones
+        if name := next((value[key] for value in values if key in value), ""):
+            break
+    if name and not name.startswith(("ARMv", "AArch64")):
+        return name
+    parts = [value[key] for key in ("CPU implementer", "CPU part") for value in values if key in value]
+    return " ".join([name or kind, *dict.fromkeys(parts)])  # of an ARM processor these alone tell which it is
+
+
+def _told(path: str) -> str:
+    """A text of the system; empty where it has none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def gpu_name() -> str:

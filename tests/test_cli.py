@@ -513,6 +513,15 @@ def test_names_that_the_terminal_cannot_show_do_not_end_the_run(model, tmp_path)
     assert json.loads(done.stdout.splitlines()[0])["path"].endswith("中.jpg")
 
 
+def test_json_is_json_on_a_terminal_that_cannot_show_its_letters(tmp_path):
+    modelfile.save(random_model(class_names=("café", "🐶", "c")), tmp_path / "m.safetensors")
+    command = [sys.executable, "-m", "mnasnet", "info", str(tmp_path / "m.safetensors"), "--json"]
+
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+
+    assert json.loads(done.stdout)["class_names"] == ["café", "🐶", "c"]
+
+
 def test_a_path_with_an_equals_sign_stays_a_path(model, photos, tmp_path, capsys):
     assert main(["classify", str(photos), "--model", model, "--annotate", str(tmp_path / "out=1")]) == 0
 

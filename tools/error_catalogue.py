@@ -654,6 +654,7 @@ ENTRIES = (
             "holds NaN or infinity",
             "scores that are no numbers",
             "holds negative variances",
+            "fewer numbers than that in the file",
         ),
     ),
     Entry(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from mnasnet.commands import outputs
 from mnasnet.commands.train import add_arguments as add_training_arguments
 from mnasnet.commands.train import failures_told, stop_on_signals, tracking, training_of
 from mnasnet.commands.values import whole
@@ -68,7 +68,7 @@ def resume_run(arguments: argparse.Namespace) -> CrossValidation:
 def tell(result: CrossValidation, *, as_json: bool) -> int:
     """Say what came of it."""
     if as_json:
-        print(json.dumps(result.summary(), ensure_ascii=False))
+        print(outputs.as_json(result.summary()))
         return 0
     if not result.is_whole:
         print(f"stopped after {len(result.folds)} of {result.wanted} folds, everything is kept")

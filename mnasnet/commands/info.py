@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from mnasnet.commands import outputs
 from mnasnet.commands.values import a_path
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({**header, **identity}, ensure_ascii=False))
+        print(outputs.as_json({**header, **identity}))
         return 0
     spec = ArchitectureSpec.from_dict(header["architecture"])
     recipe, names = Preprocess.from_dict(header["preprocess"]), header["class_names"]

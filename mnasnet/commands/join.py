@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from mnasnet.commands import outputs
 from mnasnet.commands.search import TrialTable
 from mnasnet.commands.train import add_output_arguments, stop_on_signals
 from mnasnet.commands.values import a_path
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     with stop_on_signals() as stop:
         joined = join_search(arguments.run, listeners=[TrialTable()], stop=stop.is_set)
     if arguments.json:
-        print(json.dumps(joined.summary(), ensure_ascii=False))
+        print(outputs.as_json(joined.summary()))
         return 0
     why = "stopped, others go on" if joined.status == "stopped" else "the search's trials are over"
     print(f"helped with {len(joined.trials)} trials: {why}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnasnet.commands import outputs
 from mnasnet.commands.values import a_path
 from mnasnet.files import quoted
 from mnasnet.settings import Parameter, Settings, TrainSettings
@@ -150,7 +150,7 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
     if os.environ.get("RANK", "0") != "0":  # under torchrun only the writer speaks
         return 0
     if as_json:
-        print(json.dumps(trained.summary(), ensure_ascii=False))
+        print(outputs.as_json(trained.summary()))
         return 0
     lines = [f"{_sentence(trained.status)}: {trained.reason}"]
     lines += trained.sentences()

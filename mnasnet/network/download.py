@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLError
+from typing import Any
 
 from mnasnet.errors import DownloadError
 from mnasnet.files import try_lock, unlock, user_cache
@@ -245,7 +246,7 @@ def _receive(url: str, part: Path, progress: Progress) -> bool:
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "mnasnet"} | ({"Range": f"bytes={have}-"} if have else {})
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+    with urllib.request.build_opener(_StaysSecret).open(request, timeout=_TIMEOUT_S) as answer:
         continues = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if continues else 0
         length = answer.headers.get("Content-Length")
@@ -261,6 +262,18 @@ def _receive(url: str, part: Path, progress: Progress) -> bool:
             file.flush()
             os.fsync(file.fileno())
     return total is None or have == total
+
+
+class _StaysSecret(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none that leaves https."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request of the new address; raises URLError for one that anybody in between could answer."""
+        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"the server leads from https to {newurl}, where anybody could answer")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _reason(error: Exception) -> str:

@@ -374,6 +374,12 @@ def _as_float32(value: Any, name: str, origin: str) -> NDArray[np.float32]:
     if not isinstance(value, np.ndarray):
         if value.is_quantized or value.is_sparse:
             raise WeightsError(f"{origin}: {name} is quantised or sparse; give the float weights")
+        # torch may repeat one stored number as often as a shape says, and that be terabytes
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise WeightsError(
+                f"{origin}: {name} has the shape {tuple(value.shape)} and fewer numbers than that in the file; save it "
+                "by .contiguous()"
+            )
         value = value.detach().float().contiguous().numpy()
     array: NDArray[np.float32] = np.array(value, dtype=np.float32)
     if not np.isfinite(array).all():

@@ -51,7 +51,7 @@ def division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path |
             seed=int(training.get("seed", 0)),
             grouping=training.get("grouping", "images"),
         )
-    except (DataError, TypeError, ValueError):  # a header can hold anything
+    except (DataError, TypeError, ValueError, OverflowError):  # a header can hold anything
         return None
     return again if again.fingerprint == fingerprint else None
 

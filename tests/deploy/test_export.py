@@ -37,6 +37,7 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.evaluate import evaluate
+from mnasnet.train.held_out import division_of
 from mnasnet.zoo import open_model
 from tests.deploy.conftest import NAMES
 
@@ -394,6 +395,12 @@ def test_int8_is_never_judged_on_images_the_model_learned_from_also_when_the_fol
         export_int8(model, tmp_path / "out", photos, file=tmp_path / "run" / "weights" / "best.safetensors")
 
     assert judged.value.args[0] and not {sample.path for sample in parts.train} & judged.value.args[0]
+
+
+def test_a_header_may_hold_any_seed(photos):
+    training = {"images_fingerprint": "of other images", "seed": float("inf")}
+
+    assert division_of(replace(random_model(), training=training), scan(photos)) is None
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -247,6 +247,35 @@ def test_one_core_is_one_core(monkeypatch):
     assert machine.without_cores(machine.processor_description()) == machine.processor_name()
 
 
+BARE = "BogoMIPS\t: 48.00\nCPU implementer\t: 0x41\nCPU part\t: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("board", "processor", "name"),
+    [
+        ("NVIDIA Jetson Orin Nano\0", "model name\t: ARMv8 Processor rev 1 (v8l)\n", "NVIDIA Jetson Orin Nano"),
+        (None, f"model name\t: ARMv8 Processor\n{BARE.format('0xd42')}", "ARMv8 Processor 0x41 0xd42"),
+        (None, BARE.format("0xd0b"), "aarch64 0x41 0xd0b"),
+        ("linux,dummy-virt\0", BARE.format("0xd05") + BARE.format("0xd0b"), "aarch64 0x41 0xd05 0xd0b"),
+        (None, "model name\t: AMD EPYC 9B14\nmodel name\t: AMD EPYC 9B14\n", "AMD EPYC 9B14"),
+        (None, "Hardware\t: BCM2835\nModel\t: Raspberry Pi 3\n", "Raspberry Pi 3"),
+        (None, "", "aarch64"),
+    ],
+)
+def test_a_processor_is_told_from_others_by_its_board_or_its_numbers(board, processor, name, monkeypatch):
+    def read(path, **_):
+        text = {"/proc/device-tree/model": board, "/proc/cpuinfo": processor}[str(path)]
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    monkeypatch.setattr(machine.Path, "read_text", read)
+    monkeypatch.setattr(machine.platform, "processor", lambda: "aarch64")
+
+    assert machine.processor_name() == name
+
+
 def test_statistics_are_of_the_runs_alone():
     ticks = iter(np.arange(0, 1, 0.001))
 

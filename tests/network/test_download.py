@@ -1,11 +1,14 @@
 """Published weights come whole and checked, or an error says what to do; against a real server on this machine."""
 
+import email
 import hashlib
 import io
 import os
 import subprocess
 import sys
 import threading
+import urllib.request
+import urllib.response
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,6 +111,21 @@ def bring(server, **options):
 
 def leftovers(cache):
     return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(cache, monkeypatch):
+    def lead_away(self, request):
+        headers = email.message_from_string("Location: http://127.0.0.1:9/weights.pth")
+        return urllib.response.addinfourl(io.BytesIO(), headers, request.full_url, 302)
+
+    def follow(self, request, answer):
+        return self.parent.error("http", request, answer, answer.code, "Found", answer.headers)
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", lead_away)
+    monkeypatch.setattr(urllib.request.HTTPErrorProcessor, "https_response", follow)
+
+    with pytest.raises(DownloadError, match=r"leads from https to http://127\.0\.0\.1:9/weights\.pth, where anybody"):
+        fetch(WEIGHTS)
 
 
 def test_a_page_to_sign_in_is_called_a_web_page(server, cache):

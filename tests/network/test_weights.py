@@ -404,6 +404,22 @@ def test_a_relative_in_timm_s_layout_is_refused(path):
         load_weights(saved(timm.create_model("efficientnet_lite0").state_dict(), path))
 
 
+def test_a_weight_that_claims_more_numbers_than_the_file_has_is_refused(half_width, path):
+    state = {**half_width.state_dict(), "classifier.1.weight": torch.zeros(1).expand(2_000_000, 2_000_000)}  # 16 TB
+    torch.save(state, path)
+
+    with pytest.raises(WeightsError, match=r"classifier.1.weight has the shape \(2000000, 2000000\) and fewer numbers"):
+        load_weights(path)
+
+
+def test_negative_variances_are_refused(half_width, path):
+    state = half_width.state_dict()
+    torch.save({**state, "layers.1.running_var": -state["layers.1.running_var"]}, path)
+
+    with pytest.raises(WeightsError, match="layers.1.running_var holds negative variances"):
+        load_weights(path)
+
+
 def test_weights_of_a_diverged_training_are_refused(half_width, path):
     state = {**half_width.state_dict(), "classifier.1.bias": torch.full((5,), float("nan"))}
 
