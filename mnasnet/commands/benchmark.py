@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _print_table(rows, f"{machine}, {made_on}, threads {arguments.threads}, batch {arguments.batch}")
     if is_measured:  # else the table of an earlier day stays what it is
-        image = chart.picture(rows, machine, made_on)
+        image = chart.picture(rows, printable(machine), made_on)
         write_atomic(arguments.out / "benchmark.csv", chart.csv_table(rows))
         write_atomic(arguments.out / "benchmark.png", image)
         write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))

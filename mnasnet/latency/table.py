@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,31 +131,34 @@ class LatencyTable:
         path = Path(path)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if values["schema"] > SCHEMA:
-                raise LatencyError(
-                    f"{path} has latency table schema {values['schema']}, newer than {SCHEMA}; "
-                    "update the mnasnet package"
-                )
-            return cls(
-                conditions=Latency.from_dict(values["conditions"]),
-                piece_ms={str(key): _number(value) for key, value in values["piece_ms"].items()},
-                correction=Correction(**values["correction"]),
-                error=Agreement.from_dict(values["error"]) if values["error"] else None,
-                networks=tuple(
-                    (_number(row["predicted_ms"]), _number(row["measured_ms"])) for row in values["networks"]
-                ),
-                made_on=str(values["made_on"]),
-                num_classes=int(values.get("num_classes", 0)),
-            )
+            table = None if values["schema"] > SCHEMA else _table_of(values)
         except OSError as error:
             raise LatencyError(
                 f"cannot read the latency table {path}: {error.strerror or error}; measure one on the device with "
                 "`python -m mnasnet profile`"
             ) from error
-        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        except (LatencyError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise LatencyError(
                 f"{path} is not a latency table ({type(error).__name__}: {error}); profile the device again"
             ) from error
+        if table is None:
+            raise LatencyError(
+                f"{path} has latency table schema {values['schema']}, newer than {SCHEMA}; update the mnasnet package"
+            )
+        return table
+
+
+def _table_of(values: Mapping[str, Any]) -> LatencyTable:
+    """The table that a file of this schema holds; raises what values of other kinds raise."""
+    return LatencyTable(
+        conditions=Latency.from_dict(values["conditions"]),
+        piece_ms={str(key): _number(value) for key, value in values["piece_ms"].items()},
+        correction=Correction(**values["correction"]),
+        error=Agreement.from_dict(values["error"]) if values["error"] else None,
+        networks=tuple((_number(row["predicted_ms"]), _number(row["measured_ms"])) for row in values["networks"]),
+        made_on=str(values["made_on"]),
+        num_classes=int(values.get("num_classes", 0)),
+    )
 
 
 def _number(value: object) -> float:

@@ -207,7 +207,7 @@ def test_a_table_of_numbers_that_are_none_is_refused_where_it_is_read(place, val
     values[place[0]][place[1]] = value
     (tmp_path / "t.json").write_text(json.dumps(values))
 
-    with pytest.raises(LatencyError):
+    with pytest.raises(LatencyError, match="t.json is not a latency table"):
         LatencyTable.load(tmp_path / "t.json")
 
 
