@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mnasnet.errors import LatencyError, SpecError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.files import as_text, is_file
+from mnasnet.files import as_text, expanded, is_file
 from mnasnet.latency.meter import AwayError, Latency, NotAllowedError, RunnableMeter
 from mnasnet.latency.remote import RemoteMeter
 from mnasnet.latency.session import SessionMeter
@@ -127,7 +127,7 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     found = _accuracy(metrics, model.preprocess.input_size)
     if isinstance(model, ExportedModel) and model.precision != "fp32":
         found = _accuracy_in_8_bits(metrics)  # the others are of the network before
-    given, path = Path(source).expanduser(), model_path(source)
+    given, path = expanded(source), model_path(source)
     accuracy_percent, accuracy_on = found or (None, "")
     name = as_text(given.name if is_file(given) else source)
     return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file(path) else None)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from mnasnet.checks import make_as_declared
 from mnasnet.data.split import Grouping
 from mnasnet.errors import SettingsError
+from mnasnet.files import expanded
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
 from mnasnet.runtime.session import Runtime
@@ -228,9 +229,9 @@ class Searching:
     def with_home(self) -> Searching:
         """The same with the home folder for ``~``, which no shell has looked at where a path is written in Python."""
         texts: dict[str, Any] = {
-            name: str(Path(getattr(self, name)).expanduser()) for name in _PATHS if getattr(self, name).startswith("~")
+            name: str(expanded(getattr(self, name))) for name in _PATHS if getattr(self, name).startswith("~")
         }
-        data, output_folder = self.data.expanduser(), self.output_folder.expanduser()
+        data, output_folder = expanded(self.data), expanded(self.output_folder)
         if ":///~/" in self.storage:
             texts["storage"] = _absolute(self.storage)
         return replace(self, data=data, output_folder=output_folder, **texts)
@@ -241,8 +242,8 @@ class Searching:
         return {
             **asdict(self),
             **files,
-            "data": str(self.data.expanduser().absolute()),
-            "output_folder": str(self.output_folder.expanduser().absolute()),
+            "data": str(expanded(self.data).absolute()),
+            "output_folder": str(expanded(self.output_folder).absolute()),
         }
 
     @classmethod
@@ -277,10 +278,10 @@ def _absolute(file: str) -> str:
     """The path of a file, also that of SQLite's URL, but no other URL and not nothing."""
     scheme, is_url, path = file.partition("://")
     if not is_url:
-        return str(Path(file).expanduser().absolute()) if file else file
+        return str(expanded(file).absolute()) if file else file
     if scheme.partition("+")[0] != "sqlite" or not path.startswith("/") or path in ("/", "/:memory:"):
         return file
-    place = Path(path[1:]).expanduser() if path.startswith("/~/") else Path(path[1:])
+    place = expanded(path[1:]) if path.startswith("/~/") else Path(path[1:])
     return f"{scheme}:///{place.absolute()}"  # of an absolute path nothing changes
 
 

@@ -237,9 +237,7 @@ class TestStates:
         problem = problem_of(FunctionEvaluator(lambda candidate: 57.3))
         study = create_study(problem, algorithm="random")
 
-        with pytest.raises(
-            SearchError, match=r"the first 10 networks .* accuracy must lie in 0 to 1.*57\.3; fix that"
-        ):
+        with pytest.raises(SearchError, match=r"the first 10 networks .* accuracy must lie in 0 to 1.*57\.3; fix that"):
             search(study, problem, Budget(evaluations=200))
 
         assert len(records(study)) == 10
