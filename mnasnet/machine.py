@@ -26,9 +26,8 @@ def without_cores(device: str) -> str:
 
 def processor_name() -> str:
     """The processor in words, as far as the system tells."""
-    kind = platform.processor() or platform.machine()
     if sys.platform != "linux":
-        return kind
+        return platform.processor() or platform.machine()
     board = _told("/proc/device-tree/model").strip("\0 \n")  # most boards, and no PC
     if board and "dummy" not in board:  # a virtual machine's is linux,dummy-virt
         return board
@@ -40,7 +39,7 @@ def processor_name() -> str:
     if name and not name.startswith(("ARMv", "AArch64")):
         return name
     parts = [value[key] for key in ("CPU implementer", "CPU part") for value in values if key in value]
-    return " ".join([name or kind, *dict.fromkeys(parts)])  # of an ARM processor these alone tell which it is
+    return " ".join([name or platform.machine(), *dict.fromkeys(parts)])  # of an ARM processor these alone tell which it is
 
 
 def _told(path: str) -> str:
