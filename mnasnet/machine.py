@@ -39,7 +39,8 @@ def processor_name() -> str:
     if name and not name.startswith(("ARMv", "AArch64")):
         return name
     parts = [value[key] for key in ("CPU implementer", "CPU part") for value in values if key in value]
-    return " ".join([name or platform.machine(), *dict.fromkeys(parts)])  # of an ARM processor these alone tell which it is
+    # of an ARM processor these alone tell which it is; platform.processor would start a program
+    return " ".join([name or platform.machine(), *dict.fromkeys(parts)])
 
 
 def _told(path: str) -> str:

@@ -271,7 +271,7 @@ def test_a_processor_is_told_from_others_by_its_board_or_its_numbers(board, proc
 
     monkeypatch.setattr(machine.sys, "platform", "linux")
     monkeypatch.setattr(machine.Path, "read_text", read)
-    monkeypatch.setattr(machine.platform, "processor", lambda: "aarch64")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
 
     assert machine.processor_name() == name
 

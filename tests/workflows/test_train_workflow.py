@@ -618,7 +618,8 @@ def test_without_mlflow_on_the_path_a_process_of_its_own_trains_and_starts_nothi
         "starts = ('subprocess.Popen', 'os.fork', 'os.posix_spawn', 'os.system', 'socket.bind', 'socket.connect')\n"
         "started = []\n"
         "def hear(event, about):\n"
-        "    if event in starts and 'ldconfig' not in str(about):  # which torch asks where libraries are\n"
+        # torch asks where libraries are, Matplotlib for fonts
+        "    if event in starts and not any(name in str(about) for name in ('ldconfig', 'fc-list')):\n"
         "        started.append((event, str(about[:2])))\n"
         "sys.addaudithook(hear)\n"
         "workflow = Workflow('script')\n"
