@@ -59,7 +59,14 @@ def test_every_published_network_is_there_with_its_accuracy(rows):
     }
 
 
-@pytest.mark.parametrize(("name", "percent"), [("mnasnet1_0", 73.456), ("mnasnet_a1", None), ("mobilenet_v2", 71.878)])
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [
+        ("mnasnet1_0", 73.456),
+        pytest.param("mnasnet_a1", None, marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", 71.878, marks=pytest.mark.slow),
+    ],
+)
 def test_a_published_name_is_timed_without_a_download(name, percent, tmp_path, capsys):
     words = ["benchmark", name, "--only", "--runtimes", "onnxruntime", "--runs", "1", "--input-size", "224", "--json"]
     assert main([*words, "--out", str(tmp_path)]) == 0

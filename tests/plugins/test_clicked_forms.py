@@ -12,7 +12,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("binding", "scale"), [("PyQt6", "1"), pytest.param("PyQt6", "2", marks=pytest.mark.slow), ("PyQt5", "1")]
+    ("binding", "scale"),
+    [("PyQt6", "1"), *(pytest.param(*other, marks=pytest.mark.slow) for other in (("PyQt6", "2"), ("PyQt5", "1")))],
 )
 def test_every_field_answers_to_the_mouse(binding, scale):
     if importlib.util.find_spec(binding) is None:

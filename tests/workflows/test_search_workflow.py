@@ -267,6 +267,7 @@ def test_a_stop_keeps_every_trial_and_running_again_goes_on(data):
     assert (finished["status"], finished["trials"], finished["run"]) == ("done", 2, stopped["run"])
 
 
+@pytest.mark.slow
 def test_a_stopped_search_whose_images_went_gives_way_to_a_new_one(data, tmp_path, capsys):
     images = Path(shutil.copytree(data, tmp_path / "images"))
     workflow = Workflow("changed images")
