@@ -22,6 +22,7 @@ from mnasnet.data.transforms import prepare
 from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
+from mnasnet.files import expanded
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.passes import in_passes
@@ -227,7 +228,7 @@ class Classifier:
 
 def _as_path(path: object) -> Path:
     if isinstance(path, (str, os.PathLike)):
-        return Path(path)
+        return expanded(Path(path))
     raise DataError(f"classify_files takes paths, got {type(path).__name__}; give arrays and images to predict")
 
 

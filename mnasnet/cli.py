@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import difflib
 import importlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -43,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 #: commands that keep files for a while and would leave them where SIGTERM ends them; others hear of it themselves
-TIDY = frozenset(("export", "benchmark", "profile"))
+TIDY = frozenset(("classify", "export", "benchmark", "profile"))
 
 #: a module -> what pip calls its package, where that is another name
 PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
@@ -141,19 +140,21 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Versions(argparse.Action):
-    """Prints what a report of a fault should tell; nothing of it is imported."""
+    """Prints what a report of a bug should tell."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from mnasnet import __version__
         from mnasnet.machine import processor_description
+        from mnasnet.runtime.packages import is_installed, version
 
-        print(f"mnasnet {__version__}\nPython {platform.python_version()}")
-        for package in ("torch", "onnxruntime"):
-            try:
-                print(f"{package} {importlib.metadata.version(package)}")
-            except importlib.metadata.PackageNotFoundError:
-                print(f"{package} is not installed")
-        print(f"{platform.platform()}\n{processor_description()}")
+        packages = [
+            f"{name} {version(name)}" if is_installed(name) else f"{name} is not installed"
+            for name in ("torch", "onnxruntime")
+        ]
+        machine = [platform.platform(), processor_description()]
+        text = "\n".join([f"mnasnet {__version__}", f"Python {platform.python_version()}", *packages, *machine])
+        with contextlib.suppress(BrokenPipeError):  # the reader has gone
+            print(text, flush=True)
         parser.exit()
 
 

@@ -189,6 +189,27 @@ def test_classify_takes_the_names_of_the_tasks_parameters(model, photos, capsys)
 
     assert capsys.readouterr().out.count("unknown (") == 6
 
+    assert main(["classify", str(photos), "--model-weight-file", model, "--model-name", "ignored then"]) == 0
+
+
+@pytest.mark.parametrize("command", ["classify", "check"])
+def test_commands_run_in_programs_that_have_no_standard_error(command, model, photos, tmp_path):
+    folder = write_image_folder(tmp_path / "data", per_class=2) if command == "check" else photos
+    line = [
+        sys.executable,
+        "-m",
+        "mnasnet",
+        command,
+        str(folder),
+        *(["--model", model] if command == "classify" else []),
+    ]
+
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *line], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0 and done.stdout
+
 
 def test_version_tells_what_a_report_of_a_fault_needs(capsys):
     with pytest.raises(SystemExit) as ended:

@@ -1097,6 +1097,7 @@ ENTRIES = (
         (
             "^there is no folder …; give the one that the search",
             "is not the folder of a search",
+            "^the space in … cannot be read",
             "is not complete",
             "is missing, the search's prices",
             "is damaged",

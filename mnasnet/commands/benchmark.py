@@ -22,6 +22,7 @@ from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter
 from mnasnet.latency.session import SessionMeter, device_name
+from mnasnet.machine import has_terminal
 from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
 from mnasnet.zoo import open_runnable
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--out must be a folder that can be written to, got {arguments.out}: {reason}")
     subjects = _subjects(arguments)
     meters = _meters(arguments)
-    with tqdm(disable=None, leave=False) as bar:
+    with tqdm(disable=not has_terminal(), leave=False) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -14,6 +14,7 @@ from mnasnet.data.folder import require_outside, scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import SPLIT_FILE, Grouping, split, write_split
 from mnasnet.data.unreadable import MAX_BAD
+from mnasnet.machine import has_terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
     grouping: Grouping = "frames" if arguments.group_frames else "images"
     parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=grouping)
     total = sum(len(samples) for samples in parts.parts.values())
-    with tqdm(total=total, unit=" images", disable=None, leave=False) as bar:
+    with tqdm(total=total, unit=" images", disable=not has_terminal(), leave=False) as bar:
 
         def show(done: int, _: int) -> None:
             bar.update(done - bar.n)

@@ -74,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--annotate", type=a_path, metavar="DIR", help="write copies, NAME_labelled, with labels drawn")
 
     as_in_the_task: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-    parser.add_argument("--model-name", "--model-weight-file", dest="model", **as_in_the_task)
+    parser.add_argument("--model-name", dest="model", **as_in_the_task)
+    parser.add_argument("--model-weight-file", **as_in_the_task)
     parser.add_argument("--confidence-threshold", type=share, dest="threshold", **as_in_the_task)
 
 
@@ -97,7 +98,7 @@ class Summary:
 def run(arguments: argparse.Namespace) -> int:
     """Classify every path; a file that cannot be read is reported and the rest goes on."""
     classifier = Classifier.load(
-        arguments.model,
+        getattr(arguments, "model_weight_file", arguments.model),  # which counts before the name in the task too
         class_file=arguments.class_file,
         input_size=arguments.input_size,
         runtime=arguments.runtime,
@@ -114,7 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
             outputs.append(copies)
         if arguments.csv:
             outputs.append(stack.enter_context(CsvFile(arguments.csv)))
-        bar = stack.enter_context(tqdm(total=_total(arguments.paths), unit=" images", disable=None, leave=False))
+        bar = stack.enter_context(
+            tqdm(total=_total(arguments.paths), unit=" images", disable=not has_terminal(), leave=False)
+        )
         for result in _results(arguments, classifier, copies):
             bar.update()
             if result.prediction is None:

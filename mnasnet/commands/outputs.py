@@ -194,7 +194,8 @@ class AnnotatedCopies:
 
     def _fail(self, path: Path, reason: str) -> None:
         self.failures.append((str(path), f"no annotated copy: {reason}"))
-        tqdm.write(f"{path}: no annotated copy: {reason}", file=sys.stderr)
+        if sys.stderr is not None:
+            tqdm.write(f"{path}: no annotated copy: {reason}", file=sys.stderr)
 
     def path_for(self, source: Path, suffix: str) -> Path:
         """A name in the folder that this run has not used yet."""

@@ -22,6 +22,7 @@ from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_pro
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
+from mnasnet.machine import has_terminal
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     size = arguments.input_size
     drawn = [probe for own in spaces for probe in random_probes(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
-    with tqdm(unit=" timings", disable=None, leave=False) as bar:
+    with tqdm(unit=" timings", disable=not has_terminal(), leave=False) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -38,9 +38,9 @@ _LIKE_A_SPLIT = re.compile(
 #: folders of datasets that say where objects are in an image
 _OF_DETECTION = frozenset({"labels", "annotations", "imagesets"})
 
-#: the folders that training tools, ours among them, write into, and the settings that such a tool leaves there
+#: the folders that training tools, ours among them, write into, and what such tools leave there
 OUTPUT_FOLDERS = frozenset({"runs", "mlruns"})
-_SETTINGS_OF_RUNS = ("args.yaml", "meta.yaml")
+_LEFT_BY_RUNS = ("args.yaml", "meta.yaml", "benchmark.csv", "per_class.csv")
 
 
 class Sample(NamedTuple):
@@ -521,13 +521,19 @@ def _is_left_out(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_output(folder: Path) -> bool:
-    """Whether trainings write into ``folder``: it is called so, and holds the settings of a run or no image at all."""
+    """Whether tools write into ``folder``: it is called so, and has their files below or no image directly in it.
+
+    They write into folders of their own there, where photos of a class lie beside each other.
+    """
     if folder.name.lower() not in OUTPUT_FOLDERS:
         return False
-    if any(next(folder.glob(f"{between}{name}"), None) for name in _SETTINGS_OF_RUNS for between in ("", "*/", "*/*/")):
+    if any(next(folder.glob(f"{between}{name}"), None) for name in _LEFT_BY_RUNS for between in ("", "*/", "*/*/")):
         return True
-    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)  # noqa: PTH118
-    return not any(map(looks_like_image, files))
+    try:
+        with os.scandir(folder) as entries:
+            return not any(looks_like_image(entry.path) for entry in entries)
+    except OSError:  # it is not there yet, or may not be read
+        return True
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -146,10 +146,11 @@ def read_split(path: Path, dataset: Dataset) -> Split:
 
 def written_sizes(path: Path) -> dict[str, int]:
     """Path of each image -> its bytes when ``split.json`` at ``path`` was written; empty where that does not say."""
+    parts = written_split(path).parts
     sizes = json.loads(path.read_bytes()).get("bytes", {})
     return {
         sample.path: size
-        for name, samples in written_split(path).parts.items()
+        for name, samples in parts.items()
         for sample, size in zip(samples, sizes.get(name, ()), strict=False)
     }
 

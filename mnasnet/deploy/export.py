@@ -23,13 +23,13 @@ from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
 from mnasnet.export.exporter import MAX_DROP, Exporter, open_exporter, open_int8_exporter, require_int8
-from mnasnet.files import exists, write_atomic
+from mnasnet.files import exists, expanded, write_atomic
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import READERS, open_session
 from mnasnet.train.evaluate import Evaluation
-from mnasnet.train.held_out import division_of, grown_division_of, training_of
+from mnasnet.train.held_out import division_of, grown_division_of, warn_where_unknown
 from mnasnet.train.validate import evaluate_samples
 
 MOST_IMAGES = 200  # for the comparison and for calibration; more change nothing that counts
@@ -110,7 +110,7 @@ def export_model(
     exporters = {name: open_exporter(name) for name in _listed(formats)}
     done = []
     for name, exporter in exporters.items():
-        done.append(_proved(model, name, exporter, Path(folder), file, seen, kind, pixels, softmax))
+        done.append(_proved(model, name, exporter, expanded(folder), file, seen, kind, pixels, softmax))
         kept(done[-1])
     return done
 
@@ -159,7 +159,7 @@ def export_int8(
             exported = read_exported(files[0])
             parity = compare(open_session(model, runtime="torch", device="cpu"), open_session(exported), shown)
             costs = _float_twin(model, name, Path(made_in), pixels, softmax), _cost(files)
-            moved = _moved(files, Path(folder), exported, file)
+            moved = _moved(files, expanded(folder), exported, file)
             done.append(Exported(name, "int8", moved, parity, before, after, *costs))
         kept(done[-1])
     if refusals:
@@ -182,12 +182,7 @@ def _parts(model: ModelFile, dataset: Dataset, file: Path | None) -> Split:
             found = grown_division_of(model, dataset, file)
         if found is not None:
             return found
-        if training_of(model).get("data") == dataset.folder.absolute().name:
-            _log.warning(
-                "%s has no val images, and which of them this model was trained on cannot be told: of those it was, "
-                "the accuracy says nothing",
-                dataset.folder,
-            )
+        warn_where_unknown(model, dataset, file)
     return split(dataset, val_fraction=1 / 3)
 
 
@@ -256,12 +251,18 @@ def _proved(
 def _moved(files: tuple[Path, ...], folder: Path, exported: ExportedModel, original: Path | None) -> tuple[Path, ...]:
     """Put the proved files in their place, the one that is opened first at last; a link there stays one."""
     _require_own(files, folder, original)
+    new = [folder / path.name for path in files if not exists(folder / path.name)]
     try:
         for path in reversed(files):
             write_atomic(Path(os.path.realpath(folder / path.name)), path.read_bytes())
         recipe = folder / _recipe_name(files[0])
         write_atomic(Path(os.path.realpath(recipe)), recipe_markdown(exported, files[0]).encode())
-    except OSError as error:
+    except BaseException as error:
+        if folder / files[0].name in new and not exists(folder / files[0].name):  # half an export would be in the way
+            for path in new:
+                path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise ExportError(
             f"cannot write to {folder}: {error.strerror or error}; free space or choose another"
         ) from error

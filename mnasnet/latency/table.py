@@ -15,7 +15,7 @@ import numpy as np
 
 from mnasnet.checks import is_number, make_plain
 from mnasnet.errors import LatencyError, MnasNetError
-from mnasnet.files import write_atomic
+from mnasnet.files import expanded, write_atomic
 from mnasnet.latency.agreement import Agreement, agreement
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
@@ -128,7 +128,7 @@ class LatencyTable:
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
         """The table in ``path``; raises LatencyError when it cannot be read."""
-        path = Path(path)
+        path = expanded(path)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             table = None if values["schema"] > SCHEMA else _table_of(values)

@@ -77,11 +77,12 @@ def resumed(folder: Path, resume: Callable[[], Run]) -> Run | None:
     A run that began in the same workflow cannot be brought back by another parameter, so a new one has to begin.
     Whatever else goes wrong raises, and the run is there for the next attempt.
     """
-    from mnasnet.train.run_folder import RunFolderError  # torch starts here, not with Ikomia
+    from mnasnet.search.folder import SearchFolderError  # torch starts here, not with Ikomia
+    from mnasnet.train.run_folder import RunFolderError
 
     try:
         return resume()
-    except (DataError, RunFolderError) as error:
+    except (DataError, RunFolderError, SearchFolderError) as error:
         _log.warning("a new run begins, %s cannot go on: %s", folder, error)
         return None
 

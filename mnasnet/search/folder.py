@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.errors import SearchError, TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import expanded, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml, require_place
 
 KIND = "search"  # under the key "kind" of args.yaml; a training's has no such key
+
+
+class SearchFolderError(SearchError):
+    """A folder that is none of a search, or lacks what going on needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class SearchFolder:
         try:
             values: dict[str, Any] = json.loads(self.state.read_bytes())
         except ValueError as error:
-            raise SearchError(f"{self.state} is damaged ({error}); remove it to choose finalists anew") from error
+            raise SearchFolderError(f"{self.state} is damaged ({error}); remove it to choose finalists anew") from error
         return values
 
     def write_state(self, **changes: Any) -> None:
@@ -131,11 +135,13 @@ def _as_search_error() -> Iterator[None]:
 
 def open_search_folder(path: Path | str) -> SearchFolder:
     """An existing search, also found by one of its files; raises SearchError where there is none."""
-    path = Path(path)
+    path = expanded(path)
     if not path.exists():
-        raise SearchError(f"there is no folder {path}; give the one that the search named when it began")
+        raise SearchFolderError(f"there is no folder {path}; give the one that the search named when it began")
     if not is_search(path):
-        raise SearchError(f"{path} is not the folder of a search; give the one that the search named when it began")
+        raise SearchFolderError(
+            f"{path} is not the folder of a search; give the one that the search named when it began"
+        )
     return SearchFolder(open_run_folder(path).path.resolve())  # networks are named after the folder, "." has no name
 
 

@@ -25,7 +25,7 @@ from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
-from mnasnet.search.folder import SearchFolder, open_search_folder
+from mnasnet.search.folder import SearchFolder, SearchFolderError, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.judging import Judging, Stop
 from mnasnet.search.plan import Plan
@@ -127,7 +127,7 @@ def _storage(folder: SearchFolder, searching: Searching, plan: Plan) -> optuna.s
     storage = storage_with_study(location, plan.study)
     if storage is None:
         place = without_password(searching.storage) if searching.storage else folder.study.name
-        raise SearchError(
+        raise SearchFolderError(
             f"the trials of the search are not in {place} any more; bring them back to go on with it, or see with "
             "`python -m mnasnet report` what else its folder tells"
         )
@@ -140,12 +140,15 @@ def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
     try:
         return Searching.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
     except (KeyError, TypeError) as error:
-        raise SearchError(f"{folder.arguments} is not complete ({error}); start a new search") from error
+        raise SearchFolderError(f"{folder.arguments} is not complete ({error}); start a new search") from error
 
 
 def read_space(folder: SearchFolder) -> SearchSpace:
     """The space as it was when the search began."""
-    return space_of(json.loads(folder.space.read_bytes()))
+    try:
+        return space_of(json.loads(folder.space.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise SearchFolderError(f"the space in {folder.space} cannot be read ({error}); start a new search") from error
 
 
 def require_same_device(search: OpenSearch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mnasnet.data.split import (
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
+
+_log = logging.getLogger(__name__)
 
 
 def training_of(model: ModelFile | ExportedModel) -> Mapping[str, Any]:
@@ -79,7 +82,7 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
     return division_of(model, dataset, file if dataset.val else None)
 
 
-def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> bool | None:
+def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | None) -> bool | None:
     """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
 
     Images are the same where path and size are. None where no more than half are, or only the dataset's name says so.
@@ -96,6 +99,16 @@ def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
     if division_of(model, dataset, file) is not None:
         return True
     return None if training.get("data") == dataset.folder.absolute().name else False
+
+
+def warn_where_unknown(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | None) -> None:
+    """Log that ``model`` may know images of ``dataset``, whose division could not be found."""
+    if may_know(model, dataset, file) is not False:
+        _log.warning(
+            "%s has no val images, and which of them this model was trained on cannot be told: of those it was, the "
+            "accuracy says nothing",
+            dataset.folder,
+        )
 
 
 def _split_files(file: Path | None) -> list[Path]:

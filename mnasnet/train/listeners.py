@@ -281,7 +281,7 @@ class MlflowRun:
             self._log_row(event.row)
         elif isinstance(event, Reported):
             self._log_results(event)
-        elif isinstance(event, Ended):
+        elif isinstance(event, Ended) and self._client is not None:  # a training may fail before it starts
             self._client.set_terminated(self._run_id, "FAILED" if event.status == "failed" else "FINISHED")
 
     def _start(self, event: Started) -> None:

@@ -21,7 +21,7 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
-from mnasnet.train.held_out import division_of, grown_division_of, training_of
+from mnasnet.train.held_out import division_of, grown_division_of, warn_where_unknown
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +76,7 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
             len(dataset.train),
         )
         return replace(dataset, train=parts.train, val=parts.val, test=parts.test)
-    if training_of(model).get("data") == dataset.folder.absolute().name:
-        _log.warning(
-            "%s has no val images, and which of them this model was trained on cannot be told: of those it was, the "
-            "accuracy says nothing",
-            dataset.folder,
-        )
+    warn_where_unknown(model, dataset, file)
     return dataset
 
 

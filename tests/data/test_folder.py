@@ -315,6 +315,13 @@ def test_what_trainings_wrote_is_no_class(tmp_path, path):
     assert scan(tmp_path).class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("path", ["runs/val/confusion_matrix.png", "runs/classify/predict/1.jpg"])
+def test_what_tools_drew_is_no_class(tmp_path, path):
+    folder_of(tmp_path, "a/1.png", "b/1.png", path)
+
+    assert scan(tmp_path).class_names == ("a", "b")
+
+
 def test_images_beside_class_folders_are_counted_and_reported(tmp_path):
     dataset = scan(folder_of(tmp_path, "train/a/1.png", "train/b/1.png", "train/stray.png"))
 

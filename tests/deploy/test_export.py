@@ -1,6 +1,7 @@
 """An export is kept only when it is the same network; whoever gets the file can use it without us."""
 
 import ast
+import errno
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter, open_int8_exporter
 from mnasnet.export.litert import LitertExporter
 from mnasnet.export.onnx import OnnxExporter
+from mnasnet.files import write_atomic
 from mnasnet.preprocess import Preprocess
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
@@ -205,6 +207,21 @@ def test_an_export_replaces_an_earlier_one_but_no_weights_of_its_name(model, tmp
 
     with pytest.raises(ExportError, match=r"tiny\.bin has no tiny\.xml beside it and may be weights; move it"):
         export_model(model, tmp_path, "openvino")
+
+
+def test_an_export_that_a_full_disk_cut_short_leaves_nothing_in_the_way_of_the_next(model, tmp_path, monkeypatch):
+    def full(path, data):
+        if path.suffix == ".xml":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomic(path, data)
+
+    with monkeypatch.context() as disk:
+        disk.setattr("mnasnet.deploy.export.write_atomic", full)
+        with pytest.raises(ExportError, match="No space left on device"):
+            export_model(model, tmp_path, "openvino")
+
+    assert not list(tmp_path.glob("tiny.*"))
+    assert export_model(model, tmp_path, "openvino")
 
 
 def test_an_export_into_a_link_writes_where_the_link_leads(model, tmp_path):

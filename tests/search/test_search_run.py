@@ -41,7 +41,7 @@ from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import processor_name
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import extreme
-from mnasnet.search.folder import SearchFolder
+from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import opened
@@ -244,6 +244,18 @@ class TestGoingOn:
         assert [(r.params, r.values) for r in longer.answer.records][: len(before)] == before
         assert sum(r.state == "done" and r.duplicate_of is None for r in longer.answer.records) == 7
         assert longer.status == "done" and longer.model.is_file()
+
+    @pytest.mark.parametrize("name", ["study.journal", "space.json", "args.yaml"])
+    def test_a_folder_that_lacks_what_going_on_needs_is_told_from_other_faults(self, copied, name):
+        (copied / name).unlink()
+
+        with pytest.raises(SearchFolderError):
+            resume_search(copied)
+
+    def test_a_folder_in_the_home_is_found_by_its_tilde(self, finished, copied, monkeypatch):
+        monkeypatch.setenv("HOME", str(copied.parent))
+
+        assert report_search(f"~/{copied.name}").answer.winner == finished.answer.winner
 
     def test_extending_by_nothing_is_refused(self, copied):
         with pytest.raises(SettingsError, match="extend needs trials or minutes above 0"):

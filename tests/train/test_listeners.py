@@ -259,3 +259,9 @@ def test_a_terminal_shows_a_bar_with_what_people_wait_for(monkeypatch: pytest.Mo
 
     assert re.search(r"epoch 1/2 \|.*\| \d+/\d+.*loss \d.*% right.* img/s, .* left", drawn)
     assert drawn.endswith("\r")  # the finished bar makes room for the epoch's line
+
+
+def test_mlflow_hears_nothing_of_a_training_that_fails_before_it_starts(tmp_path):
+    MlflowRun((tmp_path / "mlruns").as_uri(), "mnasnet", "flowers").hear(Ended("failed", "there is no folder nope", ()))
+
+    assert not (tmp_path / "mlruns").exists()
