@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import math
@@ -33,7 +34,7 @@ Image = NDArray[Any] | PILImage | str | Path
 _log = logging.getLogger(__name__)
 
 #: what is one image or none at all, though some of it could be gone through
-_ONE = (str, Path, PILImage, bytes, bytearray, memoryview)
+_ONE = (str, Path, PILImage, bytes, bytearray, memoryview, io.IOBase)
 _Item = TypeVar("_Item")
 _Model = TypeVar("_Model", bound=ModelFile | ExportedModel)
 
@@ -93,6 +94,11 @@ class Classifier:
         precision: Precision = "fp32",
         threads: int | None = None,
     ) -> None:
+        if not isinstance(model, (ModelFile, ExportedModel)):
+            raise SettingsError(
+                f"Classifier takes a model that is open, got {type(model).__name__}; give names and files to "
+                "Classifier.load"
+            )
         if model.in_channels != 3:
             raise SettingsError(
                 f"images have 3 channels, this network takes {model.in_channels}; take it as a torch network by "
@@ -121,16 +127,21 @@ class Classifier:
         self._bulk_session = None
 
     @classmethod
-    def load(cls, model: str | Path = "auto", *, class_file: str | Path | None = None, **options: Any) -> Classifier:
+    def load(
+        cls, model: str | Path | None = "auto", *, class_file: str | Path | None = None, **options: Any
+    ) -> Classifier:
         """Open a model and make it ready.
 
-        ``model`` is the bundled model (``auto`` or ``photos10``), the name of published weights, any weights or
+        ``model`` is the bundled model (``auto``, ``photos10`` or None), the name of published weights, any weights or
         model file, or an exported ``.onnx``, ``.xml``, ``.tflite`` or ``.pte``; ``class_file`` has one class name
         a line and is needed only where the weights carry none. ``options`` are those of the constructor.
         """
         from mnasnet.zoo import open_runnable
 
-        return cls(open_runnable(model, class_file=Path(class_file) if class_file else None), **options)
+        return cls(
+            open_runnable("auto" if model is None else model, class_file=Path(class_file) if class_file else None),
+            **options,
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -165,6 +176,10 @@ class Classifier:
             image = read_image(Path(image), min_side=self.preprocess.resize)
         elif isinstance(image, memoryview):
             image = np.asarray(image)
+        elif isinstance(image, io.IOBase):
+            raise DataError(
+                "an image is a path, an array or a Pillow image, got an open file; open it by PIL.Image.open"
+            )
         return prepare(to_rgb(image), self.preprocess)
 
     def classify_files(

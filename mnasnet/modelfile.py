@@ -52,7 +52,7 @@ class ModelFile:
     """
 
     architecture: ArchitectureSpec
-    weights: Weights
+    weights: Weights = field(repr=False)
     class_names: tuple[str, ...]
     preprocess: Preprocess = field(default_factory=Preprocess)
     in_channels: int = 3

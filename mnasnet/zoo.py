@@ -297,8 +297,8 @@ def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple
     if num_classes == len(imagenet_class_names()):
         return imagenet_class_names()
     raise WeightsError(
-        f"{path} has {num_classes} classes but no names; put {CLASS_FILES[0]} beside it or set class_file, "
-        "one name a line in the order of training"
+        f"{path} has {num_classes} classes but no names; put {CLASS_FILES[0]} beside it or set "
+        "class_file (--class-file), one name a line in the order of training"
     )
 
 

@@ -215,6 +215,19 @@ def test_what_is_no_path_is_refused_by_its_type(classifier, path):
         next(classifier.classify_files([path]))
 
 
+def test_what_is_no_model_or_image_is_told_what_to_take_instead(classifier, tmp_path):
+    Image.fromarray(frames(1)[0]).save(tmp_path / "x.png")
+
+    with pytest.raises(SettingsError, match=r"got str; give names and files to Classifier\.load"):
+        Classifier("auto")  # type: ignore[arg-type]
+    with (tmp_path / "x.png").open("rb") as file, pytest.raises(DataError, match="got an open file; open it by PIL"):
+        classifier.predict(file)
+
+
+def test_a_model_is_shown_without_its_millions_of_numbers(classifier):
+    assert len(repr(classifier.model)) < 20_000
+
+
 def test_public_names_are_listed_before_they_are_used():
     assert {"Classifier", "Prediction", "architecture"} <= {*dir(mnasnet)}
 

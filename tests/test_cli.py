@@ -192,6 +192,14 @@ def test_classify_takes_the_names_of_the_tasks_parameters(model, photos, capsys)
     assert main(["classify", str(photos), "--model-weight-file", model, "--model-name", "ignored then"]) == 0
 
 
+def test_a_table_of_rows_goes_into_no_pipe(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["classify", str(photos), "--model", model, "--csv", "-"]) == 2
+
+    assert "got -; name a file, or give --json" in capsys.readouterr().err and not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize("command", ["classify", "check"])
 def test_commands_run_in_programs_that_have_no_standard_error(command, model, photos, tmp_path):
     folder = write_image_folder(tmp_path / "data", per_class=2) if command == "check" else photos

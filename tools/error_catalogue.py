@@ -313,10 +313,17 @@ ENTRIES = (
     ),
     Entry(
         errors.SettingsError,
-        "A part of a search problem that is none",
-        "In Python a `SearchProblem` takes objects: an evaluator with `evaluate`, meters with `measure`, a `Reward`.",
-        "Wrap a function in `FunctionEvaluator` or `FunctionMeter`; a reward of your own is a subclass of `Reward`.",
-        ("^the evaluator must have a method", "^the meter of … must have a method"),
+        "An object that is not of the kind that is taken",
+        "In Python a `SearchProblem` takes objects: an evaluator with `evaluate`, meters with `measure`, a `Reward`; "
+        "`train` takes listeners with `hear`, and `Classifier` an open model.",
+        "Wrap a function in `FunctionEvaluator` or `FunctionMeter`; a reward of your own is a subclass of `Reward`. "
+        "`Classifier.load` opens files.",
+        (
+            "^the evaluator must have a method",
+            "^the meter of … must have a method",
+            "^a listener has a method",
+            "^Classifier takes a model that is open",
+        ),
     ),
     Entry(
         errors.SettingsError,
@@ -529,7 +536,7 @@ ENTRIES = (
         "Too many images that cannot be read",
         "A training leaves out unreadable images, up to a share of `max_bad`; here there are more.",
         "Replace them or remove them. Raise `max_bad` only if you can do without them.",
-        ("^data/cache.py:fill$", "^max_bad must lie"),
+        ("^data/cache.py:fill$", "^train/crossval.py:_require_readable$", "^max_bad must lie"),
     ),
     Entry(
         errors.DataError,
@@ -553,6 +560,7 @@ ENTRIES = (
         (
             "^data/images.py:to_rgb$",
             "^classify_files takes paths",
+            "^an image is a path, an array",
             "^drawing needs an RGB image",
             "^each box needs one label",
             "^side must be 2",

@@ -25,6 +25,7 @@ from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
+from mnasnet.words import amount
 from mnasnet.zoo import open_runnable
 
 MOST_BATCH = 256  # memory for more is asked for by nobody who measures a device
@@ -78,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--out must be a folder that can be written to, got {arguments.out}: {reason}")
     subjects = _subjects(arguments)
     meters = _meters(arguments)
+    if not has_terminal():  # minutes without a bar
+        _log.info("timing %s by %s", amount(len(subjects), "network"), amount(len(meters), "meter"))
     with tqdm(disable=not has_terminal(), leave=False) as bar:
 
         def show(done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train once for each fold and say the accuracy over all images."""
     settings, training = training_of(arguments)
     data = arguments.data.absolute()
-    services = _Services(settings.tracking, data.name, {"data": data, **settings.arguments()})
+    services = _Services(settings.tracking, training.name or data.name, {"data": data, **settings.arguments()})
     with stop_on_signals() as stop, failures_told(services.running):
         result = cross_validate(
             training, arguments.folds, listeners=[TerminalProgress()], of_fold=services.of_fold, stop=stop.is_set
@@ -53,7 +54,8 @@ class _Services:
 def resume_run(arguments: argparse.Namespace) -> CrossValidation:
     """Go on; the other half of :mod:`mnasnet.commands.resume`."""
     folder = arguments.run.absolute()
-    services = _Services(arguments.tracking, folder.name, {"resume_folder": folder})
+    name = re.sub(r"_folds\d*$", "", folder.name)  # as the folds before were called
+    services = _Services(arguments.tracking, name, {"resume_folder": folder})
     with stop_on_signals() as stop, failures_told(services.running):
         return resume_cross_validation(
             arguments.run,

@@ -106,6 +106,8 @@ class CsvFile:
         self._part = self._path.with_name(f"{self._path.name}.part")
 
     def __enter__(self) -> CsvFile:
+        if str(self._path) == "-":
+            raise DataError("--csv takes a file to write, got -; name a file, or give --json for a pipe")
         if self._path.exists() and not self._path.is_dir() and not self._path.is_file():  # it would be replaced
             raise DataError(f"--csv takes a file to write, {self._path} is a device or a pipe; name a file")
         if self._path.is_dir():

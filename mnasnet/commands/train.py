@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; exit code 0 also when stopped, since everything is kept."""
     settings, training = training_of(arguments)
     data = arguments.data.absolute()
-    services = tracking(settings.tracking, data.name, {"data": data, **settings.arguments()})
+    services = tracking(settings.tracking, training.name or data.name, {"data": data, **settings.arguments()})
     with stop_on_signals() as stop, failures_told(services):
         trained = train(training, listeners=[TerminalProgress(), *services], stop=stop.is_set)
     return tell(trained, as_json=arguments.json)

@@ -42,12 +42,12 @@ class ExportedModel:
     """
 
     format: Format
-    content: bytes
+    content: bytes = field(repr=False)
     class_names: tuple[str, ...]
     preprocess: Preprocess
     takes_pixels: bool
     gives_probabilities: bool
-    weights: bytes = b""
+    weights: bytes = field(default=b"", repr=False)
     in_channels: int = 3
     precision: Literal["fp32", "int8"] = "fp32"
     name: str = ""

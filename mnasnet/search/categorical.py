@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from optuna.trial import FrozenTrial
 
 from mnasnet.errors import SettingsError, SpecError
 from mnasnet.space import SearchSpace
+
+_log = logging.getLogger(__name__)
 
 Categories = dict[str, CategoricalDistribution]
 
@@ -31,6 +34,7 @@ class CategoricalSampler(optuna.samplers.BaseSampler, abc.ABC):
             raise SettingsError(f"the sampler's seed must be a whole number >= 0, got {seed!r}")
         self._seed = int(seed)
         self._given = categories
+        self._has_told = False
 
     @abc.abstractmethod
     def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> Sequence[int]:
@@ -60,6 +64,14 @@ class CategoricalSampler(optuna.samplers.BaseSampler, abc.ABC):
     ) -> Any:
         """An even draw, for parameters that appear in the middle of a trial."""
         self._require_objectives(study)
+        if not self._has_told and not isinstance(param_distribution, CategoricalDistribution):
+            self._has_told = True
+            _log.warning(
+                "%s searches categorical parameters, %s is none and drawn evenly; offer its values by "
+                "suggest_categorical, or take one of Optuna's samplers",
+                type(self).__name__,
+                param_name,
+            )
         _require_different(split_categories({param_name: param_distribution})[0])
         return draw_independently(self._seed, study, trial, param_name, param_distribution)
 

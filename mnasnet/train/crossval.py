@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mnasnet.data.folder import scan
+from mnasnet.data.check import examine
+from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.folds import folds
 from mnasnet.data.split import Split
+from mnasnet.data.unreadable import complaint
 from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.evaluate import Mistake, wilson_interval
@@ -141,6 +143,7 @@ def cross_validate(
             training.model,
         )
     splits = folds(dataset, count, seed=training.seed, grouping=training.grouping)
+    _require_readable(dataset, splits[0], training)
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data)
     prints = [parts.fingerprint for parts in splits]
@@ -203,6 +206,15 @@ def resume_cross_validation(
         return _trained(folder, training, splits, listeners, of_fold, stop)
 
 
+def _require_readable(dataset: Dataset, parts: Split, training: Training) -> None:
+    """Raise DataError for too many unreadable images in all; in a single fold chance decides how many there are."""
+    _log.info("looking at %d images", len(parts.train) + len(parts.val))
+    found = examine(dataset, parts, max_bad=1.0, threads=training.threads or None).unreadable
+    unreadable = [one for name in ("train", "val") for one in found.get(name, ())]
+    if text := complaint(unreadable, len(parts.train) + len(parts.val), training.max_bad):
+        raise DataError(text)
+
+
 def _require_one_process() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingsError("crossval trains in one process, got torchrun with several; start it without torchrun")
@@ -219,7 +231,7 @@ def _trained(
     """Train, or go on with the training of, each fold that has not ended, and keep what all say after each."""
     result = CrossValidation(folder.path, len(splits), ())
     for number, parts in enumerate(splits, start=1):
-        own = replace(training, output_folder=folder.path, name=f"fold{number}")
+        own = replace(training, output_folder=folder.path, name=f"fold{number}", max_bad=1.0)
         fold = _kept(folder.path / own.name) or _fold(own, parts, [*listeners, *of_fold(own.name)], stop)
         if fold is None:
             break

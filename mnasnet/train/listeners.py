@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mnasnet.errors import MnasNetError
+from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.machine import has_terminal
 from mnasnet.words import duration
@@ -93,11 +93,17 @@ class Listener(Protocol):
 class Audience:
     """Passes events on; a listener that fails is reported once and heard no more.
 
-    Our own errors pass through: a run folder that cannot be written must stop the training.
+    Our own errors pass through: a run folder that cannot be written must stop the training. Raises SettingsError for a
+    listener that cannot hear.
     """
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = list(listeners)
+        for one in self._listeners:
+            if not callable(getattr(one, "hear", None)):
+                raise SettingsError(
+                    f"a listener has a method hear(event), got {one!r}; give it one, as in mnasnet.train.listeners"
+                )
 
     def hear(self, event: Event) -> None:
         """Tell every listener."""

@@ -119,7 +119,9 @@ def evaluate_samples(
         if batch:
             rows.append(session.run(np.stack(batch)))
     if cache.unreadable:
-        _log.warning("%d unreadable images are left out: %s", len(cache.unreadable), listed(cache.unreadable))
+        is_one = len(cache.unreadable) == 1
+        text = "1 unreadable image is" if is_one else f"{len(cache.unreadable)} unreadable images are"
+        _log.warning("%s left out: %s", text, listed(cache.unreadable))
     if not rows:
         raise DataError(f"none of the {len(samples)} images can be read; replace them")
     return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names, names)

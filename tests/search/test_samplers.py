@@ -429,3 +429,15 @@ def test_evolution_takes_a_finished_trial_before_a_pruned_one_that_promised_more
     study.optimize(objective, n_trials=120)
 
     assert study.best_value >= 26
+
+
+def test_a_parameter_that_is_no_choice_is_told_once_to_be_drawn_evenly(caplog) -> None:
+    study = optuna.create_study(sampler=GuidedSampler(seed=0))
+
+    study.optimize(lambda trial: trial.suggest_float("rate", 0.0, 1.0), n_trials=3)
+
+    told = [record.message for record in caplog.records if "drawn evenly" in record.message]
+    assert told == [
+        "GuidedSampler searches categorical parameters, rate is none and drawn evenly; offer its values by "
+        "suggest_categorical, or take one of Optuna's samplers"
+    ]

@@ -192,7 +192,7 @@ def test_each_fold_is_tracked_as_a_run_of_its_own_also_one_that_goes_on(few, tmp
     assert main(["resume", str(stopped.folder), "--tracking", "local"]) == 0
 
     runs = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["run_folds_fold1", "run_folds_fold2"]
+    assert sorted(run.info.run_name for run in runs) == ["run_fold1", "run_fold2"]
     assert all(run.info.status == "FINISHED" and "val_accuracy" in run.data.metrics for run in runs)
 
 
@@ -311,3 +311,19 @@ def test_a_start_that_has_learned_from_the_images_is_refused(few, tmp_path):
 
     with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
         cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)
+
+
+@pytest.mark.parametrize(("broken", "is_refused"), [(1, False), (2, True)])
+def test_unreadable_images_are_counted_in_all_and_not_in_a_fold(broken, is_refused, tmp_path):
+    """One of 24 is within the 5 % that are allowed; of the 16 that train beside a fold it is not."""
+    folder = write_image_folder(tmp_path / "photos", per_class=8)
+    for path in sorted(folder.rglob("*.*"))[:broken]:
+        path.write_bytes(b"")
+    training = tiny_training(folder, tmp_path, epochs=1, name="cv")
+
+    if is_refused:
+        with pytest.raises(DataError, match="2 of 24 training images are unreadable"):
+            cross_validate(training, 3)
+        assert not (tmp_path / "cv_folds").exists()
+    else:
+        assert cross_validate(training, 3).is_whole

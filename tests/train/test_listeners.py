@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mnasnet.errors import TrainingError
+from mnasnet.errors import SettingsError, TrainingError
 from mnasnet.train.listeners import (
     Audience,
     Background,
@@ -265,3 +265,8 @@ def test_mlflow_hears_nothing_of_a_training_that_fails_before_it_starts(tmp_path
     MlflowRun((tmp_path / "mlruns").as_uri(), "mnasnet", "flowers").hear(Ended("failed", "there is no folder nope", ()))
 
     assert not (tmp_path / "mlruns").exists()
+
+
+def test_what_cannot_hear_is_refused_before_anything_is_trained():
+    with pytest.raises(SettingsError, match=r"a listener has a method hear\(event\), got <built-in function print>"):
+        Audience([print])  # type: ignore[list-item]
