@@ -129,6 +129,31 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
     )
 
 
+def open_unnamed(source: str | Path) -> ModelFile:
+    """The model that ``source`` names; weights of others may come without names of classes, then numbers stand there.
+
+    Raises WeightsError as :func:`open_model` does.
+    """
+    try:
+        return open_model(source)
+    except WeightsError:
+        path = model_path(source)
+        if not is_file(path) or modelfile.is_model_file(path) or is_exported(path):
+            raise
+        loaded = load_weights(path)
+        if loaded.header:
+            raise
+    _log.info("%s has no names of classes; to classify put %s beside it", path, CLASS_FILES[0])
+    return ModelFile(
+        architecture=loaded.architecture,
+        weights=loaded.weights,
+        class_names=tuple(f"class {index}" for index in range(loaded.num_classes)),
+        preprocess=default_preprocess(loaded.layout, loaded.num_classes),
+        in_channels=loaded.in_channels,
+        name=_name_of(path),
+    )
+
+
 def _name_of(path: Path) -> str:
     """A file's name without what tells its kind; other dots stay, as in those of two epochs' checkpoints."""
     name = as_text(path.name)

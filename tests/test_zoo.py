@@ -16,6 +16,7 @@ from PIL import Image
 
 from mnasnet import modelfile, zoo
 from mnasnet.classify import Classifier
+from mnasnet.cli import main
 from mnasnet.errors import DownloadError, SpecError, WeightsError
 from mnasnet.network import download
 from mnasnet.network.download import PUBLISHED, sha256_of
@@ -187,6 +188,16 @@ def test_a_searched_network_without_header_opens_with_its_architecture(tmp_path)
 
     assert opened.architecture == TINY and opened.class_names == ("a", "b", "c")
     assert np.array_equal(opened.weights["classifier.weight"], model.weights["classifier.weight"])
+
+
+def test_info_shows_the_network_of_weights_whose_classes_have_no_names(ikomia_folder, capsys):
+    (ikomia_folder / "classes.txt").unlink()
+    path = next(ikomia_folder.glob("*.pth"))
+
+    assert main(["info", str(path)]) == 0
+
+    told = capsys.readouterr().out
+    assert "parameters" in told and "classes      3: class 0, class 1, class 2" in told
 
 
 def test_weights_without_names_say_where_to_put_them(ikomia_folder):

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mnasnet
-from mnasnet import modelfile
 from mnasnet.checks import make_as_declared
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
 from mnasnet.data.unreadable import MAX_BAD
-from mnasnet.errors import DataError, SettingsError, WeightsError
-from mnasnet.files import expanded, is_file
+from mnasnet.errors import DataError, SettingsError
+from mnasnet.files import expanded
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
-from mnasnet.network.weights import LoadedWeights, load_weights
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
 from mnasnet.presets import PRESETS, architecture
 from mnasnet.runtime.session import has_cuda
@@ -233,7 +231,9 @@ def start_model(training: Training) -> ModelFile | None:
         if training.feature_extract:
             raise SettingsError("feature_extract needs trained features; set pretrained (use_pretrained) too")
         return None
-    model = _opened(training.model)
+    from mnasnet.zoo import open_unnamed
+
+    model = open_unnamed(training.model)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
@@ -245,35 +245,6 @@ def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None, pu
         raise SettingsError(
             f"{purpose}, it trains none; train on these classes first and give the model file as model_weight_file"
         )
-
-
-def _opened(source: str) -> ModelFile:
-    """The model that ``source`` names; weights of others may come without the names of their classes."""
-    from mnasnet.zoo import model_path, open_model
-
-    try:
-        return open_model(source)
-    except WeightsError:
-        path = model_path(source)
-        if not is_file(path) or modelfile.is_model_file(path):
-            raise
-        loaded = load_weights(path)
-        if loaded.header:
-            raise
-        return _without_names(loaded)
-
-
-def _without_names(loaded: LoadedWeights) -> ModelFile:
-    """Weights of others as a start: their class names, which may be unknown, are going to be replaced."""
-    from mnasnet.zoo import default_preprocess
-
-    return ModelFile(
-        architecture=loaded.architecture,
-        weights=loaded.weights,
-        class_names=tuple(f"class {index}" for index in range(loaded.num_classes)),
-        preprocess=default_preprocess(loaded.layout, loaded.num_classes),
-        in_channels=loaded.in_channels,
-    )
 
 
 def _architecture(model: str) -> ArchitectureSpec:
