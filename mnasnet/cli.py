@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }
 
-#: commands that keep files for a while and would leave them where SIGTERM ends them; others hear of it themselves
+#: commands that would leave files behind where SIGTERM ends them; those that train or search hear of it themselves
 TIDY = frozenset(("classify", "export", "benchmark", "profile"))
 
 #: a module -> what pip calls its package, where that is another name

@@ -9,11 +9,11 @@ from typing import Any
 
 from mnasnet.commands import outputs
 from mnasnet.commands.train import add_arguments as add_training_arguments
-from mnasnet.commands.train import failures_told, stop_on_signals, tracking, training_of
+from mnasnet.commands.train import stop_on_signals, tracking, training_of
 from mnasnet.commands.values import whole
 from mnasnet.files import quoted
 from mnasnet.train.crossval import CrossValidation, cross_validate, resume_cross_validation
-from mnasnet.train.listeners import Listener, TerminalProgress
+from mnasnet.train.listeners import Listener, TerminalProgress, failures_told
 
 USUAL_FOLDS = 5
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mnasnet.commands import outputs
 from mnasnet.commands.values import a_path
 from mnasnet.files import quoted
 from mnasnet.settings import Parameter, Settings, TrainSettings
-from mnasnet.train.listeners import Background, Ended, Event, Listener, MlflowRun, Stepped, TerminalProgress
+from mnasnet.train.listeners import Background, Event, Listener, MlflowRun, Stepped, TerminalProgress, failures_told
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, read_yaml
@@ -113,17 +113,6 @@ def tracking(where: str, run_name: str, parameters: Mapping[str, Any]) -> list[L
         return []
     uri = Path("mlruns").absolute().as_uri() if where == "local" else where
     return [Background(MlflowRun(uri, "mnasnet", run_name, dict(parameters)))]
-
-
-@contextlib.contextmanager
-def failures_told(listeners: Sequence[Listener]) -> Iterator[None]:
-    """Tell those that are ``listeners`` by then of a training that ends in an error."""
-    try:
-        yield
-    except BaseException as error:
-        for listener in listeners:
-            listener.hear(Ended("failed", str(error), ()))
-        raise
 
 
 @contextlib.contextmanager

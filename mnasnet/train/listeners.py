@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -10,7 +11,7 @@ import queue
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,6 +89,17 @@ class Listener(Protocol):
     def hear(self, event: Event) -> None:
         """Take notice; called in the training's own thread, so it must be quick."""
         ...
+
+
+@contextlib.contextmanager
+def failures_told(listeners: Iterable[Listener]) -> Iterator[None]:
+    """Tell those that are ``listeners`` by then of a training that fails; their threads and files would stay open."""
+    try:
+        yield
+    except BaseException as error:
+        for listener in listeners:
+            listener.hear(Ended("failed", str(error), ()))
+        raise
 
 
 class Audience:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ from mnasnet.train.listeners import (
     Audience,
     Background,
     CsvFile,
-    Ended,
     EndHeldBack,
     Listener,
     Reported,
     TensorBoardFiles,
+    failures_told,
 )
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, start_model
@@ -256,7 +256,7 @@ def _go_on(
         interrupted = threading.Event()
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
-        with _failure_told(tensorboard):
+        with failures_told(tensorboard):
             result = in_own_thread(
                 lambda: fit(
                     network,
@@ -322,17 +322,6 @@ def _keep_what_was_told(training: Training, run: RunFolder) -> None:
             write_yaml(run.arguments, {**values, "asked": asked})
         except OSError as error:
             raise cannot_write(run.path, error) from error
-
-
-@contextlib.contextmanager
-def _failure_told(listeners: Iterable[Listener]) -> Iterator[None]:
-    """Tell listeners of our own when a training fails; their threads and files would stay open with this process."""
-    try:
-        yield
-    except BaseException as error:
-        for listener in listeners:
-            listener.hear(Ended("failed", str(error), ()))
-        raise
 
 
 def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: int) -> MnasNet:
