@@ -35,6 +35,7 @@ def open_model(
     *,
     class_file: Path | None = None,
     expected: str | ArchitectureSpec | None = None,
+    numbered: bool = False,
     progress: Progress | None = None,
     base_url: str | None = None,
 ) -> ModelFile:
@@ -42,6 +43,7 @@ def open_model(
 
     ``class_file`` has one class name a line; without it names come from the file, from ``classes.txt`` beside it or,
     for 1000 classes, from ImageNet. ``expected`` (a preset's name or a spec) refuses files of other networks.
+    ``numbered`` takes weights whose classes have no names too, or a ``classes.txt`` of other classes beside them.
     ``progress`` and ``base_url`` are those of :func:`mnasnet.network.download.fetch`. Raises WeightsError.
     """
     wanted = architecture(expected) if isinstance(expected, str) else expected
@@ -51,18 +53,20 @@ def open_model(
     elif name in PRESETS and not isinstance(source, Path):
         model = open_published(name, progress=progress, base_url=base_url)
     else:
-        return open_file(Path(_existing(source)), class_file=class_file, expected=wanted)
+        return open_file(Path(_existing(source)), class_file=class_file, expected=wanted, numbered=numbered)
     return _with_names_of(class_file, model, name)
 
 
-def open_runnable(source: str | Path = "auto", *, class_file: Path | None = None) -> ModelFile | ExportedModel:
+def open_runnable(
+    source: str | Path = "auto", *, class_file: Path | None = None, numbered: bool = False
+) -> ModelFile | ExportedModel:
     """Like :func:`open_model`, for use alone: an exported file, which cannot be trained, is welcome too."""
     path = model_path(source)
     if is_exported(path) and is_file(path):
         return _with_names_of(class_file, read_exported(path), str(path))
     if inside := _runnable_in(path):
         raise WeightsError(f"{path} is a folder; give one of its files: {', '.join(inside[:5])}")
-    return open_model(source, class_file=class_file)
+    return open_model(source, class_file=class_file, numbered=numbered)
 
 
 def open_published(name: str, *, progress: Progress | None = None, base_url: str | None = None) -> ModelFile:
@@ -98,8 +102,17 @@ def known_without_weights(name: str) -> dict[str, Any] | None:
     }
 
 
-def open_file(path: Path, *, class_file: Path | None = None, expected: ArchitectureSpec | None = None) -> ModelFile:
-    """The model in a file of this package, or in weights of torchvision, timm or Ikomia; raises WeightsError."""
+def open_file(
+    path: Path,
+    *,
+    class_file: Path | None = None,
+    expected: ArchitectureSpec | None = None,
+    numbered: bool = False,
+) -> ModelFile:
+    """The model in a file of this package, or in weights of torchvision, timm or Ikomia; raises WeightsError.
+
+    ``numbered`` as in :func:`open_model`.
+    """
     if is_file(path) and modelfile.is_model_file(path):
         model = modelfile.load(path)
         if expected is not None and model.architecture != expected:
@@ -122,32 +135,7 @@ def open_file(path: Path, *, class_file: Path | None = None, expected: Architect
     return ModelFile(
         architecture=loaded.architecture,
         weights=loaded.weights,
-        class_names=_class_names(path, class_file, loaded.num_classes),
-        preprocess=default_preprocess(loaded.layout, loaded.num_classes),
-        in_channels=loaded.in_channels,
-        name=_name_of(path),
-    )
-
-
-def open_unnamed(source: str | Path) -> ModelFile:
-    """The model that ``source`` names; weights of others may come without names of classes, then numbers stand there.
-
-    Raises WeightsError as :func:`open_model` does.
-    """
-    try:
-        return open_model(source)
-    except WeightsError:
-        path = model_path(source)
-        if not is_file(path) or modelfile.is_model_file(path) or is_exported(path):
-            raise
-        loaded = load_weights(path)
-        if loaded.header:
-            raise
-    _log.info("%s has no names of classes; to classify put %s beside it", path, CLASS_FILES[0])
-    return ModelFile(
-        architecture=loaded.architecture,
-        weights=loaded.weights,
-        class_names=tuple(f"class {index}" for index in range(loaded.num_classes)),
+        class_names=_class_names(path, class_file, loaded.num_classes, numbered=numbered),
         preprocess=default_preprocess(loaded.layout, loaded.num_classes),
         in_channels=loaded.in_channels,
         name=_name_of(path),
@@ -306,8 +294,14 @@ def _existing(source: str | Path) -> Path:
     raise WeightsError(f"no model and no file is called {str(source)!r}; {meant}")
 
 
-def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:
-    """Names for weights that carry none."""
+def _class_names(path: Path, class_file: Path | None, num_classes: int, *, numbered: bool) -> tuple[str, ...]:
+    """Names for weights that carry none; numbers for want of them where ``numbered`` and no ``class_file`` is given."""
+    if numbered and class_file is None:
+        try:
+            return _class_names(path, None, num_classes, numbered=False)
+        except WeightsError as error:
+            _log.info("%s; until then its classes are numbered", error)
+            return tuple(f"class {index}" for index in range(num_classes))
     beside = [path.with_name(name) for name in CLASS_FILES if is_file(path.with_name(name))]
     chosen = class_file or (beside[0] if beside else None)
     if chosen is not None:

@@ -1,5 +1,6 @@
 """One function opens every model, with its class names, or says in one sentence why not."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -198,6 +199,16 @@ def test_info_shows_the_network_of_weights_whose_classes_have_no_names(ikomia_fo
 
     told = capsys.readouterr().out
     assert "parameters" in told and "classes      3: class 0, class 1, class 2" in told
+
+
+def test_info_tells_that_the_names_beside_weights_belong_to_others(ikomia_folder, capsys, caplog):
+    (ikomia_folder / "classes.txt").write_text("only\ntwo\n", encoding="utf-8")
+
+    with caplog.at_level("INFO", "mnasnet"):
+        assert main(["info", str(next(ikomia_folder.glob("*.pth")))]) == 0
+
+    assert "classes      3: class 0, class 1, class 2" in capsys.readouterr().out
+    assert re.search(r"3 classes, class file .*classes\.txt has 2; .*until then its classes are numbered", caplog.text)
 
 
 def test_weights_without_names_say_where_to_put_them(ikomia_folder):

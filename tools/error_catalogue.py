@@ -734,7 +734,7 @@ ENTRIES = (
         errors.WeightsError,
         "An installation without its bundled model",
         "The file of the bundled model is missing from the installed package.",
-        "Install the package again: `pip install --force-reinstall --no-deps mnasnet`.",
+        "Install the package again, in your copy of the repository: `pip install --force-reinstall --no-deps .`",
         ("lacks its bundled model",),
     ),
     Entry(

@@ -8,13 +8,13 @@ from typing import Any
 
 from mnasnet.commands import outputs
 from mnasnet.commands.values import a_path
-from mnasnet.errors import LatencyError, WeightsError
-from mnasnet.export.exported import ExportedModel, is_exported
+from mnasnet.errors import LatencyError
+from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.zoo import known_without_weights, model_path, open_runnable, open_unnamed
+from mnasnet.zoo import known_without_weights, open_runnable
 
 IMAGENET_CLASSES = 1000  # of a network that nobody published weights of, as `models` counts them
 
@@ -32,12 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     if known is not None:
         where = f"not downloaded yet; classify --model {known['name']} does" if known["metrics"] else "none published"
         return _tell(known, "weights", {"weights": where}, as_json=arguments.json)
-    try:
-        model = open_runnable(arguments.model, class_file=arguments.class_file)
-    except WeightsError:
-        if arguments.class_file or is_exported(model_path(arguments.model)):
-            raise
-        model = open_unnamed(arguments.model)
+    model = open_runnable(arguments.model, class_file=arguments.class_file, numbered=True)
     identity: dict[str, str]
     if isinstance(model, ExportedModel):
         title, header = "file", {**model.header, "class_names": list(model.class_names)}

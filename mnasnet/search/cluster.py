@@ -212,7 +212,7 @@ def _ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise RuntimeMissingError("Ray is not installed; run: pip install 'mnasnet[ray]'") from error
+        raise RuntimeMissingError("Ray is not installed; run: pip install ray") from error
     module: ModuleType = ray
     return module
 

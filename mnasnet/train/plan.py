@@ -231,9 +231,9 @@ def start_model(training: Training) -> ModelFile | None:
         if training.feature_extract:
             raise SettingsError("feature_extract needs trained features; set pretrained (use_pretrained) too")
         return None
-    from mnasnet.zoo import open_unnamed
+    from mnasnet.zoo import open_model
 
-    model = open_unnamed(training.model)
+    model = open_model(training.model, numbered=True)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
