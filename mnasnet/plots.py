@@ -50,22 +50,28 @@ _SIDES = (
 
 
 def name_points(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
-    """Each name on the side of its point where it covers the least."""
+    """Each name on the side of its point where it covers the least, readable on the lines that it must cross."""
+    from matplotlib.patheffects import withStroke
+
     points = [axes.transData.transform(place) for place in places.values()]
     legend = axes.get_legend()
     taken: list[Any] = [legend.get_window_extent()] if legend else []
+    lines = [line.get_transform().transform_path(line.get_path()) for line in axes.get_lines()]
+    halo = [withStroke(linewidth=2.5, foreground="white")]
     for name, place in sorted(places.items(), key=lambda item: item[1]):
         candidates = []
         for offset, across, along in _SIDES:
             text = axes.annotate(
                 name, place, offset, textcoords="offset points", ha=across, va=along, fontsize=7.5, parse_math=False
             )
+            text.set_path_effects(halo)
             box = text.get_window_extent()
             outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
             covered = sum(box.overlaps(other) for other in taken) + sum(box.contains(*point) for point in points)
             own = _gap(box, axes.transData.transform(place))
             astray = any(_gap(box, point) < own for point in points)  # it would be taken for a neighbour's name
-            candidates.append((covered + astray + 2 * outside, text, box))
+            crossed = sum(line.intersects_bbox(box, filled=False) for line in lines)
+            candidates.append((covered + astray + 2 * outside + 0.5 * min(crossed, 1), text, box))
         best = min(candidates, key=lambda candidate: candidate[0])
         for candidate in candidates:
             if candidate is not best:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnasnet.latency.benchmark import IMAGENET, Row
 from mnasnet.pages import render
-from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, VIOLET, name_points, new_figure, png
+from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, name_points, new_figure, png
 from mnasnet.presets import MOBILENET_V2
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FAMILIES = (
     ("MnasNet-B1, torchvision's weights", ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"), BLUE),
     ("MnasNet-A1, timm's weights", ("semnasnet_075", "semnasnet_100"), GREEN),
-    ("MnasNet-B1 and small, timm's weights", ("mnasnet_small", "mnasnet_100"), VIOLET),
+    ("MnasNet-B1, timm's weights", ("mnasnet_100",), VIOLET),
+    ("MnasNet-small, timm's weights", ("mnasnet_small",), RED),
     ("MobileNetV2", (MOBILENET_V2.name,), GREY),
 )
 
