@@ -131,11 +131,13 @@ def recipe_for(
 
     ``continue`` is for weights that have learned from these very images: nothing is frozen or held back.
     ``knows_classes`` says that the trained start names these very classes already.
-    ``chosen`` are fields of :class:`Recipe` that the user decided; None leaves the choice to the recipe.
+    ``chosen`` are fields of :class:`Recipe` that the user decided; None leaves the choice to the recipe. Raises
+    SettingsError for a field that is none or cannot have its value.
     """
     if name not in get_args(RecipeName):
         raise SettingsError(f"recipe must be one of {', '.join(get_args(RecipeName))}, got {name!r}")
     chosen = {field: value for field, value in chosen.items() if value is not None}
+    require_kinds(Recipe, chosen)
     batch_size = int(chosen.get("batch_size") or batch_size_for(images))
     if name == "mnasnet":
         made = mnasnet_recipe(batch_size, epochs)

@@ -122,6 +122,11 @@ def test_a_value_that_cannot_be_is_refused_with_its_name(field: str, value: floa
         recipe_for(images=600, epochs=5, pretrained=False, **{field: value})
 
 
+def test_a_value_of_another_kind_is_refused_before_it_is_reckoned_with() -> None:
+    with pytest.raises(SettingsError, match=r"^mixup must be a number, got '0\.5'$"):
+        recipe_for(images=600, epochs=5, pretrained=False, mixup="0.5")
+
+
 def test_a_recipe_survives_its_dictionary() -> None:
     recipe = mnasnet_recipe(64, epochs=10)
 
