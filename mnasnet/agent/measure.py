@@ -24,7 +24,7 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.export.formats import Graph, recognise
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import frequency_note, pinned, time_calls
+from mnasnet.latency.timing import engines_for, frequency_note, pinned, time_calls
 from mnasnet.machine import processor_description
 from mnasnet.runtime.packages import version
 
@@ -96,15 +96,20 @@ def measure(content: bytes, job: Job) -> Latency:
     if graph.format != FORMATS[job.runtime]:
         raise LatencyError(f"{job.runtime} runs {FORMATS[job.runtime]} files, this one is {graph.format}")
     with pinned(job.threads):
-        engine = _ENGINES[job.runtime](content, graph, job)
+        engines = [_ENGINES[job.runtime](content, graph, job) for _ in range(engines_for(job.runs))]
+        engine = engines[0]
         if engine.input_shape[2] not in engine.input_shape[1:4:2]:
             raise LatencyError(
                 f"images are square, N x S x S x 3 or N x 3 x S x S, the file takes {engine.input_shape}"
             )
-        if not np.isfinite(engine.run()).all():
+        if not all(np.isfinite(one.run()).all() for one in engines):
             raise LatencyError(f"{job.runtime} gave scores that are no numbers; its time would mean nothing")
         timing = time_calls(
-            engine.run, warmups=job.warmups, runs=job.runs, one_thread=job.threads == 1, probe=machine_probe()
+            *(one.run for one in engines),
+            warmups=job.warmups,
+            runs=job.runs,
+            one_thread=job.threads == 1,
+            probe=machine_probe(),
         )
     disturbance = timing.disturbance
     return Latency(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -19,6 +20,10 @@ MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 # 7.6 ms repeated within 1.7 % with this limit instead of 8.6 %
 MAX_SLOWDOWN = 0.04
 BLOCK = 10  # passes between two readings
+# engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 4 %
+# faster or slower than its twin, for as long as it lives (`benchmarks/latency.py`, part "in turns")
+ENGINES = 3
+PASSES_PER_ENGINE = 15  # at least, else opening takes longer than timing; a profile's short turns come back anyway
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,
 PATIENCE_S = 5.0  # and no longer than this
 
@@ -87,9 +92,13 @@ class Timing:
         return "not quiet: " + ", ".join(signs) if signs else ""
 
 
+def engines_for(runs: int) -> int:
+    """How many engines take turns in a measurement of ``runs`` passes."""
+    return max(1, min(ENGINES, runs // PASSES_PER_ENGINE))
+
+
 def time_calls(
-    call: Callable[[], object],
-    *,
+    *calls: Callable[[], object],
     warmups: int = 10,
     runs: int = 50,
     one_thread: bool = False,
@@ -97,13 +106,15 @@ def time_calls(
     clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> Timing:
-    """Time ``call``; ``one_thread`` says that a single thread does its work, so that processor time means something;
-    there is none where ``cpu_clock`` is too coarse for it.
+    """Time ``calls``, which do the same work, block by block in turn, after ``warmups`` in all.
+
+    ``one_thread`` says that a single thread does the work, so that processor time means something; there is none where
+    ``cpu_clock`` is too coarse for it.
 
     With ``probe`` the ``runs`` passes are those around which memory and arithmetic were fastest, of ``PATIENCE`` times
     as many at most.
     """
-    for _ in range(warmups):
+    for _, call in zip(range(warmups), itertools.cycle(calls), strict=False):
         call()
     size = min(BLOCK, runs)
     needed = -(-runs // size)
@@ -116,6 +127,7 @@ def time_calls(
         and time.monotonic() < patient_until
         and sum(block.slowdown(probe) <= MAX_SLOWDOWN for block in blocks) < needed
     ):
+        call = calls[len(blocks) % len(calls)]
         call()  # after the probe's memory the network's own is in the caches again
         passes_ms = [_timed(call, clock, cpu_clock) for _ in range(size)]
         before, reading = reading, probe.read() if probe is not None else {}

@@ -1,6 +1,7 @@
 """Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import time
@@ -284,6 +285,20 @@ def test_statistics_are_of_the_runs_alone():
     assert len(timing.times_ms) == 50
     assert timing.median_ms == pytest.approx(1.0) and timing.p90_ms == pytest.approx(1.0)
     assert timing.disturbance == ""
+
+
+def test_engines_take_turns_so_that_none_speaks_for_all():
+    clock = Ticking(itertools.cycle([0.001]))
+    turns = []
+
+    def engine(name):
+        return lambda: (turns.append(name), clock.call())
+
+    time_calls(*map(engine, "abc"), warmups=3, runs=50, clock=clock)
+
+    blocks = [turns[3:][start : start + BLOCK + 1] for start in range(0, 5 * (BLOCK + 1), BLOCK + 1)]
+    assert turns[:3] == ["a", "b", "c"]
+    assert [set(block) for block in blocks] == [{"a"}, {"b"}, {"c"}, {"a"}, {"b"}]
 
 
 def test_a_core_shared_with_others_is_noticed():
