@@ -720,6 +720,21 @@ def test_strict_counts_copies_that_could_not_be_written(model, photos, tmp_path,
     assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["without_copy"]) == 2
 
 
+def test_a_video_whose_copy_cannot_be_written_is_classified_all_the_same(model, photos, tmp_path, capsys):
+    (photos / "films").mkdir()
+    write_film(photos / "films" / "b.avi", frames=4)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "films").write_bytes(b"a file where a folder should be")
+
+    assert main(["classify", str(photos), "--model", model, "--annotate", str(folder), "--json"]) == 0
+
+    *results, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [result["frame"] for result in results if result["path"].endswith("b.avi")] == [0, 1, 2, 3]
+    assert [one["path"] for one in summary["without_copy"]] == [str(photos / "films" / "b.avi")]
+    assert "File exists" in summary["without_copy"][0]["error"] and summary["failed"] == 0
+
+
 def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, capsys):
     def homeless():
         raise RuntimeError("Could not determine home directory.")

@@ -17,12 +17,12 @@ from tqdm import tqdm
 from mnasnet.classify import Classifier, FileResult
 from mnasnet.commands.outputs import (
     AnnotatedCopies,
+    AnnotatedVideo,
     CsvFile,
     FrameResult,
     JsonLines,
     Output,
     Table,
-    annotated,
     as_json,
     printable,
 )
@@ -208,20 +208,17 @@ def _videos_of(path: Path) -> list[Path]:
 def _video_results(
     path: Path, arguments: argparse.Namespace, classifier: Classifier, copies: AnnotatedCopies | None
 ) -> Iterator[FileResult]:
-    from mnasnet.data.video import VideoWriter, read_frames
+    from mnasnet.data.video import read_frames
 
     with ExitStack() as stack:
-        writer: VideoWriter | None = None
+        copy = stack.enter_context(AnnotatedVideo(copies, path, arguments.every)) if copies is not None else None
         try:
             for index, frame in read_frames(path):
                 if index % arguments.every:
                     continue
                 prediction = classifier.predict([frame], arguments.top_k or TOP_K)[0].or_unknown(arguments.threshold)
-                if copies is not None:
-                    if writer is None:
-                        target = copies.path_for(path, ".mp4")
-                        writer = stack.enter_context(VideoWriter(target, like=path, every=arguments.every))
-                    writer.write(annotated(frame, prediction))
+                if copy is not None:
+                    copy.write(frame, prediction)
                 yield FrameResult(path, prediction, frame=index)
         except DataError as error:
             yield FileResult(path, error=reason_of(error))

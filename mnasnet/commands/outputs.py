@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
@@ -21,6 +21,9 @@ from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
 from mnasnet.files import exists
+
+if TYPE_CHECKING:
+    from mnasnet.data.video import VideoWriter
 
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
 _NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
@@ -183,7 +186,7 @@ class AnnotatedCopies:
             try:
                 image = read_image(result.path, min_side=DRAFT_SIDE_PX)
             except DataError as error:
-                self._fail(result.path, str(error))
+                self.fail(result.path, str(error))
                 return
         target: Path | None = None
         try:
@@ -192,9 +195,10 @@ class AnnotatedCopies:
         except OSError as error:
             if target is not None:
                 target.unlink(missing_ok=True)  # part of it
-            self._fail(result.path, error.strerror or str(error))
+            self.fail(result.path, error.strerror or str(error))
 
-    def _fail(self, path: Path, reason: str) -> None:
+    def fail(self, path: Path, reason: str) -> None:
+        """Tell, now and in the summary, that ``path`` has no copy."""
         self.failures.append((str(path), f"no annotated copy: {reason}"))
         if sys.stderr is not None:
             tqdm.write(f"{path}: no annotated copy: {reason}", file=sys.stderr)
@@ -220,6 +224,49 @@ class AnnotatedCopies:
         """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""
         is_inside = path.stem.endswith(LABELLED) and self._folder.resolve() in path.resolve().parents
         return is_inside and is_labelled_copy(path)
+
+
+class AnnotatedVideo:
+    """The copy of the video ``source``, ``every`` Nth frame of it; where it cannot be written it is told of, once.
+
+    Use it in a ``with`` statement.
+    """
+
+    def __init__(self, copies: AnnotatedCopies, source: Path, every: int) -> None:
+        self._copies, self._source, self._every = copies, source, every
+        self._writer: VideoWriter | None = None
+        self._failed = False
+
+    def __enter__(self) -> AnnotatedVideo:
+        return self
+
+    def write(self, frame: Any, prediction: Prediction) -> None:
+        """Append one frame, H x W x 3 uint8, with its labels drawn."""
+        if self._failed:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self._opened()
+            self._writer.write(annotated(frame, prediction))
+        except (DataError, OSError) as error:
+            self._fail(error)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.__exit__(kind, error, at)
+        except (DataError, OSError) as failure:
+            self._fail(failure)
+
+    def _opened(self) -> VideoWriter:
+        from mnasnet.data.video import VideoWriter
+
+        return VideoWriter(self._copies.path_for(self._source, ".mp4"), like=self._source, every=self._every)
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = True
+        self._copies.fail(self._source, getattr(error, "strerror", None) or str(error))
 
 
 def annotated(image: Any, prediction: Prediction) -> Any:

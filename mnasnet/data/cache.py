@@ -90,7 +90,7 @@ class DecodedImages:
         ``max_bad`` of all images, DataError names the first.
         """
         missing = [index for index in range(self.planned) if self._state[index] == _UNKNOWN]
-        for done, _ in enumerate(in_threads(self._try, missing, self._threads), start=1):
+        for done, _ in enumerate(in_threads(self._try, missing, self.threads), start=1):
             if progress is not None:
                 progress(done, len(missing))
         if self.planned and (text := complaint(self.unreadable, len(self._paths), max_bad)):
@@ -127,7 +127,7 @@ class DecodedImages:
     def _begin(self, paths: Sequence[Path], form: _Form, budget_bytes: int, threads: int | None) -> None:
         self._paths = paths
         self._form = form
-        self._threads = threads
+        self.threads = threads
         self._reasons: dict[int, str] = {}
         self._shapes, self._offsets = self._plan(budget_bytes)
         self._state = _shared(len(paths))
@@ -141,7 +141,7 @@ class DecodedImages:
         offsets = [0]
         if budget_bytes <= 0:
             return shapes, np.array(offsets)
-        for index, (shape, reason) in enumerate(in_threads(self._shape_of, self._paths, self._threads)):
+        for index, (shape, reason) in enumerate(in_threads(self._shape_of, self._paths, self.threads)):
             if reason:
                 self._reasons[index] = reason
             size_bytes = shape[0] * shape[1] * 3
@@ -205,7 +205,7 @@ class DecodedImages:
         return {
             "_paths": self._paths,
             "_form": self._form,
-            "_threads": self._threads,
+            "threads": self.threads,
             "_reasons": dict(self._reasons),
         }
 

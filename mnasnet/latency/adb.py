@@ -148,10 +148,6 @@ class AdbMeter:
     def _run(self, content: bytes) -> str:
         # a name of its own: two searches may share the phone, and each must time what it sent
         serial, there = self.phone.serial, f"{PHONE_FOLDER}/mnasnet-{secrets.token_hex(4)}.tflite"
-        with tempfile.TemporaryDirectory() as folder:
-            here = Path(folder) / "model.tflite"
-            here.write_bytes(content)
-            _push(serial, here, there)
         options = {
             "graph": there,
             "num_threads": self.threads,
@@ -160,6 +156,10 @@ class AdbMeter:
             "use_xnnpack": "true",
         }
         try:
+            with tempfile.TemporaryDirectory() as folder:
+                here = Path(folder) / "model.tflite"
+                here.write_bytes(content)
+                _push(serial, here, there)
             return _shell(serial, [TOOL, *(f"--{name}={value}" for name, value in options.items())], RUN_S)
         finally:
             with contextlib.suppress(LatencyError):  # the phone may be away by now

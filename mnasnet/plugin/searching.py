@@ -113,11 +113,8 @@ def _show_trained(table: Any, answer: Answer) -> None:
             "test": [_percent(contender.test_accuracy) for contender in contenders],
         },
     )
-    from mnasnet.search.searching import LATENCY
-
-    anew = {**answer.measured, LATENCY: True}  # of those trained longer it always is
     costs = [(name, contender.costs) for name, contender in zip(names, contenders, strict=True)]
-    _add_costs(table, answer, costs, anew)
+    _add_costs(table, answer, costs, answer.measured_when_trained)
 
 
 def _add_costs(table: Any, answer: Answer, networks: Sequence[tuple[str, Any]], measured: Mapping[str, bool]) -> None:

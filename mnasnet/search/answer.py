@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnasnet.errors import SpecError
 from mnasnet.reward import Reward
+from mnasnet.search.report.quantities import LATENCY
 from mnasnet.space import Candidate, SearchSpace
 
 if TYPE_CHECKING:  # records.py starts Optuna, which values do not need
@@ -91,6 +92,11 @@ class Answer:
         found = {name: None for record in self.records for name in record.costs}
         first = [name for name in (self.reward_cost, *self.objectives, *self.limits) if name in found]
         return tuple(dict.fromkeys([*first, *found]))
+
+    @property
+    def measured_when_trained(self) -> Mapping[str, bool]:
+        """``measured`` for those trained longer, whose latency is always measured anew."""
+        return {**self.measured, LATENCY: True}
 
     @property
     def is_of_worst_class(self) -> bool:

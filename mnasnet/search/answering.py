@@ -20,8 +20,8 @@ from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
-from mnasnet.search.report.quantities import quantity
-from mnasnet.search.searching import ENERGY, FEWEST_RANKED, LATENCY, Searching
+from mnasnet.search.report.quantities import LATENCY, quantity
+from mnasnet.search.searching import ENERGY, FEWEST_RANKED, Searching
 from mnasnet.search.watch import MOST_UNMEASURED
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]
@@ -100,7 +100,9 @@ def winning_trial(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord |
     """The trial that was, or would be, trained fully: after the finalists' training the best of them."""
     final = search.folder.read_state().get("final")
     if final:
-        return next(record for record in found if record.number == final["trial"])
+        trained = next((record for record in found if record.number == final["trial"]), None)
+        if trained is not None:  # trials of a report that was written before it do not have it
+            return trained
     best = best_trials(found, search.searching, 1)
     return best[0] if best else None
 

@@ -33,7 +33,8 @@ from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord, cheapness
-from mnasnet.search.searching import COUNTS, LATENCY, Searching
+from mnasnet.search.report.quantities import LATENCY
+from mnasnet.search.searching import COUNTS, Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec

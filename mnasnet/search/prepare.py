@@ -35,7 +35,8 @@ from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_classes, require_table_of_device
-from mnasnet.search.searching import LATENCY, Searching
+from mnasnet.search.report.quantities import LATENCY
+from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable

@@ -30,7 +30,8 @@ from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.judging import Judging, Stop
 from mnasnet.search.plan import Plan
 from mnasnet.search.problem import Meter, SearchProblem
-from mnasnet.search.searching import COUNTS, ENERGY, LATENCY, Searching
+from mnasnet.search.report.quantities import LATENCY
+from mnasnet.search.searching import COUNTS, ENERGY, Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage, storage_with_study, without_password
 from mnasnet.search.study import create_study

@@ -87,15 +87,20 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
     if done:
         names = problem.objectives or ((problem.reward_cost,) if problem.reward else ())
         return max(done, key=lambda record: (record.values[0], *cheapness(record, names), -record.number))
+    raise SearchError(nothing_found(finished, problem))
+
+
+def nothing_found(finished: Sequence[TrialRecord], problem: SearchProblem) -> str:
+    """Why none of these trials is a result, with the nearest network if the limits were never met."""
     infeasible = [record for record in finished if record.state == "infeasible"]
     if infeasible:
         nearest = min(infeasible, key=lambda record: _distance(problem, record))
-        raise SearchError(
+        return (
             f"no network met the limits; the nearest is trial {nearest.number} with {nearest.reason}; "
             "raise the limit or take a space with smaller networks"
         )
     reasons = [record.reason for record in finished if record.reason]
-    raise SearchError(
+    return (
         f"all {len(finished)} trials failed; the last reason: {reasons[-1]}; fix that and search again"
         if reasons
         else "no trial was finished; give the search more trials or minutes"

@@ -16,13 +16,13 @@ from mnasnet.reward import Reward, RewardForm
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountName
 from mnasnet.search.curriculum import Curriculum, Rule
+from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
 
-LATENCY = "latency_ms"  # the meter's name in studies and tables
 COUNTS: tuple[CountName, ...] = get_args(CountName)
 
 FEWEST_RANKED = 3  # networks whose order can be compared

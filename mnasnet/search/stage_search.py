@@ -12,7 +12,6 @@ import optuna
 
 from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
-from mnasnet.errors import SearchError
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
@@ -20,7 +19,7 @@ from mnasnet.search.helpers import set_over
 from mnasnet.search.judging import stopping
 from mnasnet.search.prepare import forecast_of
 from mnasnet.search.progress import EpochListener, Stage
-from mnasnet.search.records import TrialRecord, records, winner
+from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.study import Budget, Ending, all_tried, search
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
@@ -195,9 +194,6 @@ def _give_up(sitting: Sitting, found: Sequence[TrialRecord]) -> None:
     if failed:
         text = f"all {len(failed)} networks that were judged failed; the last reason: {failed[-1].reason}"
     else:
-        try:
-            winner(sitting.here.study(), sitting.here.problem)
-        except SearchError as error:
-            text = str(error)
+        text = nothing_found(found, sitting.here.problem)
     searched = sitting.answered("infeasible" if infeasible and not failed else "failed", text)
     raise NothingFoundError(f"{text}; all trials are kept in {sitting.folder.path}", searched)

@@ -26,7 +26,7 @@ from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.references import REFERENCES, at_cost
-from mnasnet.search.searching import LATENCY
+from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.timetable import (
     SCALING_S,

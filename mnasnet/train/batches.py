@@ -81,7 +81,7 @@ class DecodedSquares:
         if all(map(self.cache.holds, wanted)):
             return np.stack([self.cache[number] for number in wanted])
         images = []
-        for image in in_threads(self.cache.__getitem__, wanted):
+        for image in in_threads(self.cache.__getitem__, wanted, self.cache.threads):
             images.append(image)
             if self.stop():
                 raise Stopped

@@ -142,11 +142,11 @@ def _not_reserved(name: str) -> str:
 def open_run_folder(path: Path | str) -> RunFolder:
     """An existing run; also found by one of its files. Raises RunFolderError where there is none."""
     path = expanded(path)
+    if not exists(path):
+        raise RunFolderError(f"there is no folder {path}; give the one that the run named when it began")
     for candidate in (path, path.parent, path.parent.parent):
         if (candidate / "args.yaml").is_file():
             return RunFolder(candidate)
-    if not exists(path):
-        raise RunFolderError(f"there is no folder {path}; give the one that the run named when it began")
     raise RunFolderError(
         f"{path} is not the folder of a run: it has no args.yaml; give the one that the run named when it began, or "
         "begin anew where that was killed earlier"

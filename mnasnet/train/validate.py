@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnasnet.classify import at_size
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample, require_outside, scan_to_judge
+from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
@@ -106,14 +108,21 @@ def evaluate_samples(
         )
     cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
     session = open_session(model, threads=threads)
+
+    def readable(index: int) -> NDArray[np.uint8] | None:
+        try:
+            return cache[index]
+        except DataError:  # kept with its reason in cache.unreadable
+            return None
+
     rows, labels, names = [], [], []
     for start in range(0, len(samples), BATCH):
         batch = []
-        for index in range(start, min(start + BATCH, len(samples))):
-            try:
-                batch.append(cache[index])
-            except DataError:
-                continue  # kept with its reason in cache.unreadable
+        wanted = range(start, min(start + BATCH, len(samples)))
+        for index, pixels in zip(wanted, in_threads(readable, wanted, threads), strict=True):
+            if pixels is None:
+                continue
+            batch.append(pixels)
             labels.append(numbers[samples[index].class_name])
             names.append(samples[index].path)
         if batch:

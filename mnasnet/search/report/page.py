@@ -13,7 +13,7 @@ from mnasnet.pages import render
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.figures import progress
-from mnasnet.search.report.quantities import how, quantity
+from mnasnet.search.report.quantities import LATENCY, how, quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
 from mnasnet.spec import BlockSpec
 from mnasnet.train.evaluate import wilson_interval
@@ -121,19 +121,18 @@ def _ordered(answer: Answer) -> list[Contender]:
     return sorted(answer.contenders, key=lambda c: [c.costs.get(name, math.inf) for name in first])
 
 
-_LATENCY = "latency_ms"
 _MOST_COLUMNS = 3
 
 
 def _columns(answer: Answer) -> list[str]:
     """The costs in the table of those trained longer: the measured latency, then what the search cared for."""
     measured = any(contender.latency for contender in answer.contenders)
-    return list(dict.fromkeys([*([_LATENCY] if measured else []), *answer.cost_names]))[:_MOST_COLUMNS]
+    return list(dict.fromkeys([*([LATENCY] if measured else []), *answer.cost_names]))[:_MOST_COLUMNS]
 
 
 def _contender(answer: Answer, contender: Contender) -> dict[str, Any]:
     latency = contender.latency or {}
-    costs = {_LATENCY: latency["undisturbed_ms"], **contender.costs} if latency else contender.costs
+    costs = {LATENCY: latency["undisturbed_ms"], **contender.costs} if latency else contender.costs
     disturbed = latency.get("note", "") if not latency.get("quiet", True) else ""
     texts = [quantity(name).text(costs[name]) if name in costs else "–" for name in _columns(answer)]
     if disturbed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LATENCY = "latency_ms"  # the meter's name in studies and tables
+
 
 @dataclass(frozen=True, slots=True)
 class Quantity:

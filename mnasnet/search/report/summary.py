@@ -45,10 +45,10 @@ def _winner(answer: Answer) -> str:
     if best is None or best.accuracy is None:
         return f"No winner: {answer.reason or 'no trial was finished'}."
     trained = answer.trained(best.number)
-    found = trained.costs if trained else best.costs
+    found, measured = (trained.costs, answer.measured_when_trained) if trained else (best.costs, answer.measured)
     costs = {name: found[name] for name in answer.cost_names if name in found}
     accuracy = _after_training(answer, trained, best.accuracy) if trained else _in_trial(answer, best.accuracy)
-    return f"Winner: trial {best.number}, {accuracy}; {costs_in_words(costs, answer.measured)}."
+    return f"Winner: trial {best.number}, {accuracy}; {costs_in_words(costs, measured)}."
 
 
 def _after_training(answer: Answer, trained: Contender, in_trial: float) -> str:
