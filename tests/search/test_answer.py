@@ -274,6 +274,12 @@ class TestEffects:
 
 
 class TestWords:
+    def test_the_latency_of_a_winner_that_was_trained_is_called_measured(self, answer):
+        predicted = replace(answer, measured={"latency_ms": False})
+
+        assert re.search(r"latency [\d.]+ ms measured", summary_lines(predicted)[0])
+        assert re.search(r"latency [\d.]+ ms predicted", summary_lines(replace(predicted, contenders=[]))[0])
+
     def test_the_summary_tells_winner_effort_contenders_and_tau(self, answer):
         lines = summary_lines(answer)
 

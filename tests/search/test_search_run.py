@@ -490,6 +490,16 @@ class TestTrialsThatAreGone:
         (note,) = [note for note in again.answer.notes if note.startswith("the trials are those of trials.csv, as")]
         assert "secret" not in note and (" any more" in note or "does not let us in" in note or "driver for" in note)
 
+    @pytest.mark.parametrize("without", ["study.journal"], indirect=True)
+    def test_are_reported_from_before_the_winner_was_trained(self, without):
+        final = SearchFolder(without).read_state()["final"]["trial"]
+        lines = (without / "trials.csv").read_text().splitlines(keepends=True)
+        (without / "trials.csv").write_text("".join(line for line in lines if not line.startswith(f"{final},")))
+
+        answer = report_search(without).answer
+
+        assert answer.winner is not None and answer.winner.number != final
+
     @pytest.mark.parametrize(
         "go_on", [resume_search, lambda path: extend_search(path, trials=1), lambda path: promote(path, 0)]
     )

@@ -280,6 +280,17 @@ def test_resume_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.Capture
     assert f"there is no folder {tmp_path / 'nothere'}; give the one that the run named" in capsys.readouterr().err
 
 
+def test_resume_of_a_misspelt_folder_does_not_resume_the_run_above_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(data, tmp_path, "--epochs=1"))
+    run = Path(json.loads(capsys.readouterr().out.splitlines()[-1])["run"])
+
+    assert main(["resume", str(run / "wieghts")]) == 2
+
+    assert f"there is no folder {run / 'wieghts'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["train", "resume", "val"])
 def test_help_reads_well(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
