@@ -92,7 +92,9 @@ def evaluate(
     """Compare scores, N x classes, with the true class indices; N is at least 1. ``images`` are their names."""
     count, classes = logits.shape
     log_probabilities = log_softmax(logits)
-    ranks = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
+    own = np.take_along_axis(logits, labels[:, None], 1)
+    is_before = np.arange(classes) < labels[:, None]  # of equal scores the first class counts as higher, as in argmax
+    ranks = ((logits > own) | ((logits == own) & is_before)).sum(1)
     predicted = logits.argmax(1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)

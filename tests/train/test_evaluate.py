@@ -60,6 +60,15 @@ def test_top_five_accuracy_is_at_least_top_one() -> None:
     assert result.accuracy < 0.2 < 0.4 < result.top5_accuracy < 0.6
 
 
+def test_a_classifier_that_cannot_tell_classes_apart_is_right_by_chance_alone() -> None:
+    """Equal scores for a hundred classes: the first counts as the answer, the first five as the five best."""
+    labels = np.arange(100)
+
+    result = evaluate(np.zeros((100, 100), np.float32), labels, [str(index) for index in labels])
+
+    assert (result.accuracy, result.top5_accuracy) == (0.01, 0.05)
+
+
 def test_scores_too_large_for_exp_are_no_trouble() -> None:
     result = evaluate(np.array([[1e4, -1e4, 0]], np.float32), np.array([0]), NAMES)
 
