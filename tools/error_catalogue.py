@@ -1071,6 +1071,13 @@ ENTRIES = (
     ),
     Entry(
         errors.TrainingError,
+        "A cross-validation of an older release",
+        "Each of its folds chose the epoch that it then judged, which flatters the accuracy.",
+        "Start a new one: `python -m mnasnet crossval DATA`.",
+        ("was begun by an older release",),
+    ),
+    Entry(
+        errors.TrainingError,
         "Memory that does not suffice",
         "A step with this many images of this size does not fit into the memory.",
         "Set a smaller `batch_size` or `input_size`, then resume.",

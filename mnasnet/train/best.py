@@ -1,10 +1,22 @@
-"""Which epoch's weights are kept: the accuracy decides where it can, the validation loss within chance."""
+"""Which epoch's weights are kept: the accuracy decides where it can, the validation loss within chance.
+
+A fold of a cross-validation decides nothing: the last epoch's weights are kept, whatever it says of them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
+
+from mnasnet.data.split import Split
+
+Kept = Literal["best", "last"]
+
+
+def kept_of(parts: Split) -> Kept:
+    """Which epoch's weights a training on ``parts`` keeps: a fold must not choose those that it then judges."""
+    return "last" if parts.fold else "best"
 
 
 def is_better(

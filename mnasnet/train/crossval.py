@@ -1,4 +1,8 @@
-"""Cross-validation: as many trainings as folds, each validated on the images that it did not see."""
+"""Cross-validation: as many trainings as folds, each judged on the images that it did not see.
+
+They decide nothing in it either: all epochs are trained, and the last one's weights are judged. The best of 15 epochs,
+chosen by the fold that judges it, looks better than it is.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from mnasnet.data.split import Split
 from mnasnet.data.unreadable import complaint
 from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
+from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
 from mnasnet.train.held_out import may_know
 from mnasnet.train.listeners import Listener
@@ -35,12 +40,13 @@ OfFold = Callable[[str], Iterable[Listener]]
 """Makes the listeners that hear of one fold alone, by its name."""
 
 KIND = "crossval"  # of what lies in a folder, as its arguments say
+_JUDGES: Kept = "last"  # of the epochs; older releases judged the one that the fold had chosen
 _JUDGED = "judged.json"  # in the folder of each training that ended
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What the training without one fold is worth on that fold; ``status`` is that of the training."""
+    """What the last weights of the training without one fold are worth on it; ``status`` is that of the training."""
 
     folder: Path
     status: str
@@ -120,8 +126,9 @@ def cross_validate(
     of_fold: OfFold = lambda fold: (),
     stop: Stop = lambda: False,
 ) -> CrossValidation:
-    """Train ``count`` times, each time without one fold of the images, and judge that fold.
+    """Train ``count`` times, each time without one fold of the images, and judge that fold by the last weights.
 
+    ``patience`` is left out: a fold must not end the training that it judges.
     The runs lie in ``<name>_folds{N}/fold1`` and so on, with ``folds.json`` and ``mistakes.csv`` of all beside them.
     ``of_fold`` makes the listeners that hear of one fold alone, whose name it gets.
     What was stopped or killed goes on with :func:`resume_cross_validation`. Raises what
@@ -142,12 +149,19 @@ def cross_validate(
             "it knows the accuracy says nothing",
             training.model,
         )
+    if training.patience:
+        _log.warning(
+            "patience %d is left out, all %d epochs are trained: a fold must not end the training that it judges",
+            training.patience,
+            training.epochs,
+        )
     splits = folds(dataset, count, seed=training.seed, grouping=training.grouping)
     _require_readable(dataset, splits[0], training)
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data)
     prints = [parts.fingerprint for parts in splits]
-    write_yaml(folder.arguments, {"kind": KIND, "asked": training.to_dict(), "folds": count, "fingerprints": prints})
+    values = {"kind": KIND, "judges": _JUDGES, "asked": training.to_dict(), "folds": count, "fingerprints": prints}
+    write_yaml(folder.arguments, values)
     try:
         with only_user(folder):
             return _trained(folder, training, splits, listeners, of_fold, stop)
@@ -186,6 +200,11 @@ def resume_cross_validation(
         asked, count, prints = Training.from_dict(values["asked"]), int(values["folds"]), values["fingerprints"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"{folder.arguments} is not complete ({error}); start a new cross-validation") from error
+    if values.get("judges") != _JUDGES:
+        raise TrainingError(
+            f"{folder.path} was begun by an older release, in which each fold chose the epoch that it then judged; "
+            "start a new cross-validation"
+        )
     training = asked if data is None else replace(asked, data=Path(data))
     if max_minutes is not None:
         training = replace(training, max_minutes=max_minutes)
@@ -231,7 +250,7 @@ def _trained(
     """Train, or go on with the training of, each fold that has not ended, and keep what all say after each."""
     result = CrossValidation(folder.path, len(splits), ())
     for number, parts in enumerate(splits, start=1):
-        own = replace(training, output_folder=folder.path, name=f"fold{number}", max_bad=1.0)
+        own = replace(training, output_folder=folder.path, name=f"fold{number}", max_bad=1.0, patience=0)
         fold = _kept(folder.path / own.name) or _fold(own, parts, [*listeners, *of_fold(own.name)], stop)
         if fold is None:
             break

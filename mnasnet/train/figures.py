@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.plots import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
+from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ MOST_CLASSES_NAMED = 60  # beyond that names on an axis cannot be read
 MOST_NUMBERS = 30  # beyond that numbers in cells cannot be read
 
 
-def curves(history: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
+def curves(history: Sequence[Mapping[str, Any]], best_epoch: int, kept: Kept = "best") -> bytes:
     """Loss, accuracy and learning rate over the epochs, the one that is kept marked, as PNG."""
     figure = new_figure(12, 3.6)
     loss, accuracy, rate = figure.subplots(1, 3)
@@ -31,7 +32,7 @@ def curves(history: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(percent_ticks())
     accuracy.plot(best["epoch"], best["val_accuracy"], "o", color=BLUE, markersize=10, fillstyle="none")
-    text = f"best: {best['val_accuracy']:.1%} in epoch {best['epoch']}"
+    text = f"{kept}: {best['val_accuracy']:.1%} in epoch {best['epoch']}"
     accuracy.text(0.97, 0.05, text, transform=accuracy.transAxes, ha="right", color=BLUE)
     rate.plot(epochs, [row["learning_rate"] for row in history], color=GREY, **marker)
     rate.set_title("Learning rate")

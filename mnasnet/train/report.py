@@ -16,6 +16,7 @@ from mnasnet.machine import processor_name
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import count
 from mnasnet.pages import render
+from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import ClassScore, Evaluation, Mistake
 from mnasnet.train.listeners import csv_bytes
 from mnasnet.words import duration
@@ -27,7 +28,7 @@ class Story:
 
     ``evaluations`` are by split: ``validation``, maybe ``test``. ``pictures`` are PNG contents by file name.
     ``warnings`` are sentences about the data, ``mistakes`` those of the picture. ``asked`` is what the user set,
-    ``recipe`` what was made of it.
+    ``recipe`` what was made of it. ``best_epoch`` is the one whose weights the model has.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Story:
     seconds: float
     machine: str
     made_on: str
+    kept: Kept = "best"
     warnings: Sequence[str] = ()
     mistakes: Sequence[Mistake] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Story:
         epochs, epoch = len(self.history), int(self.model.metrics.get("epoch", 0))
         if epoch > epochs:  # time ended within it
             return f"the model is of a part of epoch {epoch}"
-        return f"best epoch {self.best_epoch} of {epochs}"
+        return f"{self.kept} epoch {self.best_epoch} of {epochs}"
 
 
 def per_class_csv(evaluation: Evaluation) -> bytes:
@@ -155,7 +157,7 @@ def _limits(story: Story) -> list[str]:
     result = story.evaluations.get("validation")
     if result is not None:
         low, high = result.interval
-        if len(story.history) > 1:
+        if len(story.history) > 1 and story.kept == "best":
             limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
         known = f"On {result.images} images this accuracy is known to ±{50 * (high - low):.1f} points"
         limits.append(f"{known}: smaller differences mean nothing.")

@@ -27,6 +27,7 @@ from mnasnet.network.statedict import state_dict_of
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
+from mnasnet.train.best import Kept, kept_of
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
 from mnasnet.train.plan import Plan, Training
 from mnasnet.train.reading import readable, squares, unreadable_paths
@@ -53,7 +54,7 @@ def write_results(
     result: FitResult[MnasNet],
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Evaluation]:
-    """Judge the best model as users will run it, and write tables, pictures, card, report and exports.
+    """Judge the model that is kept as users will run it, and write tables, pictures, card, report and exports.
 
     Returns what it is worth on the validation images and, where there are any, on the test images.
 
@@ -93,7 +94,7 @@ def write_results(
             "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False),
             "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(main, normalised=True),
             "most_wrong.png": lambda: _mistakes(val_images, logits, plan.class_names),
-            "results.png": lambda: figures.curves(result.history, best_epoch),
+            "results.png": lambda: figures.curves(result.history, best_epoch, kept_of(parts)),
         }
         story = report.Story(
             title=run.path.name,
@@ -101,6 +102,7 @@ def write_results(
             status=result.reason,
             history=result.history,
             best_epoch=best_epoch,
+            kept=kept_of(parts),
             evaluations=evaluations,
             images=readable(parts, unreadable),
             asked=_asked(training),
@@ -217,9 +219,12 @@ def _onnx(model: ModelFile) -> bytes:
     return content
 
 
-def scores_by_name(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-    """Scores as tracking services take them: of the whole, then of each class by the validation images."""
-    names = {"validation": "best_val", "test": "test"}
+def scores_by_name(evaluations: Mapping[str, Evaluation], kept: Kept) -> dict[str, float]:
+    """Scores as tracking services take them: of the whole, then of each class by the validation images.
+
+    The name says which epoch is ``kept``: best_val_accuracy, in a fold last_val_accuracy.
+    """
+    names = {"validation": f"{kept}_val", "test": "test"}
     scores = {
         f"{names[split]}_{name}": float(value)
         for split, one in evaluations.items()

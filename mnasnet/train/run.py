@@ -22,6 +22,7 @@ from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
+from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.held_out import grown_division_of
 from mnasnet.train.listeners import (
@@ -81,7 +82,7 @@ class TrainedRun:
 
     @property
     def model(self) -> Path:
-        """The model file of the best epoch."""
+        """The model file of the best epoch, in a fold of the last one."""
         return RunFolder(self.folder).best
 
     def summary(self) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
             "validation accuracy says nothing",
             training.model,
         )
-    return parts
+    return None if parts is None else replace(parts, fold="")  # from a fold's model on it is a training like others
 
 
 def resume(
@@ -269,6 +270,7 @@ def _go_on(
                     balance=training.balance,
                     accumulate_steps=training.accumulate_steps,
                     patience=training.patience,
+                    kept=kept_of(parts),
                     max_minutes=training.max_minutes,
                     team=team,
                     store=run.store,
@@ -300,7 +302,7 @@ def _go_on(
                         reason = f"stopped while the results were written, without {stopped}"
                         until_written.release(stopped=reason)
                         return TrainedRun(run.path, "stopped", reason, result.history, None, plan.class_names)
-                    audience.hear(Reported(scores_by_name(found), run.results_to_share()))
+                    audience.hear(Reported(scores_by_name(found, kept_of(parts)), run.results_to_share()))
             until_written.release()
             return TrainedRun(
                 run.path,

@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The model file of the best epoch."""
+        """The model file of the best epoch, in a fold of the last one."""
         return self.path / "weights" / "best.safetensors"
 
     @property

@@ -22,7 +22,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Images
-from mnasnet.train.best import is_better
+from mnasnet.train.best import Kept, is_better
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
 from mnasnet.train.evaluate import log_softmax
 from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons
@@ -65,6 +65,7 @@ class RunState(Generic[_Network]):
     identity: Mapping[str, Any]
     lessons: Lessons[_Network]
     accumulate_steps: int = 1
+    kept: Kept = "best"
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # of the epochs that are over
@@ -278,7 +279,7 @@ class RunState(Generic[_Network]):
         stop: Callable[[], bool] = lambda: False,
         partial: bool = False,
     ) -> Row:
-        """The epoch's row. Announces the averaged weights when they are the best so far.
+        """The epoch's row. Announces the averaged weights when they are the best so far, or the last are kept.
 
         With ``partial`` the epoch is not over and nothing is remembered: a resumed run judges at its end. Raises
         Stopped.
@@ -301,7 +302,7 @@ class RunState(Generic[_Network]):
             "val_accuracy": float((logits.argmax(1) == val.labels).mean()),
             "images_per_second": round(self.totals.images / max(training_seconds, 1e-9), 1),
         }
-        if is_better(row, self.best, self.history, len(val.labels)):
+        if self.kept == "last" or is_better(row, self.best, self.history, len(val.labels)):
             if not partial:
                 self.best = row
             if on_best is not None and self.team.writes:
@@ -324,8 +325,8 @@ class RunState(Generic[_Network]):
                 )
 
     def is_best(self, row: Row) -> bool:
-        """Whether this row is the best so far."""
-        return self.best is not None and self.best["epoch"] == row["epoch"]
+        """Whether this row is the best so far; nobody asks where the last one is kept."""
+        return self.kept == "best" and self.best is not None and self.best["epoch"] == row["epoch"]
 
     def end_epoch(self, row: Row) -> None:
         """Keep the row and turn to the next epoch."""

@@ -26,6 +26,7 @@ from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
+from mnasnet.train.best import Kept
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.lessons import Lessons, WholeNetwork
 from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
@@ -48,7 +49,8 @@ class FitResult(Generic[_Network]):
     """What a training came to.
 
     ``status`` is ``done``, ``early`` (no better for ``patience`` epochs), ``time`` (``max_minutes`` used up) or
-    ``stopped`` (asked to). ``average`` holds the weights that are evaluated and saved, as they are at the end.
+    ``stopped`` (asked to). ``best`` is the epoch that is kept. ``average`` holds the weights that are evaluated and
+    saved, as they are at the end.
     """
 
     status: Status
@@ -80,6 +82,7 @@ def fit(
     accumulate_steps: int = 1,
     lessons: Lessons[_Network] | None = None,
     patience: int = 0,
+    kept: Kept = "best",
     max_minutes: float = 0.0,
     team: Team = Team(),  # noqa: B008  # a frozen value
     store: CheckpointStore | None = None,
@@ -94,7 +97,8 @@ def fit(
 
     With a ``store`` the state is saved at the start, after each epoch, every few minutes and when stopped; if it
     holds a checkpoint already, training goes on from there. ``identity`` (plain JSON values, such as a fingerprint
-    of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far.
+    of the data) must then be what it was. ``on_best`` gets the averaged weights whenever they are the best so far;
+    with ``kept`` "last" after every epoch, and ``val`` then decides nothing.
     Each step learns from the recipe's batch in ``accumulate_steps`` parts, one after the other, so that memory has to
     hold one of them only; batch statistics are those of the parts.
     ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches and,
@@ -105,7 +109,7 @@ def fit(
     """
     identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
     lessons = lessons or cast("Lessons[_Network]", WholeNetwork(recipe.label_smoothing))
-    run = RunState(network, recipe, team, identity, lessons, accumulate_steps)
+    run = RunState(network, recipe, team, identity, lessons, accumulate_steps, kept)
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written

@@ -1,5 +1,6 @@
 """Cross-validation: every image is judged once, by a training that had not seen it."""
 
+import csv
 import json
 import shutil
 from collections import Counter
@@ -7,6 +8,7 @@ from collections import Counter
 import pytest
 from tiny import Ear, tiny_training
 
+from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.commands.crossval import tell
 from mnasnet.data.folder import Dataset, Sample, scan
@@ -152,6 +154,54 @@ def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_pat
         assert read_split(run.folder / "split.json", scan(few)).fold == f"fold {number} of 2"
 
 
+def test_the_last_epoch_is_judged_and_none_that_the_fold_chose(tmp_path, caplog):
+    """Names that say nothing about the images: learning them by heart makes a fold's loss rise from epoch to epoch."""
+    for number in range(12):
+        place = tmp_path / "noise" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        coloured_image((20 * number, 128, 255 - 20 * number), seed=number).save(place / f"{number}.png")
+    training = tiny_training(
+        tmp_path / "noise", tmp_path, epochs=5, learning_rate=0.03, augment="none", patience=1, report=True
+    )
+
+    result = cross_validate(training, 2)
+
+    losses = [[row["val_loss"] for row in rows_of(fold)] for fold in result.folds]
+    assert any(min(each) < each[-1] for each in losses)  # the fold would have chosen another epoch
+    for fold in result.folds:
+        model, last = (modelfile.load(fold.folder / "weights" / f"{name}.safetensors") for name in ("best", "last"))
+        assert model.fingerprint == last.fingerprint and model.metrics["epoch"] == len(rows_of(fold)) == 5
+        assert fold.accuracy == pytest.approx(rows_of(fold)[-1]["val_accuracy"]) and fold.status == "done"
+        card = (fold.folder / "model_card.md").read_text(encoding="utf-8")
+        assert "last epoch 5 of 5" in card and "chosen by the validation images" not in card
+    assert "patience 1 is left out, all 5 epochs are trained" in caplog.text
+
+
+def rows_of(fold):
+    with (fold.folder / "results.csv").open(newline="") as lines:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+
+
+def test_a_training_from_a_folds_model_keeps_its_best_epoch_as_others_do(few, tmp_path):
+    fold, _ = cross_validate(tiny_training(few, tmp_path / "folds", epochs=1), 2).folds
+    start = fold.folder / "weights" / "best.safetensors"
+
+    run = train(tiny_training(few, tmp_path / "on", model=str(start), pretrained=True, epochs=1, report=True))
+
+    assert len(read_split(run.folder / "split.json", scan(few)).val) == fold.images  # kept aside again
+    assert "best epoch 1 of 1" in (run.folder / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_a_cross_validation_whose_folds_chose_their_epoch_does_not_go_on(few, tmp_path):
+    ear = Ear(1)
+    stopped = cross_validate(tiny_training(few, tmp_path), 2, listeners=[ear], stop=ear.wants_to_stop)
+    arguments = stopped.folder / "args.yaml"
+    arguments.write_text(arguments.read_text().replace("judges: last\n", ""))  # as older releases wrote it
+
+    with pytest.raises(TrainingError, match="begun by an older release.* start a new cross-validation"):
+        resume_cross_validation(stopped.folder)
+
+
 def test_a_stopped_cross_validation_goes_on_to_the_answer_of_one_that_was_not(few, tmp_path):
     heard = Ear()
     whole = cross_validate(tiny_training(few, tmp_path / "whole"), 2, listeners=[heard])
@@ -194,6 +244,7 @@ def test_each_fold_is_tracked_as_a_run_of_its_own_also_one_that_goes_on(few, tmp
     runs = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["run_fold1", "run_fold2"]
     assert all(run.info.status == "FINISHED" and "val_accuracy" in run.data.metrics for run in runs)
+    assert all("last_val_accuracy" in run.data.metrics for run in runs)  # none is the best that its fold found
 
 
 def test_each_fold_has_listeners_of_its_own(few, tmp_path):
