@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.split import Grouping, Split, seeded_rank, sequence_of
@@ -14,6 +14,7 @@ _Sequences = dict[str, list[Sample]]  # what stays together -> its images of one
 def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "images") -> list[Split]:
     """``count`` splits of the training and validation images; the images of each class are dealt out evenly.
 
+    What a class leaves over goes to the folds that are smallest so far, so that all validate about as many images.
     With ``grouping="frames"`` the frames of one video are dealt out together. A class with a single image, or a
     single video, trains in every fold and validates in none. Test images stay test images. The choice depends on the
     seed and the relative paths alone. Raises DataError where ``count`` is less than 2 or a fold would validate
@@ -60,14 +61,24 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "
 def _dealt(by_class: dict[str, _Sequences], count: int, seed: int) -> dict[str, int | None]:
     """The fold that each sequence validates in; None for one that trains in every fold."""
     fold_of: dict[str, int | None] = {}
+    images_of: Counter[str] = Counter()  # in all classes
+    for sequences in by_class.values():
+        images_of.update({key: len(images) for key, images in sequences.items()})
+    totals = [0] * count
     # the classes with the fewest choose first: a video shared with a larger class is then dealt out already
     for sequences in sorted(by_class.values(), key=len):
         sizes = [0] * count
         keys = sorted(sequences, key=lambda key: (key not in fold_of, seeded_rank(key, seed)))
         for key in keys:
-            fold = fold_of.setdefault(key, sizes.index(min(sizes)))
+            if key not in fold_of:
+                _, total, chosen = min(zip(sizes, totals, range(count), strict=True))
+                fold_of[key], totals[chosen] = chosen, total + images_of[key]
+            fold = fold_of[key]
             if fold is not None:
                 sizes[fold] += len(sequences[key])
-        if len({fold_of[key] for key in keys}) == 1:
-            fold_of[keys[-1]] = None  # else one fold would train without this class
+        if len({fold_of[key] for key in keys}) == 1:  # one fold would train without this class
+            fold = fold_of[keys[-1]]
+            if fold is not None:
+                totals[fold] -= images_of[keys[-1]]
+            fold_of[keys[-1]] = None
     return fold_of

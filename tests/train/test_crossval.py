@@ -43,6 +43,21 @@ def test_every_image_validates_once_and_a_lone_one_always_trains(few):
         assert {sample.class_name for sample in parts.val} == {"red", "green", "blue"}
 
 
+@pytest.mark.parametrize(
+    ("classes", "images", "count", "sizes"),
+    [(10, 6, 5, [12, 12, 12, 12, 12]), (3, 7, 5, [4, 4, 4, 4, 5]), (100, 9, 5, [180, 180, 180, 180, 180])],
+)
+def test_folds_are_of_one_size_also_where_classes_do_not_divide_evenly(classes, images, count, sizes, tmp_path):
+    names = [f"{number:02d}" for number in range(classes)]
+    samples = [Sample(f"{name}/{number}.png", name) for name in names for number in range(images)]
+
+    splits = folds(Dataset(tmp_path, tuple(names), tuple(samples)), count)
+
+    assert sorted(len(parts.val) for parts in splits) == sizes
+    of_one_class = [Counter(sample.class_name for sample in parts.val)["00"] for parts in splits]
+    assert max(of_one_class) - min(of_one_class) <= 1
+
+
 def test_the_choice_depends_on_the_seed_alone(few):
     assert folds(scan(few), 3, seed=1) == folds(scan(few), 3, seed=1) != folds(scan(few), 3, seed=2)
 
@@ -103,8 +118,8 @@ def test_more_folds_than_videos_are_refused(tmp_path):
 
 
 def test_a_fold_that_shared_videos_leave_empty_is_refused(tmp_path):
-    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("av", "aw", "bv", "bx", "cv", "cw", "cx")]
-    dataset = Dataset(tmp_path, ("a", "b", "c"), tuple(sorted(samples)))
+    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("av", "bv", "bw", "bx")]
+    dataset = Dataset(tmp_path, ("a", "b"), tuple(sorted(samples)))
 
     with pytest.raises(DataError, match="folds must be fewer than 3: classes share their videos, and fold 3"):
         folds(dataset, 3, grouping="frames")
