@@ -91,17 +91,19 @@ class DecodedSquares:
 def epoch_batches(
     labels: Labels, batch_size: int, *, seed: int, epoch: int, balance: Balance = "off", smallest: int = 2
 ) -> list[NDArray[np.int64]]:
-    """The image indices of each step of one epoch.
+    """The image indices of each step of one epoch: as few batches as ``batch_size`` allows, cut evenly.
 
-    A rest smaller than ``smallest`` joins the batch before it, because batch normalisation cannot work on one image.
-    The number of steps is the same in every epoch.
+    Their sizes differ by one image at most, since each takes a step at the full rate and counts alike in running
+    statistics. Where batches of ``batch_size`` would leave less than ``smallest`` over there is one batch fewer, a
+    little larger: batch normalisation cannot work on one image. The number of steps is the same in every epoch.
     """
     rng = np.random.default_rng([seed, epoch, 1])
     order = _balanced_order(labels, rng, balance) if balance != "off" else rng.permutation(len(labels))
-    starts = list(range(0, len(order), batch_size))
-    if len(starts) > 1 and len(order) - starts[-1] < smallest:
-        starts.pop()
-    return [order[start:end] for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
+    steps, over = divmod(len(order), batch_size)
+    if over and (over >= smallest or not steps):
+        steps += 1
+    ends = [step * len(order) // steps for step in range(1, steps + 1)]
+    return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _balanced_order(labels: Labels, rng: np.random.Generator, balance: Balance) -> NDArray[np.int64]:

@@ -359,6 +359,7 @@ class RunState(Generic[_Network]):
             "identity": self.identity,
             "epoch": self.epoch,
             "step": self.step,
+            "batches": "even",
             "seconds": self.seconds,
             "epoch_seconds": self.epoch_seconds,
             "micro_batch": self.micro_batch,
@@ -409,6 +410,11 @@ class RunState(Generic[_Network]):
                     f"the checkpoint belongs to another training: {key} was {_short(found.get(key))}, "
                     f"now it is {_short(wanted.get(key))}; resume with what it was, or start a new run"
                 )
+        if values["step"] and "batches" not in values:
+            _log.warning(
+                "this checkpoint was written within an epoch by an older release, which cut other batches: some images "
+                "of that epoch come twice or not at all, and its weights are not those of a run that was not stopped"
+            )
         for what, was, now in (
             ("torch", values["torch"], torch.__version__),
             ("number of threads", values["threads"], torch.get_num_threads()),

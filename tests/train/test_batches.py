@@ -42,11 +42,28 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert once == again != other
 
 
-@pytest.mark.parametrize(("images", "sizes"), [(17, [8, 9]), (18, [8, 8, 2]), (16, [8, 8]), (1, [1])])
-def test_a_last_batch_of_one_joins_the_batch_before_it(images: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(17, [8, 9]), (18, [6, 6, 6]), (23, [7, 8, 8]), (16, [8, 8]), (8, [8]), (2, [2]), (1, [1])]
+)
+def test_an_epoch_is_cut_evenly_and_one_image_left_over_joins_a_batch(images: int, sizes: list[int]) -> None:
     batches = epoch_batches(np.zeros(images, np.int64), 8, seed=0, epoch=0)
 
     assert [len(batch) for batch in batches] == sizes
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 8, 32, 64])
+@pytest.mark.parametrize("smallest", [2, 4])
+def test_no_batch_is_too_small_and_none_larger_than_asked_by_more_than_what_was_left_over(
+    batch_size: int, smallest: int
+) -> None:
+    for images in range(smallest, 200):
+        labels = np.zeros(images, np.int64)
+        sizes = [len(batch) for batch in epoch_batches(labels, batch_size, seed=0, epoch=0, smallest=smallest)]
+        over = images % batch_size
+
+        assert sum(sizes) == images and max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= min(smallest, batch_size)
+        assert max(sizes) <= batch_size or over < smallest
 
 
 def test_equal_balance_shows_all_classes_alike_and_each_image_of_a_class_in_turn() -> None:

@@ -188,6 +188,17 @@ def test_no_part_is_too_small_for_batch_statistics(batch_size: int, threads: int
     assert replicas_for(batch_size, threads) == replicas
 
 
+@pytest.mark.parametrize(("images", "parts"), [(63, [32, 31]), (56, [28, 28]), (55, [55])])
+def test_a_batch_a_little_smaller_than_asked_is_divided_as_a_whole_one(images: int, parts: list[int]) -> None:
+    """As an epoch that is cut evenly has them: 1,257 images in batches of 64 are batches of 62 and 63."""
+    learners = Replicas(network_with(), 2)
+
+    found = learners.learn(lambda network, x: len(x), torch.zeros(images, 1))
+
+    learners.close()
+    assert found == parts
+
+
 class StopAfter:
     """Asks to stop after so many steps."""
 

@@ -17,6 +17,7 @@ from tiny import Ear, tiny_training
 from mnasnet import modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import write_image_folder
+from mnasnet.train.checkpoint import Checkpoint, from_bytes, to_bytes
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, only_user
 from mnasnet.train.run_state import checkpoint_digest
@@ -136,6 +137,21 @@ def stopped_early(data: Path, parent: Path) -> RunFolder:
     """A run that was stopped after its first step."""
     ear = Ear(1)
     return RunFolder(train(tiny_training(data, parent), listeners=[ear], stop=ear.wants_to_stop).folder)
+
+
+@pytest.mark.parametrize(("stop_after", "is_told"), [(1, True), (10**9, False)])  # in the first epoch, never
+def test_going_on_within_an_epoch_that_an_older_release_cut_otherwise_is_told(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, stop_after: int, is_told: bool
+) -> None:
+    ear = Ear(stop_after)
+    stopped = train(tiny_training(data, tmp_path), listeners=[ear], stop=ear.wants_to_stop)
+    store = RunFolder(stopped.folder).store
+    written = from_bytes(store.last.read_bytes())
+    values = {name: value for name, value in written.values.items() if name != "batches"}
+    store.last.write_bytes(to_bytes(Checkpoint(written.tensors, values)))
+
+    assert resume(stopped.folder).status == "done"
+    assert ("within an epoch by an older release, which cut other batches" in caplog.text) is is_told
 
 
 def test_a_damaged_dataset_report_is_made_again(data: Path, done: TrainedRun, tmp_path: Path) -> None:
