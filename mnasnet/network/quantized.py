@@ -1,8 +1,10 @@
 """The network as 8-bit files compute it, to be trained so (quantization-aware: arXiv 1712.05877, section 3).
 
-Weights and activations are rounded to the 256 numbers that an int8 file has, at the places where our exporters round:
-weights per output channel and symmetric, with batch normalisation merged in, activations per tensor. Gradients pass
-the rounding unchanged (straight-through) and end where a value was cut off.
+Weights and activations are rounded at the places where our exporters round: weights per output channel and symmetric,
+with batch normalisation merged in, activations per tensor to the 256 numbers that an int8 file has. Weights are rounded
+to the 129 numbers that ONNX and OpenVINO files keep of theirs, 7 bits (:func:`mnasnet.export.quantize.calibrated_onnx`
+tells why); the 255 of LiteRT files lie closer to the weights. Gradients pass the rounding unchanged (straight-through)
+and end where a value was cut off.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ RANGES = "int8_ranges"
 BATCHES_SEEN = "int8_batches_seen"
 SLOWEST_MOVE = 0.01  # of a range towards the newest batch: averaging_constant of torch's MovingAverageMinMaxObserver
 GATE: Range = (0.0, 1.0)
+WEIGHT_STEPS = 64  # up and as many down: the coarsest of our files, onnxruntime's reduce_range
 
 
 class QuantizedMnasNet(MnasNet):
@@ -187,11 +190,11 @@ def _merged(conv: nn.Conv2d, bn: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def _rounded_weight(weight: Tensor) -> Tensor:
-    """-127 to 127 for each output channel, as many steps up as down."""
+    """-64 to 64 for each output channel, as many steps up as down."""
     largest = weight.detach().abs().flatten(1).amax(1)
-    scale = torch.where(largest > 0, largest, 1.0) / 127
+    scale = torch.where(largest > 0, largest, 1.0) / WEIGHT_STEPS
     zeros = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -127, 127)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -WEIGHT_STEPS, WEIGHT_STEPS)
 
 
 def _rounded(x: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:

@@ -21,9 +21,10 @@ from mnasnet.deploy.export import export_int8
 from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import INT8_EXPORTERS
+from mnasnet.export.quantize import FOR_OPENVINO, QUANTISED, calibrated_onnx
 from mnasnet.modelfile import ModelFile, network_of
 from mnasnet.network.layers import merge_batch_norms
-from mnasnet.network.quantized import observed_values, quantized
+from mnasnet.network.quantized import _rounded_weight, observed_values, quantized
 from mnasnet.testing import TINY, random_model, write_image_folder
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
@@ -75,7 +76,7 @@ def test_merged_normalisations_give_the_same_scores() -> None:
         merge_batch_norms(network)
         after = network(x)
 
-    # float32 may round a weight to the next of 256 numbers
+    # float32 may round a weight to the next of 129 numbers
     torch.testing.assert_close(after, before, rtol=0.05, atol=0.05)
 
 
@@ -133,6 +134,27 @@ def test_exported_files_compute_with_the_learned_ranges(done: TrainedRun, photos
     scales = {node.input[0]: float(numbers[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"}
     assert scales["pooled"] == scales["flat"] == pytest.approx(0.1)
     assert scales["logits_QuantizeLinear_Input"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("operators", [QUANTISED, FOR_OPENVINO])
+def test_exported_files_have_the_weights_that_learned(operators: tuple[str, ...], done: TrainedRun) -> None:
+    model = modelfile.load(done.model)
+    side = model.preprocess.input_size
+    images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
+    learned = network_of(model).eval()
+    merge_batch_norms(learned)
+
+    graph = calibrated_onnx(model, list(images), pixels=False, softmax=False, operators=operators).graph
+
+    numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+    for name, weight in learned.named_parameters():
+        if name.endswith(".weight"):
+            name = name.removesuffix(".weight").removesuffix(".conv") + ".weight"
+            scale = numbers[f"{name}_scale"].reshape(-1, *[1] * (weight.dim() - 1))
+            written = numbers[f"{name}_quantized"] * scale
+            steps = np.abs(written - _rounded_weight(weight).detach().numpy()) / scale
+            # where a weight lies in the middle of two numbers float32 may take either: 1e-5 of all
+            assert steps.max() < 1.01 and (steps > 0.01).mean() < 1e-3, name
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(
