@@ -759,7 +759,6 @@ ENTRIES = (
         "Give the model file that it was exported from, or export it with `python -m mnasnet export`.",
         (
             "^an exported file ends in",
-            "keeps weights in other files",
             "carries no class names and preprocessing",
             "is an exported file: ",
             "is not a model file of this package",
@@ -904,6 +903,7 @@ ENTRIES = (
         "nothing else.",
         "Send a file that `python -m mnasnet export` wrote; ask for as many images at once as it was made for.",
         (
+            "^…; send a file that",
             "neither ONNX nor LiteRT",
             "an agent has",
             "which are not run$",

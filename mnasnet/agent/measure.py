@@ -92,7 +92,10 @@ def _too_large(memory_bytes: int) -> str:
 
 def measure(content: bytes, job: Job) -> Latency:
     """Time the graph in ``content``; raises LatencyError, or what the runtime raises."""
-    graph = recognise(content)  # before any runtime sees it
+    try:
+        graph = recognise(content)  # before any runtime sees it
+    except LatencyError as error:
+        raise LatencyError(f"{error}; send a file that `python -m mnasnet export` wrote") from error
     if graph.format != FORMATS[job.runtime]:
         raise LatencyError(f"{job.runtime} runs {FORMATS[job.runtime]} files, this one is {graph.format}")
     with pinned(job.threads):

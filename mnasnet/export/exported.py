@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,12 @@ from mnasnet.errors import MnasNetError, WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, require_weights
 from mnasnet.export.executorch import read_program, to_executorch
 from mnasnet.export.limits import onnx_shapes, require_bounded, require_plain
-from mnasnet.export.litert import litert_shapes, litert_weights, read_ends, to_litert
+from mnasnet.export.litert import litert_weights, read_ends, to_litert
 from mnasnet.export.onnx import onnx_weights, to_onnx
 from mnasnet.modelfile import HEADER_KEY, ModelFile, require_header
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import one_line
-
-if TYPE_CHECKING:
-    import onnx
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 
@@ -113,66 +110,22 @@ def read_exported(path: str | Path) -> ExportedModel:
     except OSError as error:
         hint = "; it must lie beside the .xml" if kind == "openvino" and path.exists() else ""
         raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}{hint}") from error
-    if kind == "openvino":
-        facts = _openvino_facts(content, weights, path)
-    else:
-        facts = {"onnx": _onnx_facts, "litert": _litert_facts, "executorch": _executorch_facts}[kind](content, path)
-    model = _checked(kind, content, weights, facts, path)
-    _require_limits(model, path)
-    _require_weights(model, facts.checksum, path)
-    return model
-
-
-def _require_limits(model: ExportedModel, path: Path) -> None:
-    """Raise WeightsError for operators and sizes that no file of this package has; OpenVINO's were looked at before."""
-    if model.format == "onnx":
-        import onnx
-
-        require_plain(model.content, path)
-        try:
-            shapes = onnx_shapes(onnx.load_model_from_string(model.content))
-        except Exception as error:  # ONNX's own errors
-            raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
-        require_bounded(shapes, path)
-    elif model.format == "litert":
-        require_plain(model.content, path)
-        require_bounded(litert_shapes(model.content, path), path)
-
-
-def _require_weights(model: ExportedModel, checksum: str, path: Path) -> None:
-    """Raise WeightsError for weights of another ``checksum``; older files have none; programs were checked before."""
-    if not checksum:
-        return
-    if model.format == "openvino":
-        require_weights(checksum, [model.weights], path.with_suffix(".bin"))
-    elif model.format == "litert":
-        require_weights(checksum, litert_weights(model.content), path)
-    elif model.format == "onnx":
-        require_weights(checksum, _weights_of_onnx(model.content, path), path)
-
-
-def _weights_of_onnx(content: bytes, path: Path) -> list[bytes]:
-    import onnx
-
-    try:
-        return list(onnx_weights(onnx.load_model_from_string(content)))
-    except Exception as error:  # a name that is no text, numbers that are missing
-        raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
+    return _checked(kind, content, weights, _FACTS[kind](content, weights, path), path)
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the graph itself says: header text, input type, output name, its number of classes, weights' checksum."""
+    """What the graph itself says: header text, input type, output name, its number of classes."""
 
     header: str
     takes_pixels: bool
     output: str
     classes: int | None
     is_int8: bool
-    checksum: str = ""
 
 
-def _onnx_facts(content: bytes, path: Path) -> _Facts:
+def _onnx_facts(content: bytes, _: bytes, path: Path) -> _Facts:
+    require_plain(content, "onnx", path)
     import onnx
 
     try:
@@ -180,27 +133,14 @@ def _onnx_facts(content: bytes, path: Path) -> _Facts:
         metadata = {item.key: item.value for item in model.metadata_props}
         source, result = model.graph.input[0], model.graph.output[0]
         size = result.type.tensor_type.shape.dim[-1].dim_value
-    except Exception as error:  # protobuf's own errors, and graphs without inputs
+        require_bounded(onnx_shapes(model), path)
+        require_weights(metadata.get(CHECKSUM_KEY, ""), onnx_weights(model), path)
+    except WeightsError:
+        raise
+    except Exception as error:  # ONNX's and protobuf's own errors, graphs without inputs, names that are no text
         raise WeightsError(f"{path} is damaged or no ONNX file ({one_line(error)}); export the model again") from error
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _onnx_tensors(model)):
-        raise WeightsError(f"{path} keeps weights in other files, which is not supported; export the model again")
     is_pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    header, checksum = metadata.get(HEADER_KEY, ""), metadata.get(CHECKSUM_KEY, "")
-    return _Facts(header, is_pixels, result.name, size or None, INT8_KEY in metadata, checksum)
-
-
-def _onnx_tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """The tensors in a part of an ONNX file, wherever they are: weights, constants, also of branches and functions."""
-    import onnx
-
-    for kind, value in message.ListFields():
-        if kind.message_type is None:
-            continue
-        for part in value if isinstance(value, Sequence) else [value]:
-            if isinstance(part, onnx.TensorProto):
-                yield part
-            else:
-                yield from _onnx_tensors(part)
+    return _Facts(metadata.get(HEADER_KEY, ""), is_pixels, result.name, size or None, INT8_KEY in metadata)
 
 
 def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
@@ -211,23 +151,33 @@ def _openvino_facts(content: bytes, weights: bytes, path: Path) -> _Facts:
         str(model.get_rt_info([key]).astype(str)) if model.has_rt_info([key]) else ""
         for key in (HEADER_KEY, CHECKSUM_KEY)
     )
+    require_weights(checksum, [weights], path.with_suffix(".bin"))
     shape = model.output(0).get_partial_shape()
     classes = shape[1].get_length() if shape.rank.is_static and len(shape) == 2 and shape[1].is_static else None
     is_pixels = model.input(0).get_element_type().get_type_name() == "u8"
-    is_int8 = model.has_rt_info([INT8_KEY])
-    return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, is_int8, checksum)
+    return _Facts(header, is_pixels, model.output(0).get_any_name(), classes, model.has_rt_info([INT8_KEY]))
 
 
-def _litert_facts(content: bytes, path: Path) -> _Facts:
+def _litert_facts(content: bytes, _: bytes, path: Path) -> _Facts:
     ends = read_ends(content, path)
     metadata = ends.metadata
-    header, checksum = metadata.get(HEADER_KEY, ""), metadata.get(CHECKSUM_KEY, "")
-    return _Facts(header, ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata, checksum)
+    require_weights(metadata.get(CHECKSUM_KEY, ""), litert_weights(content), path)
+    return _Facts(metadata.get(HEADER_KEY, ""), ends.takes_pixels, ends.output, ends.classes, INT8_KEY in metadata)
 
 
-def _executorch_facts(content: bytes, path: Path) -> _Facts:
+def _executorch_facts(content: bytes, _: bytes, path: Path) -> _Facts:
     own = read_program(content, path)
     return _Facts(own.header, own.takes_pixels, "probabilities" if own.gives_probabilities else "logits", None, False)
+
+
+#: format -> what a file says, from its content, that of its second file and its path. Each judges the graph before an
+#: engine opens it (a program ExecuTorch checks itself), then bounds its values and compares its weights' checksum
+_FACTS: Mapping[Format, Callable[[bytes, bytes, Path], _Facts]] = {
+    "onnx": _onnx_facts,
+    "openvino": _openvino_facts,
+    "litert": _litert_facts,
+    "executorch": _executorch_facts,
+}
 
 
 def _checked(kind: Format, content: bytes, weights: bytes, facts: _Facts, path: Path) -> ExportedModel:

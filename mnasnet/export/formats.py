@@ -48,23 +48,23 @@ class Graph:
 
 
 def recognise(content: bytes) -> Graph:
-    """The graph in ``content``; raises LatencyError, saying why, for anything that is not run."""
+    """The graph in ``content``; raises LatencyError, saying why, for anything that is not run.
+
+    What to do about it is told by who asks.
+    """
     if content[4:8] == b"TFL3":
         return _litert(content)
     try:
         return _onnx(protobuf.read(content))
     except protobuf.DamagedError as error:
-        raise LatencyError(
-            f"the file is damaged or neither ONNX nor LiteRT ({error}); send a file that `python -m mnasnet export` "
-            "wrote"
-        ) from error
+        raise LatencyError(f"the file is damaged or neither ONNX nor LiteRT ({error})") from error
 
 
 def _onnx(model: Message) -> Graph:
     """Field numbers are those of onnx.proto3."""
     graphs = model.messages(7)
     if not model.has(1) or not model.messages(8) or len(graphs) != 1:
-        raise LatencyError("the file is neither ONNX nor LiteRT; send a file that `python -m mnasnet export` wrote")
+        raise LatencyError("the file is neither ONNX nor LiteRT")
     if model.has(25):
         raise LatencyError("the graph defines functions of its own, which are not run")
     (graph,) = graphs
@@ -104,7 +104,7 @@ def _litert(content: bytes) -> Graph:
         subgraphs = model.tables(2)
         nodes = len(subgraphs[0].tables(3)) if subgraphs else 0  # of one: thousands may lie in the same bytes
     except flatbuffer.DamagedError as error:
-        raise LatencyError(f"the LiteRT file is damaged ({error}); export the model again") from error
+        raise LatencyError(f"the LiteRT file is damaged ({error})") from error
     if len(subgraphs) != 1 or not 0 < nodes <= MOST_NODES:
         raise LatencyError(
             f"a file has one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs, the first of {nodes} nodes"

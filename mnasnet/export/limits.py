@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from mnasnet.errors import LatencyError, WeightsError
-from mnasnet.export.formats import recognise
+from mnasnet.export.formats import Format, recognise
 
 if TYPE_CHECKING:
     import onnx
@@ -33,12 +33,14 @@ OPENVINO_LAYERS = frozenset([
 _NEXT = "export the model again with `python -m mnasnet export`"
 
 
-def require_plain(content: bytes, path: Path) -> None:
-    """Raise WeightsError unless an ONNX or LiteRT file has plain operators alone and all of its weights inside."""
+def require_plain(content: bytes, kind: Format, path: Path) -> None:
+    """Raise WeightsError unless ``content`` is a graph of ``kind``, of plain operators and with all weights inside."""
     try:
-        recognise(content)
+        found = recognise(content).format
     except LatencyError as error:
         raise WeightsError(f"{path} is not opened: {error}; {_NEXT}") from error
+    if found != kind:  # it was judged as what another engine would read in it
+        raise WeightsError(f"{path} is not opened: by its name it is {kind}, by its content {found}; {_NEXT}")
 
 
 def require_plain_ir(content: bytes, path: Path) -> None:

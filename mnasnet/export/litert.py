@@ -6,7 +6,7 @@ The header travels in the file's metadata. Batch normalisation is merged into th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from mnasnet.errors import ExportError, WeightsError
 from mnasnet.export.exporter import require
+from mnasnet.export.limits import require_bounded, require_plain
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.files import write_atomic
@@ -140,18 +141,27 @@ class Ends:
 
 
 def read_ends(content: bytes, path: Path) -> Ends:
-    """The ends of the graph in ``content``, read from ``path``; raises WeightsError when it is no whole LiteRT file.
+    """The ends of the graph in ``content``, read from ``path``, once it was judged.
 
-    Raises RuntimeMissingError without LiteRT.
+    Raises WeightsError when it is no whole LiteRT file of plain operators and bounded values, RuntimeMissingError
+    without LiteRT.
     """
     require(PACKAGE)
-    from ai_edge_litert import interpreter
     from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    require_plain(content, "litert", path)
     try:
         # checks every offset of the file, which the generated reader below does not
-        own = interpreter.Interpreter(model_content=content, num_threads=1)
-        source, result = own.get_input_details()[0], own.get_output_details()[0]
+        graph = Interpreter(
+            model_content=content,
+            num_threads=1,
+            # an engine's delegate would take the memory for all values at once
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        graph.allocate_tensors()  # which finds the shape of each value for one image
+        values = graph.get_tensor_details()
+        source, result = graph.get_input_details()[0], graph.get_output_details()[0]
         model = schema.Model.GetRootAs(content)
         metadata = {}
         for index in range(model.MetadataLength()):
@@ -162,6 +172,7 @@ def read_ends(content: bytes, path: Path) -> Ends:
         raise WeightsError(
             f"{path} is damaged or no LiteRT file ({one_line(error)}); export the model again"
         ) from error
+    require_bounded(((value["name"], value["shape"].tolist()) for value in values), path)
     shape = result["shape_signature"]
     classes = int(shape[1]) if len(shape) == 2 and shape[1] > 0 else None
     return Ends(source["dtype"] == np.uint8, result["name"], classes, metadata)
@@ -177,22 +188,3 @@ def litert_weights(content: bytes) -> Iterator[bytes]:
         if index not in texts:
             buffer = model.Buffers(index)
             yield buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b""
-
-
-def litert_shapes(content: bytes, path: Path) -> Iterator[tuple[str, Sequence[int | None]]]:
-    """The shape of each value of the graph for one image; raises WeightsError where LiteRT cannot tell them."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    try:
-        graph = Interpreter(
-            model_content=content,
-            num_threads=1,
-            # an engine's delegate would take the memory for all values at once
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        graph.allocate_tensors()
-        values = graph.get_tensor_details()
-    except Exception as error:  # each layer has its own errors
-        raise WeightsError(f"{path} is damaged ({one_line(error)}); export the model again") from error
-    for value in values:
-        yield value["name"], value["shape"].tolist()

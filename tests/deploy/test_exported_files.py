@@ -68,12 +68,19 @@ def test_names_can_be_translated(onnx_file, tmp_path):
     assert Classifier.load(onnx_file, class_file=tmp_path / "names.txt").class_names == ("Katze", "Hund", "Schiff")
 
 
+def without_outputs(content):
+    graph = onnx.load_model_from_string(content)
+    del graph.graph.output[:]
+    return graph.SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content[: len(content) // 2], "damaged or no ONNX file"),
-        (lambda content: b"<html>", "damaged or no ONNX file"),
-        (lambda content: b"", "damaged or no ONNX file"),
+        (lambda content: content[: len(content) // 2], "the file is damaged or neither ONNX nor LiteRT"),
+        (lambda content: b"<html>", "the file is damaged or neither ONNX nor LiteRT"),
+        (lambda content: b"", "the file is neither ONNX nor LiteRT; export the model again"),
+        (lambda content: without_outputs(content), "damaged or no ONNX file"),
         (lambda content: content.replace(b'"class_names"', b'"klass_names"'), "header of .* is damaged"),
     ],
 )
@@ -104,8 +111,16 @@ def test_a_file_from_elsewhere_is_refused(onnx_file, tmp_path):
         Classifier.load(tmp_path / "foreign.onnx")
 
 
-@pytest.mark.parametrize("place", ["weights", "a constant", "a constant of a branch", "sparse weights"])
-def test_weights_in_other_files_are_refused(place, onnx_file, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("weights", "lies in another file; no other file is opened"),
+        ("a constant", "lies in another file; no other file is opened"),
+        ("a constant of a branch", "only operators of image networks are run, got 'If'"),
+        ("sparse weights", "sparse tensors, which are not run"),
+    ],
+)
+def test_weights_in_other_files_are_refused(place, message, onnx_file, tmp_path):
     graph = onnx.load(onnx_file)
     tensor = onnx.TensorProto()
     tensor.CopyFrom(graph.graph.initializer[0])
@@ -124,7 +139,7 @@ def test_weights_in_other_files_are_refused(place, onnx_file, tmp_path):
         graph.graph.sparse_initializer.add().values.CopyFrom(tensor)
     (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
 
-    with pytest.raises(WeightsError, match="keeps weights in other files"):
+    with pytest.raises(WeightsError, match=message):
         Classifier.load(tmp_path / "m.onnx")
 
 
@@ -142,19 +157,19 @@ def litert_file(model, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "message"),
     [
-        lambda content: b"",
-        lambda content: b"<html>",
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:8] + b"\xff" * 64 + content[72:],
+        (lambda content: b"", "not opened: the file is neither ONNX nor LiteRT"),
+        (lambda content: b"<html>", "not opened: the file is damaged or neither ONNX nor LiteRT"),
+        (lambda content: content[: len(content) // 2], "not opened: the LiteRT file is damaged"),
+        (lambda content: content[:8] + b"\xff" * 64 + content[72:], "not opened: the LiteRT file is damaged"),
     ],
 )
-def test_a_damaged_litert_file_is_named(change, litert_file, tmp_path):
+def test_a_damaged_litert_file_is_named(change, message, litert_file, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(change(litert_file.read_bytes()))
 
-    with pytest.raises(WeightsError, match="m.tflite is damaged or no LiteRT file"):
+    with pytest.raises(WeightsError, match=f"m.tflite is {message}"):
         Classifier.load(path)
 
 
@@ -255,6 +270,22 @@ def test_an_onnx_file_that_means_harm_is_not_opened(message, onnx_file, tmp_path
         Classifier.load(tmp_path / "m.onnx")
 
 
+def test_an_onnx_file_that_looks_like_litert_is_not_opened(onnx_file, litert_file, tmp_path):
+    """Both are judged by what they hold; a file that is both would be judged as the one and run as the other."""
+    graph = onnx.load(onnx_file)
+    with_node(graph, onnx.helper.make_node("Exp", ["centred"], ["more"]))  # no operator of ours, of a known size
+    harmful, harmless = graph.SerializeToString(), litert_file.read_bytes()
+    start = b"\x7a\x80\x7f\0TFL3"  # a field of 16,256 bytes that ONNX skips; an offset and the mark of a LiteRT file
+    place = int.from_bytes(start[:4], "little") - int.from_bytes(harmless[:4], "little")
+    content = start.ljust(3 + 16_256, b"\0") + harmful
+    filler = place + len(harmless) - len(content) - 5
+    content += b"\x7a" + bytes([filler & 127 | 128, filler >> 7 & 127 | 128, filler >> 14 & 127 | 128, filler >> 21])
+    (tmp_path / "m.onnx").write_bytes(content.ljust(place, b"\0") + harmless)
+
+    with pytest.raises(WeightsError, match="m.onnx is not opened: by its name it is onnx, by its content litert"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
 @pytest.fixture(scope="module")
 def openvino_file(model, tmp_path_factory):
     return export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0]
@@ -321,6 +352,15 @@ def large_sum(model, graph):
     ]
 
 
+def operator_of_its_own(model, _):
+    model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 32  # CUSTOM
+    model.operatorCodes[0].customCode = b"own"
+
+
+def thousands_of_operators(_, graph):
+    graph.operators = graph.operators * 500
+
+
 def no_stride(model, graph):
     next(one for one in graph.operators if hasattr(one.builtinOptions, "strideW")).builtinOptions.strideW = 0
 
@@ -338,6 +378,18 @@ def test_a_litert_file_that_means_harm_is_not_opened(change, message, litert_fil
 
     with pytest.raises(WeightsError, match=f"m.tflite {message}.*export the model again"):
         Classifier.load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize("change", [other_operator, operator_of_its_own, thousands_of_operators])
+def test_a_litert_file_is_judged_before_its_engine_sees_it(change, litert_file, tmp_path, monkeypatch):
+    (tmp_path / "m.tflite").write_bytes(changed_litert(litert_file, change))
+    opened = []
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", lambda *args, **options: opened.append(options))
+
+    with pytest.raises(WeightsError, match="m.tflite is not opened: "):
+        Classifier.load(tmp_path / "m.tflite")
+
+    assert opened == []
 
 
 @pytest.mark.parametrize("kind", ["onnx", "litert", "openvino"])
