@@ -20,7 +20,7 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
-from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter
+from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, require_rgb
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.runtime.packages import is_installed
@@ -125,11 +125,7 @@ def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     wanted = [name for name in dict.fromkeys(arguments.models) if name not in known]
     subjects = told_apart([by_name(name, size) or own(name, open_runnable(name)) for name in wanted])
     for subject in subjects:
-        if subject.model.in_channels != 3:
-            raise SettingsError(
-                f"networks are timed on RGB images, {subject.name} takes {subject.model.in_channels} channels; time it "
-                "as a torch network by modelfile.network_of"
-            )
+        require_rgb(subject.name, subject.model)
     if arguments.input_size is not None:
         for subject in subjects:
             own_size = subject.model.preprocess.input_size

@@ -16,14 +16,13 @@ from tqdm import tqdm
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.outputs import as_json, printable
 from mnasnet.commands.values import file_to_write, whole
-from mnasnet.errors import LatencyError, SettingsError, WeightsError
-from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there
+from mnasnet.errors import LatencyError, WeightsError
+from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there, require_rgb
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_probes
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.machine import has_terminal
-from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
@@ -160,18 +159,10 @@ def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[Architecture
             near = difflib.get_close_matches(name, list(SPACES), n=2, cutoff=0.6)
             if near and not Path(name).exists():
                 raise WeightsError(f"no space, network or file is called {name!r}; did you mean {' or '.join(near)}?")
-            networks.append(_of_rgb(name, open_model(name)).architecture)
+            model = open_model(name)
+            require_rgb(name, model)
+            networks.append(model.architecture)
     return spaces, networks
-
-
-def _of_rgb(name: str, model: ModelFile) -> ModelFile:
-    """``model``; raises SettingsError for one that takes other images, of which pieces are not timed."""
-    if model.in_channels != 3:
-        raise SettingsError(
-            f"networks are timed on RGB images, {name} takes {model.in_channels} channels; time it as a torch network "
-            "by modelfile.network_of"
-        )
-    return model
 
 
 def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec], input_size: int) -> Iterator[Piece]:

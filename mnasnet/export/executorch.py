@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, checksum, require_weights
-from mnasnet.export.exporter import require
+from mnasnet.export.exporter import require, require_rgb
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
 from mnasnet.words import one_line
@@ -41,6 +41,8 @@ def to_executorch(model: ModelFile, *, pixels: bool = False, softmax: bool = Fal
     It takes N x C x S x S float32, normalised as the model's recipe says; with ``pixels`` it is N x S x S x 3 uint8 RGB
     and the program normalises. It gives scores, N x classes, or probabilities with ``softmax``.
     """
+    if pixels:
+        require_rgb(model)
     require(PACKAGE)
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner

@@ -30,6 +30,12 @@ class Exporter(Protocol):
         ...
 
 
+def require_rgb(model: ModelFile) -> None:
+    """Raise ExportError unless ``model`` takes RGB images: a graph that takes pixels is of these alone."""
+    if model.in_channels != 3:
+        raise ExportError(f"pixels=True needs a network with 3 input channels, this one has {model.in_channels}")
+
+
 class Quantised(Protocol):
     """A network in 8 bits, calibrated and not yet written."""
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnasnet.errors import ExportError, WeightsError
-from mnasnet.export.exporter import require
+from mnasnet.errors import WeightsError
+from mnasnet.export.exporter import require, require_rgb
 from mnasnet.export.limits import require_bounded, require_plain
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
@@ -54,8 +54,8 @@ def to_litert(
     ``ranges``, the smallest and largest number of each value by name, makes 8-bit whole numbers of it all.
     ``metadata`` is kept beside the header.
     """
-    if pixels and model.in_channels != 3:
-        raise ExportError(f"pixels=True needs a network with 3 input channels, this one has {model.in_channels}")
+    if pixels:
+        require_rgb(model)
     require(PACKAGE)
     graph = LitertGraph(ranges)
     side = model.preprocess.input_size

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import ExportError
 from mnasnet.export.checksum import CHECKSUM_KEY, checksum
+from mnasnet.export.exporter import require_rgb
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
 from mnasnet.spec import ArchitectureSpec, LayerSpec
@@ -65,8 +65,8 @@ def to_onnx(model: ModelFile, *, pixels: bool = False, softmax: bool = False) ->
     N x H x W x 3 uint8 RGB and the graph normalises. The output ``logits`` is N x classes, or ``probabilities``
     with ``softmax``.
     """
-    if pixels and model.in_channels != 3:
-        raise ExportError(f"pixels=True needs a network with 3 input channels, this one has {model.in_channels}")
+    if pixels:
+        require_rgb(model)
     graph = _Graph(model.weights, model.architecture.bn_epsilon)
     value = _input(graph, model) if pixels else "images"
     value = _features(graph, model.architecture, value, stem_scale=_pixel_scale(model) if pixels else None)

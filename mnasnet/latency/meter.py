@@ -137,6 +137,15 @@ def require_device_there(meter: str, device: str) -> None:
         raise SettingsError(f"the meter {meter!r} times processor cores, got device {device!r}; set device to cpu")
 
 
+def require_rgb(name: str, model: ModelFile | ExportedModel) -> None:
+    """Raise SettingsError unless ``model``, called ``name``, takes RGB images, on which all networks are timed."""
+    if model.in_channels != 3:
+        raise SettingsError(
+            f"networks are timed on RGB images, {name} takes {model.in_channels} channels; time it as a torch network "
+            "by modelfile.network_of"
+        )
+
+
 class NotAllowedError(LatencyError):
     """A device that does not answer this caller at all: more networks are no use before that is mended."""
 

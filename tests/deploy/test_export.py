@@ -30,10 +30,11 @@ from mnasnet.deploy.export import Exported, export_int8, export_model
 from mnasnet.deploy.parity import Parity, compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError, RuntimeMissingError
+from mnasnet.export.executorch import to_executorch
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter, open_int8_exporter
-from mnasnet.export.litert import LitertExporter
-from mnasnet.export.onnx import OnnxExporter
+from mnasnet.export.litert import LitertExporter, to_litert
+from mnasnet.export.onnx import OnnxExporter, to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.preprocess import Preprocess
 from mnasnet.runtime.session import open_session
@@ -257,6 +258,12 @@ def test_a_script_may_name_folders_in_text_and_one_format_alone(model, photos, t
 def test_networks_for_other_than_rgb_are_refused(tmp_path):
     with pytest.raises(ExportError, match="compared on RGB images, this network takes 1 channels"):
         export_model(random_model(in_channels=1), tmp_path)
+
+
+@pytest.mark.parametrize("write", [to_onnx, to_litert, to_executorch])
+def test_pixels_are_of_rgb_images_alone_in_every_format(write):
+    with pytest.raises(ExportError, match="pixels=True needs a network with 3 input channels, this one has 1"):
+        write(random_model(in_channels=1), pixels=True)
 
 
 def test_the_command_exports_and_classify_takes_the_file_back(model, photos, tmp_path, capsys):
