@@ -563,7 +563,6 @@ ENTRIES = (
             "^an image is a path, an array",
             "^drawing needs an RGB image",
             "^each box needs one label",
-            "^side must be 2",
         ),
     ),
     Entry(

@@ -115,7 +115,7 @@ class SearchImages:
     def read(self, samples: Sequence[Sample]) -> None:
         """Read and decode images as for a training, and keep none of them."""
         paths = [self.folder / one.path for one in samples]
-        cache = DecodedImages.prepared(paths, self._train_form, 10**9, threads=self.threads)
+        cache = DecodedImages(paths, self._train_form, 10**9, threads=self.threads)
         cache.fill(self.filling, max_bad=1.0)
 
     @property
@@ -130,7 +130,7 @@ class SearchImages:
 
     def _decoded(self, samples: Sequence[Sample], form: Preprocess, budget_bytes: int, max_bad: float) -> DecodedImages:
         paths = [self.folder / sample.path for sample in samples]
-        cache = DecodedImages.prepared(paths, form, budget_bytes, threads=self.threads)
+        cache = DecodedImages(paths, form, budget_bytes, threads=self.threads)
         cache.fill(self.filling, max_bad=max_bad)
         return cache
 

@@ -104,7 +104,7 @@ def decoded(
 ) -> DecodedImages:
     """Where images prepared by ``preprocess`` are kept once they are read."""
     paths = [folder / sample.path for sample in samples]
-    return DecodedImages.prepared(paths, preprocess, max(0, budget_bytes), threads=threads)
+    return DecodedImages(paths, preprocess, budget_bytes, threads=threads)
 
 
 def unreadable_paths(run: RunFolder, team: Team) -> frozenset[str]:

@@ -106,7 +106,7 @@ def evaluate_samples(
             f"the model does not know {len(unknown)} of the folder's classes ({_cut(unknown, 5)}); it knows "
             f"{_cut(model.class_names, 8)}; rename the folders, or judge a folder without these"
         )
-    cache = DecodedImages.prepared([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
+    cache = DecodedImages([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
     session = open_session(model, threads=threads)
 
     def readable(index: int) -> NDArray[np.uint8] | None:

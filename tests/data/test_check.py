@@ -16,6 +16,7 @@ from mnasnet.data.folder import scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import split
 from mnasnet.errors import DataError
+from mnasnet.preprocess import Preprocess
 from mnasnet.testing import coloured_image, write_image_folder
 
 
@@ -280,19 +281,19 @@ def test_the_report_does_not_depend_on_the_number_of_threads(folder):
 def test_images_decoded_by_the_check_are_not_decoded_again(folder, monkeypatch):
     dataset = scan(folder)
     parts = split(dataset)
-    images = DecodedImages([folder / sample.path for sample in parts.train], 32, 10**7)
+    images = DecodedImages([folder / sample.path for sample in parts.train], Preprocess(32, 36), 10**7)
 
     report = check(dataset, parts, decoded={"train": images})
     shutil.rmtree(folder)  # nothing is left to decode
 
     assert report.errors == ()
-    assert images[0].shape == (32, 42, 3)
+    assert images[0].shape == (32, 32, 3)
 
 
 def test_what_a_filled_cache_found_unreadable_has_the_same_reason_in_the_report(folder):
     (folder / "train/red/000.jpg").write_bytes(b"")
     parts = split(scan(folder))
-    images = DecodedImages([folder / sample.path for sample in parts.train], 32, 10**7)
+    images = DecodedImages([folder / sample.path for sample in parts.train], Preprocess(32, 36), 10**7)
     images.fill()
 
     assert examine(scan(folder), parts, decoded={"train": images}) == report_of(folder)
