@@ -66,6 +66,11 @@ class DatasetReport:
         """The number of images in a split."""
         return sum(self.counts[split_name].values())
 
+    def require_usable(self) -> None:
+        """Raise DataError with all errors where the dataset cannot be trained on."""
+        if self.errors:
+            raise DataError("; ".join(self.errors))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, complete: every unreadable file and every duplicate."""
         values = asdict(self)
@@ -87,8 +92,7 @@ def check(
 ) -> DatasetReport:
     """:func:`examine`, and DataError where the dataset cannot be trained on."""
     report = examine(dataset, parts, max_bad=max_bad, decoded=decoded, threads=threads, progress=progress)
-    if report.errors:
-        raise DataError("; ".join(report.errors))
+    report.require_usable()
     return report
 
 

@@ -56,8 +56,7 @@ def read_images(
             progress=_leaving(leave),
         )
         _log.info("%s", as_text(found))
-        if found.errors:  # not written: whoever mends the images of a run that goes on has them looked at again
-            raise DataError("; ".join(found.errors))
+        found.require_usable()  # before it is written: whoever mends the images of a run has them looked at again
         try:
             write_report(found, run.path)
         except OSError as error:
