@@ -33,9 +33,9 @@ from mnasnet.data.transforms import prepare
 from mnasnet.export.exporter import open_int8_exporter
 from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import build
+from mnasnet.packages import is_installed
 from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.presets import architecture
-from mnasnet.runtime.packages import is_installed
 from mnasnet.runtime.passes import PASS_PIXELS, in_passes
 from mnasnet.runtime.session import open_session
 

@@ -24,10 +24,11 @@ from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import expanded
+from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.runtime.passes import in_passes
-from mnasnet.runtime.session import Precision, Runtime, Session, open_session, usable_cores
+from mnasnet.runtime.session import Precision, Runtime, Session, open_session
 from mnasnet.words import UNKNOWN
 
 Image = NDArray[Any] | PILImage | str | Path

@@ -145,7 +145,7 @@ class _Versions(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from mnasnet import __version__
         from mnasnet.machine import processor_description
-        from mnasnet.runtime.packages import is_installed, version
+        from mnasnet.packages import is_installed, version
 
         packages = [
             f"{name} {version(name)}" if is_installed(name) else f"{name} is not installed"

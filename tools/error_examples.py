@@ -167,7 +167,7 @@ def nothing_to_download() -> object:
 
 
 def missing_runtime() -> object:
-    from mnasnet.export.exporter import require
+    from mnasnet.packages import require
 
     return require("a_runtime")
 

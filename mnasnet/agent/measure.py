@@ -26,7 +26,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import engines_for, frequency_note, pinned, time_calls
 from mnasnet.machine import processor_description
-from mnasnet.runtime.packages import version
+from mnasnet.packages import version
 
 MOST_INPUT_BYTES = 256 << 20
 OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise

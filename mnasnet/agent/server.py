@@ -21,7 +21,7 @@ from mnasnet.agent.process import measure_apart
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.machine import processor_description, usable_cores
-from mnasnet.runtime.packages import distribution, is_installed, version
+from mnasnet.packages import distribution, is_installed, version
 
 Pairs = list[tuple[str, str]]  # what the query of a request says
 

@@ -23,7 +23,7 @@ from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, p
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, require_rgb
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
-from mnasnet.runtime.packages import is_installed
+from mnasnet.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
 from mnasnet.words import amount
 from mnasnet.zoo import open_runnable

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, checksum, require_weights
-from mnasnet.export.exporter import require, require_rgb
+from mnasnet.export.exporter import require_rgb
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
+from mnasnet.packages import require
 from mnasnet.words import one_line
 
 if TYPE_CHECKING:

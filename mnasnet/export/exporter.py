@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,8 +10,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.errors import ExportError, RuntimeMissingError
+from mnasnet.errors import ExportError
 from mnasnet.modelfile import ModelFile
+from mnasnet.packages import require
 
 
 class Exporter(Protocol):
@@ -109,9 +108,3 @@ def _opened(module: str, class_name: str, *arguments: Any) -> Any:
     exporter = getattr(importlib.import_module(module), class_name)(*arguments)
     require(exporter.package)
     return exporter
-
-
-def require(package: str) -> None:
-    """Raise RuntimeMissingError with the install line unless ``package`` can be imported."""
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise RuntimeMissingError(f"{package} is not installed; run: pip install {package.replace('_', '-')}")

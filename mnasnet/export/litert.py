@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from mnasnet.errors import WeightsError
-from mnasnet.export.exporter import require, require_rgb
+from mnasnet.export.exporter import require_rgb
 from mnasnet.export.limits import require_bounded, require_plain
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
+from mnasnet.packages import require
 from mnasnet.spec import LayerSpec
 from mnasnet.words import one_line
 

@@ -12,6 +12,7 @@ from mnasnet.export.limits import openvino_shapes, require_bounded, require_plai
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
+from mnasnet.packages import require
 from mnasnet.telemetry import import_openvino
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def write_ir(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
 
 def read_ir(content: bytes, weights: bytes, path: Path) -> Any:
     """OpenVINO's model of the two files' contents; raises WeightsError, or RuntimeMissingError without OpenVINO."""
-    from mnasnet.export.exporter import require
-
     require("openvino")
     ov = import_openvino()
     require_plain_ir(content, path)

@@ -20,7 +20,7 @@ from mnasnet.latency.timing import Timing, engines_for, frequency_note, pinned, 
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.packages import version
+from mnasnet.packages import require, version
 from mnasnet.runtime.session import (
     READERS,
     RUNTIMES,
@@ -31,7 +31,6 @@ from mnasnet.runtime.session import (
     has_cuda,
     import_torch,
     open_session,
-    require,
     require_possible,
 )
 from mnasnet.spec import ArchitectureSpec

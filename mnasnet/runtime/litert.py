@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.packages import version
+from mnasnet.packages import version
 
 
 class LitertSession:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.checks import is_whole
-from mnasnet.errors import MnasNetError, RuntimeMissingError, SettingsError, WeightsError
+from mnasnet.errors import MnasNetError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.machine import usable_cores as usable_cores
+from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.packages import is_installed, require
 from mnasnet.runtime.onnx_graph import CUDA
-from mnasnet.runtime.packages import distribution, is_installed
 from mnasnet.words import one_line
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "litert", "executorch"]
@@ -171,12 +171,6 @@ def _engine_of_file(
 def _require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def require(runtime: str) -> None:
-    """Raise RuntimeMissingError with the install line unless ``runtime`` can be imported."""
-    if not is_installed(runtime):
-        raise RuntimeMissingError(f"runtime {runtime} is not installed; run: pip install {distribution(runtime)}")
 
 
 def has_cuda() -> bool:

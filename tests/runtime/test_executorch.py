@@ -15,7 +15,7 @@ from mnasnet.errors import WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY
 from mnasnet.export.executorch import to_executorch
 from mnasnet.latency.session import SessionMeter
-from mnasnet.runtime.packages import is_installed
+from mnasnet.packages import is_installed
 from mnasnet.testing import random_model, write_image_folder
 
 pytestmark = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasnet.runtime.packages import is_installed
+from mnasnet.packages import is_installed
 
 ROOT = Path(__file__).parent.parent.parent
 CLASSIFY = """

@@ -8,13 +8,14 @@ import onnx
 import onnxruntime
 import pytest
 
+from mnasnet import packages
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import RuntimeMissingError, SettingsError
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
-from mnasnet.runtime import executorch, packages, session
+from mnasnet.runtime import executorch, session
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.runtime.passes import PASS_PIXELS, in_passes
 from mnasnet.runtime.session import open_session
@@ -191,8 +192,8 @@ def test_an_exported_file_that_no_gpu_engine_reads_says_what_to_give():
 
 
 def test_a_missing_runtime_is_named_with_its_install_line():
-    with pytest.raises(RuntimeMissingError, match="runtime not_there is not installed; run: pip install not-there"):
-        session.require("not_there")
+    with pytest.raises(RuntimeMissingError, match="not_there is not installed; run: pip install not-there"):
+        packages.require("not_there")
 
 
 def test_an_install_line_has_the_name_that_pip_knows(monkeypatch):

@@ -1,4 +1,4 @@
-"""Which package a runtime is, and which version is there; a small device asks it too, so numpy is enough for it."""
+"""Which package a runtime is, whether it is there and in which version; small devices ask too, so it needs none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+
+from mnasnet.errors import RuntimeMissingError
 
 #: runtime -> the module that is imported, where that has another name
 MODULES: dict[str, str] = {"litert": "ai_edge_litert"}
@@ -15,6 +17,12 @@ def is_installed(runtime: str) -> bool:
     """Whether ``runtime`` can be imported; it is not imported by the question."""
     module = MODULES.get(runtime, runtime)
     return module in sys.modules or importlib.util.find_spec(module) is not None
+
+
+def require(runtime: str) -> None:
+    """Raise RuntimeMissingError with the install line unless ``runtime`` can be imported."""
+    if not is_installed(runtime):
+        raise RuntimeMissingError(f"{runtime} is not installed; run: pip install {distribution(runtime)}")
 
 
 def distribution(runtime: str) -> str:
