@@ -25,7 +25,7 @@ try:
     from mnasnet.plugin.task import connected_path, require_version, running
     from mnasnet.plugin.training import TrainingBar, add_outputs, clear_outputs, say_what_came_of, show_run, tracking
     from mnasnet.settings import TrainSettings
-    from mnasnet.train.listeners import TerminalProgress
+    from mnasnet.train.listeners import TerminalProgress, failures_told
 except ImportError as error:
     lacking = (error.name or "").partition(".")[0]
     if not lacking:
@@ -135,11 +135,8 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
     def _told(self, settings, folder, bar, work):
         """Do ``work`` with everybody listening who should."""
         services = tracking(settings, folder)
-        try:
+        with failures_told([services]):
             return work(listeners=[TerminalProgress(), TrainingBar(bar), services], stop=lambda: self._stopped)
-        except BaseException as error:
-            services.fail(error)
-            raise
 
 
 class TrainTorchvisionMnasnetFactory(dataprocess.CTaskFactory):

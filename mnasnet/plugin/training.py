@@ -97,10 +97,6 @@ class Tracking:
         for service in self._running:
             service.hear(event)
 
-    def fail(self, error: BaseException) -> None:
-        """Mark a training that was not told to have ended as failed."""
-        self._end(Ended("failed", str(error), ()))
-
     def _end(self, event: Ended) -> None:
         enders = [threading.Thread(target=service.hear, args=(event,), daemon=True) for service in self._running]
         self._running = []

@@ -18,7 +18,7 @@ from mnasnet.plugin.printing import lines_on_stdout
 from mnasnet.plugin.training import Tracking, local_mlflow_uri
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.listeners import EpochEnded, MlflowRun, Started, metric_name
+from mnasnet.train.listeners import EpochEnded, MlflowRun, Started, failures_told, metric_name
 from tests.plugins.own_process import ROOT, run_python
 
 pytestmark = pytest.mark.ikomia
@@ -236,9 +236,10 @@ def test_a_training_that_failed_is_marked_as_failed(tmp_path):
     row = {"epoch": 1, "café & co": 0.5, "val_loss": float("nan"), "learning_rate": 0.1}
     tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "café & co: C# (50 %)")])
 
-    tracking.hear(Started(2, 0, (), {"C#": "x" * 900}))
-    tracking.hear(EpochEnded(row, 2, True, (row,)))
-    tracking.fail(RuntimeError("boom"))
+    with pytest.raises(RuntimeError), failures_told([tracking]):
+        tracking.hear(Started(2, 0, (), {"C#": "x" * 900}))
+        tracking.hear(EpochEnded(row, 2, True, (row,)))
+        raise RuntimeError("boom")
 
     client = MlflowClient(tmp_path.as_uri())
     (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
@@ -249,7 +250,8 @@ def test_a_training_that_failed_is_marked_as_failed(tmp_path):
 def test_a_training_that_never_began_tells_nobody(tmp_path):
     tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "r")])
 
-    tracking.fail(RuntimeError("no such folder"))
+    with pytest.raises(RuntimeError), failures_told([tracking]):
+        raise RuntimeError("no such folder")
 
     assert list(tmp_path.iterdir()) == []
 
