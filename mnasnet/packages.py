@@ -6,8 +6,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+from typing import Literal
 
 from mnasnet.errors import RuntimeMissingError
+
+AgentRuntime = Literal["onnxruntime", "litert"]  # what an agent on another device runs networks with
 
 #: runtime -> the module that is imported, where that has another name
 MODULES: dict[str, str] = {"litert": "ai_edge_litert"}

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.errors import LatencyError, MnasNetError
-from mnasnet.export.formats import Graph, recognise
+from mnasnet.export.formats import FORMATS, Graph, recognise
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import engines_for, frequency_note, pinned, time_calls
@@ -170,9 +170,6 @@ def _litert(content: bytes, _: Graph, job: Job) -> Engine:
 
 
 _ENGINES: Mapping[str, Callable[[bytes, Graph, Job], Engine]] = {"onnxruntime": _onnxruntime, "litert": _litert}
-
-#: runtime -> the files it runs
-FORMATS: Mapping[str, str] = {"onnxruntime": "onnx", "litert": "litert"}
 
 
 def _only_input(inputs: list[Any]) -> list[Any]:

@@ -16,10 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mnasnet import __version__
-from mnasnet.agent.measure import FORMATS, Job
+from mnasnet.agent.measure import Job
 from mnasnet.agent.process import measure_apart
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import MnasNetError, SettingsError
+from mnasnet.export.formats import FORMATS
 from mnasnet.machine import processor_description, usable_cores
 from mnasnet.packages import distribution, is_installed, version
 

@@ -10,8 +10,9 @@ from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.latency.adb import AdbMeter, AndroidPhone
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
-from mnasnet.latency.remote import AgentAddress, AgentRuntime, RemoteMeter
+from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.token import VARIABLE
+from mnasnet.packages import AgentRuntime
 
 DISTANT = ("remote", "adb")
 

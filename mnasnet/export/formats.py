@@ -5,6 +5,7 @@ A file is judged before any runtime sees it. Only its structure is read; weights
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,9 @@ from mnasnet.export.flatbuffer import Table
 from mnasnet.export.protobuf import Message
 
 Format = Literal["onnx", "litert"]
+
+#: runtime of an agent -> the files it runs
+FORMATS: Mapping[str, Format] = {"onnxruntime": "onnx", "litert": "litert"}
 
 #: operators of ONNX's own domain; none of them loops or branches. Of a small number Pad alone makes a large tensor,
 #: which networks need and the memory of a measurement limits

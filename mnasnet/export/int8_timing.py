@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 
@@ -21,10 +22,14 @@ def int8_for_timing(model: ModelFile, runtime: str) -> ExportedModel:
     return INT8_RUNTIMES[runtime](model)
 
 
+def is_made_up(model: ModelFile | ExportedModel, precision: str) -> TypeGuard[ModelFile]:
+    """Whether ``model`` is timed in 8-bit numbers that tell of nothing else; an exported file has its own."""
+    return precision == "int8" and not isinstance(model, ExportedModel)
+
+
 def made_up_note(model: ModelFile | ExportedModel, precision: str) -> str:
     """What the latency of ``model`` says when its 8-bit numbers were made up; else empty."""
-    is_made_up = precision == "int8" and not isinstance(model, ExportedModel)
-    return "8-bit numbers made up for timing" if is_made_up else ""
+    return "8-bit numbers made up for timing" if is_made_up(model, precision) else ""
 
 
 def _onnx(model: ModelFile, operators: tuple[str, ...]) -> ExportedModel:

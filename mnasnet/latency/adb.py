@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnasnet.errors import LatencyError, MnasNetError, RuntimeMissingError, SettingsError
+from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
+from mnasnet.export.int8_timing import made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_there
+from mnasnet.latency.sending import graph_to_send
 from mnasnet.latency.timing import MAX_SPREAD
 from mnasnet.latency.untrained import untrained_to_time
 
@@ -107,16 +109,7 @@ class AdbMeter:
 
     def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of ``model`` at its own input size; raises LatencyError."""
-        from mnasnet.export.exported import ExportedModel, in_memory
-        from mnasnet.export.int8_timing import int8_for_timing, made_up_note
-
-        try:
-            if self.precision == "int8" and not isinstance(model, ExportedModel):
-                graph = int8_for_timing(model, "litert")
-            else:
-                graph = in_memory(model, "litert")
-        except MnasNetError as error:
-            raise LatencyError(f"{model.name or 'this network'} cannot be sent as LiteRT: {error}") from error
+        graph = graph_to_send(model, "litert", self.precision)
         if graph.format != "litert":
             raise LatencyError(f"a phone runs LiteRT files, {graph.name or 'this model'} is {graph.format}")
         times = tool_times(self._run(graph.content))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mnasnet.errors import LatencyError, SpecError
 from mnasnet.export.exported import ExportedModel
+from mnasnet.export.int8_timing import is_made_up
 from mnasnet.files import as_text, expanded, is_file
 from mnasnet.latency.meter import AwayError, Latency, NotAllowedError, RunnableMeter
 from mnasnet.latency.remote import RemoteMeter
@@ -70,8 +71,7 @@ class Row:
     @property
     def is_of_made_up_numbers(self) -> bool:
         """Whether a network in float was timed in 8 bits, which tells of no file of the user's."""
-        is_int8 = self.latency is not None and self.latency.precision == "int8"
-        return is_int8 and not isinstance(self.subject.model, ExportedModel)
+        return self.latency is not None and is_made_up(self.subject.model, self.latency.precision)
 
     def to_dict(self) -> dict[str, Any]:
         """Flat plain values, the columns of the table."""
@@ -207,10 +207,9 @@ def _takes(meter: RunnableMeter, subject: Subject) -> bool:
 
 
 def _row(subject: Subject, name: str, latency: Latency) -> Row:
-    is_exported = isinstance(subject.model, ExportedModel)
-    if latency.precision == "int8" and not is_exported:  # its speed only; an int8 export has an accuracy of its own
+    if is_made_up(subject.model, latency.precision):  # its speed only; an int8 export has an accuracy of its own
         subject = replace(subject, accuracy_percent=None, accuracy_on="")
-    if is_exported and latency.precision == "int8":
+    elif latency.precision == "int8":
         name = name.replace("fp32", "int8")
     return Row(subject, name, latency)
 

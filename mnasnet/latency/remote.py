@@ -13,20 +13,22 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from mnasnet.errors import LatencyError, MnasNetError, SettingsError
+from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.export.formats import FORMATS
+from mnasnet.export.int8_timing import made_up_note
 from mnasnet.latency.meter import AwayError, Latency, MeterPrecision, NotAllowedError, require_precision_there
+from mnasnet.latency.sending import graph_to_send
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import LOOPBACK_NAMES
+from mnasnet.packages import AgentRuntime
 
 if TYPE_CHECKING:
     from mnasnet.export.exported import ExportedModel
     from mnasnet.modelfile import ModelFile
     from mnasnet.spec import ArchitectureSpec
-
-AgentRuntime = Literal["onnxruntime", "litert"]
 
 CONNECT_S = 10.0
 FIRST_PAUSE_S = 0.5
@@ -130,8 +132,6 @@ class RemoteMeter:
             "warmups": self.warmups,
             "runs": self.runs,
         }
-        from mnasnet.export.int8_timing import made_up_note
-
         answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", self._content(model))
         latency = Latency.from_dict(answer)
         asked = {name: query[name] for name in ("runtime", "threads", "batch")}
@@ -149,19 +149,10 @@ class RemoteMeter:
         return self._ask("GET", "/health", None)
 
     def _content(self, model: ModelFile | ExportedModel) -> bytes:
-        from mnasnet.export.exported import ExportedModel, in_memory
-        from mnasnet.export.int8_timing import int8_for_timing
-
-        kind: Literal["onnx", "litert"] = "litert" if self.address.runtime == "litert" else "onnx"
-        try:
-            if self.precision == "int8" and not isinstance(model, ExportedModel):
-                graph = int8_for_timing(model, self.address.runtime)
-            else:
-                graph = in_memory(model, kind)
-        except MnasNetError as error:
-            raise LatencyError(f"{model.name or 'this network'} cannot be sent as {kind}: {error}") from error
+        kind = FORMATS[self.address.runtime]
+        graph = graph_to_send(model, self.address.runtime, self.precision)
         if graph.format != kind:
-            other = {"onnx": "onnxruntime", "litert": "litert"}.get(graph.format)
+            other = next((runtime for runtime, read in FORMATS.items() if read == graph.format), "")
             cure = f"set --agent-runtime (agent_runtime) to {other}" if other else f"export the model to {kind}"
             name = graph.name or "this model"
             raise LatencyError(

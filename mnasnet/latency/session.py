@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnasnet.checks import make_plain, require_kinds
 from mnasnet.errors import LatencyError, MnasNetError, SettingsError
 from mnasnet.export.exported import ExportedModel
-from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, made_up_note
+from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, is_made_up, made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import Timing, engines_for, frequency_note, pinned, time_calls
@@ -135,7 +135,7 @@ class SessionMeter:
     def _session(self, model: ModelFile | ExportedModel) -> Session:
         precision: Precision = "fp32" if self.precision == "int8" else self.precision
         try:
-            if self.precision == "int8" and not isinstance(model, ExportedModel):
+            if is_made_up(model, self.precision):
                 model = int8_for_timing(model, self.runtime)
             return open_session(
                 model, runtime=self.runtime, device=self.device, precision=precision, threads=self.threads

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from mnasnet.errors import SettingsError
 from mnasnet.files import exists, unquoted
+from mnasnet.packages import AgentRuntime
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
 from mnasnet.spaces import SPACES
@@ -127,9 +128,7 @@ class SearchSettings(Settings):
     agent_wait_minutes: float = setting(
         0.0, "How long to wait for a device that is away; `0` gives up after a few attempts.", ge=0.0, advanced=True
     )
-    agent_runtime: Literal["onnxruntime", "litert"] = setting(
-        "onnxruntime", "Engine of the device behind the agent.", advanced=True
-    )
+    agent_runtime: AgentRuntime = setting("onnxruntime", "Engine of the device behind the agent.", advanced=True)
     adb_serial: str = setting(
         "",
         "Serial of the phone for the meter `adb`, as `adb devices` lists it; empty is the only one connected.",
