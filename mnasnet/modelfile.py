@@ -94,9 +94,8 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
     kind = np.float16 if half else np.float32
     with np.errstate(over="ignore"):  # told by what follows
         tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
-    header = header_of(model)
     try:
-        require_header(header, Path(path))
+        require_header(header_of(model), Path(path))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"this model cannot be saved: {error}") from error
     if misfit := _misfit(tensors, model.architecture, len(model.class_names), model.in_channels):
@@ -104,7 +103,7 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
             f"this model cannot be saved: {misfit}; take its weights by modelfile.weights_of from a network of its "
             f"architecture with in_channels {model.in_channels}{', or save without half' if half else ''}"
         )
-    write_atomic(Path(path), to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, ensure_ascii=False)}))
+    write_atomic(Path(path), to_bytes(tensors, metadata={HEADER_KEY: header_text(model)}))
 
 
 def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
@@ -145,6 +144,11 @@ def header_of(model: ModelFile) -> dict[str, Any]:
             {"int8_ranges": {name: list(ends) for name, ends in model.int8_ranges.items()}} if model.int8_ranges else {}
         ),
     }
+
+
+def header_text(model: ModelFile) -> str:
+    """The header as the JSON that files carry under HEADER_KEY."""
+    return json.dumps(header_of(model), ensure_ascii=False)
 
 
 def load(path: str | Path) -> ModelFile:

@@ -12,7 +12,7 @@ from mnasnet.errors import WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, checksum, require_weights
 from mnasnet.export.exporter import require_rgb
 from mnasnet.files import write_atomic
-from mnasnet.modelfile import HEADER_KEY, ModelFile, header_of, network_of
+from mnasnet.modelfile import HEADER_KEY, ModelFile, header_text, network_of
 from mnasnet.packages import require
 from mnasnet.words import one_line
 
@@ -57,7 +57,7 @@ def to_executorch(model: ModelFile, *, pixels: bool = False, softmax: bool = Fal
     logging.disable(max(before, logging.WARNING))  # advice about torch's own deprecations
     try:
         program = torch.export.export(_whole(model, pixels, softmax), (images,), dynamic_shapes=(free_batch,))
-        header = json.dumps(header_of(model), ensure_ascii=False)
+        header = header_text(model)
         texts = {
             HEADER_KEY: header,
             ENDS: json.dumps({"takes_pixels": pixels, "gives_probabilities": softmax}),

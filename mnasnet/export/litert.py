@@ -5,7 +5,6 @@ The header travels in the file's metadata. Batch normalisation is merged into th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from mnasnet.export.limits import require_bounded, require_plain
 from mnasnet.export.litert_graph import Array, LitertGraph
 from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.files import write_atomic
-from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
+from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_text
 from mnasnet.packages import require
 from mnasnet.spec import LayerSpec
 from mnasnet.words import one_line
@@ -71,8 +70,7 @@ def to_litert(
     scores = output if not (softmax or graph.is_int8) else "scores"
     value = graph.linear(scores, value, *_linear(model.weights, "classifier"))
     result = graph.output(output, value, softmax=softmax)
-    header = json.dumps(header_of(model), ensure_ascii=False)
-    texts = {HEADER_KEY: header, **(metadata or {})}
+    texts = {HEADER_KEY: header_text(model), **(metadata or {})}
     return graph.content(model.name or "mnasnet", "images", result, {key: text.encode() for key, text in texts.items()})
 
 

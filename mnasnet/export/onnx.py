@@ -6,7 +6,6 @@ preprocessing, so the file is complete without a second one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from mnasnet.export.checksum import CHECKSUM_KEY, checksum
 from mnasnet.export.exporter import require_rgb
 from mnasnet.files import write_atomic
-from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_of
+from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_text
 from mnasnet.spec import ArchitectureSpec, LayerSpec
 
 if TYPE_CHECKING:
@@ -217,11 +216,6 @@ class _Graph:
         )
         helper.set_model_props(proto, {HEADER_KEY: header_text(model)})
         return proto
-
-
-def header_text(model: ModelFile) -> str:
-    """The header as the text that graphs carry under HEADER_KEY."""
-    return json.dumps(header_of(model), ensure_ascii=False)
 
 
 def merge_batch_norm(weights: Weights, name: str, epsilon: float) -> tuple[Array, Array]:

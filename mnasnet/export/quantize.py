@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import ExportError
 from mnasnet.export.exported import INT8_KEY
-from mnasnet.export.onnx import header_text, to_onnx, write_onnx
+from mnasnet.export.onnx import to_onnx, write_onnx
 from mnasnet.export.openvino import write_ir
-from mnasnet.modelfile import HEADER_KEY, ModelFile
+from mnasnet.modelfile import HEADER_KEY, ModelFile, header_text
 from mnasnet.packages import require
 
 if TYPE_CHECKING:
