@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         return tell(resume_run(arguments), as_json=arguments.json)
     if arguments.max_minutes is not None:
         raise SettingsError("--max-minutes is for trainings; give a search more time with `python -m mnasnet extend`")
-    if arguments.tracking not in ("off", ""):
+    if arguments.tracking != "off":
         raise SettingsError(
             f"--tracking is for trainings, {arguments.run} is a search; leave it out, its report has every trial"
         )

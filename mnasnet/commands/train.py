@@ -17,7 +17,16 @@ from mnasnet.commands import outputs
 from mnasnet.commands.values import a_path
 from mnasnet.files import quoted
 from mnasnet.settings import Parameter, Settings, TrainSettings
-from mnasnet.train.listeners import Background, Event, Listener, MlflowRun, Stepped, TerminalProgress, failures_told
+from mnasnet.train.listeners import (
+    Background,
+    Event,
+    Listener,
+    MlflowRun,
+    Stepped,
+    TerminalProgress,
+    failures_told,
+    mlflow_uri,
+)
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, read_yaml
@@ -109,10 +118,8 @@ def training_of(arguments: argparse.Namespace) -> tuple[TrainSettings, Training]
 
 def tracking(where: str, run_name: str, parameters: Mapping[str, Any]) -> list[Listener]:
     """The service that the option ``--tracking`` names, for one training; ``parameters`` are what the user set."""
-    if where in ("off", ""):
-        return []
-    uri = Path("mlruns").absolute().as_uri() if where == "local" else where
-    return [Background(MlflowRun(uri, "mnasnet", run_name, dict(parameters)))]
+    uri = mlflow_uri(where, Path("mlruns").absolute().as_uri())
+    return [] if uri is None else [Background(MlflowRun(uri, "mnasnet", run_name, dict(parameters)))]
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from mnasnet.train.listeners import (
     Stepped,
     TensorBoardFiles,
     metric_name,
+    mlflow_uri,
 )
 
 if TYPE_CHECKING:  # torch starts with the first training, not with Ikomia
@@ -66,8 +67,8 @@ def tracking(settings: TrainSettings, folder: Path) -> Tracking:
     parameters = {"resume_folder": folder} if settings.resume_folder else {"data": folder, **settings.arguments()}
     run_name = f"{folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     services: list[Callable[[], Listener]] = []
-    if settings.tracking not in ("", "off"):
-        uri = local_mlflow_uri() if settings.tracking == "local" else settings.tracking
+    uri = mlflow_uri(settings.tracking, local_mlflow_uri())
+    if uri is not None:
         services.append(lambda: MlflowRun(uri, "train_torchvision_mnasnet", run_name, parameters))
     if settings.tensorboard:
         folder = Path(config.main_cfg["tensorboard"]["log_uri"]) / metric_name(run_name).replace("/", "_")

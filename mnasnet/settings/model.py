@@ -220,8 +220,8 @@ def _usable_batch(value: int) -> int:
 
 
 def _tracking(value: str) -> str:
-    text = value.strip()
-    if text in ("", "off", "local", "databricks") or ":" in text or text.startswith(("/", ".", "~")):
+    text = value.strip() or "off"
+    if text in ("off", "local", "databricks") or ":" in text or text.startswith(("/", ".", "~")):
         return text
     near = difflib.get_close_matches(text.lower(), ("off", "local"), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"a folder here is ./{text}"

@@ -329,6 +329,11 @@ class MlflowRun:
             self._client.log_artifact(self._run_id, str(file))
 
 
+def mlflow_uri(tracking: str, local_uri: str) -> str | None:
+    """The MLflow that the setting ``tracking`` names, ``local_uri`` where that is local; None where it is off."""
+    return {"off": None, "local": local_uri}.get(tracking, tracking)
+
+
 class TensorBoardFiles:
     """Writes TensorBoard event files into ``folder``; no server is started."""
 

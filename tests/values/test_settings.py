@@ -107,6 +107,11 @@ def test_an_optional_setting_takes_no_value(nothing):
     assert Oven.parse({"minutes": nothing}).minutes is None
 
 
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_tracking_without_a_value_is_off(nothing):
+    assert TrainSettings.parse({"tracking": nothing}).tracking == "off"
+
+
 @pytest.mark.parametrize("old", ["temperature", "heat"])
 def test_an_old_name_means_the_setting_of_today(old):
     assert Oven.parse({old: "200"}).degrees == 200
