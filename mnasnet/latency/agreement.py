@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.checks import is_number, is_whole
 from mnasnet.errors import LatencyError
 
 RESAMPLES = 1000
@@ -51,9 +52,9 @@ class Agreement:
         """The inverse of :meth:`to_dict`; raises LatencyError when fields are missing or unknown."""
         try:
             pairs = {name: tuple(values[name]) for name in ("mape_interval", "tau_interval")}
-            singles = [values[name] for name in ("networks", "mape_percent", "kendall_tau")]
-            if not all(isinstance(value, int | float) for value in (*singles, *sum(pairs.values(), ()))):
-                raise TypeError("its values are numbers")
+            numbers = (values["mape_percent"], values["kendall_tau"], *sum(pairs.values(), ()))
+            if not is_whole(values["networks"]) or not all(map(is_number, numbers)):
+                raise TypeError("its values are finite numbers, networks a whole one")
             if {len(pair) for pair in pairs.values()} != {2}:
                 raise TypeError("an interval has two ends")
             return cls(**{**values, **pairs})
