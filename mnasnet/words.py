@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 UNKNOWN = "unknown"  # the label of what is less sure than was asked for
 
 LONGEST_LINE = 300  # letters
+_NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
+_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # what turns the order of all that follows
 
 
 def amount(count: int, noun: str, plural: str = "") -> str:
@@ -20,6 +24,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def printable(text: object) -> str:
+    """``text`` in one line; what a terminal would obey instead of showing it, and halves of characters, as escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _NOT_TO_PRINT or unicodedata.bidirectional(character) in _TURNS
+        else character
+        for character in str(text)
+    )
 
 
 def one_line(error: BaseException) -> str:

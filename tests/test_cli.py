@@ -252,7 +252,7 @@ def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):
 
     assert main(["info", str(tmp_path / "m.safetensors")]) == 0
 
-    assert "red \N{REPLACEMENT CHARACTER}[31m" in capsys.readouterr().out
+    assert r"red \x1b[31m\n, " in capsys.readouterr().out
 
 
 def test_info_tells_of_a_published_network_without_downloading_it(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mnasnet import modelfile
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.outputs import as_json, printable
+from mnasnet.commands.outputs import as_json
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
@@ -25,7 +25,7 @@ from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed
 from mnasnet.runtime.session import RUNTIMES, reaches_cuda
-from mnasnet.words import amount
+from mnasnet.words import amount, printable
 from mnasnet.zoo import open_runnable
 
 MOST_BATCH = 256  # memory for more is asked for by nobody who measures a device

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from tqdm import tqdm
 
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; exit code 0 is fine, 1 warnings with ``--strict``, 2 errors."""
     report = _examined(arguments)
-    print(json.dumps(report.to_dict()) if arguments.json else _printable(as_text(report)))
+    print(json.dumps(report.to_dict()) if arguments.json else as_text(report))
     if report.errors:
         return 2
     return 1 if arguments.strict and report.warnings else 0
@@ -68,9 +67,3 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
         write_report(report, arguments.out)
         write_split(parts, arguments.out / SPLIT_FILE, arguments.folder)
     return report
-
-
-def _printable(text: str) -> str:
-    """What the terminal cannot show, such as file names that are no valid text, becomes an escape."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -24,7 +24,6 @@ from mnasnet.commands.outputs import (
     Output,
     Table,
     as_json,
-    printable,
 )
 from mnasnet.commands.values import a_path, share, whole
 from mnasnet.data.images import VIDEO_SUFFIXES, files_below, iter_images
@@ -33,6 +32,7 @@ from mnasnet.errors import DataError
 from mnasnet.files import exists
 from mnasnet.machine import has_terminal
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
+from mnasnet.words import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

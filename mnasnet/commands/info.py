@@ -14,6 +14,7 @@ from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.words import printable
 from mnasnet.zoo import known_without_weights, open_runnable
 
 IMAGENET_CLASSES = 1000  # of a network that nobody published weights of, as `models` counts them
@@ -72,7 +73,7 @@ def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *,
     for card in header["latencies"]:
         lines.append(f"latency      {_sentence(card)}")
     lines.append(f"{title:13}{_identity(identity)}")
-    print("\n".join(map(_printable, lines)))
+    print("\n".join(map(printable, lines)))  # a header comes from whoever made the file
     return 0
 
 
@@ -81,11 +82,6 @@ def _identity(told: Mapping[str, str]) -> str:
     if "format" not in told:
         return next(iter(told.values()))
     return f"{told['format']} {told['precision']}, takes {told['takes']}, gives {told['gives']}"
-
-
-def _printable(line: str) -> str:
-    """``line`` without what a terminal would obey: a header comes from whoever made the file."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
 def _sentence(card: Mapping[str, Any]) -> str:

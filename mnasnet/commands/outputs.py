@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
 from mnasnet.files import exists
+from mnasnet.words import printable
 
 if TYPE_CHECKING:
     from mnasnet.data.video import VideoWriter
 
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
-_NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
 
 
@@ -62,14 +61,6 @@ class Table:
         best = result.prediction.pairs[: self._most]
         text = ", ".join(f"{printable(name)} {confidence:.1%}" for name, confidence in best)
         tqdm.write(f"{where}: {f'unknown ({text})' if result.prediction.is_unknown else text}", file=sys.stdout)
-
-
-def printable(text: object) -> str:
-    """``text`` in one line; what a terminal would obey instead of showing it, and halves of characters, as escapes."""
-    return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in _NOT_TO_PRINT else character
-        for character in str(text)
-    )
 
 
 class JsonLines:

@@ -14,7 +14,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.outputs import as_json, printable
+from mnasnet.commands.outputs import as_json
 from mnasnet.commands.values import file_to_write, whole
 from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there, require_rgb
@@ -30,6 +30,7 @@ from mnasnet.space import SearchSpace
 from mnasnet.space_file import load_space
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec
+from mnasnet.words import printable
 
 _log = logging.getLogger(__name__)
 

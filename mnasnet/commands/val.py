@@ -10,6 +10,7 @@ from mnasnet.commands.values import a_path, folder_of_results
 from mnasnet.data.report import columns
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
+from mnasnet.words import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(evaluation: Evaluation) -> str:
-    width = max(12, *map(columns, evaluation.class_names))
+    width = max(12, *(columns(printable(name)) for name in evaluation.class_names))
     lines = [f"{'class':{width}}{'images':>9}{'precision':>11}{'recall':>9}{'F1':>9}"]
     for score in evaluation.classes:
         figures = "".join(
             f"{'-' if value is None else f'{value:.3f}':>{size}}"
             for value, size in ((score.precision, 11), (score.recall, 9), (score.f1, 9))
         )
-        padding = " " * (width - columns(score.name))
-        lines.append(f"{score.name}{padding}{score.images:>9}{figures}")
+        name = printable(score.name)
+        lines.append(f"{name}{' ' * (width - columns(name))}{score.images:>9}{figures}")
     lines.append(evaluation.sentence())
     return "\n".join(lines)

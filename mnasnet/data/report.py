@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnasnet.data.check import DatasetReport
 from mnasnet.files import readable_json, write_atomic
+from mnasnet.words import printable
 
 MANY_CLASSES = 40  # more would scroll the findings off the screen
 NAME_COLUMNS = 40
@@ -35,14 +36,14 @@ def as_text(report: DatasetReport) -> str:
         for level, texts in (("ERROR", report.errors), ("WARN", report.warnings), ("NOTE", report.remarks))
         for text in texts
     ]
-    return "\n".join([*lines, "", *(findings or ["Nothing to complain about."])])
+    return "\n".join(map(printable, [*lines, "", *(findings or ["Nothing to complain about."])]))
 
 
 def _table(report: DatasetReport) -> list[str]:
     splits = list(report.counts)
     shown = _shown_classes(report)
     heads = ["class", *splits]
-    rows = [[_shortened(name), *(f"{report.counts[split][name]:,}" for split in splits)] for name in shown]
+    rows = [[_shortened(printable(name)), *(f"{report.counts[split][name]:,}" for split in splits)] for name in shown]
     if len(shown) < len(report.class_names):
         rows.append(
             [f"(smallest and largest shown; {len(report.class_names) - len(shown)} between)", *[""] * len(splits)]

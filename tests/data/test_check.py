@@ -386,6 +386,20 @@ def test_the_command_gives_json_for_programs_also_where_the_folder_is_unusable(f
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
+def test_folder_names_that_a_terminal_would_obey_are_shown_as_escapes(folder, capsys):
+    for part in ("train", "val"):
+        (folder / part / "red").rename(folder / part / "red \x1b[31m\nERROR  none")
+    shutil.copy(next((folder / "train").glob("red*/000.jpg")), next((folder / "val").glob("red*")) / "copy.jpg")
+
+    assert main(["check", str(folder)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\nERROR" not in shown
+    assert r"red \x1b[31m\nERROR  none     20   11" in shown  # below the heads of their columns
+    assert r"WARN   1 val image also in train, such as val/red \x1b[31m\nERROR  none/copy.jpg" in shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
 def test_file_names_that_are_no_valid_text_can_be_reported(folder, tmp_path, capsys):
     (folder / "train/red/000.jpg").write_bytes(b"")
     (folder / "train/red/000.jpg").rename(folder / "train/red" / os.fsdecode(b"\xff.jpg"))

@@ -85,6 +85,20 @@ def test_val_keeps_its_columns_below_each_other_whatever_classes_are_called(
     assert len(head) == len(dog) == len(cat) + 1 == len(kanji) + 1  # each of the two pictures is two columns wide
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_val_shows_class_names_that_a_terminal_would_obey_as_escapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, names = tmp_path / "model.safetensors", ("cat \x1b[31m\n", "dog")
+    modelfile.save(random_model(class_names=names), model)
+    folder = write_image_folder(tmp_path / "data", colours=dict.fromkeys(names, (200, 1, 1)))
+
+    assert main(["val", str(model), str(folder)]) == 0
+
+    head, cat, dog, *_ = capsys.readouterr().out.splitlines()
+    assert cat.startswith(r"cat \x1b[31m\n ") and len(head) == len(cat) == len(dog)
+
+
 def test_val_of_the_folder_that_was_trained_on_judges_by_the_images_kept_aside(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
