@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mnasnet import modelfile
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.outputs import as_json
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.card:
         _write_cards(rows)
     if arguments.json:  # at last, since a failure before it is an object of its own
-        print(as_json({"device": machine, "date": made_on, "rows": [row.to_dict() for row in rows]}))
+        print(json_line({"device": machine, "date": made_on, "rows": [row.to_dict() for row in rows]}))
     else:
         written = f"written {arguments.out / 'benchmark.html'}, .png and .csv"
         print(written if is_measured else "nothing could be measured, so nothing was written")

@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mnasnet.classify import Classifier, FileResult
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.outputs import (
     AnnotatedCopies,
     AnnotatedVideo,
@@ -23,7 +24,6 @@ from mnasnet.commands.outputs import (
     JsonLines,
     Output,
     Table,
-    as_json,
 )
 from mnasnet.commands.values import a_path, share, whole
 from mnasnet.data.images import VIDEO_SUFFIXES, files_below, iter_images
@@ -236,7 +236,7 @@ def _print_summary(summary: Summary, arguments: argparse.Namespace, without_copy
         told: dict[str, object] = {"classified": summary.classified, "failed": len(failed), "failures": failed}
         if without_copy:
             told["without_copy"] = [{"path": path, "error": error} for path, error in without_copy]
-        print(as_json(told))
+        print(json_line(told))
         return
     total = summary.classified + len(summary.failures)
     if total == 0:

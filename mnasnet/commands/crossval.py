@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mnasnet.commands import outputs
+from mnasnet.commands.json_line import json_line
+from mnasnet.commands.signals import stop_on_signals
 from mnasnet.commands.train import add_arguments as add_training_arguments
-from mnasnet.commands.train import stop_on_signals, tracking, training_of
+from mnasnet.commands.train import tracking, training_of
 from mnasnet.commands.values import whole
 from mnasnet.files import quoted
 from mnasnet.train.crossval import CrossValidation, cross_validate, resume_cross_validation
@@ -70,7 +71,7 @@ def resume_run(arguments: argparse.Namespace) -> CrossValidation:
 def tell(result: CrossValidation, *, as_json: bool) -> int:
     """Say what came of it."""
     if as_json:
-        print(outputs.as_json(result.summary()))
+        print(json_line(result.summary()))
         return 0
     if not result.is_whole:
         print(f"stopped after {len(result.folds)} of {result.wanted} folds, everything is kept")

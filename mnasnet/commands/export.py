@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnasnet.classify import at_size
-from mnasnet.commands.outputs import as_json
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.int8:
         done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, kept=kept, **graph)
     if arguments.json:
-        print(as_json({"exports": [one.to_dict() for one in done]}))
+        print(json_line({"exports": [one.to_dict() for one in done]}))
     return 0
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from mnasnet.commands.options import add_output_arguments
 from mnasnet.commands.search import TrialTable, tell
-from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.commands.signals import stop_on_signals
 from mnasnet.commands.values import a_path, whole
 from mnasnet.search.run import extend_search
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from mnasnet.commands import outputs
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *, as_json: bool) -> int:
     if as_json:
-        print(outputs.as_json({**header, **identity}))
+        print(json_line({**header, **identity}))
         return 0
     spec = ArchitectureSpec.from_dict(header["architecture"])
     recipe, names = Preprocess.from_dict(header["preprocess"]), header["class_names"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from mnasnet.commands import outputs
+from mnasnet.commands.json_line import json_line
+from mnasnet.commands.options import add_output_arguments
 from mnasnet.commands.search import TrialTable
-from mnasnet.commands.train import add_output_arguments, stop_on_signals
+from mnasnet.commands.signals import stop_on_signals
 from mnasnet.commands.values import a_path
 from mnasnet.search.join import join_search
 
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     with stop_on_signals() as stop:
         joined = join_search(arguments.run, listeners=[TrialTable()], stop=stop.is_set)
     if arguments.json:
-        print(outputs.as_json(joined.summary()))
+        print(json_line(joined.summary()))
         return 0
     why = "stopped, others go on" if joined.status == "stopped" else "the search's trials are over"
     print(f"helped with {len(joined.trials)} trials: {why}")

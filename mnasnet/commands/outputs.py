@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from mnasnet.classify import FileResult, Prediction
+from mnasnet.commands.json_line import json_line
 from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
@@ -78,13 +78,7 @@ class JsonLines:
             row["predictions"] = [
                 {"class": name, "confidence": round(confidence, 6)} for name, confidence in result.prediction.pairs
             ]
-        tqdm.write(as_json(row), file=sys.stdout)
-
-
-def as_json(row: dict[str, Any]) -> str:
-    """One line of JSON that stdout can carry, whatever its encoding."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    return json.dumps(row, ensure_ascii=encoding != "utf8")
+        tqdm.write(json_line(row), file=sys.stdout)
 
 
 class CsvFile:

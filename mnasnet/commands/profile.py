@@ -14,7 +14,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
-from mnasnet.commands.outputs import as_json
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import file_to_write, whole
 from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_device_there, require_rgb
@@ -174,7 +174,7 @@ def _pieces(spaces: Sequence[SearchSpace], networks: Sequence[ArchitectureSpec],
 
 
 def _as_json(table: LatencyTable, path: Path) -> str:
-    return as_json(
+    return json_line(
         {
             "file": str(path),
             "pieces": len(table.piece_ms),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from mnasnet.commands.options import add_output_arguments
 from mnasnet.commands.search import tell
-from mnasnet.commands.train import add_output_arguments
 from mnasnet.commands.values import a_path
 from mnasnet.search.run import report_search
 

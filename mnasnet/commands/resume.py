@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mnasnet.commands import crossval
-from mnasnet.commands.train import add_output_arguments, resume_run, tell
+from mnasnet.commands.options import add_output_arguments
+from mnasnet.commands.train import resume_run, tell
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.settings import TrainSettings

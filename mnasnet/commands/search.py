@@ -8,8 +8,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mnasnet.commands import outputs
-from mnasnet.commands.train import add_output_arguments, add_task_arguments, stop_on_signals
+from mnasnet.commands.json_line import json_line
+from mnasnet.commands.options import add_output_arguments, add_task_arguments
+from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
 from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.folder import SearchFolder
@@ -120,7 +121,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     """Say what came of a search."""
     summary = searched.summary()
     if as_json:
-        print(outputs.as_json(summary))
+        print(json_line(summary))
         return 0
     reason = searched.reason or ("it still runs, or was killed" if searched.status == "running" else "")
     sentence = _SENTENCES.get(searched.status, searched.status)
