@@ -6,7 +6,7 @@ import argparse
 import datetime
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
+from mnasnet.export.int8_timing import INT8_RUNTIMES
 from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
@@ -24,19 +25,13 @@ from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, requir
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed
-from mnasnet.runtime.session import RUNTIMES, reaches_cuda
+from mnasnet.runtime.session import IN_BF16, RUNTIMES, reaches_cuda
 from mnasnet.words import amount, printable
 from mnasnet.zoo import open_runnable
 
 MOST_BATCH = 256  # memory for more is asked for by nobody who measures a device
 
 _log = logging.getLogger(__name__)
-
-PRECISIONS: Mapping[str, tuple[MeterPrecision, ...]] = {
-    "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
-    "litert": ("fp32", "int8"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,11 +149,20 @@ def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
     meters: dict[str, RunnableMeter] = {}
     for name in chosen:
         options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs}
-        for precision in PRECISIONS.get(name, ("fp32",)):
+        for precision in _precisions(name):
             meters[f"{name} {precision}"] = SessionMeter(name, precision=precision, **options)  # type: ignore[arg-type]
         if reaches_cuda(name):
             meters[f"{name} cuda fp32"] = SessionMeter(name, device="cuda", **options)  # type: ignore[arg-type]
     return meters
+
+
+def _precisions(runtime: str) -> Iterator[MeterPrecision]:
+    """The numbers in which ``runtime`` is timed; torch, the reference, in fp32 alone."""
+    yield "fp32"
+    if runtime in IN_BF16 and runtime != "torch":
+        yield "bf16"
+    if runtime in INT8_RUNTIMES:
+        yield "int8"
 
 
 def _write_cards(rows: Sequence[Row]) -> None:

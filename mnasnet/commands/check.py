@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=MAX_BAD,
         metavar="0..1",
-        help="share of unreadable training images allowed (0.05)",
+        help=f"share of unreadable training images allowed ({MAX_BAD})",
     )
     parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
     parser.add_argument(

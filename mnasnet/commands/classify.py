@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
@@ -32,6 +32,7 @@ from mnasnet.errors import DataError
 from mnasnet.files import exists
 from mnasnet.machine import has_terminal
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
+from mnasnet.runtime.session import Device, Precision, Runtime
 from mnasnet.words import printable
 
 
@@ -56,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top-k", type=whole(1, 1000), metavar="K", help="classes per image (default 5, of which 3 are printed)"
     )
     parser.add_argument("--threshold", type=share, default=0.0, metavar="0..1", help="less sure than this is `unknown`")
+    parser.add_argument("--runtime", default="auto", choices=["auto", *get_args(Runtime)])
+    parser.add_argument("--device", default="auto", choices=["auto", *get_args(Device)])
     parser.add_argument(
-        "--runtime", default="auto", choices=["auto", "torch", "onnxruntime", "openvino", "litert", "executorch"]
+        "--precision", default="fp32", choices=get_args(Precision), help="bf16 is faster and less exact"
     )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="bf16 is faster and less exact")
     parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
     parser.add_argument(
         "--batch", type=whole(1, 1024), default=16, metavar="N", help="images read together (default 16)"
