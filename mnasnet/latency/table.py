@@ -25,7 +25,7 @@ from mnasnet.spec import ArchitectureSpec
 SCHEMA = 1
 ROUNDS = 5  # on a machine with neighbours the error still fell from the third to the fifth
 FOLDS = 5
-FEWEST_TO_FIT = 6  # networks; below, three coefficients would only learn their noise
+FEWEST_TO_FIT = 6  # networks beside the held-out ones; with fewer, three coefficients would only learn their noise
 
 Progress = Callable[[int, int], None]
 """Hears of the timings done so far and of all, networks times rounds."""
@@ -92,21 +92,30 @@ class LatencyTable:
         )
 
     def calibrated(self, networks: Sequence[Probe], measured_ms: Sequence[float]) -> LatencyTable:
-        """This table with a correction fitted to whole networks, its error taken from folds that were held out."""
+        """This table with a correction fitted to whole networks, its error taken from folds that were held out.
+
+        With few networks it is a scale alone.
+        """
         _require_times(networks, measured_ms)
         keys = [_keys(*network) for network in networks]
         sums = [self._sum_ms(own, size) for own, (_, size) in zip(keys, networks, strict=True)]
         counts = [len(own) for own in keys]
         held_out = np.zeros(len(sums))
         folds = min(FOLDS, len(sums))
+        # decided once: the error is of a correction of the same form as that which is kept
+        only_scale = len(sums) - math.ceil(len(sums) / folds) < FEWEST_TO_FIT
+
+        def fitted(kept: Sequence[int]) -> Correction:
+            parts = [sums[i] for i in kept], [counts[i] for i in kept], [measured_ms[i] for i in kept]
+            return _fit_correction(*parts, only_scale=only_scale)
+
         for fold in range(folds):
-            kept = [index for index in range(len(sums)) if index % folds != fold]
-            own = _fit_correction([sums[i] for i in kept], [counts[i] for i in kept], [measured_ms[i] for i in kept])
+            own = fitted([index for index in range(len(sums)) if index % folds != fold])
             for index in range(fold, len(sums), folds):
                 held_out[index] = own(sums[index], counts[index])
         return replace(
             self,
-            correction=_fit_correction(sums, counts, measured_ms),
+            correction=fitted(range(len(sums))),
             error=agreement(list(held_out), measured_ms) if len(sums) >= 3 else None,
             networks=tuple(zip(map(float, held_out), map(float, measured_ms), strict=True)),
         )
@@ -307,10 +316,12 @@ def _require_times(networks: Sequence[object], measured_ms: Sequence[float]) -> 
             raise LatencyError(f"a latency must be a number of milliseconds above 0, got {latency_ms!r}")
 
 
-def _fit_correction(sums: Sequence[float], counts: Sequence[int], measured_ms: Sequence[float]) -> Correction:
-    """Least squares of relative errors; with few networks only a scale."""
+def _fit_correction(
+    sums: Sequence[float], counts: Sequence[int], measured_ms: Sequence[float], *, only_scale: bool
+) -> Correction:
+    """Least squares of relative errors."""
     truth, total = np.asarray(measured_ms, np.float64), np.asarray(sums, np.float64)
-    if len(truth) < FEWEST_TO_FIT:
+    if only_scale:
         return Correction(float(np.median(truth / total)) if len(truth) else 1.0)
     terms = [total, np.asarray(counts, np.float64), np.ones_like(total)]
     matrix = np.stack(terms, axis=1) / truth[:, None]

@@ -233,6 +233,17 @@ def test_few_networks_fit_a_scale_and_tell_no_error(networks):
     assert table.error is None and table.correction.layer_ms == 0
 
 
+@pytest.mark.parametrize(("count", "has_all"), [(5, False), (6, False), (7, False), (8, True)])
+def test_the_error_is_of_a_correction_of_the_form_that_is_kept(count, has_all, networks):
+    pieces, checks = pieces_of_space(space("tiny"), 64), [(one, 64) for one in networks[:count]]
+
+    table = profile(pieces, checks, CountingMeter(), 64, rounds=1)
+
+    assert (table.correction.offset_ms != 0.0) == has_all
+    # sums need three coefficients here, with which the networks that were held out are predicted exactly
+    assert (table.error.mape_percent < 0.01) == has_all
+
+
 def test_a_table_is_learned_from_whole_networks(networks):
     meter = CountingMeter()
     rng, own = random.Random(7), space("tiny")
