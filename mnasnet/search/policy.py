@@ -16,6 +16,8 @@ from mnasnet.network.seeded import seeded
 if TYPE_CHECKING:
     from mnasnet.search.controller import ControllerSettings
 
+_SAME = 1e-6  # a spread, as a share of the largest reward: the mean of equal numbers is often not quite that number
+
 
 class Policy:
     """A distribution over sequences of tokens, one per choice, each depending on all before it."""
@@ -58,13 +60,18 @@ class Policy:
         self._baseline = None
 
     def _advantage(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each reward lies above a moving average of earlier ones, in units of the batch's spread."""
+        """How far each reward lies above a moving average of earlier ones, in units of the batch's spread.
+
+        Where all are equal nobody is better than another, and entropy alone decides.
+        """
         mean = float(rewards.mean())
         baseline = mean if self._baseline is None else self._baseline
         decay = self._settings.baseline_decay
         self._baseline = decay * baseline + (1.0 - decay) * mean
         spread = float(rewards.std())
-        return (rewards - baseline) / (spread + 1e-8) if spread > 0.0 else np.zeros_like(rewards)
+        if spread <= _SAME * np.abs(rewards).max():
+            return np.zeros_like(rewards)
+        return (rewards - baseline) / (spread + 1e-8)
 
 
 class _Network(nn.Module):

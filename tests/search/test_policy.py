@@ -94,6 +94,19 @@ def test_equal_rewards_teach_nothing():
     assert [chance_of(policy, token) for token in (0, 1)] == before
 
 
+def test_a_batch_of_one_network_leaves_the_say_to_entropy():
+    """Ten such numbers have a spread of 1e-16, as their mean is rounded."""
+    policy = Policy([3, 3], 0, ControllerSettings())
+    tell(policy, [(1, 0.9), (0, 0.7)] * 5, entropy=0.15)
+
+    for _ in range(60):
+        tell(policy, [(1, 0.7950463696325935)] * 10, entropy=0.15)
+
+    with torch.no_grad():
+        _, entropies = policy._network(torch.tensor([[0, 0]]))
+    assert float(entropies[0, 0]) > 1.0  # of log 3, which is 1.0986
+
+
 @pytest.mark.parametrize(("decay", "rises"), [(1.0, True), (0.0, False)])
 def test_rewards_count_by_how_far_they_lie_above_those_before(decay, rises):
     policy = policy_of([2, 2], baseline_decay=decay)
