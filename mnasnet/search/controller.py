@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
 from mnasnet.search.heading import Heading
-from mnasnet.search.history import History, excess_of
+from mnasnet.search.history import History, excess_of, is_copy, outcome_of
 
 if TYPE_CHECKING:
     from mnasnet.search.policy import Policy
@@ -53,7 +53,8 @@ class ControllerSampler(CategoricalSampler):
     Nothing is kept beside the storage: made anew after a crash, the sampler replays the updates and goes on
     with the same policy. A trial above a limit, whatever its value, counts as worse than the worst that was
     judged before it; where none was, as less than 0 and than the worst by the time that its batch is full. One that a
-    pruner ended counts as what its steps promised: without it, the policy would hear of nothing but good networks.
+    pruner ended counts as what its steps promised: without it, the policy would hear of nothing but good networks. So
+    does each that repeats it, or a policy that prefers such a network would hear nothing against it.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class _Learner:
         self._waiting: list[tuple[tuple[int, ...], float, bool]] = []  # the last: nothing was judged by then
         self._worst: float | None = None
         self._heading = Heading()
+        self._steps: dict[str, dict[int, float]] = {}  # of networks that a pruner ended, by fingerprint
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in finished trials; whenever a batch is full the policy is updated."""
@@ -143,7 +145,16 @@ class _Learner:
             self._worst = reward if self._worst is None else min(self._worst, reward)
             return reward
         if not excess > 0.0:
+            so_far = self._steps_of_network(trial, so_far)
             return None if self._worst is None or not so_far else self._heading.at_most_of(so_far)
         worst = self._worst or 0.0
         share = excess / (1.0 + excess) if np.isfinite(excess) else 1.0
         return worst - 0.1 * (abs(worst) or 1.0) * share
+
+    def _steps_of_network(self, trial: FrozenTrial, so_far: dict[int, float]) -> dict[int, float]:
+        """The steps of a trial that a pruner ended; those of the first one where it repeats its network."""
+        network = outcome_of(trial).get("fingerprint", "")
+        if is_copy(trial):
+            return so_far or self._steps.get(network, {})
+        self._steps[network] = so_far
+        return so_far

@@ -224,7 +224,7 @@ class Search:
         rival = self._judged_elsewhere(trial, candidate)
         if rival is not None:
             reason = f"trial {rival} is judging this network"
-            return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival)
+            return self._settle(trial, candidate, "pruned", started, reason=reason, duplicate_of=rival, is_left=True)
         try:
             costs = {name: priced(name, meter, candidate) for name, meter in self.problem.meters.items()}
         except LatencyError as error:
@@ -374,7 +374,9 @@ class Search:
         values: tuple[float, ...] = (),
         reason: str = "",
         duplicate_of: int | None = None,
+        is_left: bool = False,
     ) -> TrialRecord:
+        """Write down what became of the trial; ``is_left`` says that its network is left to another worker."""
         outcome: dict[str, Any] = {"state": state}
         if candidate is not None:
             outcome["fingerprint"] = candidate.fingerprint
@@ -388,8 +390,7 @@ class Search:
         }
         outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
-        yielded = state == "pruned" and duplicate_of is not None and accuracy is None and not costs
-        told = TrialState.FAIL if yielded else _OPTUNA_STATES[state]
+        told = TrialState.FAIL if is_left else _OPTUNA_STATES[state]
         if state == "done":
             self._in_vain = 0
         elif candidate is not None and state in ("failed", "unmeasured"):

@@ -6,15 +6,17 @@ import itertools
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
 
 from mnasnet.reward import Reward
 from mnasnet.search.controller import ControllerSampler, ControllerSettings
 from mnasnet.search.policy import Policy
-from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
+from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.study import Budget, create_study, search
+from mnasnet.space import Candidate
 from mnasnet.spaces import space
 
 EVENLY = (np.arange(200) + 0.5) / 200  # random numbers that share out a decision by its chances
@@ -159,6 +161,40 @@ def test_networks_above_a_limit_never_look_better_than_one_that_was_judged(first
     above = [record.state == "infeasible" for record in records(study)]
     assert above[: 2 * batch] == [True] * first_above + [False] * (2 * batch - first_above)
     assert np.mean(above[2 * batch :]) < 0.5
+
+
+class Reporting:
+    """Reports the accuracy once before the end: a tenth for networks with a certain option, a half for all others."""
+
+    def __init__(self, bad: object) -> None:
+        self.bad = bad
+
+    def evaluate(self, candidate: Candidate, report: Report) -> float:
+        accuracy = 0.1 if candidate.values[1] == self.bad else 0.5
+        report(1, accuracy)
+        return accuracy
+
+
+def test_a_network_that_a_pruner_ended_is_heard_of_as_often_as_it_is_proposed(monkeypatch):
+    heard: list[list[float]] = []
+    monkeypatch.setattr(Policy, "update", lambda policy, tokens, rewards, entropy: heard.append(rewards.tolist()))
+    first = space("small").choices[1]
+    good, bad = first.options
+    problem = SearchProblem(space("small"), Reporting(bad))
+    study = create_study(problem, algorithm="ppo", seed=0, pruner=optuna.pruners.ThresholdPruner(lower=0.3))
+    for number in range(11):
+        study.enqueue_trial({first.name: bad if number == 10 else good})
+    search(study, problem, Budget(evaluations=11))
+
+    pruned = study.trials[-1].params
+    for _ in range(9):
+        study.enqueue_trial(pruned)
+    search(study, problem, Budget(evaluations=12))
+    study.sampler = ControllerSampler(seed=0)  # as a search that goes on makes it anew
+    search(study, problem, Budget(evaluations=13))
+
+    assert [record.state for record in records(study)][10:20] == ["pruned"] * 10
+    assert heard == [[0.5] * 10, [0.1] * 10] * 2
 
 
 def test_the_controller_keeps_away_from_networks_above_a_limit():
