@@ -17,7 +17,7 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.helpers import is_over, join
 from mnasnet.search.judging import Stop, stopping
-from mnasnet.search.problem_of import opened, read_arguments, require_same_device
+from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchAudience, SearchListener
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
@@ -53,14 +53,29 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
     study = _stored(folder)
     audience, settled = SearchAudience(listeners), list[int]()
     ends = _Ends(study, stop)
+    # stopped within a training: another process judges its network
+    with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
+        if here.searching.cost == "energy":
+            raise SearchError(
+                "energy is counted by the machine that leads the search alone, so no other process can join; "
+                "let that one finish, or search for another cost"
+            )
+        require_same_device(here)
+        join(study)
+        _help(here, audience, settled, ends)
+    return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
+
+
+def _help(here: OpenSearch, audience: SearchAudience, settled: list[int], ends: Stop) -> None:
+    """Judge networks until ``ends`` says so; the numbers of their trials are added to ``settled``."""
+    study, trials, minutes = here.study(), here.searching.trials, here.searching.minutes
 
     def tell(text: str, **more: Any) -> None:
         found = records(study)
-        spent_s = folder.read_state().get("seconds", 0.0)  # the process that leads writes it down
+        spent_s = here.folder.read_state().get("seconds", 0.0)  # the process that leads writes it down
         gone = sum(record.was_judged for record in found) / trials if trials else spent_s / (60 * minutes)
-        share = min(1.0, gone)
         best = best_trials(found, here.searching, 1)
-        audience.hear(Progress("searching", share, text, best=best[0] if best else None, **more))
+        audience.hear(Progress("searching", min(1.0, gone), text, best=best[0] if best else None, **more))
 
     repeats = Repeats(lambda text, count: tell(text, repeats=count))
 
@@ -69,20 +84,9 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
         if repeats.is_told(record):
             tell(line_of(record), record=record)
 
-    # stopped within a training: another process judges its network
-    with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
-        trials, minutes = here.searching.trials, here.searching.minutes
-        if here.searching.cost == "energy":
-            raise SearchError(
-                "energy is counted by the machine that leads the search alone, so no other process can join; "
-                "let that one finish, or search for another cost"
-            )
-        require_same_device(here)
-        join(study)
-        budget = Budget(evaluations=trials or None, minutes=minutes or None)
-        search(here.study(), here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
-        repeats.end()
-    return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
+    budget = Budget(evaluations=trials or None, minutes=minutes or None)
+    search(study, here.problem, budget, on_trial=hear, should_stop=ends, alone=False)
+    repeats.end()
 
 
 @dataclass(eq=False)
