@@ -94,7 +94,7 @@ def extend_search(
     listeners: Iterable[SearchListener] = (),
     stop: Stop = lambda: False,
 ) -> SearchedRun:
-    """Search on for so many trials or minutes more, then choose finalists and winner anew.
+    """Search on for so many trials or minutes more, then choose finalists anew and a winner among all that there were.
 
     Trainings that exist already are not repeated. Warns when the last third of the trials brought hardly a gain. Raises
     SearchError on another machine, as :func:`resume_search` does.

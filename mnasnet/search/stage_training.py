@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mnasnet import modelfile
@@ -16,6 +16,7 @@ from mnasnet.search.contenders import (
     finalist_trials,
     fresh_place,
     full_training_place,
+    places,
     reference_place,
     reward_of,
     train_longer,
@@ -90,29 +91,39 @@ class TrainingStages:
             best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), self._multiply_adds)
             self._plan_the_rest(best, finalists=asked.finalists)
             numbers = [one.number for one in best[: max(1, self.sitting.times.finalists)]]
-            self._here.folder.write_state(finalists={"trials": numbers, "epochs": self.sitting.times.finalist_epochs})
+            epochs = self.sitting.times.finalist_epochs
+            numbers += self._earlier_rivals(numbers, epochs, found)
+            self._here.folder.write_state(finalists={"trials": numbers, "epochs": epochs})
             state = self._here.folder.read_state()
         numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
         if len(numbers) < 2:
             return found[numbers[0]]
         rewards: dict[int, float] = {}
+        waiting = [number for number in numbers if finalist_place(self._here, number).trained_model() is None]
         for index, number in enumerate(numbers):
-            place = finalist_place(self._here, number)
-            if (
-                index
-                and place.trained_model() is None
-                and not self._holds_another_finalist(found[numbers[index - 1]], epochs)
-            ):
-                numbers = numbers[:index]  # the machine has become slower: the winner's training comes first
-                self._here.folder.write_state(finalists={"trials": numbers, "epochs": epochs})
-                break
-            most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / (len(numbers) - index)
+            place, is_waiting = finalist_place(self._here, number), number in waiting
+            if is_waiting and rewards and not self._holds_another_finalist(found[[*rewards][-1]], epochs):
+                continue  # the machine has become slower: the winner's training comes first
+            most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / max(1, len(waiting))
             model = self._train(
                 "finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs, most_s=most_s
             )
-            costs = self._costs_of(model)
-            rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
-        return found[max(numbers, key=lambda number: (rewards[number], -number))]
+            if is_waiting:
+                waiting.remove(number)
+            rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, self._costs_of(model))
+        if len(rewards) < len(numbers):
+            self._here.folder.write_state(finalists={"trials": list(rewards), "epochs": epochs})
+        return found[max(rewards, key=lambda number: (rewards[number], -number))]
+
+    def _earlier_rivals(self, numbers: Sequence[int], epochs: int, found: Mapping[int, TrialRecord]) -> list[int]:
+        """The finalists that the search trained for as many epochs before it was extended; none for one not trained."""
+        trained = []
+        for place in places(self._here):
+            model = place.trained_model() if place.kind == "finalist" and place.trial in found else None
+            if place.trial is not None and model is not None and int(model.training["epochs"]) == epochs:
+                trained.append(place.trial)
+        is_compared = len(numbers) > 1 or numbers[0] in trained
+        return [number for number in trained if number not in numbers] if is_compared else []
 
     def _holds_another_finalist(self, last: TrialRecord, epochs: int) -> bool:
         asked, plan = self._here.searching, self._here.plan

@@ -112,6 +112,33 @@ def copied(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished.folder, tmp_path / "tiny"))
 
 
+def finalist_of(run: Path, trial: int) -> Path:
+    """The model file of a finalist."""
+    return run / "finalists" / f"trial{trial}" / "weights" / "best.safetensors"
+
+
+def change(file: Path, **changes: Mapping[str, object]) -> None:
+    """Write other values into the metadata of a model file."""
+    model = modelfile.load(file)
+    modelfile.save(replace(model, **{name: {**getattr(model, name), **new} for name, new in changes.items()}), file)
+
+
+@pytest.fixture
+def rechosen(copied, monkeypatch):
+    """The finished search, after an extension that made other finalists and gave them these accuracies."""
+
+    def choose(finalists: list[int], accuracies: Mapping[int, float]) -> SearchedRun:
+        for trial, accuracy in accuracies.items():
+            change(finalist_of(copied, trial), metrics={"accuracy": accuracy})
+        with opened(copied) as here:
+            chosen = [record for number in finalists for record in records(here.study()) if record.number == number]
+        monkeypatch.setattr("mnasnet.search.stage_training.finalist_trials", lambda *others: chosen)
+        SearchFolder(copied).write_state(finalists=None, final=None)
+        return resume_search(copied)
+
+    return choose
+
+
 def told_of(searched: SearchedRun) -> list[object]:
     """All that must be equal between equal searches: trials, finalists, winner, weights."""
     answer = searched.answer
@@ -244,6 +271,22 @@ class TestGoingOn:
         assert [(r.params, r.values) for r in longer.answer.records][: len(before)] == before
         assert sum(r.state == "done" and r.duplicate_of is None for r in longer.answer.records) == 7
         assert longer.status == "done" and longer.model.is_file()
+
+    def test_an_earlier_finalist_that_learned_more_stays_the_winner_of_an_extension(self, finished, copied, rechosen):
+        old, *new = [one.trial for one in finished.answer.contenders if one.kind == "finalist"]
+
+        again = rechosen(new, {old: 0.9, new[0]: 0.8, new[1]: 0.8})
+
+        assert again.answer.winner.number == old
+        assert SearchFolder(copied).read_state()["finalists"]["trials"] == [*new, old]
+
+    def test_an_earlier_finalist_of_other_epochs_is_not_compared(self, finished, copied, rechosen):
+        old, *new = [one.trial for one in finished.answer.contenders if one.kind == "finalist"]
+        change(finalist_of(copied, old), training={"epochs": 2})
+
+        again = rechosen(new, {old: 0.9, new[0]: 0.8, new[1]: 0.7})
+
+        assert again.answer.winner.number == new[0]
 
     @pytest.mark.parametrize("name", ["study.journal", "space.json", "args.yaml"])
     def test_a_folder_that_lacks_what_going_on_needs_is_told_from_other_faults(self, copied, name):
