@@ -296,7 +296,7 @@ def _first_score(knowledge: _Knowledge, prices: Prices) -> Score:
         return lambda points: np.zeros(len(points))
 
     def score(points: Points) -> Reals:
-        return np.asarray([-_excess(problem, row) for row in prices(points)])
+        return np.asarray([-problem.total_excess(row) for row in prices(points)])
 
     return score
 
@@ -337,7 +337,7 @@ def _within(constraints: Sequence[Score], value: Score) -> Score:
 
 
 def _merit(problem: SearchProblem, accuracy: float, costs: Mapping[str, float], ceilings: Reals | None) -> float:
-    excess = _excess(problem, costs)
+    excess = problem.total_excess(costs)
     if ceilings is not None:
         pairs = zip(problem.objectives, ceilings.tolist(), strict=True)
         excess += sum(max(0.0, costs[name] / ceiling - 1.0) for name, ceiling in pairs if name in costs)
@@ -349,10 +349,6 @@ def _merit(problem: SearchProblem, accuracy: float, costs: Mapping[str, float], 
         return problem.values(accuracy, costs)[0]
     except RewardError:
         return _OUT_OF_LIMITS
-
-
-def _excess(problem: SearchProblem, costs: Mapping[str, float]) -> float:
-    return sum(max(0.0, value) for value in problem.excess(costs).values())
 
 
 def _ceilings(front: Reals, rng: np.random.Generator) -> Reals:

@@ -146,6 +146,10 @@ class SearchProblem:
         """For each limit how far above it the cost lies, relative to the limit; 0 or less meets it."""
         return {name: costs[name] / limit - 1.0 for name, limit in self.limits.items() if name in costs}
 
+    def total_excess(self, costs: Mapping[str, float]) -> float:
+        """The sum of what lies above the limits, each relative to its limit; 0 meets them all."""
+        return sum(max(0.0, excess) for excess in self.excess(costs).values())
+
     def estimated(self, candidate: Candidate) -> dict[str, float]:
         """The estimated costs by name; one that cannot be told, such as that of a piece no table has, is left out."""
         costs = {}

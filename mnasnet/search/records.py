@@ -94,7 +94,7 @@ def nothing_found(finished: Sequence[TrialRecord], problem: SearchProblem) -> st
     """Why none of these trials is a result, with the nearest network if the limits were never met."""
     infeasible = [record for record in finished if record.state == "infeasible"]
     if infeasible:
-        nearest = min(infeasible, key=lambda record: _distance(problem, record))
+        nearest = min(infeasible, key=lambda record: problem.total_excess(record.costs))
         return (
             f"no network met the limits; the nearest is trial {nearest.number} with {nearest.reason}; "
             "raise the limit or take a space with smaller networks"
@@ -118,7 +118,3 @@ def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[Trial
     points = [(record.accuracy or 0.0, *(-record.costs[name] for name in costs)) for record in done]
     front = [done[place] for place in sorted(pareto_front(points), key=points.__getitem__, reverse=True)]
     return sorted(front, key=lambda record: record.costs[costs[0]]) if costs else front
-
-
-def _distance(problem: SearchProblem, record: TrialRecord) -> float:
-    return sum(max(0.0, excess) for excess in problem.excess(record.costs).values())

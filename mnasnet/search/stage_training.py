@@ -98,11 +98,11 @@ class TrainingStages:
         numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
         if len(numbers) < 2:
             return found[numbers[0]]
-        rewards: dict[int, float] = {}
+        merits: dict[int, tuple[float, float]] = {}
         waiting = [number for number in numbers if finalist_place(self._here, number).trained_model() is None]
         for index, number in enumerate(numbers):
             place, is_waiting = finalist_place(self._here, number), number in waiting
-            if is_waiting and rewards and not self._holds_another_finalist(found[[*rewards][-1]], epochs):
+            if is_waiting and merits and not self._holds_another_finalist(found[[*merits][-1]], epochs):
                 continue  # the machine has become slower: the winner's training comes first
             most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / max(1, len(waiting))
             model = self._train(
@@ -110,10 +110,16 @@ class TrainingStages:
             )
             if is_waiting:
                 waiting.remove(number)
-            rewards[number] = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, self._costs_of(model))
-        if len(rewards) < len(numbers):
-            self._here.folder.write_state(finalists={"trials": list(rewards), "epochs": epochs})
-        return found[max(rewards, key=lambda number: (rewards[number], -number))]
+            merits[number] = self._merit(model)
+        if len(merits) < len(numbers):
+            self._here.folder.write_state(finalists={"trials": list(merits), "epochs": epochs})
+        return found[max(merits, key=lambda number: (merits[number], -number))]
+
+    def _merit(self, model: ModelFile) -> tuple[float, float]:
+        """How good a finalist is, as it was measured after its training: within the limits, or near to them, first."""
+        asked, costs = self._here.searching, self._costs_of(model)
+        reward = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
+        return -self._here.problem.total_excess(costs), reward
 
     def _earlier_rivals(self, numbers: Sequence[int], epochs: int, found: Mapping[int, TrialRecord]) -> list[int]:
         """The finalists that the search trained for as many epochs before it was extended; none for one not trained."""

@@ -288,6 +288,24 @@ class TestGoingOn:
 
         assert again.answer.winner.number == new[0]
 
+    @pytest.mark.parametrize(
+        ("costs", "place"),
+        [((1.02e6, 0.99e6, 1.01e6), 1), ((1.02e6, 1.03e6, 1.01e6), 2), ((0.98e6, 0.99e6, 1e6), 0)],
+    )
+    def test_a_finalist_within_the_limit_wins_else_the_nearest(
+        self, finished, copied, rechosen, monkeypatch, costs, place
+    ):
+        trials = [one.trial for one in finished.answer.contenders if one.kind == "finalist"]
+        measured = {f"tiny_trial{trial}": {"multiply_adds": cost} for trial, cost in zip(trials, costs, strict=True)}
+        monkeypatch.setattr(
+            "mnasnet.search.stage_training.counted", lambda here, architecture, size: measured[architecture.name]
+        )
+
+        again = rechosen(trials, dict(zip(trials, (0.83, 0.80, 0.79), strict=True)))
+
+        assert finished.answer.limits == {"multiply_adds": 1e6}
+        assert again.answer.winner.number == trials[place]
+
     @pytest.mark.parametrize("name", ["study.journal", "space.json", "args.yaml"])
     def test_a_folder_that_lacks_what_going_on_needs_is_told_from_other_faults(self, copied, name):
         (copied / name).unlink()
