@@ -64,8 +64,8 @@ class ShortTraining:
 
         Raises SearchStopped when asked to stop, and what ``report`` raises to end a hopeless training.
         """
-        train, val = self.images.train(), self.images.val(self.size_of(candidate))
-        preprocess = self.images.preprocess(self.size_of(candidate))
+        size = self.size_of(candidate)
+        train, val, preprocess = self.images.train_at(size), self.images.val(size), self.images.preprocess(size)
         reporting = _Reporting(report, silent=self.accuracy != "top1")
         seed = seed_of(candidate, self.seed)
         team = Team(device=self.images.device)

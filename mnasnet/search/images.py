@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.split import Grouping, Split, split
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
-from mnasnet.train.batches import DecodedSquares
+from mnasnet.train.batches import DecodedSquares, Labels
 from mnasnet.train.plan import preprocess_for, require_validation, stored_side
 from mnasnet.train.reading import squares
 
@@ -21,6 +24,7 @@ Filling = Callable[[int, int], None]
 """Hears of the images decoded so far and of all; may raise to stop."""
 
 VAL_MEMORY = 0.25  # of the memory for decoded images
+LARGER = 1.3  # times the input size: images kept larger are reduced before a training cuts and turns them
 
 
 def divide(
@@ -97,6 +101,17 @@ class SearchImages:
             self._train = self._readable_train(cache)
         return self._train
 
+    def train_at(self, input_size: int) -> DecodedSquares | ReducedSquares:
+        """The same for networks of ``input_size`` pixels, as large as a training at that size keeps them.
+
+        A training takes its pixels from where they lie, without a filter. From images that are much larger it would
+        take single pixels of fine patterns, which validation images show as their mean.
+        """
+        images = self.train()
+        if self._train_form.input_size <= LARGER * input_size:
+            return images
+        return ReducedSquares(images, stored_side(input_size, self.short_side))
+
     def val(self, input_size: int) -> DecodedSquares:
         """The validation images at ``input_size`` pixels."""
         if input_size not in self._val:
@@ -147,6 +162,31 @@ class SearchImages:
         if not len(images.labels):
             raise DataError("no validation image can be read; replace them")
         return images
+
+
+@dataclass(frozen=True)
+class ReducedSquares:
+    """Square images reduced to ``side`` pixels whenever they are read: cheaper than keeping those of each size."""
+
+    images: DecodedSquares
+    side: int
+
+    @property
+    def labels(self) -> Labels:
+        """The class of each image."""
+        return self.images.labels
+
+    @property
+    def streams(self) -> bool:
+        """Whether some images have to be decoded whenever they are read."""
+        return self.images.streams
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """N x side x side x 3 RGB pixels of these images; raises what the larger ones raise."""
+        x = torch.from_numpy(self.images.read(indices)).permute(0, 3, 1, 2)  # N x 3 x kept side x kept side
+        x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        reduced: NDArray[np.uint8] = x.permute(0, 2, 3, 1).contiguous().numpy()
+        return reduced
 
 
 def share_of(parts: Split, share: float, *, seed: int = 0) -> tuple[Sample, ...]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import optuna
 import pytest
+import torch
+from PIL import Image
 from tiny_search import SPACE
 
 from mnasnet.data.folder import scan
@@ -12,6 +17,7 @@ from mnasnet.search.evaluator import SearchStopped, ShortTraining, seed_of
 from mnasnet.search.images import VAL_MEMORY, SearchImages, divide, share_of
 from mnasnet.space_file import space_of
 from mnasnet.testing import write_image_folder
+from mnasnet.train.batches import Images, changed, draw_changes
 
 CANDIDATE = space_of(SPACE).candidate_at([0] * 6)
 OTHER = space_of(SPACE).candidate_at([1] * 6)
@@ -111,6 +117,41 @@ class TestUnreadableImages:
         (tmp_path / parts.train[0].path).write_bytes(b"")
         with pytest.raises(DataError, match=f"1 of {len(parts.train)} training images are unreadable"):
             images.train()
+
+
+class TestSmallNetworksOfALargeSpace:
+    @pytest.fixture
+    def checkered(self, tmp_path):
+        """Images of 400 px, black and white every 6 px: at 96 px still to be seen, but paler."""
+        place = np.arange(400) // 6
+        white = (place[:, None] + place) % 2 == 0
+        picture = Image.fromarray(np.repeat(white[:, :, None], 3, axis=2).astype(np.uint8) * 255)
+        for path in (tmp_path / name / f"{number}.png" for name in "ab" for number in range(8)):
+            path.parent.mkdir(exist_ok=True)
+            picture.save(path)
+        return tmp_path
+
+    def test_learn_from_images_as_pale_as_those_kept_for_their_size(self, checkered, monkeypatch):
+        parts = divide(scan(checkered))
+
+        def spread(largest_px: int) -> float:
+            images, trained_with = SearchImages(checkered, parts, short_side=400, largest_px=largest_px), []
+
+            def fit(network: object, train: Images, *others: object, **more: object) -> SimpleNamespace:
+                trained_with.append(train)
+                return SimpleNamespace(status="done", history=[])
+
+            monkeypatch.setattr("mnasnet.search.evaluator.fit", fit)
+            training = evaluator(images, input_size=96)
+            training.evaluate(CANDIDATE, nobody)
+            (train,) = trained_with
+            recipe, count = training.recipe(len(train.labels)), len(train.labels)
+            changes = draw_changes(count, recipe, seed=0, epoch=0, step=0)
+            pixels, labels = train.read(np.arange(count)), torch.from_numpy(train.labels)
+            x, _ = changed(pixels, labels, changes, recipe, images.preprocess(96), 2)
+            return float(x.std())
+
+        assert spread(224) == pytest.approx(spread(96), rel=0.1)  # without a filter more than twice as much
 
 
 class TestJudging:
