@@ -60,7 +60,7 @@ class RunningAgent:
 
     def ask(self, method, path, body=None, **headers):
         """A raw request; underscores in header names become dashes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, {"Content-Type": "application/octet-stream", **named})
         response = connection.getresponse()
