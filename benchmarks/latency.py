@@ -1,6 +1,6 @@
 """Can these latencies be trusted? Repeatability, table error, agreement with the runtime's own tool.
 
-    python benchmarks/latency.py [--space small] [--checks 40] [--table anb-zcu102.csv]
+    python benchmarks/latency.py [--space small] [--checks 40] [--table anb-zcu102.csv] [--parts repeat turns]
 
 ``--table`` is the public Accel-NASBench's ZCU102 column (28 choices, latency in ms of some 5,000 networks of a MnasNet
 space): what an additive table can reach where another device was measured without noise.
@@ -44,6 +44,7 @@ from mnasnet.spec import ArchitectureSpec, BlockSpec
 
 REPEATS, PASSES = 20, 50
 RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
+PARTS = ("repeat", "turns", "learned", "profiled", "tools")
 
 
 def main() -> None:
@@ -53,14 +54,20 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "litert"], choices=RUNTIMES)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "int8"])
     parser.add_argument("--table", type=Path, default=Path("../shared/data/anb-zcu102.csv"))
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     options = parser.parse_args()
     print(f"machine: {device_name()}, date: {time.strftime('%Y-%m-%d')}")
-    repeatability(options.runtimes)
-    in_turns(options.runtimes)
-    additive_table(options.table)
-    for runtime in options.runtimes:
-        profiled_table(runtime, options.precision, options.space, options.checks)
-    beside_own_tools()
+    if "repeat" in options.parts:
+        repeatability(options.runtimes)
+    if "turns" in options.parts:
+        in_turns(options.runtimes)
+    if "learned" in options.parts:
+        additive_table(options.table)
+    if "profiled" in options.parts:
+        for runtime in options.runtimes:
+            profiled_table(runtime, options.precision, options.space, options.checks)
+    if "tools" in options.parts:
+        beside_own_tools()
 
 
 def repeatability(runtimes: list[str]) -> None:
