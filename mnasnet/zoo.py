@@ -135,7 +135,11 @@ def open_file(
     return ModelFile(
         architecture=loaded.architecture,
         weights=loaded.weights,
-        class_names=_class_names(path, class_file, loaded.num_classes, numbered=numbered),
+        class_names=(
+            _names_or_numbers(path, loaded.num_classes)
+            if numbered and class_file is None
+            else _class_names(path, class_file, loaded.num_classes)
+        ),
         preprocess=default_preprocess(loaded.layout, loaded.num_classes),
         in_channels=loaded.in_channels,
         name=_name_of(path),
@@ -294,14 +298,16 @@ def _existing(source: str | Path) -> Path:
     raise WeightsError(f"no model and no file is called {str(source)!r}; {meant}")
 
 
-def _class_names(path: Path, class_file: Path | None, num_classes: int, *, numbered: bool) -> tuple[str, ...]:
-    """Names for weights that carry none; numbers for want of them where ``numbered`` and no ``class_file`` is given."""
-    if numbered and class_file is None:
-        try:
-            return _class_names(path, None, num_classes, numbered=False)
-        except WeightsError as error:
-            _log.info("%s; until then its classes are numbered", error)
-            return tuple(f"class {index}" for index in range(num_classes))
+def _names_or_numbers(path: Path, num_classes: int) -> tuple[str, ...]:
+    try:
+        return _class_names(path, None, num_classes)
+    except WeightsError as error:
+        _log.info("%s; until then its classes are numbered", error)
+        return tuple(f"class {index}" for index in range(num_classes))
+
+
+def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:
+    """Names for weights that carry none."""
     beside = [path.with_name(name) for name in CLASS_FILES if is_file(path.with_name(name))]
     chosen = class_file or (beside[0] if beside else None)
     if chosen is not None:
