@@ -13,13 +13,17 @@ from pathlib import Path
 
 from mnasnet.latency.probe import MachineProbe, Reading, is_fine
 
-MAX_SPREAD = 0.10  # 10th to 90th percentile; 2 to 5 % on a quiet machine
+MAX_SPREAD = 0.06  # 10th to 90th percentile; 2 to 5 % on a quiet machine
 MAX_DRIFT = 0.05  # second half against first half: a clock that changes, a processor that heats up
 MIN_CPU_SHARE = 0.95  # of the wall time that one busy thread should get
 # how much slower than at its best memory or arithmetic may be; beside a neighbour that copies memory, a network of
 # 7.6 ms repeated within 1.7 % with this limit instead of 8.6 %
 MAX_SLOWDOWN = 0.04
 BLOCK = 10  # passes between two readings
+# a reading empties the caches: a network of 0.5 ms took twice as long in the first pass after one, 15 % longer in the
+# second, and was itself after the fourth; one of 5 ms is after the first
+WARM_AGAIN_S = 0.004
+MOST_WARM_AGAIN = 20  # passes, for networks that hardly take any time
 # engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 4 %
 # faster or slower than its twin, for as long as it lives (`benchmarks/latency.py`, part "in turns")
 ENGINES = 3
@@ -128,7 +132,7 @@ def time_calls(
         and sum(block.slowdown(probe) <= MAX_SLOWDOWN for block in blocks) < needed
     ):
         call = calls[len(blocks) % len(calls)]
-        call()  # after the probe's memory the network's own is in the caches again
+        _warm_again(call, clock)
         passes_ms = [_timed(call, clock, cpu_clock) for _ in range(size)]
         before, reading = reading, probe.read() if probe is not None else {}
         blocks.append(_Block(passes_ms, (before, reading)))
@@ -153,6 +157,15 @@ class _Block:
     def slowdown(self, probe: MachineProbe) -> float:
         """Of memory or arithmetic, whichever was worse."""
         return max(probe.slowdown(*self.readings).values())
+
+
+def _warm_again(call: Callable[[], object], clock: Callable[[], float]) -> None:
+    """Bring the network's own memory back into the caches, once at least."""
+    until = clock() + WARM_AGAIN_S
+    for _ in range(MOST_WARM_AGAIN):
+        call()
+        if clock() >= until:
+            return
 
 
 def _timed(

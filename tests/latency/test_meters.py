@@ -287,8 +287,31 @@ def test_statistics_are_of_the_runs_alone():
     assert timing.disturbance == ""
 
 
+@pytest.mark.parametrize(("warm_ms", "cold"), [(0.5, 4), (6.0, 1)])
+def test_what_the_probe_put_out_of_the_caches_is_back_before_a_pass_is_timed(warm_ms, cold):
+    probe = probe_of([*QUIET, *[1.0] * 6])
+    calls, clock = itertools.count(), Ticking(itertools.repeat(0.0))
+
+    def after_a_reading():
+        first = next(calls) < cold
+        clock.now += warm_ms * (2 if first else 1) / 1e3
+
+    read = probe.read
+
+    def emptying():
+        nonlocal calls
+        calls = itertools.count()
+        return read()
+
+    probe.read = emptying
+
+    timing = time_calls(after_a_reading, runs=50, probe=probe, clock=clock)
+
+    assert timing.times_ms == pytest.approx([warm_ms] * 50)
+
+
 def test_engines_take_turns_so_that_none_speaks_for_all():
-    clock = Ticking(itertools.cycle([0.001]))
+    clock = Ticking(itertools.cycle([0.005]))
     turns = []
 
     def engine(name):
