@@ -139,7 +139,13 @@ def single_image(model: ModelFile, frames: list[np.ndarray], rounds: int) -> Non
     print(f"  same top-1 as eager torch on {same} of {len(frames)}; probabilities differ by at most {difference:.1e}")
 
 
-REDUCED = {"bf16, OpenVINO": "openvino", "int8, ONNX Runtime": "onnxruntime", "int8, LiteRT": "litert"}
+REDUCED = {
+    "bf16, OpenVINO": "openvino",
+    "int8, ONNX Runtime": "onnxruntime",
+    "int8, OpenVINO": "openvino",
+    "int8, LiteRT": "litert",
+}
+FORMATS = {"onnxruntime": "onnx", "openvino": "openvino", "litert": "litert"}
 
 
 def take_turns(pipe: Connection, name: str) -> None:
@@ -162,8 +168,7 @@ def way(name: str, model: ModelFile, frames: list[np.ndarray]) -> Callable[[np.n
     if name == "peer":
         return Peer(model).predict
     if name.startswith("int8"):
-        kind = "litert" if REDUCED[name] == "litert" else "onnx"
-        exporter = open_int8_exporter(kind, [prepare(frame, model.preprocess) for frame in frames])
+        exporter = open_int8_exporter(FORMATS[REDUCED[name]], [prepare(frame, model.preprocess) for frame in frames])
         with tempfile.TemporaryDirectory() as folder:
             path = exporter.quantise(model, pixels=True, softmax=False).write(
                 Path(folder) / f"network{exporter.suffix}", {}
