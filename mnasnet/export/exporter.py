@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -81,7 +82,10 @@ _MAKERS = {"tflite": "litert", "onnxruntime": "onnx", "xml": "openvino", "pte": 
 def open_exporter(name: str) -> Exporter:
     """The exporter of a format; raises ExportError for an unknown one and RuntimeMissingError with the install line."""
     if name not in EXPORTERS:
-        hint = f"; {name} files are made by {_MAKERS[name.lower()]}" if name.lower() in _MAKERS else ""
+        near = difflib.get_close_matches(name.lower(), EXPORTERS, n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if name.lower() in _MAKERS:
+            hint = f"; {name} files are made by {_MAKERS[name.lower()]}"
         raise ExportError(f"a model can be exported to {', '.join(EXPORTERS)}, got {name!r}{hint}")
     return cast("Exporter", _opened(*EXPORTERS[name]))
 

@@ -234,6 +234,17 @@ def test_an_export_into_a_link_writes_where_the_link_leads(model, tmp_path):
     assert done.files[0].is_symlink() and read_exported(tmp_path / "served.onnx").class_names == NAMES
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("onnxx", "did you mean onnx?"), ("TFLite", "TFLite files are made by litert"), ("coreml", "got 'coreml'")],
+)
+def test_a_format_that_is_misspelt_or_called_otherwise_is_recognised(name, hint):
+    with pytest.raises(ExportError) as caught:
+        open_exporter(name)
+
+    assert str(caught.value).endswith(hint)
+
+
 def test_an_unknown_format_is_answered_with_the_list(model, tmp_path):
     with pytest.raises(ExportError, match="exported to onnx, openvino, litert, executorch, got 'floppy'"):
         export_model(model, tmp_path, ["floppy"])
