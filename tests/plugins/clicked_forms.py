@@ -30,6 +30,7 @@ every_task = pytest.mark.parametrize("settings", [InferSettings, TrainSettings, 
 def application():
     application = QtWidgets.QApplication([])
     application.setStyle("Fusion")
+    application.setDoubleClickInterval(30)  # as long a list that was opened ignores clicks
     application.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)
     return application
 
