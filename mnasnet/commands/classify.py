@@ -26,7 +26,7 @@ from mnasnet.commands.outputs import (
     Table,
 )
 from mnasnet.commands.values import a_path, share, whole
-from mnasnet.data.images import VIDEO_SUFFIXES, files_below, iter_images
+from mnasnet.data.find import VIDEO_SUFFIXES, files_below, iter_images
 from mnasnet.data.unreadable import reason_of
 from mnasnet.errors import DataError
 from mnasnet.files import exists

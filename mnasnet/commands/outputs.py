@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mnasnet.classify import FileResult, Prediction
 from mnasnet.commands.json_line import json_line
-from mnasnet.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mnasnet.data.find import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
 from mnasnet.files import exists

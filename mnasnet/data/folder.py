@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from mnasnet.data.images import VIDEO_SUFFIXES, looks_like_image
+from mnasnet.data.find import VIDEO_SUFFIXES, looks_like_image
 from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError, SettingsError

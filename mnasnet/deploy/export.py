@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.data.find import iter_images
 from mnasnet.data.folder import Dataset, Sample, scan
-from mnasnet.data.images import iter_images, read_image
+from mnasnet.data.images import read_image
 from mnasnet.data.split import Split, split
 from mnasnet.data.transforms import prepare
 from mnasnet.deploy.parity import Parity, compare

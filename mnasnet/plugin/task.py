@@ -19,7 +19,8 @@ from ikomia.dataprocess.io.datadictIO import DataDictIO
 from numpy.typing import NDArray
 
 import mnasnet
-from mnasnet.data.images import IMAGE_SUFFIXES, JPEG_SUFFIXES, read_image, to_rgb
+from mnasnet.data.find import IMAGE_SUFFIXES, JPEG_SUFFIXES
+from mnasnet.data.images import read_image, to_rgb
 from mnasnet.errors import DataError, MnasNetError, RuntimeMissingError
 
 MIN_BOX_SIDE_PX = 2
