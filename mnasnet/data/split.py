@@ -179,26 +179,25 @@ def grown(written: Split, dataset: Dataset) -> Split:
     """``written`` for a flat ``dataset`` that may have changed since.
 
     Images that are in it stay on their side, frames of one video beside the others; new images are divided as the
-    rest was.
+    rest was, and become test images only beside frames of their video that are.
     """
     grouping = written.grouping
     fresh = split(dataset, val_fraction=written.val_fraction or 0.2, seed=written.seed, grouping=grouping)
     chosen = set(fresh.val)
-    sides = {sample.path: name for name in ("train", "val") for sample in written.parts[name]}
-    side_of = {sequence_of(sample, grouping): name for name in ("val", "train") for sample in written.parts[name]}
+    sides = {sample.path: name for name, samples in written.parts.items() for sample in samples}
+    side_of = {sequence_of(one, grouping): name for name in ("test", "val", "train") for one in written.parts[name]}
 
-    def validates(sample: Sample) -> bool:
-        side = sides.get(sample.path) or side_of.get(sequence_of(sample, grouping))
-        return sample in chosen if side is None else side == "val"
+    def side(sample: Sample) -> str:
+        known = sides.get(sample.path) or side_of.get(sequence_of(sample, grouping))
+        return known or ("val" if sample in chosen else "train")
 
-    learned = {sample.class_name for sample in dataset.train if not validates(sample)}  # others are divided anew
-    val = {s for s in dataset.train if (validates(s) if s.class_name in learned else s in chosen)}
-    return replace(
-        fresh,
-        train=tuple(sample for sample in dataset.train if sample not in val),
-        val=tuple(sample for sample in dataset.train if sample in val),
-        notes=written.notes,
-    )
+    learned = {sample.class_name for sample in dataset.train if side(sample) == "train"}  # others are divided anew
+    parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": list(fresh.test)}
+    for sample in dataset.train:
+        anew = sample.class_name not in learned and side(sample) != "test"
+        parts[("val" if sample in chosen else "train") if anew else side(sample)].append(sample)
+    train, val, test = (tuple(parts[name]) for name in ("train", "val", "test"))
+    return replace(fresh, train=train, val=val, test=test, notes=written.notes)
 
 
 def seeded_rank(key: str, seed: int) -> bytes:

@@ -148,10 +148,9 @@ def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
     parts = grown_division_of(start, dataset, model_path(training.model))
     if parts is not None:
         _log.info(
-            "%s has learned from images of this folder: those that its training kept aside are kept aside again; %d "
-            "images validate",
+            "%s has learned from images of this folder: those that its training kept aside are kept aside again; %s",
             training.model,
-            len(parts.val),
+            f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
         )
     elif start.training.get("data") == dataset.folder.absolute().name and not dataset.val:
         _log.warning(

@@ -2,13 +2,14 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasnet.data.folder import Dataset, Sample, scan
-from mnasnet.data.split import read_split, split, warn_of_changed, write_split
+from mnasnet.data.split import Split, grown, read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError
 from mnasnet.testing import write_image_folder
 
@@ -62,6 +63,40 @@ def test_an_added_image_moves_few_others(tmp_path):
     after = split(dataset_of(tmp_path, a=numbered(101), b=numbered(100)))
 
     assert len(set(before.val) ^ set(after.val)) <= 2
+
+
+def divided(dataset, test):
+    """The flat ``dataset`` as a search divides it: some images are for its last judgement alone."""
+    parts = split(dataset)
+    return Split(
+        dataset.class_names,
+        tuple(one for one in parts.train if one.path not in test),
+        tuple(one for one in parts.val if one.path not in test),
+        tuple(one for one in dataset.train if one.path in test),
+        made_by="seed",
+        val_fraction=0.2,
+    )
+
+
+def test_what_was_kept_aside_for_a_test_is_kept_aside_for_it_again(tmp_path):
+    written = divided(dataset_of(tmp_path, a=numbered(20), b=numbered(20)), test={"a/3.jpg", "b/4.jpg"})
+    later = dataset_of(tmp_path, a=numbered(25), b=numbered(20))
+
+    again = grown(written, later)
+
+    assert again.test == written.test
+    assert set(written.train) < set(again.train) and set(written.val) <= set(again.val)
+    assert sorted((*again.train, *again.val, *again.test)) == sorted(later.train)
+
+
+def test_frames_of_a_video_that_was_tested_on_are_not_learned_later(tmp_path):
+    frames = [f"{video}_{number}.jpg" for video in "pqrst" for number in range(4)]
+    written = divided(dataset_of(tmp_path, a=frames), test={f"a/p_{number}.jpg" for number in range(4)})
+    later = dataset_of(tmp_path, a=[*frames, "p_4.jpg"])
+
+    again = grown(replace(written, grouping="frames"), later)
+
+    assert Sample("a/p_4.jpg", "a") in again.test
 
 
 def test_given_validation_images_are_used_as_they_are(tmp_path):
