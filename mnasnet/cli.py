@@ -14,9 +14,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from mnasnet.errors import MnasNetError
+from mnasnet.files import exists
 from mnasnet.memory import one_arena
 
 #: command -> the module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and its one-line help
@@ -45,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 TIDY = frozenset(("classify", "export", "benchmark", "profile"))
 
 #: a module -> what pip calls its package, where that is another name
-PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(given)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:  # an installation that leaves some out, as an agent's
         module = (error.name or "").partition(".")[0]
         if module in ("", "mnasnet"):
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     chosen = next((word for word in given if not word.startswith("-")), None)
-    parser = _parser(chosen)
+    parser = _parser(chosen, given)
     if chosen is not None and chosen not in COMMANDS:
         parser.error(f"there is no command {chosen!r}{_nearest(chosen, COMMANDS)}")
     options, unknown = parser.parse_known_args(_dashed(given, parser, chosen))
@@ -95,9 +100,6 @@ def _run(given: list[str]) -> int:
             return 0
         text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
         return _failed(text, given)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
 
 
 @contextlib.contextmanager
@@ -132,11 +134,14 @@ def _failed(text: str, given: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error, with the nearest word that exists."""
+    """Says what is wrong in one line, as every other error; ``given`` are the words of the command line."""
+
+    def __init__(self, *, given: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(**options)
+        self._given = given
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; `{self.prog} --help` lists what there is", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(_failed(f"{message}; `{self.prog} --help` lists what there is", self._given))
 
 
 class _Versions(argparse.Action):
@@ -163,29 +168,46 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _parser(chosen: str | None, given: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m mnasnet", description="MnasNet: small, fast image classifiers for a device of your own."
+        given=given,
+        prog="python -m mnasnet",
+        description="MnasNet: small, fast image classifiers for a device of your own.",
     )
     parser.add_argument(
         "--version", action=_Versions, nargs=0, help="versions of this package, its engines and the machine, and exit"
     )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     for name, (module, help_text) in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        command = commands.add_parser(
+            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", given=given
+        )
         if name == chosen:
             importlib.import_module(module).add_arguments(command)
     return parser
 
 
 def _dashed(words: Sequence[str], parser: argparse.ArgumentParser, chosen: str | None) -> list[str]:
-    """``epochs=5`` as ``--epochs=5`` where the command has such an option; paths with a ``=`` stay as they are."""
-    known = _options_of(parser, chosen)
-    dashed = []
-    for word in words:
+    """``epochs=5`` as ``--epochs=5`` where the command has such an option.
+
+    Values of options, files and folders, and what stands behind ``--``, stay as they are; a file whose name begins
+    with a dash becomes one that cannot be taken for an option.
+    """
+    actions = {option: one for one in _command_parser(parser, chosen)._actions for option in one.option_strings}
+    dashed: list[str] = []
+    takes_value = False
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*dashed, *words[place:]]
         key, equals, value = word.partition("=")
         option = f"--{key.replace('_', '-')}"
-        dashed.append(f"{option}={value}" if equals and option in known else word)
+        is_value, takes_value = takes_value, word in actions and actions[word].nargs not in (0, "?")
+        if is_value or key in actions:
+            dashed.append(word)
+        elif exists(Path(word)):
+            dashed.append(f"./{word}" if word.startswith("-") else word)
+        else:
+            dashed.append(f"{option}={value}" if equals and option in actions else word)
     return dashed
 
 

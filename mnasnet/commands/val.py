@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 
-from mnasnet.commands.values import a_path, folder_of_results
+from mnasnet.commands.values import a_path, folder_of_results, whole
 from mnasnet.data.report import columns
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
 from mnasnet.words import printable
@@ -23,8 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=SPLITS, help="default: val, else test; in a flat folder what training kept aside"
     )
     parser.add_argument("--class-file", type=a_path, help="class names, one a line, for weights that carry none")
-    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="default: the model's own")
-    parser.add_argument("--threads", type=int, help="default: the cores this process may use")
+    parser.add_argument(
+        "--input-size", type=whole(MIN_INPUT_SIZE, MAX_INPUT_SIZE), metavar="PIXELS", help="default: the model's own"
+    )
+    parser.add_argument("--threads", type=whole(1, 1024), help="default: the cores this process may use")
     parser.add_argument(
         "--out",
         type=folder_of_results,

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mnasnet.files import expanded, is_file, unquoted
+from mnasnet.files import expanded, is_file, obstacle, unquoted
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -51,6 +51,10 @@ def folder_of_results(text: str) -> Path:
     if is_file(path / "args.yaml"):
         raise argparse.ArgumentTypeError(
             f"takes a folder to write into, {path} is that of a run, whose files would be replaced; name another folder"
+        )
+    if reason := obstacle(path, is_folder=True):
+        raise argparse.ArgumentTypeError(
+            f"takes a folder to write into, {path} cannot be written: {reason}; name another folder"
         )
     return path
 
