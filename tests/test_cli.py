@@ -735,6 +735,56 @@ def test_a_video_whose_copy_cannot_be_written_is_classified_all_the_same(model, 
     assert "File exists" in summary["without_copy"][0]["error"] and summary["failed"] == 0
 
 
+def run_apart(words, *, before="pass", **environment):
+    """The command in a process of its own, after the statements ``before``."""
+    code = f"import sys, mnasnet.cli; {before}; sys.exit(mnasnet.cli.main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit stands in for a full disk")
+def test_a_copy_that_a_full_disk_cut_off_is_told_and_does_not_stay(model, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
+
+    words = ["classify", str(tmp_path / "noise.png"), "--model", model, "--annotate", str(tmp_path / "out"), "--strict"]
+    done = run_apart(words, before=full)
+
+    assert done.returncode == 1 and "noise.png: no annotated copy: File too large" in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are Unicode there")
+def test_where_file_names_are_ascii_others_have_their_copies_too(model, tmp_path):
+    write_image_folder(tmp_path / "photos", per_class=1)
+    (tmp_path / "photos" / "red" / "000.jpg").rename(tmp_path / "photos" / "red" / "bild ü.jpg")
+
+    words = ["classify", str(tmp_path / "photos"), "--model", model, "--csv", str(tmp_path / "all.csv")]
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_apart([*words, "--annotate", str(tmp_path / "out")], **ascii_names)
+
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "3 of 3 classified" in done.stdout
+    assert (tmp_path / "out" / "red" / "bild ü_labelled.jpg").is_file()
+    assert len(list(csv.DictReader((tmp_path / "all.csv").open(encoding="utf-8", errors="replace")))) == 9
+
+
+def test_where_opencv_does_not_start_images_are_classified_and_videos_tell_the_cure(model, photos, tmp_path):
+    write_film(tmp_path / "photos" / "film.avi")
+    (tmp_path / "stub").mkdir()
+    broken = "import time\ntime.sleep(0.05)\nraise ImportError('libGL.so.1: cannot open shared object file')\n"
+    (tmp_path / "stub" / "cv2.py").write_text(broken)
+    path = os.pathsep.join([str(tmp_path / "stub"), os.environ.get("PYTHONPATH", "")])
+
+    done = run_apart(["classify", str(photos), "--model", model, "--batch", "1"], PYTHONPATH=path)
+
+    assert done.returncode == 0 and "6 of 7 classified, 1 failed" in done.stdout
+    assert "OpenCV, which does not start here (libGL.so.1" in done.stdout and "libgl1" in done.stdout
+    assert done.stderr.count("images are resized without it") == 1
+
+
 def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, capsys):
     def homeless():
         raise RuntimeError("Could not determine home directory.")

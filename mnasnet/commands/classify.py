@@ -209,17 +209,18 @@ def _videos_of(path: Path) -> list[Path]:
 def _video_results(
     path: Path, arguments: argparse.Namespace, classifier: Classifier, copies: AnnotatedCopies | None
 ) -> Iterator[FileResult]:
-    from mnasnet.data.video import read_frames
+    from mnasnet.data.video import Video
 
     with ExitStack() as stack:
         copy = stack.enter_context(AnnotatedVideo(copies, path, arguments.every)) if copies is not None else None
         try:
-            for index, frame in read_frames(path):
+            video = stack.enter_context(Video(path))
+            for index, frame in video:
                 if index % arguments.every:
                     continue
                 prediction = classifier.predict([frame], arguments.top_k or TOP_K)[0].or_unknown(arguments.threshold)
                 if copy is not None:
-                    copy.write(frame, prediction)
+                    copy.write(frame, prediction, video.time_s)
                 yield FrameResult(path, prediction, frame=index)
         except DataError as error:
             yield FileResult(path, error=reason_of(error))

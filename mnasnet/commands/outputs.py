@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -176,7 +177,9 @@ class AnnotatedCopies:
         target: Path | None = None
         try:
             target = self.path_for(result.path, ".jpg")
-            Image.fromarray(annotated(image, result.prediction)).save(target, quality=92, comment=MARK)
+            whole = io.BytesIO()  # Pillow says nothing of a disk that is full
+            Image.fromarray(annotated(image, result.prediction)).save(whole, "JPEG", quality=92, comment=MARK)
+            target.write_bytes(whole.getvalue())
         except OSError as error:
             if target is not None:
                 target.unlink(missing_ok=True)  # part of it
@@ -192,7 +195,8 @@ class AnnotatedCopies:
         """A name in the folder that this run has not used yet."""
         folder = self._folder / self._below(source)
         folder.mkdir(parents=True, exist_ok=True)
-        stem = source.stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
+        encoded = os.fsencode(source.stem)
+        stem = source.stem if len(encoded) <= MAX_STEM_BYTES else encoded[:MAX_STEM_BYTES].decode(errors="ignore")
         number, target = 1, folder / f"{stem}{LABELLED}{suffix}"
         while str(target).lower() in self._used or (exists(target) and not is_labelled_copy(target)):
             number += 1
@@ -225,14 +229,14 @@ class AnnotatedVideo:
     def __enter__(self) -> AnnotatedVideo:
         return self
 
-    def write(self, frame: Any, prediction: Prediction) -> None:
-        """Append one frame, H x W x 3 uint8, with its labels drawn."""
+    def write(self, frame: Any, prediction: Prediction, at_s: float) -> None:
+        """Append one frame, H x W x 3 uint8, shown at ``at_s``, with its labels drawn."""
         if self._failed:
             return
         try:
             if self._writer is None:
                 self._writer = self._opened()
-            self._writer.write(annotated(frame, prediction))
+            self._writer.write(annotated(frame, prediction), at_s)
         except (DataError, OSError) as error:
             self._fail(error)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from mnasnet.data.opencv import opencv
 from mnasnet.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -348,8 +349,9 @@ def _pixels_of(image: Image.Image) -> NDArray[Any]:
 
 def _decode_with_opencv(data: bytes) -> NDArray[Any] | None:
     """What Pillow lacks: TIFF with several float or 32 bit channels. None when OpenCV cannot read it either."""
-    import cv2  # only for such files; it takes longer to import than everything else here
-
+    cv2 = opencv()
+    if cv2 is None:
+        return None
     try:
         pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:

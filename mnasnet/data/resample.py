@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnasnet.data.opencv import opencv
 
 Interpolation = str  # bilinear or bicubic, as in Preprocess
 Number = TypeVar("Number", np.uint8, np.float32)
@@ -56,7 +58,7 @@ class Resampler:
         Both directions are so sums down columns. Some results at a time go all the way: what they need stays in a
         core's cache, where an engine has just emptied it.
         """
-        width, results, opencv = image.shape[1] * 3, into.shape[1], _opencv()
+        width, results, cv2 = image.shape[1] * 3, into.shape[1], opencv()
         step = max(64, _SMALL // (axis.size * axis.reach))
         blocks = max(1, _CACHED // ((axis.reach + axis.size) * width))
         for index in range(0, len(axis.starts), blocks):
@@ -74,18 +76,16 @@ class Resampler:
                     np.matmul(matrix, rows[:, first : first + step], out=some[:, first : first + step])
             done = index * axis.size
             strip = sums.reshape(-1, *image.shape[1:])[: results - done]
-            _round_turned(strip, into[:, done : done + len(strip)], self.overshoots, opencv)
+            _round_turned(strip, into[:, done : done + len(strip)], self.overshoots, cv2)
 
 
-def _round_turned(
-    sums: NDArray[np.float32], into: NDArray[np.uint8], overshoots: bool, opencv: ModuleType | None
-) -> None:
+def _round_turned(sums: NDArray[np.float32], into: NDArray[np.uint8], overshoots: bool, cv2: ModuleType | None) -> None:
     """Fill ``into`` with ``sums``, R x C x 3, as C x R x 3 whole numbers, halves rounded up.
 
     ``overshoots`` says that they may lie beyond 0 to 255. OpenCV is several times as fast as numpy; a small board
     classifies without it. The sums are overwritten.
     """
-    if opencv is None:
+    if cv2 is None:
         sums += 0.5
         into[:] = (np.clip(sums, 0, 255, out=sums) if overshoots else sums).transpose(1, 0, 2)
         return
@@ -93,16 +93,8 @@ def _round_turned(
         np.maximum(sums, 0, out=sums)  # OpenCV takes what is below for positive; it cuts off above 255 by itself
     strip = _kept.array("strip", sums.shape, np.uint8)
     # half of a step more, and no sum is a half, which machines round otherwise
-    opencv.convertScaleAbs(sums.reshape(len(sums), -1), strip.reshape(len(sums), -1), 1, _STEP / 2)
-    opencv.transpose(strip, into)
-
-
-def _opencv() -> ModuleType | None:
-    try:
-        import cv2  # it takes a quarter of a second, which only who classifies should pay
-    except ImportError:
-        return None
-    return cast("ModuleType", cv2)
+    cv2.convertScaleAbs(sums.reshape(len(sums), -1), strip.reshape(len(sums), -1), 1, _STEP / 2)
+    cv2.transpose(strip, into)
 
 
 class _Kept(threading.local):

@@ -14,24 +14,22 @@ from numpy.typing import NDArray
 
 from mnasnet.data.images import ImageFileError
 from mnasnet.data.labelled import mark_video
+from mnasnet.data.opencv import require_opencv
 from mnasnet.errors import DataError
+from mnasnet.files import quoted
 
 _log = logging.getLogger(__name__)
 
 _MAX_BROKEN_IN_A_ROW = 250  # then the rest of the video is given up: ten seconds of usual video
 _HEADER_BYTES = 2**20
 _USUAL_RATE = 25.0  # frames per second, for files that name none
+_LEAST_RATE = 1.0  # MP4 files have no much slower ones
+_LONGEST_STILL_S = 600.0  # a wrong time in a file must not fill the disk
 _NO_FRAMES = "a video of 0 frames; its recording may have ended too early: record, copy or download it again"
 
 
 class VideoFileError(ImageFileError):
     """A video file that cannot be read; ``path`` and ``reason`` are also there apart."""
-
-
-def read_frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Each frame of a video file with its number from 0; see :class:`Video`, which also tells what was skipped."""
-    with Video(path) as video:
-        yield from video
 
 
 class Video:
@@ -44,8 +42,7 @@ class Video:
     """
 
     def __init__(self, path: Path) -> None:
-        import cv2  # takes a quarter of a second, which only videos should pay
-
+        cv2 = require_opencv()
         self.path = Path(path)
         self.skipped = 0
         _check_is_file(self.path)
@@ -67,6 +64,13 @@ class Video:
     def close(self) -> None:
         """Close the file; iteration ends."""
         self._capture.release()
+
+    @property
+    def time_s(self) -> float:
+        """When in the film the frame that came last is shown, as the file says."""
+        import cv2
+
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1e3
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         import cv2
@@ -101,7 +105,8 @@ class Video:
 class VideoWriter:
     """Writes RGB frames, H x W x 3 uint8, into an MP4 file at the pace of the video ``like``.
 
-    ``every`` says that only each Nth of its frames will come, so that the copy lasts as long as the original.
+    ``every`` says that only each Nth of its frames will come, so that the copy lasts as long as the original. Where
+    frames come with their times, one that is shown for longer, as in a recording of a screen, stays in the copy too.
 
     It carries the mark of annotated copies.
     Use it in a ``with`` statement: the file appears under its name when that ends well, and not at all otherwise.
@@ -110,18 +115,39 @@ class VideoWriter:
 
     def __init__(self, path: Path, *, like: Path, every: int = 1) -> None:
         with Video(like) as video:
-            self._rate = (video.frames_per_second or _USUAL_RATE) / every
+            self._rate = max(_LEAST_RATE, (video.frames_per_second or _USUAL_RATE) / every)
         self.path = Path(path)
         self._unfinished = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self._writer: Any = None
+        self._written = 0
+        self._began_s: float | None = None
+        self._last: tuple[float, Any] = (0.0, None)  # when the last frame is shown, and it
 
-    def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append one frame."""
+    def write(self, frame: NDArray[np.uint8], at_s: float | None = None) -> None:
+        """Append one frame, which the original shows at ``at_s``; the one before is shown until then."""
         import cv2
 
         if self._writer is None:
             self._writer = self._open(frame.shape[1], frame.shape[0])
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if at_s is not None:
+            self._catch_up(at_s)
+        self._last = at_s or 0.0, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+        self._append()
+
+    def _catch_up(self, at_s: float) -> None:
+        """Repeat the last frame as long as it is still shown; every frame that comes is in the copy all the same."""
+        shown_at_s, before = self._last
+        if self._began_s is None:
+            self._began_s = at_s
+        if before is None or at_s <= shown_at_s:  # some files tell no times
+            return
+        due = round((min(at_s, shown_at_s + _LONGEST_STILL_S) - self._began_s) * self._rate)
+        for _ in range(due - self._written):
+            self._append()
+
+    def _append(self) -> None:
+        self._writer.write(self._last[1])
+        self._written += 1
 
     def _open(self, width: int, height: int) -> Any:
         import cv2
@@ -175,7 +201,7 @@ def _cannot_decode(path: Path) -> str:
         return "damaged, or not a video; try to play it, and copy or download it again"
     return (
         f"cannot decode its frames (codec {codec}); install ffmpeg and convert it: "
-        f'ffmpeg -i "./{path.name}" -c:v libx264 "{path.stem}-h264.mp4"'
+        f"ffmpeg -i {quoted(path.absolute())} -c:v libx264 {quoted(path.absolute().with_name(f'{path.stem}-h264.mp4'))}"
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mnasnet.data.video import Video, VideoFileError, VideoWriter, read_frames
+from mnasnet.data.video import Video, VideoFileError, VideoWriter
 from mnasnet.errors import DataError
 
 FRAMES = 12
@@ -24,6 +25,11 @@ def video_file(tmp_path: Path) -> Path:
         writer.write(np.full((48, 64, 3), (200, 0, number * 10), np.uint8))
     writer.release()
     return path
+
+
+def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    with Video(path) as video:
+        yield from video
 
 
 def frame_spans(data: bytes) -> list[tuple[int, int]]:
@@ -147,6 +153,38 @@ def test_a_written_video_has_the_frames_and_the_pace_of_its_model(video_file: Pa
     assert len(frames) == FRAMES
     assert np.abs(frames[9][24, 32].astype(int) - (90, 0, 200)).max() <= 12  # MPEG-4 loses more than JPEG
     assert [path.name for path in target.parent.iterdir()] == ["копия.mp4"]
+
+
+def test_a_frame_that_is_shown_for_longer_stays_in_the_copy(video_file: Path, tmp_path: Path) -> None:
+    times_s = (0.0, 0.1, 0.2, 1.2, 1.3)
+
+    with VideoWriter(tmp_path / "copy.mp4", like=video_file) as writer:
+        for number, at_s in enumerate(times_s):
+            writer.write(np.full((48, 64, 3), 50 * number, np.uint8), at_s)
+
+    shades = [round(frame.mean() / 50) for _, frame in read_frames(tmp_path / "copy.mp4")]
+    assert shades == [0, 1, *[2] * 10, 3, 4]
+
+
+def test_a_copy_lasts_as_long_as_a_film_with_broken_frames(video_file: Path, tmp_path: Path) -> None:
+    data = bytearray(video_file.read_bytes())
+    for number in (4, 5, 9):
+        start, end = frame_spans(bytes(data))[number]
+        data[start:end] = bytes(end - start)
+    video_file.write_bytes(data)
+
+    with Video(video_file) as video, VideoWriter(tmp_path / "copy.mp4", like=video_file) as writer:
+        for _, frame in video:
+            writer.write(frame, video.time_s)
+
+    assert len(list(read_frames(tmp_path / "copy.mp4"))) == FRAMES
+
+
+def test_a_copy_of_one_frame_in_many_thousands_is_written(video_file: Path, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "copy.mp4", like=video_file, every=100_000) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0.0)
+
+    assert len(list(read_frames(tmp_path / "copy.mp4"))) == 1
 
 
 def test_a_video_of_odd_size_is_written(video_file: Path, tmp_path: Path) -> None:
