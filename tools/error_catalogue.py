@@ -601,6 +601,13 @@ ENTRIES = (
     ),
     Entry(
         errors.DataError,
+        "A film where OpenCV does not start",
+        "OpenCV, which reads and writes films, is missing, or lacks a library of the system such as `libGL.so.1`.",
+        "Run the line it prints, or install what it lacks; images are classified without it, a little more slowly.",
+        ("^this needs OpenCV, which",),
+    ),
+    Entry(
+        errors.DataError,
         "A video that cannot be written",
         "OpenCV cannot write there, or not in this size.",
         "Give another folder, one you may write to.",
