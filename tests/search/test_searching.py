@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,18 @@ from tiny_search import tiny_searching
 from mnasnet.errors import SettingsError
 from mnasnet.search.prepare import begin
 from mnasnet.search.searching import Searching
+from mnasnet.settings import SearchSettings
 from mnasnet.testing import write_image_folder
+
+
+def test_every_default_of_the_settings_is_that_of_a_search() -> None:
+    assert Searching(Path("photos"), **SearchSettings().arguments()) == Searching(Path("photos"))
+
+
+def test_every_choice_of_a_search_can_be_typed() -> None:
+    typed = {*SearchSettings().arguments(), "data", "output_folder"}
+
+    assert {field.name for field in fields(Searching)} == typed
 
 
 class TestNumbersOfTheReward:
