@@ -129,19 +129,36 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, model: str | Path | None = "auto", *, class_file: str | Path | None = None, **options: Any
+        cls,
+        model: str | Path | None = "auto",
+        *,
+        class_file: str | Path | None = None,
+        input_size: int | None = None,
+        runtime: Runtime | Literal["auto"] = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
     ) -> Classifier:
         """Open a model and make it ready.
 
         ``model`` is the bundled model (``auto``, ``photos10`` or None), the name of published weights, any weights or
         model file, or an exported ``.onnx``, ``.xml``, ``.tflite`` or ``.pte``; ``class_file`` has one class name
-        a line and is needed only where the weights carry none. ``options`` are those of the constructor.
+        a line and is needed only where the weights carry none. The other options are those of the constructor.
         """
         from mnasnet.zoo import open_runnable
 
+        if model is not None and not isinstance(model, (str, os.PathLike)):
+            raise SettingsError(
+                f"Classifier.load takes a name or a file, got {type(model).__name__}; give a model that is open to "
+                "Classifier"
+            )
         return cls(
-            open_runnable("auto" if model is None else model, class_file=Path(class_file) if class_file else None),
-            **options,
+            open_runnable("auto" if model is None else model, class_file=class_file),
+            input_size=input_size,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            threads=threads,
         )
 
     @property

@@ -33,7 +33,7 @@ CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's Mna
 def open_model(
     source: str | Path = "auto",
     *,
-    class_file: Path | None = None,
+    class_file: str | Path | None = None,
     expected: str | ArchitectureSpec | None = None,
     numbered: bool = False,
     progress: Progress | None = None,
@@ -58,7 +58,7 @@ def open_model(
 
 
 def open_runnable(
-    source: str | Path = "auto", *, class_file: Path | None = None, numbered: bool = False
+    source: str | Path = "auto", *, class_file: str | Path | None = None, numbered: bool = False
 ) -> ModelFile | ExportedModel:
     """Like :func:`open_model`, for use alone: an exported file, which cannot be trained, is welcome too."""
     path = model_path(source)
@@ -105,7 +105,7 @@ def known_without_weights(name: str) -> dict[str, Any] | None:
 def open_file(
     path: Path,
     *,
-    class_file: Path | None = None,
+    class_file: str | Path | None = None,
     expected: ArchitectureSpec | None = None,
     numbered: bool = False,
 ) -> ModelFile:
@@ -137,7 +137,7 @@ def open_file(
         weights=loaded.weights,
         class_names=(
             _names_or_numbers(path, loaded.num_classes)
-            if numbered and class_file is None
+            if numbered and not class_file
             else _class_names(path, class_file, loaded.num_classes)
         ),
         preprocess=default_preprocess(loaded.layout, loaded.num_classes),
@@ -174,12 +174,13 @@ def files_of(source: str | Path) -> tuple[Path, ...]:
     return (path, path.with_suffix(".bin"), *(path.with_name(name) for name in CLASS_FILES))
 
 
-def read_class_file(path: Path) -> tuple[str, ...]:
+def read_class_file(path: str | Path) -> tuple[str, ...]:
     """One class name a line, UTF-8 with or without mark, any line ends; blank lines do not count.
 
     Raises WeightsError on a name that comes twice, with the line numbers. ImageNet's own list is let through: two
     of its names, crane and maillot, stand for two classes each.
     """
+    path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # of the line ends in use, read_text makes this one
     except UnicodeDecodeError as error:
@@ -306,7 +307,7 @@ def _names_or_numbers(path: Path, num_classes: int) -> tuple[str, ...]:
         return tuple(f"class {index}" for index in range(num_classes))
 
 
-def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple[str, ...]:
+def _class_names(path: Path, class_file: str | Path | None, num_classes: int) -> tuple[str, ...]:
     """Names for weights that carry none."""
     beside = [path.with_name(name) for name in CLASS_FILES if is_file(path.with_name(name))]
     chosen = class_file or (beside[0] if beside else None)
@@ -327,9 +328,9 @@ def _class_names(path: Path, class_file: Path | None, num_classes: int) -> tuple
     )
 
 
-def _with_names_of(class_file: Path | None, model: _Named, origin: str) -> _Named:
+def _with_names_of(class_file: str | Path | None, model: _Named, origin: str) -> _Named:
     """``model`` under the names of ``class_file``: a translation is welcome, a contradiction is an error."""
-    if class_file is None:
+    if not class_file:
         return model
     names, inside = read_class_file(class_file), model.class_names
     if names == inside:

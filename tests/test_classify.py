@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from inspect import signature
 from multiprocessing import get_context
 
 import numpy as np
@@ -194,6 +195,13 @@ def test_wrong_options_name_the_valid_ones(option, message):
         Classifier(random_model(), **option)
 
 
+def test_a_model_is_loaded_with_every_option_of_the_classifier():
+    taken, loaded = ({*map(str, signature(call).parameters.values())} for call in (Classifier, Classifier.load))
+
+    assert {option for option in taken if not option.startswith("model")} <= loaded
+    assert Classifier.load(input_size=64, threads=1).preprocess.input_size == 64
+
+
 def test_numbers_of_numpy_and_paths_as_text_are_taken(tmp_path):
     Image.fromarray(frames(1)[0]).save(tmp_path / "x.png")
     classifier = Classifier(random_model(), threads=np.int64(1), input_size=np.int32(64))
@@ -220,6 +228,8 @@ def test_what_is_no_model_or_image_is_told_what_to_take_instead(classifier, tmp_
 
     with pytest.raises(SettingsError, match=r"got str; give names and files to Classifier\.load"):
         Classifier("auto")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="takes a name or a file, got ModelFile; give a model"):
+        Classifier.load(classifier.model)  # type: ignore[arg-type]
     with (tmp_path / "x.png").open("rb") as file, pytest.raises(DataError, match="got an open file; open it by PIL"):
         classifier.predict(file)
 

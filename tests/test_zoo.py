@@ -236,6 +236,13 @@ def test_a_class_file_may_translate_but_not_reorder(model_path, tmp_path):
         open_model(model_path, class_file=class_file(tmp_path, "dog\ncat\nship\n"))
 
 
+def test_a_class_file_is_given_as_text_too(model_path, tmp_path):
+    names = class_file(tmp_path, "chat\nchien\nnavire\n")
+
+    assert open_model(model_path, class_file=str(names)).class_names == ("chat", "chien", "navire")
+    assert open_model(model_path, class_file="").class_names == ("cat", "dog", "ship")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xef\xbb\xbfcat\r\n\r\n  caf\xc3\xa9 & co \r\n", "cat\n\n\ncafé & co".encode(), b"cat\rcaf\xc3\xa9 & co\r"],

@@ -323,6 +323,7 @@ ENTRIES = (
             "^the meter of … must have a method",
             "^a listener has a method",
             "^Classifier takes a model that is open",
+            "^Classifier.load takes a name or a file",
         ),
     ),
     Entry(

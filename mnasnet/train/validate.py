@@ -37,7 +37,7 @@ def validate(
     data: Path,
     *,
     split: SplitChoice | None = None,
-    class_file: Path | None = None,
+    class_file: str | Path | None = None,
     input_size: int | None = None,
     threads: int | None = None,
     out: Path | None = None,
