@@ -191,7 +191,7 @@ class Classifier:
     def prepare(self, image: Image) -> NDArray[np.uint8]:
         """The square RGB image, S x S x 3, that the network sees."""
         if isinstance(image, (str, Path)):
-            image = read_image(Path(image), min_side=self.preprocess.resize)
+            image = read_image(expanded(image), min_side=self.preprocess.resize)
         elif isinstance(image, memoryview):
             image = np.asarray(image)
         elif isinstance(image, io.IOBase):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
-from mnasnet.files import write_atomic
+from mnasnet.files import expanded, write_atomic
 from mnasnet.network.weights import (
     BOOKKEEPING,
     expected_shapes,
@@ -91,11 +91,12 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
+    path = expanded(path)
     kind = np.float16 if half else np.float32
     with np.errstate(over="ignore"):  # told by what follows
         tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in model.weights.items()}
     try:
-        require_header(header_of(model), Path(path))
+        require_header(header_of(model), path)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"this model cannot be saved: {error}") from error
     if misfit := _misfit(tensors, model.architecture, len(model.class_names), model.in_channels):
@@ -103,7 +104,7 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
             f"this model cannot be saved: {misfit}; take its weights by modelfile.weights_of from a network of its "
             f"architecture with in_channels {model.in_channels}{', or save without half' if half else ''}"
         )
-    write_atomic(Path(path), to_bytes(tensors, metadata={HEADER_KEY: header_text(model)}))
+    write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: header_text(model)}))
 
 
 def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
@@ -153,7 +154,7 @@ def header_text(model: ModelFile) -> str:
 
 def load(path: str | Path) -> ModelFile:
     """Read a model file; raises WeightsError when it is damaged, of a newer schema or not a model file."""
-    path = Path(path)
+    path = expanded(path)
     tensors, metadata = read_safetensors(path)
     if HEADER_KEY not in metadata:
         raise WeightsError(f"{path} holds weights but is not a model file of this package; open it by zoo.open_model")
@@ -256,7 +257,7 @@ def _is_finite(values: NDArray[Any]) -> bool:
 def is_model_file(path: str | Path) -> bool:
     """Whether ``path`` is a safetensors file with this package's header; reads only the header."""
     try:
-        with Path(path).open("rb") as file:
+        with expanded(path).open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             if not 2 <= size <= 100_000_000:
                 return False

@@ -180,7 +180,7 @@ def read_class_file(path: str | Path) -> tuple[str, ...]:
     Raises WeightsError on a name that comes twice, with the line numbers. ImageNet's own list is let through: two
     of its names, crane and maillot, stand for two classes each.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # of the line ends in use, read_text makes this one
     except UnicodeDecodeError as error:

@@ -50,6 +50,16 @@ def test_a_file_gives_what_its_pixels_give(classifier, tmp_path):
     assert classifier.predict([tmp_path / "bild ä.PNG"]) == classifier.predict([frame])
 
 
+def test_a_tilde_is_the_home_folder_of_images_and_of_a_class_file(classifier, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Image.fromarray(frames(1)[0]).save(tmp_path / "x.png")
+    (tmp_path / "names.txt").write_text("\n".join(f"thing {number}" for number in range(10)))
+
+    assert classifier.predict("~/x.png") == classifier.predict(frames(1))
+    assert Classifier.load(class_file="~/names.txt").class_names[0] == "thing 0"
+
+
 def test_another_process_opens_the_classifier_that_it_is_sent(classifier):
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         (there,) = pool.submit(classifier.predict, frames(1)).result()

@@ -34,6 +34,18 @@ def test_everything_comes_back(tmp_path):
     assert read.fingerprint == model.fingerprint
 
 
+def test_a_tilde_is_the_home_folder_where_a_model_is_saved_and_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    modelfile.save(random_model(), "~/models/m.safetensors")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert modelfile.is_model_file("~/models/m.safetensors")
+    assert modelfile.load("~/models/m.safetensors").fingerprint == random_model().fingerprint
+
+
 def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
     model = random_model()
     modelfile.save(model, tmp_path / "full.safetensors")
