@@ -146,6 +146,20 @@ def test_an_imagenet_file_of_somebody_gets_imagenet_names(tmp_path):
     assert open_model(tmp_path / "w.pth").class_names == imagenet_class_names()
 
 
+def test_the_names_of_imagenet_are_those_of_torchvision():
+    assert list(imagenet_class_names()) == torchvision.models.MNASNet1_0_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def test_to_tell_of_a_published_network_needs_no_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path))
+    code = (
+        "import sys; from mnasnet.cli import main; main(['info', 'mnasnet1_0']);"
+        "assert not {'torch', 'torchvision'} & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_network_published_weights_point_to_the_bundled_model(tmp_path, monkeypatch):
     monkeypatch.setenv("MNASNET_CACHE", str(tmp_path))
 
