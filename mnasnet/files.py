@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import re
 import secrets
@@ -12,11 +13,14 @@ import shlex
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnasnet.errors import SettingsError
+
+_log = logging.getLogger(__name__)
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
@@ -155,6 +159,47 @@ def unquoted(path: str) -> str:
         path = bare[1:-1]
         bare = path.strip()
     return path
+
+
+@contextlib.contextmanager
+def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
+    """Hold the file ``path`` as a lock between processes and threads; it is gone when nobody holds it.
+
+    The system frees it when its holder dies. A file system without locks keeps nobody out. Raises OSError.
+    """
+    has_waited = False
+    try:
+        while True:
+            with path.open("ab") as file:
+                if _is_taken(file, path):
+                    try:
+                        yield
+                        return
+                    finally:
+                        if sys.platform != "win32":  # while it is ours, or another's would be removed
+                            path.unlink(missing_ok=True)
+                        with contextlib.suppress(OSError):
+                            unlock(file)
+            if not has_waited:
+                _log.info("waiting for another process that holds %s", path.name)
+                has_waited = True
+            time.sleep(poll_s)
+    finally:
+        if sys.platform == "win32":  # where no file is removed that anybody has open
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_taken(file: BinaryIO, path: Path) -> bool:
+    """Whether nobody else holds ``file``, and its holder before did not remove it since it was opened."""
+    try:
+        is_ours = try_lock(file)
+    except OSError:  # a file system without locks
+        is_ours = True
+    try:
+        return is_ours and os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def try_lock(file: BinaryIO) -> bool:

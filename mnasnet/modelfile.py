@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
-from mnasnet.files import expanded, write_atomic
+from mnasnet.files import expanded, locked, write_atomic
 from mnasnet.network.weights import (
     BOOKKEEPING,
     expected_shapes,
@@ -118,15 +118,16 @@ def update_latencies(path: Path, update: Callable[[Latencies], Latencies]) -> No
     Those in the file count, not those of a model that was loaded before: another process may have added some.
     """
     path = Path(os.path.realpath(path))  # a link to it stays one
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    outer = json.loads(content[8 : 8 + size])
-    inner = json.loads(outer["__metadata__"][HEADER_KEY])
-    inner["latencies"] = [dict(latency) for latency in update(tuple(inner["latencies"]))]
-    outer["__metadata__"][HEADER_KEY] = json.dumps(inner, ensure_ascii=False)
-    header = json.dumps(outer, ensure_ascii=False).encode()
-    header += b" " * (-len(header) % 8)  # safetensors aligns the weights to 8 bytes
-    write_atomic(path, len(header).to_bytes(8, "little") + header + content[8 + size :])
+    with locked(path.with_name(f".{path.name[:40]}.lock")):
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        outer = json.loads(content[8 : 8 + size])
+        inner = json.loads(outer["__metadata__"][HEADER_KEY])
+        inner["latencies"] = [dict(latency) for latency in update(tuple(inner["latencies"]))]
+        outer["__metadata__"][HEADER_KEY] = json.dumps(inner, ensure_ascii=False)
+        header = json.dumps(outer, ensure_ascii=False).encode()
+        header += b" " * (-len(header) % 8)  # safetensors aligns the weights to 8 bytes
+        write_atomic(path, len(header).to_bytes(8, "little") + header + content[8 + size :])
 
 
 def header_of(model: ModelFile) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
         full, half = (modelfile.network_of(m).eval()(x) for m in (model, read))
     # float16 keeps 11 bits: weights are right to 5e-4 of their size
     torch.testing.assert_close(half, full, atol=0.01, rtol=0.01)
+
+
+def test_latencies_that_come_at_the_same_time_are_all_kept(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / f"{'long ' * 48}.safetensors")
+
+    def add(number):
+        modelfile.update_latencies(path, lambda there: (*there, {"number": number}))
+
+    with ThreadPoolExecutor(4) as pool:  # a thread is kept out as a process is
+        list(pool.map(add, range(12)))
+
+    assert sorted(card["number"] for card in modelfile.load(path).latencies) == list(range(12))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_killed_process_left_of_its_lock_is_no_obstacle(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / "m.safetensors")
+    (tmp_path / ".m.safetensors.lock").touch()
+
+    modelfile.replace_latencies(path, ({"number": 1},))
+
+    assert modelfile.load(path).latencies == ({"number": 1},)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 @pytest.mark.parametrize(

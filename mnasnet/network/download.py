@@ -18,7 +18,7 @@ from ssl import SSLError
 from typing import Any
 
 from mnasnet.errors import DownloadError
-from mnasnet.files import try_lock, unlock, user_cache
+from mnasnet.files import locked, user_cache
 from mnasnet.machine import has_terminal
 from mnasnet.preprocess import Preprocess
 
@@ -173,22 +173,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
-    """Hold ``path`` as a lock between processes and threads; the system frees it when its holder dies."""
-    with path.open("ab") as file:
-        waited = False
-        while not try_lock(file):
-            if not waited:
-                _log.info("waiting for another process that holds %s", path.name)
-                waited = True
-            time.sleep(poll_s)
-        try:
-            yield
-        finally:
-            unlock(file)
 
 
 def _is_right(path: Path, weights: Published) -> bool:
