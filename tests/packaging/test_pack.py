@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from io import BytesIO
@@ -66,6 +70,22 @@ def test_the_wheel_is_the_whole_package(packed):
     }
 
     assert {name for name in files_in(packed / WHEEL) if ".dist-info/" not in name} == sources
+
+
+def test_a_source_archive_is_the_package_without_tests_that_lack_their_helpers(tmp_path):
+    pytest.importorskip("setuptools", minversion="77", reason="licences as pyproject.toml has them")
+    shutil.copytree(ROOT / "mnasnet", tmp_path / "mnasnet", ignore=pack_plugins.LEFT_OUT)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=pack_plugins.LEFT_OUT)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+
+    with tarfile.open(*(tmp_path / "dist").glob("*.tar.gz")) as packed:
+        names = packed.getnames()
+    assert f"mnasnet-{mnasnet.__version__}/mnasnet/models/photos10.safetensors" in names
+    assert [name for name in names if "/tests" in name] == []
 
 
 def test_the_wheel_asks_for_what_the_package_needs_and_no_more(packed):
