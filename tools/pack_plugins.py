@@ -18,6 +18,8 @@ from pathlib import Path
 from install_plugins import PLUGINS, ROOT
 
 PACKAGE_SOURCES = ("mnasnet", "pyproject.toml", "README.md", "LICENSE")
+PAGES = "https://github.com/Ikomia-hub/infer_torchvision_mnasnet/blob/main"
+PICTURES = "https://raw.githubusercontent.com/Ikomia-hub/infer_torchvision_mnasnet/main"
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 WHEELS = "wheels"  # folder inside a zip
 MADE_AT_S = 315_532_800  # the start of 1980 in wheel and zip: the same sources make the same files, byte for byte
@@ -48,10 +50,18 @@ def build_wheel(output: Path, checkout: Path) -> Path:
                 shutil.copytree(checkout / name, source / name, ignore=LEFT_OUT)
             else:
                 shutil.copy2(checkout / name, source)
+        readme = source / "README.md"
+        readme.write_text(with_absolute_links(readme.read_text(encoding="utf-8")), encoding="utf-8")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", built, source]
         subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(MADE_AT_S)})
         (wheel,) = built.glob("mnasnet-*.whl")
         return Path(shutil.copy2(wheel, output))
+
+
+def with_absolute_links(readme: str) -> str:
+    """The README for where the repository is not beside it, as on the page of a package index."""
+    readme = re.sub(r"(!\[[^\]]*\]\()(?!https?:|#)", rf"\1{PICTURES}/", readme)
+    return re.sub(r"\]\((?!https?:|#)", f"]({PAGES}/", readme)
 
 
 def write_zip(plugin: Path, wheel: Path, output: Path) -> Path:

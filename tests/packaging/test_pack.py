@@ -98,6 +98,17 @@ def test_the_wheel_asks_for_what_the_package_needs_and_no_more(packed):
     assert "ikomia" not in " ".join(plain) and "PyQt" not in " ".join(plain)
 
 
+def test_links_and_pictures_of_the_package_s_page_lead_into_the_repository(packed):
+    (text,) = [content for name, content in files_in(packed / WHEEL).items() if name.endswith(".dist-info/METADATA")]
+    page = Parser().parsestr(text.decode()).get_payload()
+
+    inside = re.findall(r"\]\(https://(?:github|raw\.githubusercontent)\.com/.+?/main/([^)#]+)", page)
+    assert f"]({HUB}/infer_torchvision_mnasnet/main/docs/images/classified_cat.png)" in page
+    assert "](https://github.com/Ikomia-hub/infer_torchvision_mnasnet/blob/main/docs/classify.md)" in page
+    assert [path for path in inside if not (ROOT / path).exists()] == []
+    assert re.findall(r"\]\((?!https:|#).*?\)", page) == []
+
+
 @every_plugin
 def test_the_readme_has_the_hubs_sections_in_order(packed, name):
     sections = re.findall(r"^## :(\w+):", files_in(packed / f"{name}.zip")["README.md"].decode(), flags=re.MULTILINE)
