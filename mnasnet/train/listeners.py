@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib
 import io
 import logging
 import queue
@@ -290,6 +291,7 @@ class MlflowRun:
         self._parameters = parameters or {}
         self._client: Any = None
         self._run_id = ""
+        _import_ipython()
 
     def hear(self, event: Event) -> None:
         """Log; MLflow is imported here, in the background thread, since that takes seconds."""
@@ -327,6 +329,12 @@ class MlflowRun:
             self._client.log_dict(self._run_id, changed, "metric_names.json")
         for file in event.files:
             self._client.log_artifact(self._run_id, str(file))
+
+
+def _import_ipython() -> None:
+    """Import IPython, where it is, before MLflow does so in the background: Matplotlib fails on a half of it."""
+    with contextlib.suppress(Exception):  # whatever it lacks, MLflow does without it too
+        importlib.import_module("IPython")
 
 
 def mlflow_uri(tracking: str, local_uri: str) -> str | None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import select
+import subprocess
 import sys
 import threading
 import time
@@ -162,6 +163,25 @@ def test_mlflow_keeps_classes_apart_and_a_map_of_their_names(tmp_path: Path) -> 
     assert run.data.metrics["recall/cat"] == 0.5
     kept = artifacts.load_dict(f"{run.info.artifact_uri}/metric_names.json")
     assert {kept.get(name, name): score for name, score in run.data.metrics.items()} == scores
+
+
+def test_a_figure_is_drawn_while_mlflow_imports_ipython(tmp_path: Path) -> None:
+    slow = "import threading, time\nif threading.current_thread() is not threading.main_thread():\n    time.sleep(60)\n"
+    (tmp_path / "IPython.py").write_text(f"{slow}version_info = (9, 0)\n")
+    script = (
+        "import importlib, sys, threading\n"
+        "from mnasnet.plots import new_figure\n"
+        "from mnasnet.train.listeners import MlflowRun\n"
+        "MlflowRun('http://127.0.0.1:9', 'mnasnet', 'flowers')\n"
+        "threading.Thread(target=importlib.import_module, args=['IPython'], daemon=True).start()\n"
+        "while 'IPython' not in sys.modules: pass\n"
+        "new_figure(3, 3)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_tensorboard_files_are_written(tmp_path: Path) -> None:
