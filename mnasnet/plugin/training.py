@@ -13,6 +13,7 @@ from ikomia import core, dataprocess
 from ikomia.core import config
 
 from mnasnet.data.images import read_image
+from mnasnet.files import write_atomic
 from mnasnet.modelfile import load
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, ResultsIO
@@ -23,7 +24,7 @@ from mnasnet.train.listeners import (
     Event,
     Listener,
     MlflowRun,
-    Started,
+    Opened,
     Stepped,
     TensorBoardFiles,
     metric_name,
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 STOPPING_S = 1.0  # what a tracking service gets after a stop; the whole stop has five seconds
 ENDING_S = 6.0  # at the end of a training
+TENSORBOARD = "tensorboard_folder.txt"  # in a run's folder: its folder's name among those of TensorBoard
 MODEL, CURVES, CONFUSION, METRICS, CLASSES, DETAILS = range(6)  # the task's outputs
 
 
@@ -58,6 +60,9 @@ class TrainingBar:
 
 # -- tracking ----------------------------------------------------------------------------------------------------------
 
+Service = Callable[[Path], Listener]
+"""Makes the listener that logs the training in a run's folder."""
+
 
 def tracking(settings: TrainSettings, folder: Path) -> Tracking:
     """The services that ``settings`` ask for; no server is started and no port opened for any of them.
@@ -66,14 +71,21 @@ def tracking(settings: TrainSettings, folder: Path) -> Tracking:
     """
     parameters = {"resume_folder": folder} if settings.resume_folder else {"data": folder, **settings.arguments()}
     run_name = f"{folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    services: list[Callable[[], Listener]] = []
+    services: list[Service] = []
     uri = mlflow_uri(settings.tracking, local_mlflow_uri())
     if uri is not None:
-        services.append(lambda: MlflowRun(uri, "train_torchvision_mnasnet", run_name, parameters))
+        services.append(lambda _: MlflowRun(uri, "train_torchvision_mnasnet", run_name, parameters))
     if settings.tensorboard:
-        folder = Path(config.main_cfg["tensorboard"]["log_uri"]) / metric_name(run_name).replace("/", "_")
-        services.append(lambda: TensorBoardFiles(folder))
+        services.append(lambda run: TensorBoardFiles(_tensorboard_folder(run, metric_name(run_name).replace("/", "_"))))
     return Tracking(services)
+
+
+def _tensorboard_folder(run: Path, name: str) -> Path:
+    """Where the training in the folder ``run`` writes: what an earlier sitting chose, else ``name``."""
+    chosen = run / TENSORBOARD
+    if not chosen.exists():
+        write_atomic(chosen, name.encode())
+    return Path(config.main_cfg["tensorboard"]["log_uri"]) / chosen.read_text(encoding="utf-8")
 
 
 def local_mlflow_uri() -> str:
@@ -84,14 +96,14 @@ def local_mlflow_uri() -> str:
 class Tracking:
     """Hands a training's events to services, each in a thread of its own; none can stop or hold up the training."""
 
-    def __init__(self, services: Sequence[Callable[[], Listener]]) -> None:
+    def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
         self._running: list[Background] = []
 
     def hear(self, event: Event) -> None:
         """Pass the event on; at the end wait a little for slow services, less so when the user wants to stop."""
-        if isinstance(event, Started):
-            self._running = [Background(service(), ENDING_S) for service in self._services]
+        if isinstance(event, Opened):
+            self._running = [Background(service(event.folder), ENDING_S) for service in self._services]
         if isinstance(event, Ended):
             self._end(event)
             return

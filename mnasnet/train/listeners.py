@@ -29,6 +29,15 @@ Row = Mapping[str, Any]
 CLOSE_TIMEOUT_S = 5.0
 WAITING_EVENTS = 1000
 
+MLFLOW_RUN = "mlflow_run.txt"  # in a run's folder: its id in MLflow
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The run's folder is there, and the training is about to begin or to go on."""
+
+    folder: Path
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -81,7 +90,7 @@ class Reported:
     files: tuple[Path, ...]
 
 
-Event = Started | Stepped | EpochEnded | Reported | Ended
+Event = Opened | Started | Stepped | EpochEnded | Reported | Ended
 
 
 class Listener(Protocol):
@@ -281,7 +290,8 @@ class Background:
 class MlflowRun:
     """Logs parameters and metrics to MLflow at ``uri``: a server, or ``file:...`` for files without one.
 
-    ``parameters`` are what the user set; what the training made of them takes their place.
+    ``parameters`` are what the user set; what the training made of them takes their place. A training that is resumed
+    goes on in its run, where this MLflow has that.
     """
 
     title = "MLflow"
@@ -289,26 +299,57 @@ class MlflowRun:
     def __init__(self, uri: str, experiment: str, run_name: str, parameters: Row | None = None) -> None:
         self._uri, self._experiment, self._run_name = uri, experiment, run_name
         self._parameters = parameters or {}
+        self._folder: Path | None = None
         self._client: Any = None
         self._run_id = ""
         _import_ipython()
 
     def hear(self, event: Event) -> None:
         """Log; MLflow is imported here, in the background thread, since that takes seconds."""
-        if isinstance(event, Started):
+        if isinstance(event, Opened):
+            self._folder = event.folder.absolute()
+        elif isinstance(event, Started):
             self._start(event)
         elif isinstance(event, EpochEnded):
             self._log_row(event.row)
         elif isinstance(event, Reported):
             self._log_results(event)
         elif isinstance(event, Ended) and self._client is not None:  # a training may fail before it starts
-            self._client.set_terminated(self._run_id, "FAILED" if event.status == "failed" else "FINISHED")
+            status = {"failed": "FAILED", "stopped": "KILLED"}.get(event.status, "FINISHED")
+            self._client.set_terminated(self._run_id, status)
 
     def _start(self, event: Started) -> None:
-        from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(self._uri)
+        self._run_id = self._begun_before()
+        if self._run_id:
+            self._client.update_run(self._run_id, "RUNNING")
+        else:
+            self._begin(event)
+        if self._folder is not None:
+            self._client.set_tag(self._run_id, "run_folder", str(self._folder))
+            write_atomic(self._folder / MLFLOW_RUN, self._run_id.encode())
+
+    def _begun_before(self) -> str:
+        """The id of the run in which an earlier sitting logged this training; empty where this MLflow has none."""
+        from mlflow.exceptions import MlflowException
+
+        kept = None if self._folder is None else self._folder / MLFLOW_RUN
+        if kept is None or not kept.exists():
+            return ""
+        run_id = kept.read_text(encoding="utf-8")
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return ""
+        return run_id if run.info.lifecycle_stage == "active" else ""
+
+    def _begin(self, event: Started) -> None:
+        from mlflow.entities import Param
+
         known = self._client.get_experiment_by_name(self._experiment)
         experiment_id = known.experiment_id if known else self._client.create_experiment(self._experiment)
         self._run_id = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id

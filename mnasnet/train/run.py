@@ -31,6 +31,7 @@ from mnasnet.train.listeners import (
     CsvFile,
     EndHeldBack,
     Listener,
+    Opened,
     Reported,
     TensorBoardFiles,
     failures_told,
@@ -257,6 +258,8 @@ def _go_on(
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
         with failures_told(tensorboard):
+            if team.writes:
+                audience.hear(Opened(run.path))
             result = in_own_thread(
                 lambda: fit(
                     network,

@@ -15,10 +15,10 @@ from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
 from mnasnet.plugin.long_task import output_folder
 from mnasnet.plugin.printing import lines_on_stdout
-from mnasnet.plugin.training import Tracking, local_mlflow_uri
+from mnasnet.plugin.training import Tracking, local_mlflow_uri, tracking
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.listeners import EpochEnded, MlflowRun, Started, failures_told, metric_name
+from mnasnet.train.listeners import Ended, EpochEnded, MlflowRun, Opened, Started, failures_told, metric_name
 from tests.plugins.own_process import ROOT, run_python
 
 pytestmark = pytest.mark.ikomia
@@ -234,11 +234,12 @@ def test_a_training_that_failed_is_marked_as_failed(tmp_path):
     from mlflow.tracking import MlflowClient  # here, since its import would take most of the time that a service gets
 
     row = {"epoch": 1, "café & co": 0.5, "val_loss": float("nan"), "learning_rate": 0.1}
-    tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "café & co: C# (50 %)")])
+    services = Tracking([lambda _: MlflowRun(tmp_path.as_uri(), "e", "café & co: C# (50 %)")])
 
-    with pytest.raises(RuntimeError), failures_told([tracking]):
-        tracking.hear(Started(2, 0, (), {"C#": "x" * 900}))
-        tracking.hear(EpochEnded(row, 2, True, (row,)))
+    with pytest.raises(RuntimeError), failures_told([services]):
+        services.hear(Opened(tmp_path / "run"))
+        services.hear(Started(2, 0, (), {"C#": "x" * 900}))
+        services.hear(EpochEnded(row, 2, True, (row,)))
         raise RuntimeError("boom")
 
     client = MlflowClient(tmp_path.as_uri())
@@ -248,12 +249,22 @@ def test_a_training_that_failed_is_marked_as_failed(tmp_path):
 
 
 def test_a_training_that_never_began_tells_nobody(tmp_path):
-    tracking = Tracking([lambda: MlflowRun(tmp_path.as_uri(), "e", "r")])
+    services = Tracking([lambda _: MlflowRun(tmp_path.as_uri(), "e", "r")])
 
-    with pytest.raises(RuntimeError), failures_told([tracking]):
+    with pytest.raises(RuntimeError), failures_told([services]):
         raise RuntimeError("no such folder")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_training_goes_on_in_its_folder_of_tensorboard(tmp_path):
+    for name in ("meadow", "meadow2"):  # the images, then the run
+        sitting = tracking(TrainSettings(tensorboard=True), tmp_path / name)
+        for event in (Opened(tmp_path / "meadow2"), Started(2, 0, (), {}), Ended("stopped", "stopped on request", ())):
+            sitting.hear(event)
+
+    (kept,) = (Path.home() / "Ikomia" / "Tensorboard").glob("meadow*")
+    assert kept.name.startswith("meadow_")
 
 
 def test_ikomias_own_mlflow_files_are_meant_by_local():

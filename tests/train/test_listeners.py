@@ -24,6 +24,7 @@ from mnasnet.train.listeners import (
     EpochEnded,
     Event,
     MlflowRun,
+    Opened,
     Reported,
     Started,
     Stepped,
@@ -46,6 +47,7 @@ STARTED = Started(2, 0, (), {"recipe": "modern", "café & co": "C#"})
 STEPPED = Stepped(0, 2, 0, 5, 1.0, 0.5, 100.0, 9.0)
 EPOCH = EpochEnded(ROW, 2, True, (ROW,))
 ENDED = Ended("done", "all epochs are done", (ROW,))
+STOPPED = Ended("stopped", "stopped on request", (ROW,))
 
 
 class Faulty:
@@ -163,6 +165,67 @@ def test_mlflow_keeps_classes_apart_and_a_map_of_their_names(tmp_path: Path) -> 
     assert run.data.metrics["recall/cat"] == 0.5
     kept = artifacts.load_dict(f"{run.info.artifact_uri}/metric_names.json")
     assert {kept.get(name, name): score for name, score in run.data.metrics.items()} == scores
+
+
+def test_mlflow_shows_a_stopped_training_as_killed_and_where_it_lies(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    uri = (tmp_path / "mlruns").as_uri()
+    listener = MlflowRun(uri, "mnasnet", "flowers")
+
+    for event in (Opened(tmp_path / "run"), STARTED, EPOCH, STOPPED):
+        listener.hear(event)
+
+    client = tracking.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["run_folder"] == str(tmp_path / "run")
+
+
+def test_a_resumed_training_goes_on_in_its_run_of_mlflow(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    uri = (tmp_path / "mlruns").as_uri()
+    opened, second = Opened(tmp_path / "run"), EpochEnded({**ROW, "epoch": 2}, 2, True, (ROW,))
+    first_sitting = MlflowRun(uri, "mnasnet", "flowers", {"data": "/photos"})
+    next_sitting = MlflowRun(uri, "mnasnet", "flowers", {"resume_folder": "run"})
+
+    for event in (opened, STARTED, EPOCH, STOPPED):
+        first_sitting.hear(event)
+    for event in (opened, Started(2, 1, (ROW,), {"recipe": "other"}), second, ENDED):
+        next_sitting.hear(event)
+
+    client = tracking.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["data"], run.data.params["recipe"]) == ("/photos", "modern")
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
+
+
+def test_a_resumed_training_whose_run_was_deleted_from_mlflow_begins_another(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    uri = (tmp_path / "mlruns").as_uri()
+    client = tracking.MlflowClient(uri)
+
+    for _ in range(2):
+        listener = MlflowRun(uri, "mnasnet", "flowers")
+        for event in (Opened(tmp_path / "run"), STARTED, EPOCH, ENDED):
+            listener.hear(event)
+        (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+        client.delete_run(run.info.run_id)
+
+    assert run.info.status == "FINISHED"
+
+
+def test_a_resumed_training_that_another_mlflow_hears_begins_a_run_there(tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+
+    for name in ("here", "there"):
+        uri = (tmp_path / name).as_uri()
+        listener = MlflowRun(uri, "mnasnet", "flowers")
+        for event in (Opened(tmp_path / "run"), STARTED, EPOCH, ENDED):
+            listener.hear(event)
+        client = tracking.MlflowClient(uri)
+        (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+        assert run.info.status == "FINISHED"
 
 
 def test_a_figure_is_drawn_while_mlflow_imports_ipython(tmp_path: Path) -> None:

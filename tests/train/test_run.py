@@ -27,7 +27,7 @@ from mnasnet import Classifier, modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
-from mnasnet.train.listeners import Ended, EpochEnded, Event, Reported, Started, Stepped
+from mnasnet.train.listeners import Ended, EpochEnded, Event, Opened, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, new_run_folder
 from mnasnet.train.run_state import checkpoint_digest
@@ -200,11 +200,12 @@ def test_a_stop_while_images_are_read_ends_at_once(data: Path, tmp_path: Path) -
 def test_listeners_hear_the_story_in_order(data: Path, tmp_path: Path) -> None:
     ear = Ear()
 
-    train(tiny_training(data, tmp_path, epochs=2), listeners=[ear])
+    trained = train(tiny_training(data, tmp_path, epochs=2), listeners=[ear])
 
+    assert ear.events[0] == Opened(trained.folder)
     kinds = [type(event) for event in ear.events]
     steps = kinds.count(Stepped) // 2
-    assert kinds == [Started, *[*[Stepped] * steps, EpochEnded] * 2, Reported, Ended]
+    assert kinds == [Opened, Started, *[*[Stepped] * steps, EpochEnded] * 2, Reported, Ended]
 
 
 def test_time_that_runs_out_keeps_the_best_and_can_be_extended(data: Path, tmp_path: Path) -> None:
