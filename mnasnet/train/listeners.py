@@ -410,8 +410,14 @@ class TensorBoardFiles:
 def metric_name(text: str) -> str:
     """``text`` with what MLflow refuses in a name replaced: it takes letters, digits and ``_-. :/`` only.
 
-    A name that was changed ends in a part of its digest, so that different texts keep different names.
+    A name that was changed ends in a part of its digest, so that different texts keep different names. The score before
+    a ``/`` has no part in it: a class is called the same in all its scores.
     """
+    score, slash, name = text.partition("/")
+    return f"{_plain_name(score)}/{_plain_name(name)}" if slash else _plain_name(text)
+
+
+def _plain_name(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text).strip()[:190]
     if plain and plain == text:
         return plain

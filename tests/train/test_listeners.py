@@ -266,6 +266,7 @@ def test_tensorboard_files_are_written(tmp_path: Path) -> None:
         ("\udce9t\udce9", r"_t__[0-9a-f]{6}"),  # a folder's name that is not UTF-8
         ("x" * 300, r"x{190}_[0-9a-f]{6}"),
         ("a/b:c d-e.f", "a/b:c d-e.f"),
+        ("recall/a/b#", r"recall/a/b__[0-9a-f]{6}"),
     ],
 )
 def test_metric_names_are_ones_that_mlflow_takes(text: str, pattern: str) -> None:
@@ -278,6 +279,13 @@ def test_metric_names_are_ones_that_mlflow_takes(text: str, pattern: str) -> Non
 def test_metric_names_of_different_texts_differ(text: str, other: str) -> None:
     assert metric_name(text) != metric_name(other)
     assert metric_name(text) == metric_name(text)
+
+
+def test_a_class_has_one_name_in_all_its_metrics() -> None:
+    names = [metric_name(f"{score}/a,b") for score in ("precision", "recall", "f1")]
+
+    assert [name.partition("/")[0] for name in names] == ["precision", "recall", "f1"]
+    assert {name.partition("/")[2] for name in names} == {metric_name("a,b")}
 
 
 def test_csv_is_whole_after_every_epoch(tmp_path: Path) -> None:
