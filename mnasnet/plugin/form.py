@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from mnasnet.errors import SettingsError
-from mnasnet.plugin.qt import QtWidgets
+from mnasnet.plugin.qt import QtCore, QtWidgets
 from mnasnet.settings import Parameter, Settings
 
 SHORT_FORMS = {  # words of parameter names that are not written as they sound
@@ -101,6 +101,7 @@ class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
 
     def __init__(self, parameter: Parameter, value: float) -> None:
         super().__init__()
+        _take_no_focus_by_wheel(self)
         self._parameter = parameter
         self.show_number(value)
 
@@ -119,6 +120,13 @@ class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
         if event.text() and self.text() == self._parameter.unset:
             self.selectAll()
         super().keyPressEvent(event)
+
+    def wheelEvent(self, event: Any) -> None:  # noqa: N802  # Qt's name
+        """Change the number where somebody is at it; else the panel scrolls."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
     def stepBy(self, steps: int) -> None:  # noqa: N802  # Qt's name
         """Go up or down, as far as the bounds; a text that is no number stays."""
@@ -143,6 +151,21 @@ class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
         except ValueError:
             return None
         return number if math.isfinite(number) else None
+
+
+class ChoiceBox(QtWidgets.QComboBox):  # type: ignore[misc]
+    """A list to choose from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        _take_no_focus_by_wheel(self)
+
+    def wheelEvent(self, event: Any) -> None:  # noqa: N802  # Qt's name
+        """Choose another where somebody is at it; else the panel scrolls."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
 
 class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
@@ -171,6 +194,11 @@ class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
             self.edit.setText(path)
 
 
+def _take_no_focus_by_wheel(field: QtWidgets.QWidget) -> None:
+    """Let clicks and keys alone bring somebody to ``field``: a wheel that scrolls over it must not change it."""
+    field.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
+
+
 def _scroll_to_the_top(widget: QtWidgets.QWidget) -> None:
     """Scroll what ``widget`` lies in, as STUDIO's panel, to its beginning."""
     while widget is not None and not isinstance(widget, QtWidgets.QScrollArea):
@@ -189,7 +217,7 @@ def _label_text(name: str) -> str:
 def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
     """The Qt field that suits a parameter, showing ``value``."""
     if parameter.choices or parameter.suggestions:
-        combo = QtWidgets.QComboBox()
+        combo = ChoiceBox()
         combo.addItems(parameter.choices or parameter.suggestions)
         combo.setEditable(not parameter.choices)
         combo.setCurrentText(str(value))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from PyQt6 import QtWidgets, sip
+    from PyQt6 import QtCore, QtWidgets, sip
 except ImportError:
-    from PyQt5 import QtWidgets, sip
+    from PyQt5 import QtCore, QtWidgets, sip
 
-__all__ = ["QtWidgets", "sip"]
+__all__ = ["QtCore", "QtWidgets", "sip"]

@@ -16,10 +16,12 @@ from mnasnet.plugin.qt import QtWidgets
 from mnasnet.settings import InferSettings, SearchSettings, TrainSettings
 
 if os.environ["MNASNET_TEST_QT"] == "PyQt5":
-    from PyQt5.QtCore import QLocale, QPoint, Qt, QTimer
+    from PyQt5.QtCore import QLocale, QPoint, QPointF, Qt, QTimer
+    from PyQt5.QtGui import QWheelEvent
     from PyQt5.QtTest import QTest
 else:
-    from PyQt6.QtCore import QLocale, QPoint, Qt, QTimer
+    from PyQt6.QtCore import QLocale, QPoint, QPointF, Qt, QTimer
+    from PyQt6.QtGui import QWheelEvent
     from PyQt6.QtTest import QTest
 
 LEFT = Qt.MouseButton.LeftButton
@@ -113,6 +115,16 @@ def pick(box, name):
     timer.start()
     QTest.mouseClick(box.button, LEFT)
     timer.stop()
+
+
+def turn_wheel(widget):
+    """One notch towards the user, over the middle of the widget; what does not take it leaves it to its parent."""
+    while widget is not None:
+        place = QPointF(widget.rect().center())
+        notch, button, key = QPoint(0, -120), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+        event = QWheelEvent(place, place, QPoint(), notch, button, key, Qt.ScrollPhase.NoScrollPhase, False)
+        QtWidgets.QApplication.sendEvent(widget, event)
+        widget = None if event.isAccepted() else widget.parentWidget()
 
 
 def change_by_mouse(field, folder):
@@ -272,6 +284,39 @@ def test_a_click_on_an_arrow_takes_a_step_that_suits_the_number(open_form, setti
         click_arrow(field, arrow)
 
         assert field.text() == expected
+
+
+def fields_that_turn(form):
+    """The numbers and the lists of a form."""
+    kinds = (QtWidgets.QAbstractSpinBox, QtWidgets.QComboBox)
+    return [field for field in form.fields.values() if isinstance(field, kinds)]
+
+
+@every_task
+def test_the_wheel_over_a_field_scrolls_the_panel_and_changes_nothing(application, settings):
+    form, panel, content = SettingsForm(settings()), QtWidgets.QScrollArea(), QtWidgets.QWidget()
+    content.setLayout(form.layout)
+    panel.setWidget(content)
+    panel.resize(600, 100)
+    panel.show()
+    panel.setFocus()  # nobody is at a field
+
+    for field in fields_that_turn(form):
+        panel.verticalScrollBar().setValue(0)
+        turn_wheel(field)
+
+        assert panel.verticalScrollBar().value() > 0
+        assert field.focusPolicy() == Qt.FocusPolicy.StrongFocus  # so that a real wheel gives none
+    assert form.settings() == settings()
+
+
+def test_the_wheel_changes_a_field_that_was_clicked(open_form):
+    field = open_form(TrainSettings).fields["epochs"]
+
+    QTest.mouseClick(field.lineEdit(), LEFT)
+    turn_wheel(field)
+
+    assert field.text() == "14"
 
 
 @pytest.mark.parametrize(
