@@ -40,7 +40,7 @@ def curves(history: Sequence[Mapping[str, Any]], best_epoch: int, kept: Kept = "
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("Epoch")
         axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
     return png(figure)

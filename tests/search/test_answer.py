@@ -22,6 +22,7 @@ from mnasnet.search.contenders import measured
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.records import TrialRecord, pareto_set
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
+from mnasnet.search.report.figures import progress_picture
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
@@ -117,6 +118,16 @@ class TestFiles:
 
             width, height = struct.unpack(">II", content[16:24])
             assert content.startswith(b"\x89PNG") and 500 < width < 2000 and 200 < height < 2000
+
+    def test_the_curve_of_two_trials_is_over_whole_trials(self, answer, monkeypatch):
+        finished = [record for record in answer.records if record.is_result][:2]
+        two = [replace(record, number=number) for number, record in enumerate(finished)]
+        monkeypatch.setattr("mnasnet.search.report.figures.png", lambda figure: figure)
+
+        by_trial = progress_picture(replace(answer, records=two)).axes[0]
+
+        left, right = by_trial.get_xlim()
+        assert [tick for tick in by_trial.get_xticks() if left <= tick <= right] == [0, 1]
 
     def test_trials_csv_has_every_trial_with_state_reason_and_choices(self, answer, folder):
         table = rows(folder / "trials.csv")

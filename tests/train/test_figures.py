@@ -3,9 +3,10 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from mnasnet.train.figures import mistakes
+from mnasnet.train.figures import curves, mistakes
 
 
 def height_of(images: int) -> int:
@@ -15,3 +16,16 @@ def height_of(images: int) -> int:
 
 def test_without_mistakes_their_board_is_one_line() -> None:
     assert 0 < height_of(0) < 100 < height_of(1) < height_of(7)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_curves_of_few_epochs_are_over_whole_epochs(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate")
+    history = [{"epoch": epoch, **dict.fromkeys(numbers, 0.5)} for epoch in range(1, epochs + 1)]
+    monkeypatch.setattr("mnasnet.train.figures.png", lambda figure: figure)
+
+    figure = curves(history, best_epoch=1)
+
+    for axes in figure.axes:
+        left, right = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if left <= tick <= right] == list(range(1, epochs + 1))

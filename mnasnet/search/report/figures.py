@@ -143,6 +143,7 @@ def progress_picture(answer: Answer) -> bytes:
     what = "accuracy" if answer.reward is None else "reward"
     by_trial.set_ylabel(what)
     by_trial.set_xlabel("trial")
+    by_trial.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     by_minutes.set_xlabel("minutes of work on trials, all workers added up")
     for axes, place in ((by_trial, 0), (by_minutes, 1)):
         _clean(axes)
