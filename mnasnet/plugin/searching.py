@@ -103,7 +103,7 @@ def _show_networks(table: Any, answer: Answer) -> None:
 def _show_trained(table: Any, answer: Answer) -> None:
     """The networks that were trained longer: finalists, the winner, references."""
     contenders = answer.contenders
-    names = [f"{contender.name} ({contender.kind})" for contender in contenders]
+    names = [f"{contender.name} ({answer.role_of(contender)})" for contender in contenders]
     _add_columns(
         table,
         names,
@@ -137,10 +137,27 @@ def _percent(share: float | None) -> str:
 
 
 def _details(run: SearchedRun) -> dict[str, Any]:
-    """Plain JSON values: the run's summary and the Pareto set with its networks."""
+    """Plain JSON values: the run's summary, the Pareto set with its networks, and those that were trained longer."""
     from mnasnet.search.report.files import pareto_values
 
-    return {**run.summary(), "pareto": pareto_values(run.answer)}
+    return {**run.summary(), "pareto": pareto_values(run.answer), "trained": _trained_values(run)}
+
+
+def _trained_values(run: SearchedRun) -> list[dict[str, Any]]:
+    """Each network that was trained longer, with the place of its model file."""
+    return [
+        {
+            "name": one.name,
+            "kind": run.answer.role_of(one),
+            "trial": one.trial,
+            "epochs": one.epochs,
+            "val_accuracy": one.val_accuracy,
+            "test_accuracy": one.test_accuracy,
+            "costs": dict(one.costs),
+            "model": str((run.folder / one.model).absolute()) if one.model else None,
+        }
+        for one in run.answer.contenders
+    ]
 
 
 def say_what_came_of(run: SearchedRun) -> None:

@@ -107,6 +107,11 @@ class Answer:
         """What a trial's network came to after a full training; None where it had none."""
         return next((one for one in self.contenders if one.kind == "promoted" and one.trial == trial), None)
 
+    def role_of(self, contender: Contender) -> str:
+        """What a contender is for people: its kind, or ``winner`` for what was trained fully for the search."""
+        is_winner = self.winner is not None and contender is self.trained(self.winner.number)
+        return "winner" if is_winner else contender.kind
+
     def candidate(self, record: TrialRecord) -> Candidate | None:
         """The network of a trial; None while its choices are not all made."""
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ikomia.dataprocess.workflow import Workflow
 
 from mnasnet.errors import SettingsError
 from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
-from mnasnet.plugin.searching import NETWORKS, TRAINED, SearchBar, show_search
+from mnasnet.plugin.searching import DETAILS, NETWORKS, TRAINED, SearchBar, show_search
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.run import SearchedRun
@@ -199,6 +200,26 @@ def test_the_tables_say_which_latency_was_predicted(task, tmp_path, measured, sa
 
     assert f"latency{said}" in json.loads(task.get_output(NETWORKS).to_json())["headers"]
     assert "latency" in json.loads(task.get_output(TRAINED).to_json())["headers"]  # measured anew in any case
+
+
+def test_the_json_output_names_each_network_that_was_trained_longer_and_its_model(task, tmp_path):
+    answer = searched()
+    winner, reference = answer.contenders
+    other = replace(
+        winner, name="trial 0, fully trained", trial=0, model="trained/trial0_30epochs/weights/best.safetensors"
+    )
+
+    show_search(task, SearchedRun(tmp_path, "done", "", replace(answer, contenders=[winner, other, reference])))
+
+    trained = json.loads(task.get_output(DETAILS).to_json())["trained"]
+    assert [(one["trial"], one["kind"]) for one in trained] == [
+        (winner.trial, "winner"),
+        (0, "promoted"),
+        (None, "reference"),
+    ]
+    assert trained[1]["model"] == str(tmp_path / other.model)
+    assert (trained[1]["val_accuracy"], trained[1]["test_accuracy"]) == (0.9, 0.88)
+    assert trained[2]["model"] is None
 
 
 # ------------------------------------------------------------------ HUB CI

@@ -300,8 +300,17 @@ class TestWords:
         )
         assert "measured" in lines[0]
         assert f"{len(answer.records)} trials in 1 min 30 s" in lines[1]
-        assert "trial winner (promoted): 30 epochs, validation 90.0%, test 88.0%" in lines[2]
+        assert "trial winner (winner): 30 epochs, validation 90.0%, test 88.0%" in lines[2]
         assert lines[-1].startswith("Kendall tau 0.60")
+
+    def test_only_the_winners_own_training_is_called_the_winners(self, answer):
+        winner, reference = answer.contenders
+        longer, other = (replace(winner, epochs=60), replace(winner, trial=-1))
+
+        told = replace(answer, contenders=[winner, longer, other, reference])
+
+        assert [told.role_of(one) for one in told.contenders] == ["winner", "promoted", "promoted", "reference"]
+        assert page_of(told).count(">winner<") == 1
 
     def test_only_the_trial_of_shared_weights_has_an_expected_accuracy(self, answer):
         line = summary_lines(replace(answer, accuracy_name="expected top-1 accuracy"))[0]

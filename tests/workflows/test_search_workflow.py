@@ -115,10 +115,10 @@ def test_the_best_trade_offs_are_a_table(searched):
 def test_finalists_and_winner_are_a_table_that_keeps_validation_and_test_apart(searched):
     table = table_of(searched.search.get_output(4))
 
-    promoted = [name for name in table["test"] if name.endswith("(promoted)")]
+    winners = [name for name in table["test"] if name.endswith("(winner)")]
     finalists = [name for name in table["test"] if name.endswith("(finalist)")]
-    assert (len(promoted), len(finalists)) == (1, 2)
-    assert table["test"][promoted[0]].endswith("%")
+    assert (len(winners), len(finalists)) == (1, 2)
+    assert table["test"][winners[0]].endswith("%")
     assert {table["test"][name] for name in finalists} == {"-"}
 
 

@@ -14,7 +14,7 @@ def summary_lines(answer: Answer) -> list[str]:
     return [
         _winner(answer),
         _effort(answer),
-        *(_longer(contender) for contender in answer.contenders),
+        *(_longer(contender, answer.role_of(contender)) for contender in answer.contenders),
         *([tau_sentence(answer)] if answer.kendall_tau is not None else []),
     ]
 
@@ -81,11 +81,11 @@ def _effort(answer: Answer) -> str:
     )
 
 
-def _longer(contender: Contender) -> str:
+def _longer(contender: Contender, role: str) -> str:
     parts = [f"{amount(contender.epochs, 'epoch')}{' from shared weights' if contender.from_shared else ''}"]
     if contender.val_accuracy is not None:
         parts.append(f"validation {contender.val_accuracy:.1%}")
     if contender.test_accuracy is not None:
         parts.append(f"test {contender.test_accuracy:.1%}")
     parts += [f"{quantity(name).title} {quantity(name).text(value)}" for name, value in contender.costs.items()]
-    return f"{contender.name} ({contender.kind}): {', '.join(parts)}."
+    return f"{contender.name} ({role}): {', '.join(parts)}."
