@@ -16,6 +16,7 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ _TEXT_SHARE = 0.55  # of the image's height that labels may cover, so that somet
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]  # x, y of the left upper corner, width, height in pixels
 Edges = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+Line = tuple[tuple[int, int], tuple[int, int]]  # x and y of both ends in pixels
 _WHITE: Colour = (255, 255, 255)
 _PALE: Colour = (222, 226, 230)
 _BLACK: Colour = (0, 0, 0)
@@ -47,6 +49,11 @@ _BAR = (79, 152, 255, 255)
 _ELLIPSIS = "…"
 _ROWS_AWAY = 4  # heights of a tag; further from its box nobody would look for it
 _FEW_LETTERS = 4  # letter sizes; a name cut to less cannot be guessed
+_SMALLER = 0.8  # from one letter size to the next that is tried in a crowd
+_SMALLEST_SHARE = 1 / 3  # of the usual letter size
+_HIDDEN_SHARE = 0.25  # of a box under a tag; of more nobody would see what is in it
+_STRAY_SHARE = 0.1  # of another box under a tag; the tag looks like that one's if it is more
+_CLEAR, _CROSSED, _COVERS = range(3)  # a tag's trouble: none; some of a line or of another box under it; more
 _MISSING = "□"
 
 
@@ -81,24 +88,24 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """A copy of ``image``, H x W x 3 RGB, with a frame around each box and its class and confidence on top of it.
 
-    A class always has the same colour. Labels stay inside the image. With style ``none`` frames and labels are both
-    left out. Raises DataError when ``image`` is not RGB uint8 or there is not one label for each box.
+    A class always has the same colour. Labels stay inside the image; in a crowd they are smaller, and a line leads from
+    a label that stands apart to its box. Where not a letter fits there is the frame alone. With style ``none`` frames
+    and labels are both left out.
+    Raises DataError when ``image`` is not RGB uint8 or there is not one label for each box.
     """
     if len(boxes) != len(labels):
         raise DataError(f"each box needs one label, got {len(boxes)} boxes and {len(labels)} labels")
     drawn = _copy_of(image)
     if style == "none":
         return drawn
-    size = _font_size(drawn.shape[1], drawn.shape[0])
+    thickness = max(1, round(_font_size(drawn.shape[1], drawn.shape[0]) / 7))
     for box, (name, _) in zip(boxes, labels, strict=True):
-        _draw_frame(drawn, box, colour_of(name), max(1, round(size / 7)))
-    frames = np.array([(x, y, x + width, y + height) for x, y, width, height in boxes], float).reshape(-1, 4)
-    taken: list[Edges] = []
-    for box, label in zip(boxes, labels, strict=True):  # after all frames, so that no frame crosses a label
-        tag = _tag(label, size, drawn.shape[1], style)
-        left, top = _free_place(box, tag.size, drawn.shape, frames, taken)
-        _blend(drawn, tag, left, top)
-        taken.append((left, top, left + tag.width, top + tag.height))
+        _draw_frame(drawn, box, colour_of(name), thickness)
+    tags = _arranged(boxes, labels, drawn.shape)
+    for tag in tags:  # after all frames, so that no frame crosses a line, and no line a label
+        _draw_line(drawn, tag, max(1, thickness // 2))
+    for tag in tags:
+        _blend(drawn, tag.picture(style), tag.left, tag.top)
     return drawn
 
 
@@ -211,36 +218,158 @@ def _fill_frame(drawn: NDArray[np.uint8], edges: Edges, thickness: int, colour: 
         drawn[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = colour
 
 
-def _tag(label: tuple[str, float], size: int, width: int, style: LabelStyle) -> Image.Image:
-    """Class and confidence of one box as a picture with transparency, at most ``width`` pixels wide."""
-    pad = max(2, round(size * 0.3))
-    ((name, number),) = _fit_rows([label], size, width - 2 * pad)
-    row = _row_height(size)
-    offset = name.width + (_gap(size) // 2 if number.width else 0)
-    tag = Image.new("RGBA", (offset + number.width + 2 * pad, row), (0, 0, 0, 0))
-    ink = colour_of(label[0])
-    if style == "plate":
-        tag.paste((*ink, 235), (0, 0, *tag.size))
-        ink = _BLACK if _luminance(ink) > 0.18 else _WHITE  # 0.18: black and white have the same contrast there
-    name.draw(tag, pad, 0, row, ink, style)
-    number.draw(tag, pad + offset, 0, row, ink, style)
-    return tag
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """Class and confidence of one box, the place of their plate, and both ends of the line to a box that is apart."""
+
+    box: Box
+    label: str
+    name: _Text
+    number: _Text
+    size: int
+    left: int = 0
+    top: int = 0
+    line: Line | None = None
+
+    @property
+    def width(self) -> int:
+        return self._offset + self.number.width + 2 * self._pad
+
+    @property
+    def height(self) -> int:
+        return _row_height(self.size)
+
+    @property
+    def edges(self) -> Edges:
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+    @property
+    def _pad(self) -> int:
+        return _tag_pad(self.size)
+
+    @property
+    def _offset(self) -> int:
+        """Where the percentage begins, from the beginning of the name."""
+        return self.name.width + (_gap(self.size) // 2 if self.number.width else 0)
+
+    def picture(self, style: LabelStyle) -> Image.Image:
+        """The tag with transparency."""
+        picture = Image.new("RGBA", (self.width, self.height), (0, 0, 0, 0))
+        ink = colour_of(self.label)
+        if style == "plate":
+            picture.paste((*ink, 235), (0, 0, *picture.size))
+            ink = _BLACK if _luminance(ink) > 0.18 else _WHITE  # 0.18: black and white have the same contrast there
+        self.name.draw(picture, self._pad, 0, self.height, ink, style)
+        self.number.draw(picture, self._pad + self._offset, 0, self.height, ink, style)
+        return picture
 
 
-def _free_place(
-    box: Box, tag: tuple[int, int], image_shape: tuple[int, ...], frames: NDArray[Any], taken: Sequence[Edges]
-) -> tuple[int, int]:
-    """Left upper corner of a tag: the first place at its box, or near it, on no earlier tag and over no small object.
+def _tag_pad(size: int) -> int:
+    return max(2, round(size * 0.3))
 
-    Where there is none, in a crowd, small objects are covered, and at last as little as possible of other tags.
+
+def _arranged(boxes: Sequence[Box], labels: Sequence[tuple[str, float]], image_shape: tuple[int, ...]) -> list[_Tag]:
+    """The tags of all boxes in the largest letters in which they are clear.
+
+    Where no letters are small enough for that, some lines to boxes run under other tags; in a worse crowd the tags are
+    as small as may be.
     """
-    places = list(dict.fromkeys(_places(box, tag, image_shape)))
-    corners = np.array(places)
-    edges = np.hstack([corners, corners + tag])
-    on_tags = _shared_areas(edges, np.array(taken, float).reshape(-1, 4)).sum(axis=1)
+    usual = size = _font_size(image_shape[1], image_shape[0])
+    smallest = min(usual, max(MIN_FONT_PX, round(_SMALLEST_SHARE * usual)))
+    crossed: list[_Tag] = []
+    while True:
+        tags, trouble = _in_letters(boxes, labels, size, image_shape)
+        if trouble == _CLEAR:
+            return tags
+        if trouble == _CROSSED and not crossed:
+            crossed = tags
+        if size == smallest:
+            return crossed or tags
+        size = max(smallest, round(_SMALLER * size))
+
+
+def _in_letters(
+    boxes: Sequence[Box], labels: Sequence[tuple[str, float]], size: int, image_shape: tuple[int, ...]
+) -> tuple[list[_Tag], int]:
+    """The tags in letters of ``size``, but those without a letter of the name; and the worst trouble of them."""
+    height, width = image_shape[:2]
+    frames = np.array([(x, y, x + wide, y + high) for x, y, wide, high in boxes], float).reshape(-1, 4)
+    tags: list[_Tag] = []
+    worst = _CLEAR
+    for box, label in zip(boxes, labels, strict=True):
+        ((name, number),) = _fit_rows([label], size, width - 2 * _tag_pad(size))
+        if name.is_empty or height < size:
+            continue
+        tag, trouble = _placed(_Tag(box, label[0], name, number, size), image_shape, frames, tags)
+        tags.append(tag)
+        worst = max(worst, trouble)
+    return tags, worst
+
+
+def _placed(tag: _Tag, image_shape: tuple[int, ...], frames: NDArray[Any], earlier: Sequence[_Tag]) -> tuple[_Tag, int]:
+    """``tag`` at the first place at its box, or near it, on no earlier tag and over no small object; and its trouble.
+
+    Where there is none, in a crowd, lines of tags are crossed, then small objects covered, and at last as little as
+    possible of other tags.
+    """
+    x, y, box_width, box_height = tag.box
+    width, height = tag.width, tag.height
+    places = list(dict.fromkeys(_places(tag.box, (width, height), image_shape)))
+    found = [(left, top, left + width, top + height) for left, top in places]
+    seen = _inside((round(x), round(y), round(x + box_width), round(y + box_height)), image_shape)
+    to_box = [_line_between(one, seen) for one in found]
+    edges, lines = _edges(found), _edges([_around(line) for line in to_box])
+    tags, tag_lines = _edges([other.edges for other in earlier]), _edges([_around(other.line) for other in earlier])
+    on_tags = _shared_areas(edges, tags).sum(axis=1)
     sizes = (frames[:, 2:] - frames[:, :2]).prod(axis=1)
-    hides = (_shared_areas(edges, frames) > sizes / 2).any(axis=1)
-    return places[int(np.lexsort((hides, on_tags))[0])]  # stable: the first of equal ones
+    on_frames = _shared_areas(edges, frames)
+    hides = (on_frames > sizes * _HIDDEN_SHARE).any(axis=1)
+    own = (frames == (x, y, x + box_width, y + box_height)).all(axis=1)
+    crossed = (on_frames > sizes * _STRAY_SHARE)[:, ~own].any(axis=1)
+    crossed |= (_shared_areas(lines, tags) > 0).any(axis=1) | (_shared_areas(edges, tag_lines) > 0).any(axis=1)
+    best = int(np.lexsort((crossed, hides, on_tags))[0])  # stable: the first of equal ones
+    covers = on_tags[best] > 0 or hides[best]
+    placed = replace(tag, left=places[best][0], top=places[best][1], line=to_box[best])
+    return placed, _COVERS if covers else _CROSSED if crossed[best] else _CLEAR
+
+
+def _inside(edges: Edges, image_shape: tuple[int, ...]) -> Edges:
+    """The part of a rectangle that lies in the image, or what of the image is next to it."""
+    height, width = image_shape[:2]
+    left, top, right, bottom = edges
+    return min(max(left, 0), width), min(max(top, 0), height), min(max(right, 0), width), min(max(bottom, 0), height)
+
+
+def _line_between(tag: Edges, box: Edges) -> Line | None:
+    """The shortest line from a tag to its box; None where the tag stands at it."""
+    across = _nearest(tag[0], tag[2], box[0], box[2])
+    along = _nearest(tag[1], tag[3], box[1], box[3])
+    if max(abs(across[0] - across[1]), abs(along[0] - along[1])) < (tag[3] - tag[1]) // 2:
+        return None
+    return (across[0], along[0]), (across[1], along[1])
+
+
+def _nearest(low: int, high: int, other_low: int, other_high: int) -> tuple[int, int]:
+    """The points of two ranges that are next to each other; the middle of what they share."""
+    if high < other_low:
+        return high, other_low
+    if other_high < low:
+        return low, other_high
+    middle = (max(low, other_low) + min(high, other_high)) // 2
+    return middle, middle
+
+
+def _around(line: Line | None) -> Edges:
+    """What a line takes up; nothing where there is none."""
+    if line is None:
+        return 0, 0, 0, 0
+    (x, y), (other_x, other_y) = line
+    wide, high = int(x == other_x), int(y == other_y)  # so that it has an area
+    return min(x, other_x) - wide, min(y, other_y) - high, max(x, other_x) + wide, max(y, other_y) + high
+
+
+def _edges(rectangles: Sequence[Edges]) -> NDArray[Any]:
+    return np.array(rectangles, float).reshape(-1, 4)
 
 
 def _places(box: Box, tag: tuple[int, int], image_shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -268,6 +397,21 @@ def _shared_areas(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     high = np.minimum(bottom, others[:, 3]) - np.maximum(top, others[:, 1])
     shared: NDArray[Any] = np.maximum(wide, 0) * np.maximum(high, 0)
     return shared
+
+
+def _draw_line(drawn: NDArray[np.uint8], tag: _Tag, thickness: int) -> None:
+    """The line in the class colour between dark ones from a tag that stands apart to its box."""
+    if tag.line is None:
+        return
+    left, top, right, bottom = _around(tag.line)
+    room = 2 * thickness
+    left, top = max(left - room, 0), max(top - room, 0)
+    layer = Image.new("RGBA", (right + room - left, bottom + room - top), (0, 0, 0, 0))
+    ends = [(x - left, y - top) for x, y in tag.line]
+    pen = ImageDraw.Draw(layer)
+    pen.line(ends, fill=(*_BLACK, 255), width=3 * thickness)
+    pen.line(ends, fill=(*colour_of(tag.label), 255), width=thickness)
+    _blend(drawn, layer, left, top)
 
 
 def _luminance(colour: Colour) -> float:

@@ -13,6 +13,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from mnasnet.draw import colour_of, draw_boxes, draw_labels, percent
 from mnasnet.errors import DataError
@@ -155,6 +156,46 @@ def test_tags_of_a_crowd_of_small_objects_cover_neither_each_other_nor_an_object
     for x, y, *_ in boxes:
         middle = drawn[round(y + side / 2), round(x + side / 2)]
         assert (middle == 128).all()  # the inside of each frame stays free
+
+
+def test_tags_in_a_row_of_narrow_boxes_leave_the_boxes_to_be_seen() -> None:
+    image = plain(1920, 1080)
+    boxes = [(20 + 94 * place, 500.0, 80.0, 220.0) for place in range(20)]
+    labels = [(("person", "golden retriever", "traffic light", "cat")[place % 4], 0.97) for place in range(20)]
+
+    drawn = draw_boxes(image, boxes, labels)
+
+    for x, y, width, height in boxes:
+        inside = drawn[round(y + 9) : round(y + height - 9), round(x + 9) : round(x + width - 9)]
+        assert (inside == 128).all(axis=2).mean() > 0.8
+
+
+def test_few_boxes_on_a_large_frame_keep_large_letters() -> None:
+    image = plain(3840, 2160)
+    boxes = [(400, 300, 900, 1200), (1800, 500, 700, 700), (2900, 1200, 300, 300)]
+
+    _, top, _, _ = changed(image, draw_boxes(image, boxes, [("golden retriever", 0.97), ("person", 0.8), ("cat", 0.5)]))
+
+    assert 300 - top > 2160 / 20
+
+
+def test_a_line_leads_from_each_tag_that_stands_apart_to_its_box() -> None:
+    image, label = plain(640, 480), ("horse", 0.97)
+    boxes = [(320 + 14 * place, 240 + shift, 12, 12) for place, shift in enumerate((0, 4, 2, 5, 0))]
+
+    drawn = (draw_boxes(image, boxes, [label] * 5) != image).any(axis=2)
+    reached = Image.fromarray(drawn.astype(np.uint8)).copy()
+    ImageDraw.floodfill(reached, (320, 240), 2)
+
+    assert not (np.asarray(reached) == 1).any()  # nothing is drawn that does not hang together with the boxes
+
+
+def test_where_no_letter_fits_a_box_has_its_frame_alone() -> None:
+    image = plain(12, 200)
+
+    _, top, _, bottom = changed(image, draw_boxes(image, [(2, 100, 8, 20)], [("golden retriever", 0.97)]))
+
+    assert (top, bottom) == (99, 121)
 
 
 def test_tags_find_room_on_a_thumbnail() -> None:
