@@ -1077,6 +1077,13 @@ ENTRIES = (
     ),
     Entry(
         errors.TrainingError,
+        "A start that was replaced",
+        "Where the model lies that the run began from, there is another one now, and training has to start from it.",
+        "Bring the first one back, or start a new run.",
+        ("^a run goes on from the model",),
+    ),
+    Entry(
+        errors.TrainingError,
         "A cross-validation of an older release",
         "Each of its folds chose the epoch that it then judged, which flatters the accuracy.",
         "Start a new one: `python -m mnasnet crossval DATA`.",

@@ -28,7 +28,7 @@ from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
 from mnasnet.train.held_out import may_know
 from mnasnet.train.listeners import Listener
-from mnasnet.train.plan import Training, start_model
+from mnasnet.train.plan import Training, same_start_model, start_in_words, start_model
 from mnasnet.train.report import mistakes_csv
 from mnasnet.train.run import Stop, resume, train
 from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user, open_run_folder, read_yaml, write_yaml
@@ -160,7 +160,14 @@ def cross_validate(
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data)
     prints = [parts.fingerprint for parts in splits]
-    values = {"kind": KIND, "judges": _JUDGES, "asked": training.to_dict(), "folds": count, "fingerprints": prints}
+    values = {
+        "kind": KIND,
+        "judges": _JUDGES,
+        "asked": training.to_dict(),
+        "started_from": start_in_words(training, start),
+        "folds": count,
+        "fingerprints": prints,
+    }
     write_yaml(folder.arguments, values)
     try:
         with only_user(folder):
@@ -216,6 +223,9 @@ def resume_cross_validation(
             f"the images in {training.data} are not those that {folder.path} began with, so its folds would hold "
             "others now; bring the folder back to what it was, or start a new cross-validation"
         )
+    begun = [RunFolder(folder.path / f"fold{number}").arguments.exists() for number in range(1, count + 1)]
+    if "started_from" in values and not all(begun):  # each of the others goes on from what it has learned
+        same_start_model(training, values["started_from"])
     with only_user(folder):
         write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
         if training.max_minutes != asked.max_minutes:

@@ -17,7 +17,7 @@ from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
 from mnasnet.data.unreadable import MAX_BAD
 from mnasnet.errors import DataError, SettingsError
-from mnasnet.files import expanded
+from mnasnet.files import exists, expanded
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import MIN_INPUT_SIZE, Preprocess
@@ -26,6 +26,7 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
+from mnasnet.train.run_folder import RunFolderError
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
@@ -110,7 +111,7 @@ class Training:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
         paths = {name: str(getattr(self, name).absolute()) for name in ("data", "output_folder")}
-        return {**asdict(self), **paths}
+        return {**asdict(self), "model": _from_any_folder(self.model), **paths}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Training:
@@ -218,7 +219,7 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
         architecture=spec,
         preprocess=preprocess,
         recipe=recipe,
-        started_from=f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights",
+        started_from=start_in_words(training, base),
         threads=training.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
         stored_px=stored_side(preprocess.input_size, short_side),
         version=mnasnet.__version__,
@@ -237,6 +238,31 @@ def start_model(training: Training) -> ModelFile | None:
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
     return model
+
+
+def start_in_words(training: Training, base: ModelFile | None) -> str:
+    """What ``training`` starts from: the name of ``base`` and the fingerprint of its weights."""
+    return f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights"
+
+
+def same_start_model(training: Training, started_from: str) -> ModelFile | None:
+    """As :func:`start_model`, for a run that began with ``started_from``; raises RunFolderError for another model."""
+    base = start_model(training)
+    if base is not None and not started_from.endswith(f"({base.fingerprint})"):
+        raise RunFolderError(
+            f"a run goes on from the model that it began with, {started_from}, but {training.model} is "
+            f"{start_in_words(training, base)} now; bring that model back, or start a new run"
+        )
+    return base
+
+
+def _from_any_folder(model: str) -> str:
+    """``model`` as it means the same wherever a run goes on: a file's path absolute, the name of a model as it is."""
+    from mnasnet.zoo import BUNDLED
+
+    path = expanded(model)
+    is_path = model not in ("auto", *BUNDLED, *PRESETS) and exists(path)
+    return str(path.absolute()) if is_path else model
 
 
 def _require_trained_on(class_names: tuple[str, ...], base: ModelFile | None, purpose: str) -> None:

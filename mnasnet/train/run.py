@@ -37,7 +37,7 @@ from mnasnet.train.listeners import (
     failures_told,
 )
 from mnasnet.train.own_thread import in_own_thread
-from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, start_model
+from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, same_start_model, start_model
 from mnasnet.train.reading import read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
@@ -348,7 +348,7 @@ def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
             bn_momentum=momentum,
             identity_start=recipe.identity_start,
         )
-    base = None if run.store.holds_any else start_model(training)
+    base = None if run.store.holds_any else same_start_model(training, plan.started_from)
     if base is None:
         return network
     trained = network_of(base, dropout=dropout, bn_momentum=momentum)

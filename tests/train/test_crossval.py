@@ -15,7 +15,7 @@ from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
 from mnasnet.data.split import read_split
 from mnasnet.errors import DataError, SettingsError, TrainingError
-from mnasnet.testing import coloured_image, write_image_folder
+from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
 from mnasnet.train.listeners import Ended, Stepped
 from mnasnet.train.run import resume, train
@@ -277,6 +277,37 @@ def test_a_cross_validation_of_other_images_does_not_go_on(few, tmp_path):
     (few / "red" / "001.jpg").unlink()
 
     with pytest.raises(DataError, match="so its folds would hold others now; bring the folder back"):
+        resume_cross_validation(stopped.folder)
+
+
+@pytest.fixture
+def from_a_model(few, tmp_path, monkeypatch):
+    """A cross-validation that was stopped in its first fold, and its start, whose path is relative."""
+    start = random_model(class_names=("a", "b"), input_size=32)
+    modelfile.save(start, tmp_path / "start.safetensors")
+    monkeypatch.chdir(tmp_path)
+    training = tiny_training(few, tmp_path / "runs", model="start.safetensors", pretrained=True, epochs=1)
+    ear = Ear(1)
+    return cross_validate(training, 2, listeners=[ear], stop=ear.wants_to_stop), start
+
+
+def test_each_fold_starts_from_the_same_model_wherever_it_goes_on(from_a_model, tmp_path, monkeypatch):
+    stopped, start = from_a_model
+    other_folder = tmp_path / "elsewhere"
+    modelfile.save(random_model(class_names=("a", "b"), input_size=32, seed=1), other_folder / "start.safetensors")
+    monkeypatch.chdir(other_folder)
+
+    resumed = resume_cross_validation(stopped.folder)
+
+    models = [modelfile.load(fold.folder / "weights" / "best.safetensors") for fold in resumed.folds]
+    assert len(models) == 2 and all(start.fingerprint in model.training["started_from"] for model in models)
+
+
+def test_a_start_that_was_replaced_is_not_taken_for_the_rest_of_the_folds(from_a_model, tmp_path):
+    stopped, start = from_a_model
+    modelfile.save(random_model(class_names=("a", "b"), input_size=32, seed=1), tmp_path / "start.safetensors")
+
+    with pytest.raises(TrainingError, match=rf"began with, .*\({start.fingerprint}\).*; bring that model back"):
         resume_cross_validation(stopped.folder)
 
 

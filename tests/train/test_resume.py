@@ -16,7 +16,7 @@ from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
-from mnasnet.testing import write_image_folder
+from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.checkpoint import Checkpoint, from_bytes, to_bytes
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, only_user
@@ -69,6 +69,16 @@ def test_resume_tells_an_image_that_was_replaced(tmp_path: Path, caplog: pytest.
     resume(run.path)
 
     assert re.search(r"1 image of .* changed since .*: red/001.jpg; from here on", caplog.text)
+
+
+def test_a_run_that_has_learned_nothing_yet_does_not_go_on_from_another_start(tmp_path: Path) -> None:
+    data, start = write_image_folder(tmp_path / "data", per_class=4), tmp_path / "start.safetensors"
+    modelfile.save(random_model(class_names=("a", "b"), input_size=32), start)
+    stopped = train(tiny_training(data, tmp_path / "runs", model=str(start), pretrained=True), stop=lambda: True)
+    modelfile.save(random_model(class_names=("a", "b"), input_size=32, seed=1), start)
+
+    with pytest.raises(TrainingError, match="goes on from the model that it began with.*; bring that model back"):
+        resume(stopped.folder)
 
 
 def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
