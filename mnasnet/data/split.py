@@ -175,6 +175,35 @@ def warn_of_changed(path: Path, folder: Path) -> None:
         )  # fmt: skip
 
 
+def new_places(sizes: Mapping[str, int], dataset: Dataset) -> dict[str, list[Sample]]:
+    """Path of each image that was moved, or whose folder was renamed -> where it may lie in ``dataset`` now.
+
+    ``sizes`` are those of :func:`written_sizes`. An image that is not at its path any more, or has another size
+    there, is known again by its file's name and size.
+    """
+    gone = {path: size for path, size in sizes.items() if size_of(dataset.folder / path) != size}
+    alike: dict[tuple[str, int], list[Sample]] = {(PurePosixPath(path).name, size): [] for path, size in gone.items()}
+    for sample in (one for samples in dataset.splits.values() for one in samples) if gone else ():
+        if sample.path in gone or sample.path not in sizes:
+            look = (PurePosixPath(sample.path).name, size_of(dataset.folder / sample.path))
+            alike.get(look, []).append(sample)
+    return {path: found for path, size in gone.items() if (found := alike[PurePosixPath(path).name, size])}
+
+
+def carried(written: Split, sizes: Mapping[str, int], dataset: Dataset) -> Split:
+    """``written`` with each image where it lies in ``dataset`` now, see :func:`new_places`.
+
+    What may be an image of training as well as another counts as that of training.
+    """
+    places = new_places(sizes, dataset)
+    train, val, test = (
+        {place for one in samples for place in places.get(one.path, [one])} for samples in written.parts.values()
+    )
+    return replace(
+        written, train=tuple(sorted(train)), val=tuple(sorted(val - train)), test=tuple(sorted(test - train))
+    )
+
+
 def grown(written: Split, dataset: Dataset) -> Split:
     """``written`` for a flat ``dataset`` that may have changed since.
 

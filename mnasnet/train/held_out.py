@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnasnet.data.folder import Dataset
+from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.split import (
     SPLIT_FILE,
     Split,
+    carried,
     grown,
+    new_places,
     read_split,
     size_of,
     split,
@@ -21,6 +23,7 @@ from mnasnet.data.split import (
 from mnasnet.errors import DataError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import ModelFile
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -62,30 +65,35 @@ def division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path |
 def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> Split | None:
     """As :func:`division_of`, to train further: what came since to a flat ``dataset`` is divided too, not left out.
 
-    None where the dataset's own folders say what validates.
+    Images that were moved, or whose folder was renamed, stay on their side. None where the dataset's own
+    folders say what validates.
     """
     training = training_of(model)
-    present = {sample.path for sample in dataset.train}
+    present = {sample.path for samples in dataset.splits.values() for sample in samples}
     for path in _split_files(file) if training.get("images_fingerprint") else ():
         try:
             written = written_split(path)
         except DataError:
             continue
-        has_its_name = training.get("data") == dataset.folder.absolute().name
-        has_all = present.issuperset(sample.path for sample in (*written.train, *written.val))
         if written.fingerprint != training["images_fingerprint"]:
             continue
         if written.made_by == "folders" and dataset.val:
             return None
+        now = carried(written, written_sizes(path), dataset)
+        has_its_name = training.get("data") == dataset.folder.absolute().name
+        has_all = present.issuperset(sample.path for sample in (*now.train, *now.val))
         if not dataset.val and (has_its_name or has_all):
-            return grown(written, dataset)
+            parts = grown(now, dataset)
+            _warn_of_lost(sum(one.path not in present for one in now.train), {*parts.val} - {*now.val}, dataset)
+            return parts
     return division_of(model, dataset, file if dataset.val else None)
 
 
 def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | None) -> bool | None:
     """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
 
-    Images are the same where path and size are. None where no more than half are, or only the dataset's name says so.
+    Images are the same where the file's name and size are. None where no more than half are, or only the dataset's
+    name says so.
     """
     training = training_of(model)
     for path in _split_files(file) if training.get("images_fingerprint") else ():
@@ -94,7 +102,8 @@ def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | No
         except DataError:
             continue
         if is_its_own and (seen := written_sizes(path)):
-            same = sum(size_of(dataset.folder / name) == size for name, size in seen.items())
+            moved = new_places(seen, dataset)
+            same = sum(name in moved or size_of(dataset.folder / name) == size for name, size in seen.items())
             return True if 2 * same > len(seen) else None if same else False
     if division_of(model, dataset, file) is not None:
         return True
@@ -109,6 +118,16 @@ def warn_where_unknown(model: ModelFile | ExportedModel, dataset: Dataset, file:
             "accuracy says nothing",
             dataset.folder,
         )
+
+
+def _warn_of_lost(lost: int, new: Collection[Sample], dataset: Dataset) -> None:
+    """Log that ``new`` validation images may be some of the ``lost`` ones that a model has learned from."""
+    if lost and new:
+        _log.warning(
+            "%s that this model has learned from cannot be found in %s; where they lie there under other names they "
+            "may be among %s that validate: for those it knows, the accuracy says nothing",
+            amount(lost, "image"), dataset.folder, amount(len(new), "new image"),
+        )  # fmt: skip
 
 
 def _split_files(file: Path | None) -> list[Path]:

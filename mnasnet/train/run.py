@@ -24,7 +24,7 @@ from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
 from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
-from mnasnet.train.held_out import grown_division_of
+from mnasnet.train.held_out import grown_division_of, may_know
 from mnasnet.train.listeners import (
     Audience,
     Background,
@@ -146,16 +146,17 @@ def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
     start = start_model(training)
     if start is None:
         return None
-    parts = grown_division_of(start, dataset, model_path(training.model))
+    file = model_path(training.model)
+    parts = grown_division_of(start, dataset, file)
     if parts is not None:
         _log.info(
             "%s has learned from images of this folder: those that its training kept aside are kept aside again; %s",
             training.model,
             f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
         )
-    elif start.training.get("data") == dataset.folder.absolute().name and not dataset.val:
+    elif (not dataset.val or start.training.get("val_fraction")) and may_know(start, dataset, file) is not False:
         _log.warning(
-            "%s was trained on a folder of this name, and which of its images cannot be told: of those it knows, the "
+            "%s may have learned from images of this folder, and from which cannot be told: of those it knows, the "
             "validation accuracy says nothing",
             training.model,
         )

@@ -368,13 +368,16 @@ def test_it_does_not_go_on_as_one_training_nor_under_torchrun(few, tmp_path, mon
         cross_validate(tiny_training(few, tmp_path), 2)
 
 
-@pytest.mark.parametrize("change", ["one image less", "one class more", "another name"])
+@pytest.mark.parametrize("change", ["one image less", "one class more", "another name", "other classes"])
 def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, few, tmp_path):
     start = train(tiny_training(few, tmp_path, epochs=1)).model
     if change == "one class more":
         write_image_folder(few, colours={"yellow": (200, 200, 40)}, per_class=4)
     else:
         (few / "red" / "000.jpg").unlink()
+    if change == "other classes":
+        for name in ("red", "green", "blue", "lone"):
+            (few / name).rename(few / f"{name}ish")
     if change == "another name":
         few = few.rename(tmp_path / "renamed")
 

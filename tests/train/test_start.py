@@ -144,6 +144,58 @@ def test_a_start_that_learned_from_a_part_of_these_images_learns_from_all_and_is
     assert len(after["val"]["white"]) == 2 and any("new" in path for path in after["train"]["red"])
 
 
+def images_of(run: TrainedRun, data: Path, side: str) -> set[bytes]:
+    """The content of the images that are on a side of the run's division."""
+    paths = json.loads((run.folder / "split.json").read_bytes())[side].values()
+    return {(data / path).read_bytes() for of_class in paths for path in of_class}
+
+
+def test_images_that_were_moved_or_renamed_with_their_class_stay_on_their_side(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    first = train(tiny_training(data, tmp_path, epochs=1))
+    learned, kept_aside = (images_of(first, data, side) for side in ("train", "val"))
+    (data / "blue").rename(data / "azure")
+    for file in (data / "red" / "005.jpg", data / "red" / "006.jpg"):  # as a person mends labels
+        (data / "yellow").mkdir(exist_ok=True)
+        file.rename(data / "yellow" / file.name)
+
+    further = train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    assert not learned & images_of(further, data, "val")
+    assert not kept_aside & images_of(further, data, "train")
+
+
+def test_images_that_a_start_knows_and_that_cannot_be_found_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    first = train(tiny_training(data, tmp_path, epochs=1))
+    for file in (data / "red").iterdir():
+        file.rename(file.with_stem(f"a_{file.stem}"))
+
+    train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    assert "8 images that this model has learned from cannot be found in" in caplog.text
+    assert "may be among 2 new images that validate" in caplog.text
+
+
+def test_a_start_whose_images_were_put_into_train_and_val_since_is_told_to_know_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    first = train(tiny_training(data, tmp_path, epochs=1))
+    for number, file in enumerate(sorted(data.glob("*/*.jpg"))):
+        place = data / ("val" if number % 3 == 0 else "train") / file.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        file.rename(place / file.name)
+    for name in ("red", "green", "blue"):
+        (data / name).rmdir()
+
+    train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
+
+    assert "may have learned from images of this folder, and from which cannot be told" in caplog.text
+
+
 def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
     data = write_image_folder(tmp_path / "data", per_class=4, splits=("train", "val"))
     first = train(tiny_training(data, tmp_path, epochs=1))
