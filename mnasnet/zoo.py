@@ -341,12 +341,12 @@ def _with_names_of(class_file: str | Path | None, model: _Named, origin: str) ->
     if len(names) != len(inside):
         raise WeightsError(
             f"{origin}: weights have {len(inside)} classes, class file {len(names)} ({class_file}). "
-            f"Names in weights: {shown}. To use them set class_file=''"
+            f"Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
         )
     if sorted(names) == sorted(inside):
         raise WeightsError(
             f"{origin}: class file {class_file} has the names of the weights in another order, which would mislabel "
-            f"every image. Names in weights: {shown}. To use them set class_file=''"
+            f"every image. Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
         )
     return replace(model, class_names=names)
 

@@ -240,7 +240,7 @@ def test_a_class_file_of_another_length_is_refused(ikomia_folder, model_path, tm
     with pytest.raises(WeightsError) as caught:
         open_model(model_path, class_file=names)
     assert "weights have 3 classes, class file 4 (" in str(caught.value)
-    assert "Names in weights: cat, dog, ship. To use them set class_file=''" in str(caught.value)
+    assert "Names in weights: cat, dog, ship. To use them leave the class file out" in str(caught.value)
 
 
 def test_a_class_file_may_translate_but_not_reorder(model_path, tmp_path):
