@@ -577,7 +577,12 @@ ENTRIES = (
         "A dataset that changed since the run began",
         "A run keeps which images it trains on and which it is judged on; some are gone, or classes differ.",
         "Bring the folder back to what it was, or start a new run.",
-        ("are not those", "are missing in", "^the images of … are not in … any more"),
+        (
+            "are not those",
+            "are missing in",
+            "the run is kept: bring the image back",
+            "^the images of … are not in … any more",
+        ),
     ),
     Entry(
         errors.DataError,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.data.images import read_image
+from mnasnet.data.images import ImageFileError, read_image
 from mnasnet.data.threads import in_threads
 from mnasnet.data.transforms import prepare
 from mnasnet.data.unreadable import MAX_BAD, Unreadable, complaint, reason_of
@@ -116,7 +116,7 @@ class DecodedImages:
     def _decode(self, index: int) -> NDArray[np.uint8]:
         """Decode image ``index`` and keep it if it has a place."""
         if index in self._reasons:
-            raise DataError(f"{self._paths[index]}: {self._reasons[index]}")
+            raise ImageFileError(self._paths[index], self._reasons[index])
         try:
             # min_side as the classifier reads files, so that validation and inference see the same pixels
             image = read_image(self._paths[index], min_side=self._preprocess.resize)

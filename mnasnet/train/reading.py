@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import numpy as np
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.check import examine
 from mnasnet.data.folder import Dataset, Sample
+from mnasnet.data.images import ImageFileError
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import Split
 from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError, TrainingError
+from mnasnet.files import quoted
 from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
@@ -90,6 +93,19 @@ def _leaving(leave: Callable[[], bool]) -> Callable[[int, int], None]:
             raise Stopped
 
     return progress
+
+
+@contextlib.contextmanager
+def lost_images_told(run: RunFolder) -> Iterator[None]:
+    """Say how the run goes on where an image cannot be read any more that could when it began."""
+    try:
+        yield
+    except ImageFileError as error:
+        best = f"; its best model so far is {run.best}" if run.best.exists() else ""
+        raise DataError(
+            f"{error}; the run is kept: bring the image back, then `python -m mnasnet resume {quoted(run.path)}` goes "
+            f"on{best}"
+        ) from error
 
 
 def readable(parts: Split, unreadable: frozenset[str]) -> dict[str, int]:

@@ -38,7 +38,7 @@ from mnasnet.train.listeners import (
 )
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, same_start_model, start_model
-from mnasnet.train.reading import read_images, readable, unreadable_paths
+from mnasnet.train.reading import lost_images_told, read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -258,7 +258,7 @@ def _go_on(
         interrupted = threading.Event()
         audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
-        with failures_told(tensorboard):
+        with failures_told(tensorboard), lost_images_told(run):
             if team.writes:
                 audience.hear(Opened(run.path))
             result = in_own_thread(
@@ -300,7 +300,10 @@ def _go_on(
                     save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
                 if result.status != "stopped":
                     try:
-                        found = write_results(training, plan, parts, run, team, val_images, test_cache, result, stop)
+                        with lost_images_told(run):
+                            found = write_results(
+                                training, plan, parts, run, team, val_images, test_cache, result, stop
+                            )
                     except Stopped as stopped:
                         reason = f"stopped while the results were written, without {stopped}"
                         until_written.release(stopped=reason)

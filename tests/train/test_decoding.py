@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from tiny import tiny_training
 
 from mnasnet import modelfile
+from mnasnet.data.folder import scan
 from mnasnet.data.images import read_image
+from mnasnet.data.split import split
+from mnasnet.errors import DataError
+from mnasnet.files import quoted
 from mnasnet.testing import write_image_folder
+from mnasnet.train.listeners import EpochEnded, Event
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
 
@@ -71,3 +76,25 @@ def test_the_training_images_of_a_run_that_is_over_are_not_decoded_for_its_repor
 
     assert not {str(data / path) for paths in training_images.values() for path in paths} & set(decoded.times)
     assert set(decoded.times.values()) == {1}
+
+
+def test_an_image_that_vanishes_during_a_run_is_told_with_the_way_on(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    run = RunFolder(tmp_path / "runs" / "run")
+    image = data / split(scan(data)).train[0].path
+    content = image.read_bytes()
+
+    class LosesAnImage:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
+                image.unlink()
+
+    with pytest.raises(DataError) as caught:
+        train(tiny_training(data, tmp_path / "runs", cache_mb=0), listeners=[LosesAnImage()])
+    image.write_bytes(content)
+
+    assert str(caught.value) == (
+        f"{image}: there is no such file; the run is kept: bring the image back, then `python -m mnasnet resume "
+        f"{quoted(run.path)}` goes on; its best model so far is {run.best}"
+    )
+    assert resume(run.path).status == "done"
