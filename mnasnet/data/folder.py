@@ -193,7 +193,12 @@ class _Walk:
             if _is_left_out(entry):
                 self.ignored[f"{entry.name}/" if _is_folder(entry) else entry.name] += 1
             elif _is_folder(entry):
-                classes[entry.name] = list(self._images_of_class(_joined(relative, entry.name)))
+                place = _joined(relative, entry.name)
+                images = list(self._images_of_class(place))
+                if images or not _holds_copies_alone(self.root / place):
+                    classes[entry.name] = images
+                else:
+                    self.notes.append(f"the folder {place}/ is left out: it holds annotated pictures of classify alone")
             elif _is_image(entry):
                 stray += 1
             else:
@@ -534,6 +539,12 @@ def _is_output(folder: Path) -> bool:
             return not any(looks_like_image(entry.path) for entry in entries)
     except OSError:  # it is not there yet, or may not be read
         return True
+
+
+def _holds_copies_alone(folder: Path) -> bool:
+    """Whether ``classify --annotate`` filled ``folder``, and nobody has put anything else there."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not is_junk(path.name)]
+    return bool(files) and all(map(is_labelled_copy, files))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnasnet.data.folder import Dataset, Sample, scan
+from mnasnet.data.labelled import MARK
 from mnasnet.data.names import natural_order
 from mnasnet.errors import DataError
 from mnasnet.testing import coloured_image, write_image_folder
@@ -320,6 +321,20 @@ def test_what_tools_drew_is_no_class(tmp_path, path):
     folder_of(tmp_path, "a/1.png", "b/1.png", path)
 
     assert scan(tmp_path).class_names == ("a", "b")
+
+
+def test_a_folder_of_copies_that_classify_annotated_is_no_class_and_is_told(tmp_path):
+    folder_of(tmp_path, "a/1.png", "b/1.png", "mixed/1.png")
+    for place in ("labelled", "labelled/b", "mixed"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        coloured_image((10, 20, 30)).save(tmp_path / place / "1_labelled.jpg", comment=MARK)
+    (tmp_path / "labelled" / "Thumbs.db").write_bytes(b"x")
+
+    dataset = scan(tmp_path)
+
+    assert dataset.class_names == ("a", "b", "mixed")
+    assert dataset.notes == ("the folder labelled/ is left out: it holds annotated pictures of classify alone",)
+    assert dataset.ignored["annotated pictures of classify"] == 3
 
 
 def test_images_beside_class_folders_are_counted_and_reported(tmp_path):
