@@ -692,6 +692,13 @@ ENTRIES = (
     ),
     Entry(
         errors.WeightsError,
+        "A checkpoint instead of a model",
+        "A checkpoint holds what a training goes on from; it has no classes and no preprocessing.",
+        "Give `weights/best.safetensors` of the run; `python -m mnasnet resume RUN` goes on with a checkpoint.",
+        ("is the checkpoint of a training",),
+    ),
+    Entry(
+        errors.WeightsError,
         "A model that could not be read again",
         "In Python, `modelfile.save` was given weights that are missing, unknown, of another shape or no numbers, or "
         "class names that are no text. A file that was there is as it was.",

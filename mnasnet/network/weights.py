@@ -128,7 +128,9 @@ def adopt(state: State, origin: str, *, expected: ArchitectureSpec | None = None
     """Recognise and rename ``state``; raises WeightsError when it is another network or incomplete."""
     layout = layout_of(state)
     if layout is None:
-        first = ", ".join(list(state)[:3])
+        if {name.partition(".")[0] for name in state} >= {"network", "average"}:
+            raise WeightsError(f"{origin} is the checkpoint of a training; give best.safetensors beside it")
+        first = ", ".join(sorted(state)[:3])  # safetensors tells them in another order each time
         raise WeightsError(f"{origin} holds no MnasNet: its first weights are {first}; give MnasNet weights")
     names = to_our_names(state, layout)
     weights = {names[name]: value for name, value in state.items()}

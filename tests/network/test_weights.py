@@ -399,6 +399,13 @@ def test_another_family_is_refused_by_its_names(path, name):
         load_weights(saved(getattr(torchvision.models, name)().state_dict(), path))
 
 
+def test_what_a_file_of_another_family_holds_is_told_in_one_order(tmp_path):
+    save_file({name: torch.zeros(2) for name in "hgfedcba"}, tmp_path / "other.safetensors")
+
+    with pytest.raises(WeightsError, match="its first weights are a, b, c; give MnasNet weights"):
+        load_weights(tmp_path / "other.safetensors")
+
+
 def test_a_relative_in_timm_s_layout_is_refused(path):
     with pytest.raises(WeightsError, match="no published MnasNet's blocks"):
         load_weights(saved(timm.create_model("efficientnet_lite0").state_dict(), path))

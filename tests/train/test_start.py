@@ -12,7 +12,7 @@ import torchvision
 from tiny import tiny_training
 
 from mnasnet import modelfile
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.network.statedict import state_dict_of
 from mnasnet.presets import PRESETS
 from mnasnet.testing import coloured_image, random_model, write_image_folder
@@ -66,6 +66,13 @@ def test_weights_with_their_class_names_beside_them_keep_their_classifier(data: 
 
     assert nameless is not None and nameless.class_names == ("class 0", "class 1", "class 2")
     assert start is not None and start.class_names == ("blue", "green", "red")
+
+
+def test_a_checkpoint_is_told_from_the_model_beside_it(done: TrainedRun, data: Path, tmp_path: Path) -> None:
+    checkpoint = RunFolder(done.folder).store.last
+
+    with pytest.raises(WeightsError, match="is the checkpoint of a training; give best.safetensors beside it"):
+        start_model(tiny_training(data, tmp_path, model=str(checkpoint), pretrained=True))
 
 
 def test_frozen_features_stay_to_the_bit_and_then_learn(data: Path, tmp_path: Path) -> None:
