@@ -481,7 +481,7 @@ ENTRIES = (
         errors.DataError,
         "A folder that may not be read",
         "The system refuses: rights, a disk that is gone, a network drive that is away.",
-        "The system's reason is in the sentence; your file manager or `ls` would meet the same.",
+        "Give it read access, or move it out of the dataset. Your file manager or `ls` would meet the same.",
         ("^cannot read the folder",),
     ),
     Entry(

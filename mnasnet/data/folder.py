@@ -277,7 +277,10 @@ class _Walk:
             with os.scandir(self.root / relative) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise DataError(f"cannot read the folder {self.root / relative}: {error.strerror}") from error
+            raise DataError(
+                f"cannot read the folder {self.root / relative}: {error.strerror}; give it read access, or move it out "
+                "of the dataset"
+            ) from error
 
 
 def _layout(walk: _Walk, *, to_train: bool) -> dict[SplitName, str]:

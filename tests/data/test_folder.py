@@ -247,6 +247,20 @@ def test_a_missing_path_names_the_nearest_folder_that_exists(tmp_path):
     assert error_of(tmp_path / "x/y").endswith(f"{tmp_path} does")
 
 
+def test_a_folder_that_may_not_be_read_is_told_with_what_to_do(tmp_path, monkeypatch):
+    folder_of(tmp_path, "a/1.png", "b/1.png")
+    read = os.scandir
+
+    def without_rights(folder):  # the user of these tests may be one whom no rights stop
+        if Path(folder) == tmp_path / "b":
+            raise PermissionError(13, "Permission denied")
+        return read(folder)
+
+    monkeypatch.setattr(os, "scandir", without_rights)
+
+    assert error_of(tmp_path).endswith("b: Permission denied; give it read access, or move it out of the dataset")
+
+
 def test_a_file_and_an_archive_are_told_apart(tmp_path):
     image = add_image(tmp_path / "a.png")
     archive = tmp_path / "data.zip"
