@@ -543,6 +543,21 @@ def test_int8_that_costs_too_much_is_refused_with_the_classes(name, photos, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_drop_of_just_max_drop_is_allowed(photos, tmp_path, monkeypatch):
+    model = random_model(class_names=("red", "green", "blue"))
+    rights = iter([90, 89])  # of 100: in binary 0.9 - 0.89 is a little more than 0.01
+
+    def judged(model, dataset, samples):
+        guesses = np.repeat([0, 1], [(right := next(rights)), 100 - right])
+        return evaluate(np.eye(3, dtype=np.float32)[guesses], np.zeros(100, int), model.class_names)
+
+    monkeypatch.setattr(deploy, "evaluate_samples", judged)
+
+    (done,) = export_int8(model, tmp_path, photos, max_drop=0.01)
+
+    assert (done.before.accuracy, done.after.accuracy) == (0.9, 0.89)
+
+
 def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(photos, tmp_path, monkeypatch, capsys):
     modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
     accuracies = iter([[0, 1, 2], [0, 0, 0], [0, 1, 2]])  # before, after in onnx, after in litert
