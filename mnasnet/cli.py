@@ -13,7 +13,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,7 +93,7 @@ def _run(given: list[str]) -> int:
         with _unwound_by_sigterm() if chosen in TIDY else contextlib.nullcontext():
             return int(importlib.import_module(COMMANDS[chosen][0]).run(options))
     except MnasNetError as error:
-        return _failed(str(error), given)
+        return _failed(str(error), given, error.done)
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has gone; nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -124,12 +124,12 @@ def _unwound_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _failed(text: str, given: Sequence[str]) -> int:
-    """Say what went wrong; a program that reads standard output hears it there too."""
+def _failed(text: str, given: Sequence[str], done: Mapping[str, object] | None = None) -> int:
+    """Say what went wrong; a program that reads standard output hears it there too, beside what was ``done``."""
     print(f"error: {text}", file=sys.stderr)
     if "--json" in given:
         with contextlib.suppress(OSError):  # it may be what failed
-            print(json.dumps({"status": "failed", "error": text}), flush=True)
+            print(json.dumps({"status": "failed", "error": text, **(done or {})}), flush=True)
     return 2
 
 

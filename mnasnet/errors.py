@@ -2,7 +2,12 @@
 
 
 class MnasNetError(Exception):
-    """Base of every error that this package raises on purpose; its text is meant for the user."""
+    """Base of every error that this package raises on purpose; its text is meant for the user.
+
+    ``done`` is what a command had finished all the same, plain values for programs that read its JSON.
+    """
+
+    done: dict[str, object] | None = None
 
 
 class SpecError(MnasNetError, ValueError):

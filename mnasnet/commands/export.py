@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
-from mnasnet.errors import ExportError
+from mnasnet.errors import ExportError, MnasNetError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
 from mnasnet.modelfile import ModelFile
 from mnasnet.zoo import model_path, open_model
@@ -65,12 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
     images = arguments.images or ([arguments.data] if arguments.data else [])
     for folder in (path for path in (*images, arguments.data) if path is not None and path.is_dir()):
         require_outside(arguments.out, folder, setting="--out")
-    kept = _stay_silent if arguments.json else _print  # at once: what is written stays, also when a later one fails
-    done = export_model(model, arguments.out, formats, images=images, kept=kept, **graph)
-    if arguments.int8:
-        done += export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, kept=kept, **graph)
+    done: list[Exported] = []
+
+    def kept(one: Exported) -> None:  # at once: what is written stays, also when a later one fails
+        done.append(one)
+        if not arguments.json:
+            _print(one)
+
+    try:
+        export_model(model, arguments.out, formats, images=images, kept=kept, **graph)
+        if arguments.int8:
+            export_int8(model, arguments.out, arguments.data, formats, max_drop=max_drop, kept=kept, **graph)
+    except MnasNetError as error:
+        error.done = _as_json(done)
+        raise
     if arguments.json:
-        print(json_line({"exports": [one.to_dict() for one in done]}))
+        print(json_line(_as_json(done)))
     return 0
 
 
@@ -85,15 +96,15 @@ def _at_size(model: ModelFile, input_size: int | None) -> ModelFile:
     return replace(sized, metrics=hold)
 
 
+def _as_json(done: Sequence[Exported]) -> dict[str, object]:
+    return {"exports": [one.to_dict() for one in done]}
+
+
 def _print(one: Exported) -> None:
     try:
         print("\n".join(_lines(one)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has gone; the formats after this one are wanted all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _stay_silent(one: Exported) -> None:
-    """For JSON, which is one object at the end."""
 
 
 def _lines(one: Exported) -> list[str]:

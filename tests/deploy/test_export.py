@@ -558,7 +558,9 @@ def test_a_drop_of_just_max_drop_is_allowed(photos, tmp_path, monkeypatch):
     assert (done.before.accuracy, done.after.accuracy) == (0.9, 0.89)
 
 
-def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(photos, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def refused_in_onnx(photos, tmp_path, monkeypatch):
+    """Words of an export whose 8 bits cost too much in ONNX alone."""
     modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
     accuracies = iter([[0, 1, 2], [0, 0, 0], [0, 1, 2]])  # before, after in onnx, after in litert
 
@@ -567,8 +569,11 @@ def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(photos,
 
     monkeypatch.setattr(deploy, "evaluate_samples", judged)
     words = ["--to", "onnx,litert", "--int8", "--data", str(photos), "--out", str(tmp_path / "out")]
+    return ["export", str(tmp_path / "m.safetensors"), *words]
 
-    assert main(["export", str(tmp_path / "m.safetensors"), *words]) == 2
+
+def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(refused_in_onnx, tmp_path, capsys):
+    assert main(refused_in_onnx) == 2
 
     shown = capsys.readouterr()
     assert [line.split()[1:3] for line in shown.out.splitlines() if " MB" in line and not line.startswith(" ")] == [
@@ -577,6 +582,16 @@ def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(photos,
     assert "error: int8 for onnx lowers accuracy from 100.0% to 33.3%" in shown.err
     written = {path.name for path in (tmp_path / "out").iterdir() if not path.name.endswith(".md")}
     assert written == {"tiny.onnx", "tiny.tflite", "tiny.int8.tflite"}
+
+
+def test_a_program_hears_what_was_written_beside_what_was_refused(refused_in_onnx, capsys):
+    assert main([*refused_in_onnx, "--json"]) == 2
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["status"] == "failed" and "int8 for onnx lowers accuracy" in told["error"]
+    assert [(one["format"], one["precision"]) for one in told["exports"]] == [
+        ("onnx", "fp32"), ("litert", "fp32"), ("litert", "int8"),
+    ]  # fmt: skip
 
 
 def test_int8_needs_labelled_images(tmp_path, model, capsys):
