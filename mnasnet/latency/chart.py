@@ -69,7 +69,7 @@ def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
     if others:
         axes.plot(*zip(*(places[name] for name in others), strict=True), "D", color=ORANGE, label="yours")
     axes.set_title(meter, fontsize=10)
-    axes.set_xlabel("ms per image")
+    axes.set_xlabel(_time_label(rows))
     where = {row.subject.accuracy_on for row in rows}
     axes.set_ylabel(f"top-1 accuracy, % ({where.pop() if len(where) == 1 else 'each on its own images'})")
     axes.grid(alpha=0.25)
@@ -78,6 +78,13 @@ def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if drawn:  # points of one's own alone have their names beside them
         axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _time_label(rows: Sequence[Row]) -> str:
+    batches = {row.latency.batch for row in rows if row.latency}
+    if batches == {1}:
+        return "ms per image"
+    return f"ms per batch of {', '.join(map(str, sorted(batches)))} images"
 
 
 def _places(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
@@ -95,10 +102,19 @@ def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes
         "benchmark.html",
         machine=machine,
         made_on=made_on,
+        conditions=_conditions(rows),
         image=base64.b64encode(image).decode(),
         rows=[_cells(row) for row in _sorted(rows)],
         notes=list(dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note))[:20],
     ).encode(errors="backslashreplace")
+
+
+def _conditions(rows: Sequence[Row]) -> str:
+    """Threads, batch and engines with their versions."""
+    found = [row.latency for row in rows if row.latency]
+    settings = [f"threads {one.threads}, batch {one.batch}" for one in found]
+    engines = [f"{one.runtime} {one.runtime_version}" for one in found]
+    return ", ".join(dict.fromkeys([*settings, *engines]))
 
 
 def text_table(rows: Sequence[Row]) -> str:

@@ -125,6 +125,27 @@ def test_table_picture_and_page_hold_all_rows(rows):
     assert "http" not in page
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of a picture of some rows."""
+    figures = []
+    monkeypatch.setattr(chart, "png", lambda figure: figures.append(figure) or b"")
+
+    def axes_of(rows):
+        chart.picture(rows, "a board", "2026-01-01")
+        return figures[-1].axes
+
+    return axes_of
+
+
+def test_times_of_a_batch_are_told_as_such(rows, drawn):
+    eight = [replace(row, latency=row.latency and replace(row.latency, batch=8)) for row in rows]
+
+    assert drawn(rows)[0].get_xlabel() == "ms per image"
+    assert drawn(eight)[0].get_xlabel() == "ms per batch of 8 images"
+    assert "threads 1, batch 8, fixed 1</div>" in chart.page(eight, b"", "a board", "2026-01-01").decode()
+
+
 def test_an_8_bit_file_is_not_called_float(tmp_path):
     photos = write_image_folder(tmp_path / "photos", per_class=4)
     model = random_model(class_names=("red", "green", "blue"))
