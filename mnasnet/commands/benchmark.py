@@ -108,6 +108,8 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
         print(printable(line))
     if any(row.latency and row.is_of_made_up_numbers for row in rows):
         print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
+    if any(row.latency and row.latency.precision == "bf16" for row in rows):
+        print("bf16 is less exact than float32, in which accuracy was measured: no accuracy")
     if any(row.latency and not row.latency.quiet for row in rows):
         print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
 

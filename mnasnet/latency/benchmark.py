@@ -207,7 +207,8 @@ def _takes(meter: RunnableMeter, subject: Subject) -> bool:
 
 
 def _row(subject: Subject, name: str, latency: Latency) -> Row:
-    if is_made_up(subject.model, latency.precision):  # its speed only; an int8 export has an accuracy of its own
+    is_rounded = latency.precision == "bf16"
+    if is_rounded or is_made_up(subject.model, latency.precision):  # only an int8 export has an accuracy of its own
         subject = replace(subject, accuracy_percent=None, accuracy_on="")
     elif latency.precision == "int8":
         name = name.replace("fp32", "int8")

@@ -30,11 +30,14 @@ from mnasnet.zoo import open_model
 class FixedMeter:
     """Every network takes as many milliseconds as it has millions of parameters; one fails."""
 
+    def __init__(self, precision="fp32"):
+        self.precision = precision
+
     def measure_model(self, model):
         if model.name == "mnasnet1_3":
             raise LatencyError("the board is away")
         ms = 1 + sum(value.size for value in model.weights.values()) / 1e6
-        return Latency("a board", "fixed", "1", "fp32", 1, 1, model.preprocess.input_size, 50, ms, ms, ms)
+        return Latency("a board", "fixed", "1", self.precision, 1, 1, model.preprocess.input_size, 50, ms, ms, ms)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +199,15 @@ def test_the_accuracy_of_float_numbers_is_not_that_of_made_up_ones():
     (row,) = measure_all([own("mine", model)], {"litert int8": SessionMeter("litert", precision="int8", runs=2)})
 
     assert row.meter == "litert int8" and row.subject.accuracy_percent is None
+
+
+def test_the_accuracy_of_float32_is_not_that_of_bf16():
+    model = modelfile.ModelFile(**{**vars(random_model()), "metrics": {"accuracy": 0.9, "images": 50}})
+    meters = {kind: FixedMeter(kind) for kind in ("fp32", "bf16")}
+
+    rows = measure_all([own("mine", model)], meters)
+
+    assert [row.subject.accuracy_percent for row in rows] == [pytest.approx(90), None]
 
 
 def test_own_accuracy_comes_from_the_tested_images_first():
