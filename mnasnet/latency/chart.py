@@ -37,24 +37,40 @@ def csv_table(rows: Sequence[Row]) -> bytes:
 
 
 def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
-    """Accuracy over milliseconds as PNG: a panel for each meter, models of one's own below where they differ."""
-    measured = [row for row in rows if row.latency and row.subject.accuracy_percent is not None]
-    common = [row for row in measured if row.subject.accuracy_on == IMAGENET]
-    mine = [row for row in measured if row.subject.accuracy_on != IMAGENET]
-    panels = [(meter, group) for group in (common, mine) for meter in dict.fromkeys(row.meter for row in group)]
+    """Accuracy over milliseconds as PNG: a panel for each meter, models of one's own below where they differ.
+
+    Where no accuracy is known the milliseconds alone.
+    """
+    timed = [row for row in rows if row.latency]
+    known = [row for row in timed if _has_both(row)]
+    common = [row for row in known if row.subject.accuracy_on == IMAGENET]
+    mine = [row for row in known if row.subject.accuracy_on != IMAGENET]
+    panels = [
+        (meter, [row for row in group if row.meter == meter])
+        for group in ((common, mine) if known else (timed,))
+        for meter in dict.fromkeys(row.meter for row in group)
+    ]
     columns = max(1, min(2, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = new_figure(6.4 * columns, 4.4 * lines + 0.5)
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes, (meter, group) in zip(grid.flat, panels, strict=False):
-        _panel(axes, meter, [row for row in group if row.meter == meter])
+        (_panel if known else _bars)(axes, meter, group)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
-    figure.suptitle(f"Accuracy and latency\n{machine}, {made_on}", fontsize=11)
+    figure.suptitle(f"{_title(rows)}\n{machine}, {made_on}", fontsize=11)
     figure.draw_without_rendering()  # settles the layout, which the names' places depend on
-    for axes, (meter, group) in zip(grid.flat, panels, strict=False):
-        name_points(axes, _places([row for row in group if row.meter == meter]))
+    for axes, (_, group) in zip(grid.flat, panels, strict=False):
+        name_points(axes, _places(group))
     return png(figure)
+
+
+def _title(rows: Sequence[Row]) -> str:
+    return "Accuracy and latency" if any(map(_has_both, rows)) else "Latency"
+
+
+def _has_both(row: Row) -> bool:
+    return row.latency is not None and row.subject.accuracy_percent is not None
 
 
 def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
@@ -80,6 +96,17 @@ def _panel(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
         axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
+def _bars(axes: Axes, meter: str, rows: Sequence[Row]) -> None:
+    times = {row.subject.name: row.latency.undisturbed_ms for row in _sorted(rows) if row.latency}
+    axes.barh(range(len(times)), list(times.values()), color=BLUE, height=0.6)
+    axes.set_yticks(range(len(times)), list(times), fontsize=8, parse_math=False)
+    axes.invert_yaxis()  # the fastest on top
+    axes.set_title(meter, fontsize=10)
+    axes.set_xlabel(_time_label(rows))
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _time_label(rows: Sequence[Row]) -> str:
     batches = {row.latency.batch for row in rows if row.latency}
     if batches == {1}:
@@ -103,6 +130,8 @@ def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes
         machine=machine,
         made_on=made_on,
         conditions=_conditions(rows),
+        title=_title(rows),
+        has_accuracy=any(map(_has_both, rows)),
         image=base64.b64encode(image).decode(),
         rows=[_cells(row) for row in _sorted(rows)],
         notes=list(dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note))[:20],

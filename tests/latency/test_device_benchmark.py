@@ -149,6 +149,16 @@ def test_times_of_a_batch_are_told_as_such(rows, drawn):
     assert "threads 1, batch 8, fixed 1</div>" in chart.page(eight, b"", "a board", "2026-01-01").decode()
 
 
+def test_times_without_a_known_accuracy_are_drawn_alone(drawn):
+    rows = measure_all(published(160), {"fixed fp32": FixedMeter()})
+
+    (axes,) = drawn(rows)
+    measured = sorted((row for row in rows if row.latency), key=lambda row: row.latency.undisturbed_ms)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row.subject.name for row in measured]
+    assert [bar.get_width() for bar in axes.patches] == [row.latency.undisturbed_ms for row in measured]
+    assert "No accuracy is known" in chart.page(rows, b"", "a board", "2026-01-01").decode()
+
+
 def test_an_8_bit_file_is_not_called_float(tmp_path):
     photos = write_image_folder(tmp_path / "photos", per_class=4)
     model = random_model(class_names=("red", "green", "blue"))
