@@ -44,7 +44,8 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     return (
         f"# How to feed `{path.name}`\n\n{numbered}\n\n"
         f"The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
-        f"`mnasnet`.\n\n## Python\n\nNeeds numpy, Pillow and {_ENGINES[model.format].package}. {_ROUNDING}\n\n"
+        "`mnasnet`.\n\n## Python\n\n"
+        f"Needs numpy, Pillow 11 or newer and {_ENGINES[model.format].package}. {_ROUNDING}\n\n"
         f"```python\n{snippet(model, path)}```\n\n## Classes\n\nIn the order of the output:\n\n{names}\n"
     )
 
@@ -94,6 +95,8 @@ names = <names>
 photo = Image.open(sys.argv[1])
 photo.draft(None, (2 * <resize>, 2 * <resize>))  # JPEG alone can be decoded smaller; others stay as they are
 image = ImageOps.exif_transpose(photo)
+if image.mode in ("I", "F"):
+    sys.exit(f"{sys.argv[1]} opens with 32 bits a pixel, of no known range; save it as a PNG of 8 or 16")
 if image.mode.startswith("I;16"):  # 16-bit grey
     image = Image.fromarray(((np.asarray(image).astype(int) + 128) // 257).astype(np.uint8))
 image = image.convert("RGBA")

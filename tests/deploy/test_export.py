@@ -134,6 +134,19 @@ def test_the_recipes_program_sees_an_image_as_classify_does(image, model, tmp_pa
     assert "another order" in recipe  # which is what the 2 are for
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_the_recipes_program_stops_at_an_image_whose_white_nobody_knows(kind, model, tmp_path):
+    (done,) = export_model(model, tmp_path, ["onnx"])
+    recipe = (tmp_path / f"{done.files[0].name}.preprocess.md").read_text(encoding="utf-8")
+    (tmp_path / "program.py").write_text(re.search(r"```python\n(.*?)```", recipe, re.DOTALL)[1], encoding="utf-8")
+    Image.fromarray(np.full((80, 100), 70_000, kind)).save(tmp_path / "depth.tif")
+
+    ran = subprocess.run([sys.executable, "program.py", "depth.tif"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert ran.stderr.strip() == "depth.tif opens with 32 bits a pixel, of no known range; save it as a PNG of 8 or 16"
+
+
 class WrongExporter(OnnxExporter):
     """Writes another network than it was given, as a broken converter would."""
 
