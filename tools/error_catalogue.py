@@ -885,10 +885,10 @@ ENTRIES = (
     Entry(
         errors.LatencyError,
         "An agent that measured something else",
-        "Its answer is of another size of images, number of threads or runtime than it was asked for, as of a program "
-        "that only looks like an agent.",
+        "Its answer is of another size of images, number of threads, runtime or precision than it was asked for, or of "
+        "times in no order, as of a program that only looks like an agent.",
         "Start `python -m mnasnet agent` of the same version there. The trial is `unmeasured`.",
-        ("^the agent at … was asked for",),
+        ("^the agent at … was asked for", "^the agent at … answered with times"),
     ),
     Entry(
         errors.LatencyError,

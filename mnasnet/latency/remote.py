@@ -132,15 +132,17 @@ class RemoteMeter:
             "warmups": self.warmups,
             "runs": self.runs,
         }
-        answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", self._content(model))
-        latency = Latency.from_dict(answer)
+        graph = self._graph(model)
+        latency = Latency.from_dict(self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", graph.content))
         asked = {name: query[name] for name in ("runtime", "threads", "batch")}
-        for name, value in {**asked, "input_size": model.preprocess.input_size}.items():
+        of_model = {"input_size": model.preprocess.input_size, "precision": graph.precision}
+        for name, value in {**asked, **of_model}.items():
             if getattr(latency, name) != value:
                 raise LatencyError(
                     f"the agent at {self.address.url} was asked for {name} {value} and measured "
                     f"{getattr(latency, name)!r}; start the agent of this version there"
                 )
+        self._require_measured(latency)
         notes = (latency.note, made_up_note(model, self.precision))
         return replace(latency, note="; ".join(note for note in notes if note))
 
@@ -148,7 +150,7 @@ class RemoteMeter:
         """What the agent says of itself: device, cores, runtimes with their versions; raises LatencyError."""
         return self._ask("GET", "/health", None)
 
-    def _content(self, model: ModelFile | ExportedModel) -> bytes:
+    def _graph(self, model: ModelFile | ExportedModel) -> ExportedModel:
         kind = FORMATS[self.address.runtime]
         graph = graph_to_send(model, self.address.runtime, self.precision)
         if graph.format != kind:
@@ -158,7 +160,16 @@ class RemoteMeter:
             raise LatencyError(
                 f"the agent's {self.address.runtime} runs {kind} files, {name} is {graph.format}; {cure}"
             )
-        return graph.content
+        return graph
+
+    def _require_measured(self, latency: Latency) -> None:
+        """Raise LatencyError for times that cannot be those of passes which ran since the agent was asked."""
+        times = (latency.undisturbed_ms, latency.median_ms, latency.p90_ms)
+        if latency.predicted or list(times) != sorted(times) or max(times) > 1000 * self.answer_s:
+            raise LatencyError(
+                f"the agent at {self.address.url} answered with times that no measurement has, {latency.sentence}; "
+                "start the agent of this version there"
+            )
 
     def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         """The agent's answer; asks again while the agent is away and time is left."""

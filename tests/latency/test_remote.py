@@ -320,13 +320,28 @@ def test_what_answers_but_is_no_agent_is_away(content, monkeypatch):
         RemoteMeter(AgentAddress("http://127.0.0.1:1"), sleep=lambda _: None).health()
 
 
-@pytest.mark.parametrize(("name", "value"), [("input_size", 224), ("threads", 4), ("batch", 8), ("runtime", "litert")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("input_size", 224), ("threads", 4), ("batch", 8), ("runtime", "litert"), ("precision", "int8")],
+)
 def test_a_time_of_something_else_than_was_asked_for_is_refused(agent, name, value, monkeypatch):
     meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
     ask = RemoteMeter._ask
     monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), name: value})
 
     with pytest.raises(LatencyError, match=f"was asked for {name} .* and measured {value!r}; start the agent"):
+        meter.measure(TINY, 32)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"predicted": True}, {"median_ms": 5.0, "p90_ms": 1.0}, {"undisturbed_ms": 1e6}, {"p90_ms": 1e300}]
+)
+def test_times_that_no_measurement_has_are_refused(agent, answer, monkeypatch):
+    meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
+    ask = RemoteMeter._ask
+    monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), **answer})
+
+    with pytest.raises(LatencyError, match="with times that no measurement has, .*; start the agent of this version"):
         meter.measure(TINY, 32)
 
 
