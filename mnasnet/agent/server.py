@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import select
 import socket
 import sys
 import threading
@@ -161,6 +162,8 @@ class _Request(BaseHTTPRequestHandler):
         try:
             self._told["waited_s"] = round(time.monotonic() - waited_from, 3)
             content = self._content(size)  # in its turn: another's upload would disturb
+            if self._has_gone():
+                raise _Refusal(408, "the client hung up before its turn")
             outcome = measure_apart(content, job, rules.time_limit_s)
         finally:
             self.server.turn.release()
@@ -219,6 +222,15 @@ class _Request(BaseHTTPRequestHandler):
         if missing:
             raise _Refusal(408, f"the file ended {missing} bytes early")
         return b"".join(parts)
+
+    def _has_gone(self) -> bool:
+        """Whether the client, which has sent everything, has closed its end."""
+        try:
+            is_readable, _, _ = select.select([self.connection], [], [], 0)
+            # the plain socket's method: that of TLS cannot peek
+            return bool(is_readable) and not socket.socket.recv(self.connection, 1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
         body = json.dumps(answer).encode()

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -185,6 +186,21 @@ def test_an_upload_that_falls_silent_is_answered_and_logged(monkeypatch, content
 
     assert b"408" in answer and f"the file ended {len(content) - 1000} bytes early".encode() in answer
     assert [line["status"] for line in lines] == [408]
+
+
+def test_nothing_is_measured_for_a_client_that_has_gone(monkeypatch, content):
+    measured, lines = [], queue.SimpleQueue()
+    monkeypatch.setattr(server, "measure_apart", lambda *asked: measured.append(asked))
+    with server.Agent(Rules(port=0), lines.put) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        with here.turn, socket.create_connection(here.server_address) as client:  # another is being measured
+            head = f"POST /measure HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+            client.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + content)
+        line = lines.get(timeout=10)
+        here.shutdown()
+
+    assert (line["status"], line["error"]) == (408, "the client hung up before its turn")
+    assert not measured
 
 
 def external_data(content):
