@@ -35,7 +35,6 @@ from mnasnet.words import printable
 _log = logging.getLogger(__name__)
 
 RUNS = 20  # many short turns, far apart, find more quiet moments than long ones
-LEAST_TAU = 0.5  # below, a table is called useless
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,9 +186,8 @@ def _as_json(table: LatencyTable, path: Path) -> str:
 def _as_text(table: LatencyTable, path: Path) -> str:
     own = table.conditions
     error = table.error.sentence if table.error else "unknown: fewer than three whole networks were timed"
-    if table.error is not None and table.error.kendall_tau < LEAST_TAU:
-        error += "\n         do not trust this table: it hardly orders networks as the device does; profile again "
-        error += "with more --rounds and --checks, on a quiet device"
+    if table.distrust:
+        error += f"\n         do not trust this table: {table.distrust}"
     return "\n".join(
         [
             printable(

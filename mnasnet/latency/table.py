@@ -25,6 +25,7 @@ from mnasnet.spec import ArchitectureSpec
 SCHEMA = 1
 ROUNDS = 5  # on a machine with neighbours the error still fell from the third to the fifth
 FOLDS = 5
+LEAST_TAU = 0.5  # below, the order of a table's prices says little of the device's
 FEWEST_TO_FIT = 6  # networks beside the held-out ones; with fewer, three coefficients would only learn their noise
 
 Progress = Callable[[int, int], None]
@@ -67,6 +68,16 @@ class LatencyTable:
     networks: tuple[tuple[float, float], ...] = ()
     made_on: str = ""
     num_classes: int = 0
+
+    @property
+    def distrust(self) -> str:
+        """Why nobody should go by this table; empty where it orders networks as measured, or nobody can tell."""
+        if self.error is None or self.error.kendall_tau >= LEAST_TAU:
+            return ""
+        return (
+            "it hardly orders networks as the device does; profile again with more --rounds and --checks, on a quiet "
+            "device"
+        )
 
     def predict_ms(self, architecture: ArchitectureSpec, input_size: int) -> float:
         """The time of a whole network; raises LatencyError naming the input size or the piece that the table lacks."""

@@ -148,7 +148,8 @@ def _about_table(search: OpenSearch) -> str:
         return ""
     error = search.table.error.sentence if search.table.error else "of unknown error"
     use = "prices every trial" if search.searching.latency == "table" else "steers the proposals"
-    return f"the table of {search.table.conditions.measured_on}: {error}, {use}"
+    trust = f"; do not trust it: {search.table.distrust}" if search.table.distrust else ""
+    return f"the table of {search.table.conditions.measured_on}: {error}, {use}{trust}"
 
 
 def _about_ranking(search: OpenSearch) -> str:

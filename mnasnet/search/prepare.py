@@ -301,6 +301,7 @@ def prepared(
         if searching.needs_latency and search.table is not None:
             require_table_of_classes(search.table, len(parts.class_names))
             _require_prices(search, search.table)
+            _warn_of(search.table)
         wants_table = searching.needs_latency and (searching.profile or searching.latency == "table")
         if wants_table and search.table is None and _make_table(search, searching, tell=tell, stop=stop):
             search.close()
@@ -362,6 +363,11 @@ def _require_prices(search: OpenSearch, table: LatencyTable) -> None:
         table.predict_ms(smallest.architecture, size)
 
 
+def _warn_of(table: LatencyTable) -> None:
+    if table.distrust:
+        _log.warning("do not trust the latency table of %s: %s", table.conditions.measured_on, table.distrust)
+
+
 def _first_latency(search: OpenSearch) -> Latency:
     """The smallest network's, measured on the device and remembered."""
     smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
@@ -392,6 +398,7 @@ def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop
         table.save(search.folder.table)
         error = table.error.sentence if table.error else "error unknown, too few networks were measured whole"
         tell(f"table of the device: {len(table.piece_ms)} pieces, {error}")
+        _warn_of(table)
     return table is not None
 
 

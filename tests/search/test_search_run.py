@@ -35,15 +35,17 @@ from mnasnet.errors import (
     SpecError,
     TrainingError,
 )
+from mnasnet.latency.agreement import agreement
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import processor_name
+from mnasnet.search.answering import answer_of
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import extreme
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
-from mnasnet.search.prepare import forecast
+from mnasnet.search.prepare import forecast, prepared
 from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
@@ -950,6 +952,18 @@ class TestATableOfTheUsers:
         asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), profile=True, trials=0, minutes=60.0)
 
         assert forecast(asked).times.total_s > 3600 - 60  # one to be made is given a tenth: 360 s
+
+    def test_that_hardly_orders_networks_is_told_at_the_start_and_in_the_answer(self, data, tmp_path, caplog):
+        file = Path(priced_by(tmp_path))
+        replace(LatencyTable.load(file), error=agreement([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])).save(file)
+        (tmp_path / "run").mkdir()
+
+        search = prepared(self.asked(data, tmp_path, str(file)), SearchFolder(tmp_path / "run"))
+
+        notes = answer_of(search, [], "done", "", 0.0).notes
+        reason = "it hardly orders networks as the device does; profile again"
+        assert f"do not trust the latency table of {search.table.conditions.measured_on}: {reason}" in caplog.text
+        assert any(note.startswith("the table of") and reason in note for note in notes)
 
     @pytest.mark.slow
     def test_is_named_in_the_answer_which_says_that_the_target_never_bound(self, data, tmp_path):
