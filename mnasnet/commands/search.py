@@ -12,7 +12,7 @@ from mnasnet.commands.json_line import json_line
 from mnasnet.commands.options import add_output_arguments, add_task_arguments
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
-from mnasnet.search.answer import EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
+from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
@@ -145,7 +145,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines += ["", rank(list(networks.values())).table(), ""]
     run = quoted(searched.folder.absolute())
     for note in searched.answer.notes:
-        for command in (PROMOTE, EXTEND):
+        for command in (PROMOTE, EXTEND, EXPORT):
             note = note.replace(command, command.replace("RUN", run))
         lines.append(f"note         {note}")
     if searched.model.exists():  # beside another that was promoted it must not be taken for that one

@@ -22,7 +22,7 @@ function folder() {
   if (/^\/[A-Za-z]:/.test(path)) return `"${path.slice(1)}"`;
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'"'"'`)}'`;
 }
-const located = (text) => text.replaceAll(/(python -m mnasnet (?:promote|extend)) RUN/g, (_, command) => `${command} ${folder()}`);
+const located = (text) => text.replaceAll(/(python -m mnasnet (?:promote|extend|export)) RUN/g, (_, command) => `${command} ${folder()}`);
 for (const note of document.querySelectorAll(".warning")) note.textContent = located(note.textContent);
 const percent = (share) => (share === null ? "–" : (100 * share).toFixed(1) + "%");
 function number(value) {

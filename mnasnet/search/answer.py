@@ -20,6 +20,7 @@ WORST_RECALL = "worst-class recall"
 PROMOTE = "python -m mnasnet promote RUN"
 EXPECTED = "expected "  # before the name of an accuracy that probabilities give, those of shared weights
 EXTEND = "python -m mnasnet extend RUN"
+EXPORT = "python -m mnasnet export RUN"
 
 ContenderKind = Literal["finalist", "promoted", "reference"]
 

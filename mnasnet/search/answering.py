@@ -11,8 +11,9 @@ from typing import Any, Literal
 import optuna
 
 from mnasnet.errors import SearchError
+from mnasnet.files import quoted
 from mnasnet.latency.remembered import RememberingMeter
-from mnasnet.search.answer import EXPECTED, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
+from mnasnet.search.answer import EXPECTED, EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.helpers import joined_at
@@ -66,6 +67,7 @@ def answer_of(
                 _about_reward(search),
                 _about_target(search, found),
                 _about_table(search),
+                _about_8_bits(search),
                 _about_ranking(search),
                 _about_start(search, contenders),
                 _about_costs(contenders),
@@ -150,6 +152,17 @@ def _about_table(search: OpenSearch) -> str:
     use = "prices every trial" if search.searching.latency == "table" else "steers the proposals"
     trust = f"; do not trust it: {search.table.distrust}" if search.table.distrust else ""
     return f"the table of {search.table.conditions.measured_on}: {error}, {use}{trust}"
+
+
+def _about_8_bits(search: OpenSearch) -> str:
+    """That latency is of other numbers than accuracy, and the command that tells both of one file."""
+    asked = search.searching
+    if asked.precision != "int8" or not asked.needs_latency:
+        return ""
+    return (
+        f"latency is of 8 bits made up for timing, accuracy and size are of float32: {EXPORT} --int8 --data "
+        f"{quoted(asked.data)} makes and judges the file"
+    )
 
 
 def _about_ranking(search: OpenSearch) -> str:

@@ -981,6 +981,26 @@ class TestATableOfTheUsers:
         ]
 
 
+class TestAnAnswerIn8Bits:
+    def test_says_that_its_accuracy_is_of_float32_and_how_to_have_both(self, data, tmp_path):
+        file = priced_by(tmp_path, precision="int8")
+        asked = tiny_searching(
+            data,
+            tmp_path,
+            cost="latency",
+            target_latency_ms=50.0,
+            latency="table",
+            latency_table=file,
+            precision="int8",
+        )
+        (tmp_path / "run").mkdir()
+
+        search = prepared(asked, SearchFolder(tmp_path / "run"))
+
+        told = "latency is of 8 bits made up for timing, accuracy and size are of float32: python -m mnasnet export RUN"
+        assert f"{told} --int8 --data {data} makes and judges the file" in answer_of(search, [], "done", "", 0.0).notes
+
+
 class TestAnotherMachine:
     @pytest.fixture
     def elsewhere(self, data, tmp_path) -> Path:
