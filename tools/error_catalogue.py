@@ -892,6 +892,14 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
+        "A device that dropped out while a search made its table",
+        "With `latency` `table` nothing else prices networks, so the search did not begin; its timings are not kept.",
+        "Bring the device back and start again, or make the table by `python -m mnasnet profile`, whose timings are "
+        "kept, and give it as `latency_table`.",
+        ("makes the table too and goes on where it was stopped",),
+    ),
+    Entry(
+        errors.LatencyError,
         "A certificate that is not trusted",
         "The agent shows another certificate than the one given, one for another name, or of another time.",
         "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL, its dates with both "

@@ -21,7 +21,7 @@ from mnasnet.data.split import Split, write_split
 from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.latency.energy import open_counter
-from mnasnet.latency.meter import Latency
+from mnasnet.latency.meter import Latency, NotAllowedError
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
@@ -376,7 +376,10 @@ def _first_latency(search: OpenSearch) -> Latency:
 
 
 def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop: Stop) -> bool:
-    """Measure the device's table and say how far it can be trusted; False where the time does not hold it."""
+    """Measure the device's table and say how far it can be trusted.
+
+    False where the time does not hold it, or a device drops out of one that would only steer.
+    """
 
     def watch(done: int, total: int) -> None:
         if stop():
@@ -384,16 +387,27 @@ def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop
         if done == 1 or done % 25 == 0:
             tell(f"measuring the device: {done} of {total} timings of pieces and networks")
 
-    table = profiled(
-        search.problem.space,
-        search.device_meter,
-        search.plan.input_size,
-        most_seconds=math.inf if searching.latency == "table" else _table_limit_s(searching),
-        rounds_s=_rounds_s(searching),
-        made_on=datetime.date.today().isoformat(),
-        seed=searching.seed,
-        progress=watch,
-    )
+    try:
+        table = profiled(
+            search.problem.space,
+            search.device_meter,
+            search.plan.input_size,
+            most_seconds=math.inf if searching.latency == "table" else _table_limit_s(searching),
+            rounds_s=_rounds_s(searching),
+            made_on=datetime.date.today().isoformat(),
+            seed=searching.seed,
+            progress=watch,
+        )
+    except NotAllowedError:
+        raise
+    except LatencyError as failure:
+        if searching.latency == "table":
+            raise LatencyError(
+                f"{failure}; `python -m mnasnet profile` makes the table too and goes on where it was stopped: give "
+                "its file as latency_table"
+            ) from failure
+        _log.warning("%s; the search goes without a table of the device", failure)
+        return False
     if table is not None:
         table.save(search.folder.table)
         error = table.error.sentence if table.error else "error unknown, too few networks were measured whole"

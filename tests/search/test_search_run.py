@@ -981,6 +981,38 @@ class TestATableOfTheUsers:
         ]
 
 
+class DroppingOut:
+    """A device that is away for one of its first measurements."""
+
+    def __init__(self) -> None:
+        self.measured = 0
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        self.measured += 1
+        if self.measured == 5:
+            raise LatencyError("the device is away")
+        return Latency("a board", "fixed", "1", "fp32", 1, 1, input_size, 9, 1.0, 1.0, 1.0)
+
+
+class TestADeviceThatDropsOutOfItsTable:
+    @pytest.fixture
+    def asked(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
+        meter = DroppingOut()
+        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        (tmp_path / "run").mkdir()
+        return tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0)
+
+    def test_costs_the_search_no_more_than_the_table_that_would_have_steered_it(self, asked, tmp_path, caplog):
+        search = prepared(asked, SearchFolder(tmp_path / "run"))
+
+        assert search.table is None and search.folder.latencies.exists()
+        assert "the device is away; the search goes without a table of the device" in caplog.text
+
+    def test_is_told_how_a_table_of_prices_is_made_in_several_goes(self, asked, tmp_path):
+        with pytest.raises(LatencyError, match="the device is away; .*mnasnet profile.* goes on where it was stopped"):
+            prepared(replace(asked, latency="table"), SearchFolder(tmp_path / "run"))
+
+
 class TestAnAnswerIn8Bits:
     def test_says_that_its_accuracy_is_of_float32_and_how_to_have_both(self, data, tmp_path):
         file = priced_by(tmp_path, precision="int8")
