@@ -10,6 +10,7 @@ import contextlib
 import csv
 import json
 import logging
+import math
 import re
 import shutil
 import statistics
@@ -327,14 +328,17 @@ def finalist_trials(
     count: int,
     size: Callable[[TrialRecord], float],
 ) -> list[TrialRecord]:
-    """The ``count`` trials to train longer: by turns those of highest reward and the largest that keep the target.
+    """The ``count`` trials to train longer: by turns those of highest reward and the largest within the target.
+
+    A reward that ignores the target has none.
 
     Neither way of judging tells good networks apart well: by size alone networks were ordered better than by shared
     weights (``benchmarks/shared_weights.py``), and a short training ends before large networks have caught up. So
     the longer training decides between both kinds.
     """
     best = best_trials(records, searching, len(records))
-    cost, target = searching.reward_cost, searching.target
+    cost = searching.reward_cost
+    target = math.inf if searching.reward_function.ignores_target else searching.target
     largest = sorted(
         (record for record in best if record.costs.get(cost, 0.0) <= target),
         key=lambda record: (-size(record), record.number),

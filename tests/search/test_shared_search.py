@@ -179,6 +179,16 @@ def test_the_largest_networks_within_the_target_are_finalists_too(tmp_path: Path
     assert numbers(9) == [1, 3, 2, 0, 4]
 
 
+def test_a_reward_that_ignores_the_target_has_the_same_finalists_for_every_target(tmp_path: Path) -> None:
+    judged = [trial(0, 0.60, 10), trial(1, 0.64, 20), trial(2, 0.66, 40), trial(3, 0.65, 80)]
+
+    def numbers(target: float) -> list[int]:
+        searching = asked(tmp_path, tmp_path, reward="soft", target_cost=target)
+        return [one.number for one in finalist_trials(judged, searching, 2, lambda one: one.costs["multiply_adds"])]
+
+    assert numbers(15.0) == numbers(30.0) == numbers(100.0) == [2, 3]
+
+
 @pytest.mark.slow
 def test_a_search_with_shared_weights_trains_its_largest_network_as_a_finalist(data: Path, tmp_path: Path) -> None:
     run = run_search(asked(data, tmp_path, trials=5, finalists=2, finalist_epochs=1, check_ranking=0))
