@@ -59,8 +59,9 @@ class Answer:
 
     ``evaluator`` is one sentence on how accuracy was judged, ``accuracy_name`` says of what, and ``val_images``
     from how many images each trial's accuracy comes (0: unknown, or not from images). ``measured`` says of each
-    cost whether it was measured on ``device``; the others were predicted or counted. ``notes`` are sentences that
-    the reader must see, such as a prediction's error or a gain that levelled off.
+    cost whether it was measured on ``device``; the others were predicted or counted. ``extrapolated`` is the
+    accuracy, by trial, that trainings which were ended early were heading for. ``notes`` are sentences that the
+    reader must see, such as a prediction's error or a gain that levelled off.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Answer:
     status: str
     reason: str
     minutes: float
+    extrapolated: Mapping[int, float] = field(default_factory=dict)
     contenders: Sequence[Contender] = ()
     kendall_tau: float | None = None
     accuracy_name: str = "top-1 accuracy"

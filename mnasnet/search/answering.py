@@ -19,7 +19,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.helpers import joined_at
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
-from mnasnet.search.records import TrialRecord, pareto_set, records
+from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.report.quantities import LATENCY, quantity
 from mnasnet.search.searching import ENERGY, FEWEST_RANKED, Searching
@@ -60,6 +60,7 @@ def answer_of(
         status=status,
         reason=reason,
         minutes=seconds / 60,
+        extrapolated=extrapolated_accuracies(found, problem),
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[
             text

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import SearchError
 from mnasnet.search.front import pareto_front
+from mnasnet.search.heading import Heading
 from mnasnet.search.history import FINISHED, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.space import Option
@@ -23,7 +24,8 @@ class TrialRecord:
     """One trial as the search tells it: what was tried, what it costs, how good it is, or why there is no answer.
 
     ``values`` are the study's: the reward, or accuracy and the objectives. ``accuracy`` lies in 0 to 1.
-    ``duplicate_of`` is the trial that was evaluated in place of this one.
+    ``duplicate_of`` is the trial that was evaluated in place of this one. ``so_far`` is what the study was told after
+    each step of the training; ``trials.csv`` does not have it.
     """
 
     number: int
@@ -36,6 +38,7 @@ class TrialRecord:
     reason: str = ""
     seconds: float = 0.0
     duplicate_of: int | None = None
+    so_far: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def is_result(self) -> bool:
@@ -73,6 +76,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         reason=reason,
         seconds=outcome.get("seconds", 0.0),
         duplicate_of=outcome.get("duplicate_of"),
+        so_far=dict(trial.intermediate_values),
     )
 
 
@@ -105,6 +109,23 @@ def nothing_found(finished: Sequence[TrialRecord], problem: SearchProblem) -> st
         if reasons
         else "no trial was finished; give the search more trials or minutes"
     )
+
+
+def extrapolated_accuracies(found: Sequence[TrialRecord], problem: SearchProblem) -> dict[int, float]:
+    """By trial, the accuracy that trainings which the pruner ended were heading for, where enough others tell."""
+    heading = Heading()
+    for record in found:
+        if record.is_result and record.accuracy is not None:
+            heading.learn(_accuracies(record, problem), record.accuracy)
+    ended = [record for record in found if record.state == "pruned" and record.was_judged]
+    expected = {record.number: heading.of(_accuracies(record, problem)) for record in ended}
+    return {number: min(1.0, max(0.0, value)) for number, value in expected.items() if value is not None}
+
+
+def _accuracies(record: TrialRecord, problem: SearchProblem) -> dict[int, float]:
+    """The accuracy after each step, as far as what the study was told gives it."""
+    told = {step: problem.accuracy_of(value, record.costs) for step, value in record.so_far.items()}
+    return {step: accuracy for step, accuracy in told.items() if accuracy is not None}
 
 
 def cheapness(record: TrialRecord, costs: Sequence[str]) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from answers import searched
+from optuna.pruners import MedianPruner
 
 from mnasnet.errors import LatencyError
 from mnasnet.latency.meter import Latency
@@ -19,14 +20,17 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.answering import about_device_away, about_promoted, levelled_off
 from mnasnet.search.contenders import measured
+from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.records import TrialRecord, pareto_set
+from mnasnet.search.problem import SearchProblem
+from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.figures import progress_picture
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
+from mnasnet.search.study import Budget, create_study, search
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model
 
@@ -282,6 +286,40 @@ class TestEffects:
         found = effects(replace(answer, records=few))
 
         assert not found.choices and "cannot be told" in found.note
+
+    @pytest.fixture(scope="class")
+    def pruned(self, answer) -> Answer:
+        """A search in which a pruner ended most trainings, as a larger kernel in block 5 is worth a lot."""
+
+        class Training:
+            def evaluate(self, candidate, report):
+                accuracy = 0.4 + 0.2 * (answer.space.named_values(candidate)["block5.kernel"] == 5)
+                for step in (1, 2, 3, 4):
+                    report(step, accuracy - 0.05 * (4 - step))
+                return accuracy
+
+        problem = SearchProblem(answer.space, Training(), meters={"multiply_adds": CountMeter("multiply_adds", 64)},
+                                reward=Reward(5e6), reward_cost="multiply_adds")  # fmt: skip
+        study = create_study(problem, algorithm="random", seed=2, pruner=MedianPruner(n_startup_trials=4))
+        search(study, problem, Budget(evaluations=60))
+        found = records(study)
+        return replace(answer, records=found, extrapolated=extrapolated_accuracies(found, problem))
+
+    def test_trainings_that_ended_early_count_with_what_they_were_heading_for(self, pruned):
+        found = effects(pruned)
+
+        assert found.networks == 60 and found.extrapolated > 10
+        assert found.choices[0].choice == "block5.kernel" and found.explained > 0.9
+        assert f"{found.extrapolated} of which ended early and count with what they were heading for" in found.note
+
+    def test_those_of_which_nothing_tells_where_they_were_heading_are_said_to_be_left_out(self, pruned):
+        found = effects(replace(pruned, extrapolated={}))
+
+        assert found.left_out == 60 - found.networks
+        assert f"({found.left_out} more ended early and are left out)" in found.note
+
+    def test_networks_that_ended_early_were_judged_too(self, pruned):
+        assert "<b>60</b>networks judged" in page_of(pruned)
 
 
 class TestWords:

@@ -1,4 +1,4 @@
-"""Which choices mattered: what each option adds to accuracy and cost, from a model fitted to the finished trials."""
+"""Which choices mattered: what each option adds to accuracy and cost, from a model fitted to the trials."""
 
 from __future__ import annotations
 
@@ -44,26 +44,34 @@ class Effects:
 
     ``explained`` is the share of the accuracy's variance that the fit predicts for networks left out of it, at
     most 1; ``cost_name`` is "" when no cost could be fitted. ``choices`` is empty below FEWEST_NETWORKS networks.
+    ``extrapolated`` of the networks ended early and count with what they were heading for; of ``left_out`` more
+    nothing tells where they were heading.
     """
 
     choices: tuple[ChoiceEffect, ...]
     networks: int
     explained: float
     cost_name: str
+    extrapolated: int = 0
+    left_out: int = 0
 
     @property
     def note(self) -> str:
         """How it was computed and how far it can be trusted, in words."""
+        left_out = f" ({self.left_out:,} more ended early and are left out)" if self.left_out else ""
         if not self.choices:
             return (
-                f"Which choices mattered cannot be told from {amount(self.networks, 'judged network')}; it takes "
-                f"{FEWEST_NETWORKS} whose accuracies differ."
+                f"Which choices mattered cannot be told from {amount(self.networks, 'judged network')}{left_out}; it "
+                f"takes {FEWEST_NETWORKS} whose accuracies differ."
             )
+        counted = f", {self.extrapolated:,} of which ended early and count with what they were heading for"
         return (
-            f"Ridge regression of accuracy on the single options of {self.networks} judged networks, its penalty "
-            f"chosen by leave-one-out error; it predicts {max(0.0, self.explained):.0%} of the variance of "
-            "networks left out. Each dot is what the option adds to the mean over all options of its choice; effects "
-            "of combinations are not shown, and options that the search tried seldom are drawn towards zero."
+            f"Ridge regression of accuracy on the single options of {self.networks} judged networks"
+            f"{counted if self.extrapolated else ''}{left_out}. Its penalty was chosen by leave-one-out error; it "
+            f"predicts {max(0.0, self.explained):.0%} of the variance of networks that it was not fitted to. Each dot "
+            "is what the option adds to the mean over all options of its choice; effects of combinations are not "
+            "shown, and options that the search tried seldom are drawn towards zero"
+            f"{', as are those that made networks end early' if self.left_out else ''}."
         )
 
 
@@ -73,10 +81,14 @@ def effects(answer: Answer) -> Effects:
     Both are additive models of centred options (the main effects of a functional analysis of variance under evenly
     drawn options); the cost is fitted on its logarithm, so that its effects are shares.
     """
-    judged = [record for record in answer.records if record.is_result and record.accuracy is not None]
-    accuracy = np.array([record.accuracy for record in judged], dtype=np.float64)
+    results = {record.number: record.accuracy for record in answer.records if record.is_result}
+    found = {**results, **answer.extrapolated}
+    judged = [record for record in answer.records if found.get(record.number) is not None]
+    ended = sum(record.state == "pruned" and record.was_judged for record in answer.records)
+    early = {"extrapolated": len(answer.extrapolated), "left_out": ended - len(answer.extrapolated)}
+    accuracy = np.array([found[record.number] for record in judged], dtype=np.float64)
     if len(judged) < FEWEST_NETWORKS or np.ptp(accuracy) == 0.0 or not answer.space.choices:
-        return Effects((), len(judged), 0.0, "")
+        return Effects((), len(judged), 0.0, "", **early)
     choices = answer.space.choices
     options = _options(answer, judged)
     weights, explained = _ridge(options, accuracy)
@@ -85,8 +97,8 @@ def effects(answer: Answer) -> Effects:
     if cost_name:
         cost_weights = np.expm1(_ridge(options, np.log([record.costs[cost_name] for record in judged]))[0])
     tried = (options > 0).sum(0)
-    found = sorted(_by_choice(choices, weights, cost_weights, tried), key=lambda effect: -effect.weight)
-    return Effects(tuple(found), len(judged), explained, cost_name)
+    by_weight = sorted(_by_choice(choices, weights, cost_weights, tried), key=lambda effect: -effect.weight)
+    return Effects(tuple(by_weight), len(judged), explained, cost_name, **early)
 
 
 def _options(answer: Answer, records: Sequence[TrialRecord]) -> _Reals:

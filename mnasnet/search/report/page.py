@@ -26,7 +26,7 @@ def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[
     return render(
         "search.html",
         answer=answer,
-        counts=answer.counts(),
+        judged=sum(record.was_judged for record in answer.records),
         headline=summary[0],
         effort=summary[1],
         duration=duration(60 * answer.minutes),
