@@ -75,7 +75,7 @@ class TrialTable:
 
     def hear(self, progress: Progress) -> None:
         """Print one line."""
-        record, best = progress.record, progress.best
+        record = progress.record
         if record is None or progress.stage != "searching":
             self._print(f"{_share(progress)}  {progress.text}")
             return
@@ -90,9 +90,8 @@ class TrialTable:
             f"{quantity(name).text(record.costs[name]) if name in record.costs else '':>{width}}"
             for name, width in self._columns.items()
         )
-        reward = f"{record.values[0]:.4f}" if record.values else ""
-        leader = f"{best.values[0]:.4f}" if best is not None and best.values else ""
-        line = f"{_share(progress)}{record.number:>7}  {_state(progress):<12}{accuracy:>9}{costs}{reward:>9}{leader:>9}"
+        reward, best = ("" if one is None else f"{one:.4f}" for one in progress.rewards)
+        line = f"{_share(progress)}{record.number:>7}  {_state(progress):<12}{accuracy:>9}{costs}{reward:>9}{best:>9}"
         reason = f"  {record.reason}" if record.reason and record.state != "pruned" else ""
         self._print(line + reason)
 

@@ -57,6 +57,7 @@ class Contender:
 class Answer:
     """A whole search, finished or not.
 
+    ``winner_reward`` chose the winner of a search for trade-offs, which has no ``reward`` that was maximised.
     ``evaluator`` is one sentence on how accuracy was judged, ``accuracy_name`` says of what, and ``val_images``
     from how many images each trial's accuracy comes (0: unknown, or not from images). ``measured`` says of each
     cost whether it was measured on ``device``; the others were predicted or counted. ``extrapolated`` is the
@@ -82,6 +83,7 @@ class Answer:
     reason: str
     minutes: float
     extrapolated: Mapping[int, float] = field(default_factory=dict)
+    winner_reward: Reward | None = None
     contenders: Sequence[Contender] = ()
     kendall_tau: float | None = None
     accuracy_name: str = "top-1 accuracy"

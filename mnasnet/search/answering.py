@@ -61,6 +61,7 @@ def answer_of(
         reason=reason,
         minutes=seconds / 60,
         extrapolated=extrapolated_accuracies(found, problem),
+        winner_reward=asked.reward_function if problem.objectives else None,
         made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         notes=[
             text

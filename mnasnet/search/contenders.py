@@ -355,6 +355,14 @@ def trial_reward(record: TrialRecord, searching: Searching) -> float:
     return reward_of(searching, record.accuracy or 0.0, record.costs)
 
 
+def told_rewards(
+    record: TrialRecord | None, best: TrialRecord | None, searching: Searching
+) -> tuple[float | None, float | None]:
+    """The rewards of a trial and of the best one so far; None for one without a result."""
+    own, highest = (trial_reward(one, searching) if one and one.values else None for one in (record, best))
+    return own, highest
+
+
 def reward_of(searching: Searching, accuracy: float, costs: Mapping[str, float]) -> float:
     """The reward of an accuracy at these costs; plain accuracy where the target's cost is unknown."""
     if searching.reward_cost not in costs:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import optuna
 
 from mnasnet.errors import SearchError
-from mnasnet.search.contenders import best_trials
+from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.helpers import is_over, join
@@ -70,12 +70,13 @@ def _help(here: OpenSearch, audience: SearchAudience, settled: list[int], ends: 
     """Judge networks until ``ends`` says so; the numbers of their trials are added to ``settled``."""
     study, trials, minutes = here.study(), here.searching.trials, here.searching.minutes
 
-    def tell(text: str, **more: Any) -> None:
+    def tell(text: str, record: TrialRecord | None = None, **more: Any) -> None:
         found = records(study)
         spent_s = here.folder.read_state().get("seconds", 0.0)  # the process that leads writes it down
         gone = sum(record.was_judged for record in found) / trials if trials else spent_s / (60 * minutes)
-        best = best_trials(found, here.searching, 1)
-        audience.hear(Progress("searching", min(1.0, gone), text, best=best[0] if best else None, **more))
+        best = next(iter(best_trials(found, here.searching, 1)), None)
+        rewards = told_rewards(record, best, here.searching)
+        audience.hear(Progress("searching", min(1.0, gone), text, None, record, best, rewards, **more))
 
     repeats = Repeats(lambda text, count: tell(text, repeats=count))
 

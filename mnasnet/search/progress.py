@@ -24,7 +24,8 @@ class Progress:
     """Where a search stands.
 
     ``share`` is how much of everything is done, 0 to 1, and never falls; ``eta_s`` the seconds left, None while
-    nobody knows. ``text`` is one line for people. After a trial ``record`` is that trial and ``best`` the best so far.
+    nobody knows. ``text`` is one line for people. After a trial ``record`` is that trial and ``best`` the best so far;
+    ``rewards`` of both are those by which the winner is chosen, None without a result.
     ``repeats`` trials repeated known networks in a row; of the first alone there was a record.
     """
 
@@ -34,6 +35,7 @@ class Progress:
     eta_s: float | None = None
     record: TrialRecord | None = None
     best: TrialRecord | None = None
+    rewards: tuple[float | None, float | None] = (None, None)
     repeats: int = 0
 
 

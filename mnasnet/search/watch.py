@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from mnasnet.search.contenders import best_trials, trial_reward
+from mnasnet.search.contenders import best_trials, told_rewards, trial_reward
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord
@@ -81,7 +81,8 @@ class Watch:
             if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
                 self._best = record
         if self._repeats.is_told(record):
-            self._tell(*self._progress(line_of(record)), record=record, best=self._best)
+            rewards = told_rewards(record, self._best, asked)
+            self._tell(*self._progress(line_of(record)), record=record, best=self._best, rewards=rewards)
 
     def tell_repeats(self) -> None:
         """Tell of the trials in a row that repeated known networks until now."""

@@ -199,6 +199,14 @@ class TestPage:
         assert 'id="soft-form"' in page_of(replace(answer, reward=Reward(5.0, "soft")))
         assert 'id="soft-form"' not in page_of(answer)
 
+    def test_says_by_which_reward_the_winner_of_a_search_for_trade_offs_was_chosen(self, answer):
+        text = page_of(replace(answer, reward=None, winner_reward=answer.reward, objectives=("multiply_adds",)))
+
+        assert (
+            "the Pareto set of top-1 accuracy against multiply-adds; the winner by the hard reward of top-1 accuracy "
+            "and latency, target 5 ms"
+        ) in text
+
     def test_separates_validation_from_test_and_measured_from_predicted(self, folder):
         page = (folder / "report.html").read_text(encoding="utf-8")
 

@@ -37,7 +37,7 @@ class TestTimeLeft:
 
     @pytest.fixture
     def watch_of(self, told: list[tuple[float, float, TrialRecord | None]]) -> Any:
-        def tell(share: float, text: str, eta_s: float, *, record: TrialRecord, best: TrialRecord | None) -> None:
+        def tell(share: float, text: str, eta_s: float, *, best: TrialRecord | None, **more: Any) -> None:
             told.append((share, eta_s, best))
 
         def make(before: tuple[TrialRecord, ...] = (), limit_s: float = float("inf"), **asked: Any) -> Watch:
@@ -100,6 +100,22 @@ class TestTimeLeft:
             watch.hear(trial(number, reward=reward))
 
         assert [best and best.number for _, _, best in told] == [0, 1, 1]
+
+
+def test_the_rewards_of_a_search_for_trade_offs_are_those_that_choose_its_winner() -> None:
+    told: list[tuple[float, float]] = []
+    asked = Searching(Path("photos"), objectives="latency", target_latency_ms=2.0)
+    here: Any = SimpleNamespace(searching=asked, plan=SimpleNamespace(trial_s=10.0))
+
+    def tell(*progress: Any, rewards: tuple[float, float], **more: Any) -> None:
+        told.append(rewards)
+
+    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    for number, (accuracy, latency_ms) in enumerate([(0.5, 2.0), (0.8, 4.0)]):  # the second takes twice the target
+        costs = {"latency_ms": latency_ms}
+        watch.hear(TrialRecord(number, "done", {}, f"net{number}", costs, accuracy, (accuracy, latency_ms)))
+
+    assert told == [(0.5, 0.5), (0.4, 0.5)]
 
 
 def test_of_repeats_in_a_row_the_first_is_told_and_then_how_many_there_were() -> None:
@@ -178,8 +194,8 @@ class TestTable:
         second = TrialRecord(1, "infeasible", {}, "b", {"latency_ms": 9.0}, reason="above the limit")
         head, *rows = self.lines(
             capsys,
-            Progress("searching", 0.25, "", 3723.4, first, first),
-            Progress("searching", 0.5, "", 59.6, second, first),
+            Progress("searching", 0.25, "", 3723.4, first, first, (0.5, 0.5)),
+            Progress("searching", 0.5, "", 59.6, second, first, (None, 0.5)),
         )
 
         assert head.split() == ["done", "left", "trial", "state", "accuracy", "latency", "parameters", "reward", "best"]

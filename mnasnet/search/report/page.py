@@ -10,6 +10,7 @@ from typing import Any
 
 import mnasnet
 from mnasnet.pages import render
+from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.figures import progress
@@ -157,12 +158,15 @@ def _reward(answer: Answer) -> str:
     """What was maximised, in words."""
     if answer.objectives:
         names = ", ".join(quantity(name).title for name in answer.objectives)
-        return f"the Pareto set of {answer.accuracy_name} against {names}"
-    if answer.reward is None:
-        return answer.accuracy_name
-    target = quantity(answer.reward_cost).text(answer.reward.target)
+        chosen = "" if answer.winner_reward is None else f"; the winner by {_rule(answer, answer.winner_reward)}"
+        return f"the Pareto set of {answer.accuracy_name} against {names}{chosen}"
+    return answer.accuracy_name if answer.reward is None else _rule(answer, answer.reward)
+
+
+def _rule(answer: Answer, reward: Reward) -> str:
+    target = quantity(answer.reward_cost).text(reward.target)
     title = quantity(answer.reward_cost).title
-    return f"the {answer.reward.form} reward of {answer.accuracy_name} and {title}, target {target}"
+    return f"the {reward.form} reward of {answer.accuracy_name} and {title}, target {target}"
 
 
 def _rounded(value: float | None) -> float | None:
