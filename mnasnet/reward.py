@@ -108,6 +108,13 @@ class Reward:
         above = "marks down those above it" if beta else "leaves those above it alone"
         return f"this reward {within} and {above}"
 
+    def explain_above(self) -> str:
+        """What decides among networks that all lie above the target, in words."""
+        if self.form == "absolute":
+            return f"a tenth of the target more must bring an accuracy {-0.1 * self.slope:.1%} higher"
+        beta = self._exponents[1]
+        return f"twice the cost must bring {2**-beta:.3g} times the accuracy" if beta else "accuracy alone decides"
+
 
 #: form -> alpha, beta: hard scales by target / cost above the target alone, soft trades at one rate everywhere
 _EXPONENTS: dict[str, tuple[float, float]] = {"hard": (0.0, -1.0), "soft": (SOFT_EXPONENT, SOFT_EXPONENT)}

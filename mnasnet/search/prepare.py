@@ -80,6 +80,7 @@ class Forecast:
     latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
     latency_is_measured: bool = True
     missed: tuple[Missed, ...] = ()
+    above_target: str = ""  # what decides where no network keeps the target
     target_ms: float | None = None  # where a latency is the target
     left_s: float | None = None
 
@@ -107,7 +108,7 @@ class Forecast:
         if limits:
             return f"even the smallest network is above the limits: {limits}; hardly one meets them, or none"
         targets = "; ".join(one.text for one in self.missed)
-        return f"even the smallest network is above the target: {targets}; the cheapest will win" if targets else ""
+        return f"even the smallest network is above the target: {targets}; {self.above_target}" if targets else ""
 
     @property
     def short_minutes(self) -> float:
@@ -199,6 +200,7 @@ def forecast_of(search: OpenSearch) -> Forecast:
         latency_ms=_latency_ms(search),
         latency_is_measured=asked.latency == "measured",
         missed=tuple(_missed(search.problem, search.plan.input_size)),
+        above_target=asked.reward_function.explain_above(),
         target_ms=_target_ms(search.problem),
     )
 

@@ -882,7 +882,14 @@ class TestBeforeTheStart:
                 "even the smallest network is far above the limits: multiply_adds .*, limit 1000;",
             ),
             ({"max_parameters": 0.9}, "even the smallest network is above the limits: parameters .*; hardly one meets"),
-            ({"target_cost": 1000.0, "strict": False}, "is above the target: multiply_adds .*, target 1000; the cheap"),
+            (
+                {"target_cost": 1000.0, "strict": False},
+                "above the target: multiply_adds .*, target 1000; twice the cost must bring 2 times the accuracy",
+            ),
+            (
+                {"target_cost": 1000.0, "reward": "absolute"},
+                "target 1000; a tenth of the target more must bring an accuracy 1.0% higher",
+            ),
             ({"target_cost": 1000.0, "reward": "soft"}, None),
             ({}, None),
         ],

@@ -125,6 +125,24 @@ def test_what_a_reward_says_of_itself_is_what_it_does(reward, ignores, words):
     assert words in reward.explain()
 
 
+@pytest.mark.parametrize(
+    ("reward", "words", "costs", "accuracies"),
+    [
+        (Reward(2.0), "twice the cost must bring 2 times the accuracy", (4.0, 8.0), (0.3, 0.6)),
+        (Reward(2.0, "product", beta=0.0, alpha=-1.0), "accuracy alone decides", (4.0, 8.0), (0.3, 0.3)),
+        (
+            Reward(2.0, "absolute"),
+            "a tenth of the target more must bring an accuracy 1.0% higher",
+            (4, 4.2),
+            (0.3, 0.31),
+        ),
+    ],
+)
+def test_what_a_reward_says_of_networks_above_the_target_makes_them_equal(reward, words, costs, accuracies):
+    assert reward.explain_above() == words
+    assert reward(accuracies[0], costs[0]) == pytest.approx(reward(accuracies[1], costs[1]))
+
+
 @pytest.mark.parametrize("wrong", [{"target": "8"}, {"target": True}, {"target": 2.0, "alpha": "a"}])
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(SettingsError, match="must be"):
