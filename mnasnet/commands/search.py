@@ -17,7 +17,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.ranking import rank, recorded
-from mnasnet.search.report.quantities import quantity
+from mnasnet.search.report.quantities import LATENCY, quantity
 from mnasnet.search.report.summary import costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.searching import FEWEST_RANKED
@@ -54,7 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
             found = forecast(searching, stop.is_set, tell=lambda text: print(text, file=sys.stderr, flush=True))
             plan = {**asdict(found.times), "trials": found.trials, **found.plan.to_dict()}
             plan |= {"short_minutes": found.short_minutes, "shared_minutes": found.shared_minutes}
-            plan |= {"latency_ms": found.latency_ms, "limits": found.told_of_missed, "target": found.told_of_target}
+            plan |= {
+                "costs": found.costs,
+                "latency_ms": found.costs.get(LATENCY),
+                "limits": found.told_of_missed,
+                "target": found.told_of_target,
+            }
             print(json.dumps(plan) if arguments.json else found.text)
             return 0
         searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)

@@ -13,6 +13,7 @@ import optuna
 from mnasnet.errors import SearchError
 from mnasnet.files import quoted
 from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPECTED, EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.folder import SearchFolder
@@ -67,7 +68,7 @@ def answer_of(
             text
             for text in (
                 _about_reward(search),
-                _about_target(search, found),
+                about_target(problem.reward, asked.reward_cost, found),
                 _about_table(search),
                 _about_8_bits(search),
                 _about_ranking(search),
@@ -133,17 +134,18 @@ def _about_reward(search: OpenSearch) -> str:
     return reward.explain() if reward is not None and reward.ignores_target else ""
 
 
-def _about_target(search: OpenSearch, found: Sequence[TrialRecord]) -> str:
-    """That even the dearest network takes less than half of the latency that was allowed."""
-    reward = search.problem.reward
-    tried_ms = [record.costs[LATENCY] for record in found if LATENCY in record.costs]
-    if reward is None or reward.ignores_target or search.searching.reward_cost != LATENCY or not tried_ms:
+def about_target(reward: Reward | None, cost: str, found: Sequence[TrialRecord]) -> str:
+    """That even the dearest network takes less than half of what was allowed; an absolute reward aims all the same."""
+    tried = [record.costs[cost] for record in found if cost in record.costs]
+    if reward is None or reward.ignores_target or reward.form == "absolute" or not tried:
         return ""
-    if max(tried_ms) >= reward.target / 2:
+    if max(tried) >= reward.target / 2:
         return ""
+    shown = quantity(cost)
     return (
-        f"the target of {reward.target:g} ms never bound: every network tried takes at most {max(tried_ms):.3g} ms; a "
-        "larger space or input_size would make use of the rest, a smaller target would favour faster networks"
+        f"the target of {shown.text(reward.target)} never bound: the dearest network tried has {shown.title} "
+        f"{shown.text(max(tried))}; a larger space or input_size would make use of the rest, a smaller target would "
+        "favour cheaper networks"
     )
 
 

@@ -11,8 +11,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mnasnet
@@ -36,7 +36,7 @@ from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typi
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_classes, require_table_of_device
 from mnasnet.search.report.quantities import LATENCY
-from mnasnet.search.searching import Searching
+from mnasnet.search.searching import UNITS, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable
@@ -77,22 +77,27 @@ class Forecast:
     trials: int
     short_epochs: int
     workers: int
-    latency_ms: tuple[float, float] | None = None  # of the smallest and the largest network
+    costs: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the smallest and the largest network
     latency_is_measured: bool = True
     missed: tuple[Missed, ...] = ()
     above_target: str = ""  # what decides where no network keeps the target
-    target_ms: float | None = None  # where a latency is the target
+    target: tuple[str, float] | None = None  # the cost that is aimed at, and the aim
     left_s: float | None = None
 
     @property
     def told_of_target(self) -> str:
         """A sentence where no network of the space comes near the target, "" else."""
-        if self.target_ms is None or self.latency_ms is None or max(self.latency_ms) >= self.target_ms:
+        cost, target = self.target or ("", 0.0)
+        if max(self.costs.get(cost, (math.inf,))) >= target:
             return ""
         return (
-            f"{self.target_ms:g} ms is more than the largest network takes, so it decides nothing; take "
-            f"{_span(f'{ms:.3g}' for ms in sorted(self.latency_ms))} ms, or a larger space or input_size"
+            f"{target:g} {UNITS[cost]} is more than the largest network takes, so it decides nothing; take "
+            f"{self._range(cost)}, or a larger space or input_size"
         )
+
+    def _range(self, cost: str) -> str:
+        """What networks of the space cost, in the unit of the target."""
+        return f"{_span(f'{end:.3g}' for end in sorted(self.costs[cost]))} {UNITS[cost]}"
 
     @property
     def is_hopeless(self) -> bool:
@@ -135,22 +140,22 @@ class Forecast:
             stages.append(f"comparison {_minutes(times.references_s)}")
         if times.ranking_s:
             stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
-        latency = []
-        if self.latency_ms:
-            span = _span(f"{ms:.3g}" for ms in sorted(self.latency_ms))
-            how = "on the device" if self.latency_is_measured else "predicted by the table of the device"
-            latency = [f"latency   {span} ms {how}, the smallest and the largest network of the space"]
+        costs = []
+        for cost in self.costs:
+            how = " on the device" if self.latency_is_measured else " predicted by the table of the device"
+            title, how = ("latency", how) if cost == LATENCY else ("cost", "")
+            costs.append(f"{title:10}{self._range(cost)}{how}, the smallest and the largest network of the space")
         if self.told_of_target:
-            latency.append(f"target    {self.told_of_target}")
+            costs.append(f"target    {self.told_of_target}")
         if self.told_of_missed:
-            latency.append(f"limits    {self.told_of_missed}")
+            costs.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
         left_s = None if self.left_s is None else min(self.left_s, times.total_s)  # fewer trials where networks run out
         still = " from now on" if left_s is None else f", {_minutes(left_s)} left"
         return "\n".join(
             [
                 f"space     {amount(self.networks, 'network')}",
-                *latency,
+                *costs,
                 f"short     {amount(self.short_epochs, 'epoch')} for each network, {short} s: "
                 f"{_minutes(60 * self.short_minutes)} for {self.trials}",
                 f"shared    {amount(plan.shared_epochs, 'epoch')} once for all, then {_seconds(plan.shared_trial_s)} s "
@@ -197,11 +202,11 @@ def forecast_of(search: OpenSearch) -> Forecast:
         trials=trials,
         short_epochs=asked.proxy_epochs,
         workers=asked.workers,
-        latency_ms=_latency_ms(search),
+        costs=_costs(search),
         latency_is_measured=asked.latency == "measured",
         missed=tuple(_missed(search.problem, search.plan.input_size)),
         above_target=asked.reward_function.explain_above(),
-        target_ms=_target_ms(search.problem),
+        target=_target(search.problem),
     )
 
 
@@ -218,23 +223,24 @@ def _missed(problem: SearchProblem, input_size: int) -> Iterator[Missed]:
                 yield Missed(name, cost, bound, is_limit)
 
 
-def _target_ms(problem: SearchProblem) -> float | None:
-    """The latency that is aimed at; None where another cost, or none, is."""
-    if problem.reward is None or problem.reward.ignores_target or problem.reward_cost != LATENCY:
+def _target(problem: SearchProblem) -> tuple[str, float] | None:
+    """The cost that is aimed at, and the aim; None where there is none, or where one too large says something too."""
+    reward = problem.reward
+    if reward is None or reward.ignores_target or reward.form == "absolute":
         return None
-    return problem.reward.target
+    return problem.reward_cost, reward.target
 
 
-def _latency_ms(search: OpenSearch) -> tuple[float, float] | None:
-    """What the smallest and the largest network take; None where that is no cost or cannot be told."""
-    meter, space = search.problem.meters.get(LATENCY), search.problem.space
-    if meter is None:
-        return None
-    try:
-        small, large = map(meter.measure, cheapest_and_dearest(space, search.plan.input_size))
-        return small, large
-    except LatencyError:
-        return None  # the trials say so
+def _costs(search: OpenSearch) -> dict[str, tuple[float, float]]:
+    """Latency and what the target is about, of the smallest and the largest network; nothing that cannot be told."""
+    small, large = cheapest_and_dearest(search.problem.space, search.plan.input_size)
+    found = {}
+    for name in dict.fromkeys((LATENCY, search.searching.reward_cost)):
+        meter = search.problem.meters.get(name)
+        with contextlib.suppress(LatencyError):  # the trials say so
+            if meter is not None:
+                found[name] = (float(meter.measure(small)), float(meter.measure(large)))
+    return found
 
 
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:

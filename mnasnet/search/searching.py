@@ -290,6 +290,7 @@ UNITS: dict[str, str] = {
     "latency": "ms",
     LATENCY: "ms",
     "energy": "millijoules",
+    ENERGY: "millijoules",
     "multiply_adds": "operations",
     "parameters": "weights",
     "model_bytes": "bytes",

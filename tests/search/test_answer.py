@@ -18,7 +18,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
-from mnasnet.search.answering import about_device_away, about_promoted, levelled_off
+from mnasnet.search.answering import about_device_away, about_promoted, about_target, levelled_off
 from mnasnet.search.contenders import measured
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
@@ -85,6 +85,18 @@ def test_a_network_above_a_limit_that_was_trained_fully_is_told_by_how_much_it_i
 
     assert note == "not within the limits of this search: trial over (latency 10.8 ms, 100.00% above 5.4 ms)"
     assert about_promoted(answer.limits, answer.records, [within]) == ""
+
+
+@pytest.mark.parametrize(("cost", "target", "dearest"), [("latency_ms", "50 ms", "9 ms"), ("parameters", "6 M", "2 M")])
+def test_a_target_of_any_cost_that_never_bound_is_told(cost, target, dearest):
+    found = [TrialRecord(0, "done", {}, costs={"latency_ms": 9.0, "parameters": 2e6}), TrialRecord(1, "failed", {})]
+    reward = Reward(50.0 if cost == "latency_ms" else 6e6)
+
+    told = about_target(reward, cost, found)
+
+    assert f"the target of {target} never bound: the dearest network tried has {quantity(cost).title} {dearest}" in told
+    assert about_target(replace(reward, target=2.0), cost, found) == ""
+    assert about_target(replace(reward, form="absolute"), cost, found) == ""
 
 
 def test_a_search_that_ended_because_its_device_was_away_says_how_it_goes_on(answer):

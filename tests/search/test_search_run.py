@@ -780,6 +780,7 @@ class TestBeforeTheStart:
         assert told.trials == 7 and told.networks == 32  # different ones, of 64 combinations
         assert 0 < told.plan.small_s <= told.plan.large_s + 5
         assert "together" in told.text
+        assert re.search(r"cost      [\d.e+]+ to [\d.e+]+ operations, the smallest and the largest", told.text)
         assert not (tmp_path / "runs").exists()
 
     def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
@@ -952,7 +953,7 @@ class TestATableOfTheUsers:
         low_and_high = "predicted by the table of the device, the smallest and the largest network of the space"
 
         # a stem and a head around three blocks of one layer, of which the second may have two
-        assert told.latency_ms == (2.5, 3.0)
+        assert told.costs["latency_ms"] == (2.5, 3.0)
         assert f"latency   2.5 to 3 ms {low_and_high}" in told.text
 
     def test_takes_no_minutes_of_the_forecast_for_one_to_be_made(self, data, tmp_path):
@@ -983,8 +984,8 @@ class TestATableOfTheUsers:
         device = f"{processor_name()}, 999 cores, onnxruntime 1 fp32, 1 thread, batch 1"
         assert f"the table of {device}: of unknown error, prices every trial" in notes
         assert [note for note in notes if note.startswith("the target")] == [
-            f"the target of 50 ms never bound: every network tried takes at most {dearest_ms:g} ms; a larger space or "
-            "input_size would make use of the rest, a smaller target would favour faster networks"
+            f"the target of 50 ms never bound: the dearest network tried has latency {dearest_ms:g} ms; a larger space "
+            "or input_size would make use of the rest, a smaller target would favour cheaper networks"
         ]
 
 

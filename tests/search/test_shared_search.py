@@ -233,15 +233,30 @@ def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
     assert plan.proxy_share == 1.0
 
 
-@pytest.mark.parametrize(("target_ms", "is_told"), [(8.0, True), (2.0, False), (None, False)])
-def test_a_forecast_tells_of_a_target_that_every_network_meets(target_ms: float | None, is_told: bool) -> None:
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (("latency_ms", 8.0), "8 ms is more than the largest network takes, so it decides nothing; take 0.155 to 2.56"),
+        (
+            ("parameters", 9e6),
+            "9e+06 weights is more than the largest network takes, so it decides nothing; take 2e+05",
+        ),
+        (("latency_ms", 2.0), ""),
+        (("parameters", 1e6), ""),
+        (("energy_mj", 9.0), ""),  # which could not be measured
+        (None, ""),
+    ],
+)
+def test_a_forecast_tells_of_a_target_that_every_network_meets(target: tuple[str, float] | None, told: str) -> None:
     searching = Searching(data=Path(), minutes=0, trials=3)
     times = timetable(searching, PLAN)
 
-    forecast = Forecast(512, PLAN, times, 3, short_epochs=1, workers=1, latency_ms=(0.155, 2.56), target_ms=target_ms)
+    costs = {"latency_ms": (0.155, 2.56), "parameters": (2e5, 4.2e6)}
+    forecast = Forecast(512, PLAN, times, 3, short_epochs=1, workers=1, costs=costs, target=target)
 
-    told = "target    8 ms is more than the largest network takes, so it decides nothing; take 0.155 to 2.56 ms"
-    assert (told in forecast.text) is is_told
+    assert f"target    {told}" in forecast.text if told else "target" not in forecast.text
+    assert "latency   0.155 to 2.56 ms on the device, the smallest and the largest network" in forecast.text
+    assert "cost      2e+05 to 4.2e+06 weights, the smallest and the largest network" in forecast.text
 
 
 def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
@@ -263,7 +278,9 @@ def test_a_forecast_tells_times_in_order_and_one_epoch_as_one(small_s: float, la
     searching = Searching(data=Path(), minutes=0, trials=3, final_epochs=1)
     plan = replace(PLAN, small_s=small_s, large_s=large_s, shared_epochs=1, shared_epoch_s=9.0, shared_trial_s=0.02)
 
-    forecast = Forecast(512, plan, timetable(searching, plan), 3, short_epochs=1, workers=1, latency_ms=(1.30, 1.299))
+    forecast = Forecast(
+        512, plan, timetable(searching, plan), 3, short_epochs=1, workers=1, costs={"latency_ms": (1.30, 1.299)}
+    )
 
     assert f"1 epoch for each network, {told}: " in forecast.text
     assert "1 epoch once for all, then <0.1 s for each" in forecast.text
