@@ -317,7 +317,7 @@ def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int
     names = searching.objective_names or (searching.reward_cost,)
 
     def merit(record: TrialRecord) -> tuple[float, ...]:
-        return trial_reward(record, searching), *cheapness(record, names), -record.number
+        return trial_reward(record, searching), *cheapness(record.costs, names), -record.number
 
     return sorted(done, key=merit, reverse=True)[:count]
 

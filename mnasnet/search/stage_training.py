@@ -25,7 +25,7 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
-from mnasnet.search.records import TrialRecord, records
+from mnasnet.search.records import TrialRecord, cheapness, records
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.sitting import Sitting
@@ -98,7 +98,7 @@ class TrainingStages:
         numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
         if len(numbers) < 2:
             return found[numbers[0]]
-        merits: dict[int, tuple[float, float]] = {}
+        merits: dict[int, tuple[float, ...]] = {}
         waiting = [number for number in numbers if finalist_place(self._here, number).trained_model() is None]
         for index, number in enumerate(numbers):
             place, is_waiting = finalist_place(self._here, number), number in waiting
@@ -115,11 +115,15 @@ class TrainingStages:
             self._here.folder.write_state(finalists={"trials": list(merits), "epochs": epochs})
         return found[max(merits, key=lambda number: (merits[number], -number))]
 
-    def _merit(self, model: ModelFile) -> tuple[float, float]:
-        """How good a finalist is, as it was measured after its training: within the limits, or near to them, first."""
+    def _merit(self, model: ModelFile) -> tuple[float, ...]:
+        """How good a finalist is, as it was measured after its training: within the limits, or near to them, first.
+
+        Of equal ones the cheapest is the best.
+        """
         asked, costs = self._here.searching, self._costs_of(model)
         reward = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
-        return -self._here.problem.total_excess(costs), reward
+        names = asked.objective_names or (asked.reward_cost,)
+        return -self._here.problem.total_excess(costs), reward, *cheapness(costs, names)
 
     def _earlier_rivals(self, numbers: Sequence[int], epochs: int, found: Mapping[int, TrialRecord]) -> list[int]:
         """The finalists that the search trained for as many epochs before it was extended; none for one not trained."""

@@ -291,11 +291,17 @@ class TestGoingOn:
         assert again.answer.winner.number == new[0]
 
     @pytest.mark.parametrize(
-        ("costs", "place"),
-        [((1.02e6, 0.99e6, 1.01e6), 1), ((1.02e6, 1.03e6, 1.01e6), 2), ((0.98e6, 0.99e6, 1e6), 0)],
+        ("costs", "accuracies", "place"),
+        [
+            ((1.02e6, 0.99e6, 1.01e6), (0.83, 0.80, 0.79), 1),
+            ((1.02e6, 1.03e6, 1.01e6), (0.83, 0.80, 0.79), 2),
+            ((0.98e6, 0.99e6, 1e6), (0.83, 0.80, 0.79), 0),
+            ((0.98e6, 0.97e6, 0.96e6), (0.83, 0.83, 0.79), 1),
+            ((0.97e6, 0.97e6, 0.96e6), (0.83, 0.83, 0.79), 0),
+        ],
     )
-    def test_a_finalist_within_the_limit_wins_else_the_nearest(
-        self, finished, copied, rechosen, monkeypatch, costs, place
+    def test_a_finalist_within_the_limit_wins_else_the_nearest_and_of_equal_ones_the_cheapest(
+        self, finished, copied, rechosen, monkeypatch, costs, accuracies, place
     ):
         trials = [one.trial for one in finished.answer.contenders if one.kind == "finalist"]
         measured = {f"tiny_trial{trial}": {"multiply_adds": cost} for trial, cost in zip(trials, costs, strict=True)}
@@ -303,7 +309,7 @@ class TestGoingOn:
             "mnasnet.search.stage_training.counted", lambda here, architecture, size: measured[architecture.name]
         )
 
-        again = rechosen(trials, dict(zip(trials, (0.83, 0.80, 0.79), strict=True)))
+        again = rechosen(trials, dict(zip(trials, accuracies, strict=True)))
 
         assert finished.answer.limits == {"multiply_adds": 1e6}
         assert again.answer.winner.number == trials[place]
