@@ -381,6 +381,11 @@ class TestWords:
 
         assert f"top-1 accuracy {answer.winner.accuracy:.1%} of 200 validation images; latency" in line
 
+    def test_an_expected_accuracy_is_no_share_of_the_images(self, answer):
+        line = summary_lines(replace(answer, contenders=[], accuracy_name="expected top-1 accuracy"))[0]
+
+        assert f"expected top-1 accuracy {answer.winner.accuracy:.1%} on 200 validation images; latency" in line
+
     def test_the_networks_that_tau_is_about_are_the_finalists_alone(self, answer):
         finalists = [
             Contender(name=f"trial {number}", kind="finalist", trial=number, proxy_accuracy=0.5, val_accuracy=0.6)

@@ -64,8 +64,11 @@ def _after_training(answer: Answer, trained: Contender, in_trial: float) -> str:
 
 
 def _in_trial(answer: Answer, accuracy: float) -> str:
-    share = _share(answer, accuracy, answer.val_images, "validation") if answer.val_images else f"{accuracy:.1%}"
-    return f"{answer.accuracy_name} {share}"
+    if not answer.val_images:
+        return f"{answer.accuracy_name} {accuracy:.1%}"
+    if answer.accuracy_name.startswith(EXPECTED):  # a mean of probabilities
+        return f"{answer.accuracy_name} {accuracy:.1%} on {answer.val_images} validation images"
+    return f"{answer.accuracy_name} {_share(answer, accuracy, answer.val_images, 'validation')}"
 
 
 def _share(answer: Answer, accuracy: float, images: int, kind: str) -> str:
