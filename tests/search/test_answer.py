@@ -225,6 +225,17 @@ class TestPage:
         assert "<th>Validation</th><th>Test</th>" in page and "Kendall tau 0.60" in page
         assert "measured on this processor" in page and "counted from the network, exactly" in page
 
+    def test_tells_one_latency_of_the_winner_that_measured_after_its_training(self, answer):
+        trained, *others = answer.contenders
+        again = replace(trained, costs={**trained.costs, "latency_ms": 4.875})
+        predicted = {"latency_ms": False}
+
+        page = page_of(replace(answer, contenders=[again, *others], measured=predicted))
+
+        head = page[page.index("What was found") : page.index("Networks tried")]
+        assert set(re.findall(r"[\d.]+ ms", head)) == {"4.88 ms"}
+        assert '<b>4.88 ms</b>latency<br>\n<span class="soft">measured</span>' in head
+
     def test_of_a_worst_class_recall_names_it_and_tells_no_interval_of_all_images(self, answer, folder):
         html = page_of(replace(answer, accuracy_name="expected worst-class recall"))
 

@@ -15,7 +15,7 @@ from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.figures import progress
 from mnasnet.search.report.quantities import LATENCY, how, quantity
-from mnasnet.search.report.summary import summary_lines, tau_sentence
+from mnasnet.search.report.summary import summary_lines, tau_sentence, winner_costs
 from mnasnet.spec import BlockSpec
 from mnasnet.train.evaluate import wilson_interval
 from mnasnet.words import duration
@@ -24,12 +24,14 @@ from mnasnet.words import duration
 def report_html(answer: Answer, found: Effects, picture: bytes, files: Sequence[str]) -> str:
     """The page. ``picture`` (PNG) stands in where scripts are forbidden; ``files`` are named at the end."""
     summary = summary_lines(answer)
+    costs, measured = winner_costs(answer)
     return render(
         "search.html",
         answer=answer,
         judged=sum(record.was_judged for record in answer.records),
         headline=summary[0],
         effort=summary[1],
+        winner_costs=[(quantity(name), value, how(name, measured)) for name, value in costs.items()],
         duration=duration(60 * answer.minutes),
         reward=_reward(answer),
         limits={quantity(name).title: quantity(name).text(limit) for name, limit in answer.limits.items()},

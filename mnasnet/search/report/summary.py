@@ -40,15 +40,23 @@ def costs_in_words(costs: Mapping[str, float], measured: Mapping[str, bool]) -> 
     return ", ".join(words)
 
 
+def winner_costs(answer: Answer) -> tuple[Mapping[str, float], Mapping[str, bool]]:
+    """The winner's costs, as far as they are known after its full training those, and which were measured."""
+    if answer.winner is None:
+        return {}, answer.measured
+    trained = answer.trained(answer.winner.number)
+    found = {**answer.winner.costs, **(trained.costs if trained else {})}
+    costs = {name: found[name] for name in answer.cost_names if name in found}
+    return costs, answer.measured if trained is None else answer.measured_when_trained
+
+
 def _winner(answer: Answer) -> str:
     best = answer.winner
     if best is None or best.accuracy is None:
         return f"No winner: {answer.reason or 'no trial was finished'}."
     trained = answer.trained(best.number)
-    found, measured = (trained.costs, answer.measured_when_trained) if trained else (best.costs, answer.measured)
-    costs = {name: found[name] for name in answer.cost_names if name in found}
     accuracy = _after_training(answer, trained, best.accuracy) if trained else _in_trial(answer, best.accuracy)
-    return f"Winner: trial {best.number}, {accuracy}; {costs_in_words(costs, measured)}."
+    return f"Winner: trial {best.number}, {accuracy}; {costs_in_words(*winner_costs(answer))}."
 
 
 def _after_training(answer: Answer, trained: Contender, in_trial: float) -> str:
