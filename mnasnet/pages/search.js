@@ -71,6 +71,8 @@ const rings = (places) => places.map(([x, y]) => `M${(x - 3).toFixed(1)} ${y.toF
 const nothing = (text) => element("p", { class: "soft" }, text);
 const chartWidth = (box) => Math.max(300, Math.min(1000, box.clientWidth || 1000));
 
+// Over another cost, or where several were traded, the set is no line: some of it looks beaten.
+const isLine = () => data.costs.length > 0 && data.costs[cost].name === data.frontCost;
 function drawPlot() {
   const box = $("plot"), scale = data.costs.length ? data.costs[cost].scale : 1;
   const by = $("longer") ? $("longer").value : "";
@@ -107,7 +109,7 @@ function drawPlot() {
     svg.append(element("text", { ...beside, y: bottom - foot - (foot ? 15 : 0) - (kind === "limit" ? 20 : 6), class: "line-name" }, kind));
   }
   const best = judged.filter((trial) => front.has(trial.number)).sort((a, b) => a.costs[cost] - b.costs[cost]).map((t) => placed.get(t));
-  svg.append(element("path", { class: "front", d: best.map((at, i) => (i ? "L" : "M") + at.join(" ")).join("") }));
+  if (isLine()) svg.append(element("path", { class: "front", d: best.map((at, i) => (i ? "L" : "M") + at.join(" ")).join("") }));
   svg.append(element("path", { class: "front dots", d: dots(best) }));
   const won = placed.get(byNumber.get(data.winner));
   if (won) svg.append(star(...won));
@@ -269,6 +271,7 @@ function filter() {
   passing = trials.filter((trial) => (!state || trial.state === state) && (!least || trial.accuracy >= least) && (!onlyFront || front.has(trial.number))
     && (most === Infinity || (trial.costs[cost] !== null && trial.costs[cost] * data.costs[cost].scale <= most)) && fits(trial, words));
   rows = 200;
+  drawLegend();
   drawPlot();
   drawTable();
 }
@@ -316,7 +319,8 @@ function drawEffects() {
 function drawLegend() {
   const key = (drawn, text) => { const svg = element("svg", { viewBox: "0 0 18 14" }); svg.append(...drawn); return element("span", {}, svg, text); };
   const dot = (name) => element("path", { class: name, d: "M9 7h0" });
-  const found = [key([dot("dots")], "trial"), key([dot("front dots"), element("path", { class: "front", d: "M0 7h18" })], "Pareto set"),
+  const line = isLine() ? [element("path", { class: "front", d: "M0 7h18" })] : [];
+  const found = [key([dot("dots")], "trial"), key([dot("front dots"), ...line], line.length ? "Pareto set" : "Pareto set: no network is better in all that was sought"),
     key([element("path", { class: "rings", d: rings([[9, 7]]) })], "above target or limit"), key([star(9, 8)], "winner")];
   if (data.contenders.length) found.push(key([element("path", { class: "finalist", d: "M9 1l6 6l-6 6l-6 -6z" })], "trained longer"),
     key([element("path", { class: "reference", d: "M4 2h10v10h-10z" })], "for comparison"));
@@ -334,7 +338,6 @@ $("state").append(element("option", { value: "" }, "all"), ...[...new Set(trials
 $("filters").addEventListener("input", filter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("more").addEventListener("click", () => { rows += 200; drawTable(); });
-drawLegend();
 filter();
 redraw();
 if (byNumber.has(data.winner)) choose(byNumber.get(data.winner));

@@ -95,8 +95,14 @@ class Answer:
     def cost_names(self) -> tuple[str, ...]:
         """Every cost that a trial has, the one that mattered most first."""
         found = {name: None for record in self.records for name in record.costs}
-        first = [name for name in (self.reward_cost, *self.objectives, *self.limits) if name in found]
+        first = [name for name in (*self.objectives, self.reward_cost, *self.limits) if name in found]
         return tuple(dict.fromkeys([*first, *found]))
+
+    @property
+    def front_cost(self) -> str:
+        """The one cost over which the Pareto set is a line; "" where several were traded."""
+        costs = self.objectives or (self.reward_cost,)
+        return costs[0] if len(costs) == 1 else ""
 
     @property
     def measured_when_trained(self) -> Mapping[str, bool]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from answers import searched
+from matplotlib.figure import Figure
 from optuna.pruners import MedianPruner
 
 from mnasnet.errors import LatencyError
@@ -25,7 +26,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
-from mnasnet.search.report.figures import progress_picture
+from mnasnet.search.report.figures import pareto_picture, progress_picture
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
@@ -262,6 +263,41 @@ class TestPage:
         numbered = [replace(record, number=number) for number, record in enumerate(many[:10_000])]
 
         assert len(page_of(replace(answer, records=numbered)).encode()) < 5e6
+
+
+class TestPictures:
+    @pytest.fixture
+    def drawn(self, monkeypatch) -> list[Figure]:
+        """The figures, in place of their PNG."""
+        figures: list[Figure] = []
+        monkeypatch.setattr("mnasnet.search.report.figures.png", figures.append)
+        return figures
+
+    @pytest.mark.parametrize(
+        ("objectives", "line", "label"),
+        [
+            ((), "-", "Pareto set"),
+            (("latency_ms",), "-", "Pareto set"),
+            (
+                ("latency_ms", "multiply_adds"),
+                "None",
+                "Pareto set: no network is better in all that was sought",
+            ),
+        ],
+    )
+    def test_the_pareto_set_is_a_line_over_one_cost_alone(self, answer, drawn, objectives, line, label):
+        few = [record for record in answer.records if record.is_result][:3]
+
+        pareto_picture(replace(answer, objectives=objectives, pareto=few))
+
+        shown = {str(one.get_label()): one.get_linestyle() for one in drawn[0].axes[0].lines}
+        assert shown[label] == line
+
+    def test_trade_offs_are_drawn_over_the_cost_that_was_traded(self, answer):
+        traded = replace(answer, reward=None, objectives=("multiply_adds",))
+
+        assert traded.cost_names == ("multiply_adds", "latency_ms")
+        assert traded.front_cost == data_of(page_of(traded))["frontCost"] == "multiply_adds"
 
 
 class TestWithoutAnAnswer:

@@ -103,6 +103,18 @@ def test_filters_reduce_the_rows(browser, page, answer):
     assert browser.run("document.getElementById('shown').textContent") == str(len(chosen))
 
 
+def test_the_pareto_set_is_a_line_over_its_own_cost_and_marks_over_another(browser, page):
+    browser.open(page)
+    lines = "document.querySelectorAll('#plot path.front:not(.dots)').length"
+    legend = "document.getElementById('legend').textContent"
+
+    over_latency = browser.run(lines), browser.run(legend)
+    set_field(browser, "cost", "1")
+
+    assert over_latency[0] == 1 and "no network is better" not in over_latency[1]
+    assert browser.run(lines) == 0 and "no network is better in all that was sought" in browser.run(legend)
+
+
 def test_a_click_on_a_column_sorts_and_a_second_one_reverses(browser, page):
     browser.open(page)
     set_field(browser, "state", "done")

@@ -62,7 +62,11 @@ def _judged(axes: Axes, answer: Answer, judged: Sequence[TrialRecord], cost: str
     place = (best.costs[cost] * scale, best.accuracy or 0.0) if best is not None and cost in best.costs else None
     is_alone = front == [place]  # its star would hide the mark of the set
     if front and not is_alone:
-        axes.plot(*zip(*front, strict=True), "o-", color=BLUE, markersize=6, linewidth=1.3, label="Pareto set")
+        is_line = cost == answer.front_cost
+        label = "Pareto set" if is_line else "Pareto set: no network is better in all that was sought"
+        axes.plot(
+            *zip(*front, strict=True), "o-" if is_line else "o", color=BLUE, markersize=6, linewidth=1.3, label=label
+        )
     if best is not None and place is not None:
         label = f"winner, trial {best.number}" + (", the whole Pareto set" if is_alone else "")
         axes.plot(*place, "*", color=ORANGE, markersize=17, mec="white", label=label, zorder=5)

@@ -90,6 +90,7 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
         "designs": [asdict(design) for design in designs.items],
         "reasons": reasons.items,
         "trials": trials,
+        "frontCost": answer.front_cost,
         "pareto": [record.number for record in answer.pareto],
         "winner": None if answer.winner is None else answer.winner.number,
         "contenders": [
