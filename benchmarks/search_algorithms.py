@@ -25,6 +25,7 @@ import optuna
 from numpy.typing import NDArray
 
 from mnasnet.reward import Reward
+from mnasnet.search import front
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.samplers import PARETO, SAMPLERS
@@ -235,13 +236,8 @@ class Trace:
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
     """Points of accuracy x milliseconds dominated between the reference and the front."""
-    area, best = 0.0, REFERENCE[0]
-    inside = sorted((latency, -accuracy) for accuracy, latency in points if latency < REFERENCE[1])
-    for latency, negative in inside:
-        if -negative > best:
-            area += (REFERENCE[1] - latency) * (-negative - best)
-            best = -negative
-    return 100.0 * area
+    least, latest = REFERENCE
+    return 100.0 * front.hypervolume([(accuracy, -latency) for accuracy, latency in points], (least, -latest))
 
 
 def run(

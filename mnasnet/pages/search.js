@@ -287,7 +287,8 @@ function drawProgress(box, place, xLabel) {
     path += path ? `H${x(point[place])}V${y(next)}` : `M${x(point[place])} ${y(next)}`;
     best = next;
   }
-  svg.append(element("path", { class: "small-dots", d: dots(data.progress.map((p) => [x(p[place]), y(p[2])])) }), element("path", { class: "best", d: path }));
+  if (data.progressOf !== "hypervolume") svg.append(element("path", { class: "small-dots", d: dots(data.progress.map((p) => [x(p[place]), y(p[2])])) }));
+  svg.append(element("path", { class: "best", d: path }));
   box.replaceChildren(svg);
 }
 function drawEffects() {

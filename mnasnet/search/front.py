@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from optuna._hypervolume import compute_hypervolume
 
 
 def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
@@ -19,3 +20,11 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
         stays[at] = True
         at, left = int(stays[:at].sum()) + 1, left[stays]
     return [int(place) for place in left]
+
+
+def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """The volume of all that some of ``points`` beats and that beats ``reference``; larger is better."""
+    inside = [point for point in points if all(value > least for value, least in zip(point, reference, strict=True))]
+    if not inside:
+        return 0.0
+    return float(compute_hypervolume(-np.array(inside, np.float64), -np.array(reference, np.float64)))

@@ -26,7 +26,7 @@ from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
-from mnasnet.search.report.figures import pareto_picture, progress_picture
+from mnasnet.search.report.figures import pareto_picture, progress, progress_picture
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.quantities import quantity
@@ -293,6 +293,17 @@ class TestPictures:
         shown = {str(one.get_label()): one.get_linestyle() for one in drawn[0].axes[0].lines}
         assert shown[label] == line
 
+    def test_progress_of_trade_offs_is_what_their_pareto_set_dominates(self, answer):
+        points = [(0.5, 8.0), (0.4, 8.0), (0.4, 4.0), (0.5, 4.0)]  # accuracy and ms, of which 8 is the highest
+        records = [
+            TrialRecord(number, "done", {}, costs={"latency_ms": ms}, accuracy=accuracy, values=(accuracy, ms))
+            for number, (accuracy, ms) in enumerate(points)
+        ]
+
+        found = progress(replace(answer, reward=None, objectives=("latency_ms",), records=records))
+
+        assert [value for _, _, value in found] == [0.0, 0.0, 0.4 * 0.5, 0.5 * 0.5]
+
     def test_trade_offs_are_drawn_over_the_cost_that_was_traded(self, answer):
         traded = replace(answer, reward=None, objectives=("multiply_adds",))
 
@@ -329,7 +340,7 @@ class TestWithoutAnAnswer:
         write_answer(changed, tmp_path)
 
         assert "reward" not in rows(tmp_path / "trials.csv")[0]
-        assert data_of(page_of(changed))["progressOf"] == "accuracy"
+        assert data_of(page_of(changed))["progressOf"] == "hypervolume"
 
 
 class TestEffects:

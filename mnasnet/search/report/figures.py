@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png
 from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.front import hypervolume, pareto_front
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.quantities import how, quantity
@@ -144,8 +145,7 @@ def progress_picture(answer: Answer) -> bytes:
     figure = new_figure(11, 3.8)
     by_trial, by_minutes = figure.subplots(1, 2, sharey=True)
     found = progress(answer)
-    what = "accuracy" if answer.reward is None else "reward"
-    by_trial.set_ylabel(what)
+    by_trial.set_ylabel(progress_of(answer))
     by_trial.set_xlabel("trial")
     by_trial.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     by_minutes.set_xlabel("minutes of work on trials, all workers added up")
@@ -155,22 +155,48 @@ def progress_picture(answer: Answer) -> bytes:
             _say(axes, "no trial was finished")
             continue
         xs, values = [point[place] for point in found], [point[2] for point in found]
-        axes.plot(xs, values, "o", color=GREY, markersize=3.5, alpha=0.5, label="each trial")
-        best = list(accumulate(values, max))
-        axes.step(xs, best, where="post", color=BLUE, linewidth=1.8, label="best so far")
+        if not answer.objectives:
+            axes.plot(xs, values, "o", color=GREY, markersize=3.5, alpha=0.5, label="each trial")
+        best, label = list(accumulate(values, max)), "Pareto set so far" if answer.objectives else "best so far"
+        axes.step(xs, best, where="post", color=BLUE, linewidth=1.8, label=label)
     if found:
         by_trial.legend(frameon=False, fontsize=8, loc="lower right")
     return png(figure)
 
 
+def progress_of(answer: Answer) -> str:
+    """What :func:`progress` tells."""
+    if answer.objectives:
+        return "hypervolume"
+    return "accuracy" if answer.reward is None else "reward"
+
+
 def progress(answer: Answer) -> list[tuple[int, float, float]]:
-    """Of each judged network: its trial, the minutes of work on trials until then, its reward or else accuracy."""
+    """Of each judged network: its trial, the minutes of work on trials until then, its reward or else accuracy.
+
+    Of a search for trade-offs the hypervolume of the Pareto set until then, which alone says how good that is.
+    """
     minutes = accumulate(record.seconds / 60.0 for record in answer.records)
-    return [
-        (record.number, spent, record.values[0])
+    judged = [
+        (record, spent)
         for record, spent in zip(answer.records, minutes, strict=True)
         if record.is_result and record.values
     ]
+    found = [record for record, _ in judged]
+    values = _hypervolumes(found, answer.objectives) if answer.objectives else [record.values[0] for record in found]
+    return [(record.number, spent, value) for (record, spent), value in zip(judged, values, strict=True)]
+
+
+def _hypervolumes(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[float]:
+    """That of the Pareto set after each network, from accuracy 0 and the highest cost of each kind: at most 1."""
+    highest = {name: max(record.costs[name] for record in found) for name in costs} if found else {}
+    front: list[tuple[float, ...]] = []
+    values = [0.0]
+    for record in found:
+        points = [*front, (record.accuracy or 0.0, *(1.0 - record.costs[name] / highest[name] for name in costs))]
+        front, before = [points[place] for place in pareto_front(points)], front
+        values.append(values[-1] if front == before else hypervolume(front, [0.0] * len(points[0])))
+    return values[1:]
 
 
 def choices_picture(found: Effects) -> bytes:

@@ -13,7 +13,7 @@ from mnasnet.pages import render
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.report.effects import Effects
-from mnasnet.search.report.figures import progress
+from mnasnet.search.report.figures import progress, progress_of
 from mnasnet.search.report.quantities import LATENCY, how, quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence, winner_costs
 from mnasnet.spec import BlockSpec
@@ -99,7 +99,7 @@ def page_data(answer: Answer, found: Effects) -> dict[str, Any]:
             for c in answer.contenders
         ],
         "progress": [[number, _rounded(spent), _rounded(value)] for number, spent, value in progress(answer)],
-        "progressOf": "reward" if answer.reward is not None else "accuracy",
+        "progressOf": progress_of(answer),
         "effects": [asdict(effect) for effect in found.choices],
         "effectsCost": quantity(found.cost_name).title if found.cost_name else "",
     }  # fmt: skip
