@@ -113,7 +113,7 @@ def main() -> None:
         report += ["", *bench.repeat_lines(options.candidates)]
     ranking = bench.ranking(options.candidates) if "ranking" in options.parts else None
     if ranking is not None:
-        report += ["", ranking.table(), ranking.sentence()]
+        report += ["", ranking.table(), ranking.sentence(options.short_epochs)]
     if "budgets" in options.parts:
         found = bench.searched(options.budgets or bench.budgets(), options.trials, options.finalists)
         report += ["", *budget_lines(found)]

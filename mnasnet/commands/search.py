@@ -13,14 +13,11 @@ from mnasnet.commands.options import add_output_arguments, add_task_arguments
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
-from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.ranking import rank, recorded
 from mnasnet.search.report.quantities import LATENCY, quantity
-from mnasnet.search.report.summary import costs_in_words
+from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
-from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.settings import SearchSettings
 
 DEFAULT_OUTPUT = Path("runs/search")
@@ -139,14 +136,14 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
         count = sum(one.kind == "finalist" for one in searched.answer.contenders)
-        lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists")
+        few = "" if count >= FEWEST_FOR_ORDER else ", which are too few to judge an order"
+        lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists{few}")
     for one in searched.answer.contenders:
         if one.kind != "finalist":
             latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
             lines.append(f"{one.name}: {_trained(one, searched.answer)}{latency}")
-    networks = recorded(SearchFolder(searched.folder).ranking)
-    if len(networks) >= FEWEST_RANKED:
-        lines += ["", rank(list(networks.values())).table(), ""]
+    if searched.answer.ranking is not None:
+        lines += ["", searched.answer.ranking.table(), ""]
     run = quoted(searched.folder.absolute())
     for note in searched.answer.notes:
         for command in (PROMOTE, EXTEND, EXPORT):

@@ -11,7 +11,8 @@ from mnasnet.reward import Reward
 from mnasnet.search.report.quantities import LATENCY
 from mnasnet.space import Candidate, SearchSpace
 
-if TYPE_CHECKING:  # records.py starts Optuna, which values do not need
+if TYPE_CHECKING:  # they start Optuna and torch, which values do not need
+    from mnasnet.search.ranking import Ranking
     from mnasnet.search.records import TrialRecord
 
 WORST_RECALL = "worst-class recall"
@@ -61,8 +62,9 @@ class Answer:
     ``evaluator`` is one sentence on how accuracy was judged, ``accuracy_name`` says of what, and ``val_images``
     from how many images each trial's accuracy comes (0: unknown, or not from images). ``measured`` says of each
     cost whether it was measured on ``device``; the others were predicted or counted. ``extrapolated`` is the
-    accuracy, by trial, that trainings which were ended early were heading for. ``notes`` are sentences that the
-    reader must see, such as a prediction's error or a gain that levelled off.
+    accuracy, by trial, that trainings which were ended early were heading for. ``ranking`` is the check
+    of the shared weights. ``notes`` are sentences that the reader must see, such as a prediction's error or a gain that
+    levelled off.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Answer:
     winner_reward: Reward | None = None
     contenders: Sequence[Contender] = ()
     kendall_tau: float | None = None
+    ranking: Ranking | None = None
     accuracy_name: str = "top-1 accuracy"
     val_images: int = 0
     made_on: str = ""

@@ -39,6 +39,7 @@ def answer_of(
     contenders = list(_contenders(search, found))
     finalists = [one for one in contenders if one.kind == "finalist"]
     costs = list(problem.objectives) or [asked.reward_cost]
+    ranking = _ranking(search)
     return Answer(
         name=search.folder.path.name,
         space=problem.space,
@@ -56,6 +57,7 @@ def answer_of(
         pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
         contenders=contenders,
         kendall_tau=rank_agreement(finalists),
+        ranking=ranking,
         accuracy_name=_accuracy_name(search),
         val_images=len(search.parts.val),
         status=status,
@@ -71,7 +73,7 @@ def answer_of(
                 about_target(problem.reward, asked.reward_cost, found),
                 _about_table(search),
                 _about_8_bits(search),
-                _about_ranking(search),
+                "" if ranking is None else f"shared weights: {ranking.sentence(asked.proxy_epochs)}",
                 _about_start(search, contenders),
                 _about_costs(contenders),
                 _about_finalists(search, found, status),
@@ -167,11 +169,6 @@ def _about_8_bits(search: OpenSearch) -> str:
         f"latency is of 8 bits made up for timing, accuracy and size are of float32: {EXPORT} --int8 --data "
         f"{quoted(asked.data)} makes and judges the file"
     )
-
-
-def _about_ranking(search: OpenSearch) -> str:
-    ranking = _ranking(search)
-    return "" if ranking is None else f"shared weights: {ranking.sentence()}"
 
 
 def _ranking(search: OpenSearch) -> Ranking | None:

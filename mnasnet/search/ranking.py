@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import SearchError
 from mnasnet.files import write_atomic
-from mnasnet.latency.agreement import Interval, kendall_tau
+from mnasnet.latency.agreement import Interval, kendall_tau, widened
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import Evaluator
 from mnasnet.search.searching import FEWEST_RANKED
 from mnasnet.search.zero_cost import synaptic_flow
 from mnasnet.space import Candidate, Option, SearchSpace
+from mnasnet.words import amount
 
 RESAMPLES = 2000
+SURE = 0.95  # of the resamples agree on who keeps the order better; fewer tell nobody apart
 DRAWS_PER_PICK = 20
 
 #: what foretells accuracy -> what people call it
@@ -52,7 +54,7 @@ class RankedNetwork:
 class PredictorScore:
     """How well a predictor keeps the order of networks, with the interval that holds the truth in 95 of 100 cases.
 
-    ``shared_is_better`` is the share of resamples in which the shared weights keep it better.
+    ``shared_is_better`` is the share of resamples in which the shared weights keep it better, equal ones by half.
     """
 
     kendall_tau: float
@@ -76,25 +78,34 @@ class Ranking:
         """That of the shared weights."""
         return self.scores["shared"].kendall_tau
 
-    def sentence(self) -> str:
-        """What it means for the user."""
+    def sentence(self, epochs: int) -> str:
+        """What it means for the user; the networks were trained alone for so many epochs."""
         shared, count = self.scores["shared"], self.scores["parameters"]
-        verdict = "keep" if shared.kendall_tau > count.kendall_tau else "do not keep"
+        if 1 - SURE < count.shared_is_better < SURE:
+            verdict = "cannot be told apart from"
+        else:
+            verdict = f"keep the order {'better' if count.shared_is_better >= SURE else 'worse'} than"
+        low, high = shared.interval
         return (
-            f"on {len(self.networks)} networks trained alone shared weights reach Kendall tau {shared.kendall_tau:.2f} "
-            f"(95 % interval {shared.interval[0]:.2f} to {shared.interval[1]:.2f}) and {verdict} the order better than "
+            f"on {len(self.networks)} networks trained alone for {amount(epochs, 'epoch')} shared weights reach "
+            f"Kendall tau {shared.kendall_tau:.2f} (95 % interval {low:.2f} to {high:.2f}) and {verdict} "
             f"the parameter count ({count.kendall_tau:.2f}); choosing by them loses {100 * shared.regret:.1f} points "
             "of accuracy against the best of these networks"
         )
 
+    @property
+    def named_scores(self) -> dict[str, PredictorScore]:
+        """The scores by what people call the predictors."""
+        return {PREDICTORS[name]: score for name, score in self.scores.items()}
+
     def table(self) -> str:
         """The scores as text, one predictor a line."""
         lines = [f"{'':28}{'tau':>7}{'95 % interval':>18}{'regret':>9}{'shared better':>15}"]
-        for name, score in self.scores.items():
+        for name, score in self.named_scores.items():
             low, high = score.interval
-            better = "" if name == "shared" else f"{score.shared_is_better:.0%}"
+            better = "" if name == PREDICTORS["shared"] else f"{score.shared_is_better:.0%}"
             lines.append(
-                f"{PREDICTORS[name]:28}{score.kendall_tau:7.2f}{f'{low:.2f} to {high:.2f}':>18}"
+                f"{name:28}{score.kendall_tau:7.2f}{f'{low:.2f} to {high:.2f}':>18}"
                 f"{100 * score.regret:7.1f} %{better:>15}"
             )
         return "\n".join(lines)
@@ -188,11 +199,12 @@ def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
     scores = {}
     for name, values in foretold.items():
         low, high = np.percentile(resampled[name], (2.5, 97.5))
+        tau = kendall_tau(values, truth)
         scores[name] = PredictorScore(
-            kendall_tau=kendall_tau(values, truth),
-            interval=(float(low), float(high)),
+            kendall_tau=tau,
+            interval=widened((float(low), float(high)), tau, len(networks)),
             regret=_regret(values, truth),
-            shared_is_better=float(np.mean(resampled["shared"] > resampled[name])),
+            shared_is_better=float(np.mean(np.sign(resampled["shared"] - resampled[name]) / 2 + 0.5)),
         )
     return Ranking(tuple(networks), scores)
 

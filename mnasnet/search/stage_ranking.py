@@ -43,4 +43,4 @@ def ranking_stage(sitting: Sitting) -> None:
         goes_on=has_time,
     )
     too_few = f"the minutes held {judged} of {wanted} networks, too few to compare"
-    sitting.tell("ranking", 1.0, ranking.sentence() if ranking else too_few, 0.0)
+    sitting.tell("ranking", 1.0, ranking.sentence(here.searching.proxy_epochs) if ranking else too_few, 0.0)

@@ -276,6 +276,13 @@ def test_intervals_hold_the_value_and_two_networks_are_too_few():
         agreement([1.0, 2.0], [1.0, 2.0])
 
 
+def test_a_perfect_order_of_five_networks_is_no_certainty():
+    found = agreement([1.0, 2.0, 3.0, 4.0, 5.0], [1.1, 2.1, 3.0, 4.2, 5.0])
+
+    assert found.kendall_tau == 1.0
+    assert found.tau_interval == (pytest.approx(0.2, abs=0.005), 1.0)  # by Mallows' model
+
+
 @pytest.mark.parametrize(("runtime", "precision"), [("onnxruntime", "fp32"), ("litert", "int8")])
 def test_profile_writes_a_table_that_the_meter_reads(runtime, precision, tmp_path, capsys):
     path = tmp_path / "t.json"

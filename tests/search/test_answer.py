@@ -24,6 +24,7 @@ from mnasnet.search.contenders import measured
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem import SearchProblem
+from mnasnet.search.ranking import RankedNetwork, rank
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.figures import pareto_picture, progress, progress_picture
@@ -225,6 +226,17 @@ class TestPage:
 
         assert "<th>Validation</th><th>Test</th>" in page and "Kendall tau 0.60" in page
         assert "measured on this processor" in page and "counted from the network, exactly" in page
+
+    def test_compares_the_order_of_shared_weights_with_those_by_size_and_without_training(self, answer):
+        judged = [RankedNetwork({}, str(i), 0.1 * i, 0.2 * i, 1.0 * i, -1.0 * i, 0.0, 0.1, 1.0) for i in range(5)]
+
+        page = page_of(replace(answer, ranking=rank(judged)))
+
+        table = page[page.index("How far to trust the shared weights") : page.index("All trials")]
+        rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><td>.*?</tr>", table)]
+        assert rows[0] == ["shared", "weights", "1.00", "0.20", "to", "1.00", "0.0%", "–"]
+        assert [row[0] for row in rows[1:]] == ["parameter", "multiply-adds", "synaptic"]
+        assert "How far to trust the shared weights" not in page_of(answer)
 
     def test_tells_one_latency_of_the_winner_that_measured_after_its_training(self, answer):
         trained, *others = answer.contenders
@@ -453,6 +465,9 @@ class TestWords:
         sentence = tau_sentence(replace(answer, contenders=[*finalists, *answer.contenders]))
 
         assert sentence.startswith("Kendall tau 0.60 between what the search thought of 3 networks")
+        assert sentence.endswith("Of fewer than 10 networks chance decides much of it.")
+        many = tau_sentence(replace(answer, contenders=[*finalists, *finalists, *finalists, *finalists]))
+        assert many.endswith("-1 the reverse.")
 
     @pytest.mark.parametrize(
         ("name", "value", "text"),

@@ -136,7 +136,9 @@ def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
 def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tuple[SearchedRun, Ears]) -> None:
     run, _ = finished
 
-    assert any("on 3 networks trained alone shared weights reach Kendall tau" in note for note in run.answer.notes)
+    assert any(
+        "on 3 networks trained alone for 1 epoch shared weights reach Kendall tau" in note for note in run.answer.notes
+    )
     assert "Kendall tau" in (run.folder / "report.html").read_text(encoding="utf-8")
     assert len(json.loads((run.folder / "ranking.json").read_text())) == 3
 

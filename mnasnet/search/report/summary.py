@@ -8,6 +8,8 @@ from mnasnet.search.answer import EXPECTED, Answer, Contender
 from mnasnet.search.report.quantities import how, quantity
 from mnasnet.words import amount, duration
 
+FEWEST_FOR_ORDER = 10  # networks, for Kendall's tau to be read at all
+
 
 def summary_lines(answer: Answer) -> list[str]:
     """What was found, what it was found by, and how it compares; one sentence a line."""
@@ -23,10 +25,11 @@ def tau_sentence(answer: Answer) -> str:
     """How well the search's own judgement ranked the finalists."""
     if answer.kendall_tau is None:
         return ""
+    caution = f" Of fewer than {FEWEST_FOR_ORDER} networks chance decides much of it."
     ranked = sum(c.kind == "finalist" and c.proxy_accuracy is not None for c in answer.contenders)
     return (
         f"Kendall tau {answer.kendall_tau:.2f} between what the search thought of {ranked} networks and their longer "
-        "training: 1 is the same order, 0 no relation, -1 the reverse."
+        f"training: 1 is the same order, 0 no relation, -1 the reverse.{caution if ranked < FEWEST_FOR_ORDER else ''}"
     )
 
 
