@@ -138,8 +138,8 @@ ENTRIES = (
         errors.SpecError,
         "A text that is no architecture or recipe",
         "JSON of an architecture or of a preprocessing lacks a field, or has one too many.",
-        "Take the JSON that this package wrote, or correct the field that is named.",
-        ("^not an architecture", "^not a preprocessing recipe"),
+        "Take the JSON that this package wrote, such as a search's `winner.json`, or correct the field that is named.",
+        ("^not an architecture", "holds no architecture", "^not a preprocessing recipe"),
     ),
     Entry(
         errors.SpecError,

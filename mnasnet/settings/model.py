@@ -193,7 +193,7 @@ def _name_with_weights(value: str) -> str:
 def _one_of(known: tuple[str, ...], value: str) -> str:
     if value in known:
         return value
-    if "/" in value or "\\" in value or value.endswith((".pth", ".tar", ".pt", ".safetensors", ".onnx")):
+    if "/" in value or "\\" in value or value.endswith((".pth", ".tar", ".pt", ".safetensors", ".onnx", ".json")):
         missing = "" if exists(Path(value)) else ", and no such file exists; check the path"
         raise ValueError(
             f"model_name must be the name of a network, got {value!r}{missing}; for a file set model_weight_file"

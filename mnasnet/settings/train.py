@@ -36,7 +36,8 @@ class TrainSettings(Settings):
     model_weight_file: str = setting(
         "",
         "Your own start: a model file of the training or search task, or any `.safetensors` or `.pth` weights of a "
-        "MnasNet; its classifier is replaced where the classes differ.",
+        "MnasNet; its classifier is replaced where the classes differ. The `winner.json` of a search is a design "
+        "without weights and starts from fresh ones.",
         path="file",
     )
     epochs: int = setting(15, "How often every image is seen, 1 to 10000.", ge=1, le=10_000)

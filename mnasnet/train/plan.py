@@ -16,7 +16,7 @@ from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.header import read_header
 from mnasnet.data.split import Grouping, Split
 from mnasnet.data.unreadable import MAX_BAD
-from mnasnet.errors import DataError, SettingsError
+from mnasnet.errors import DataError, NewerSchemaError, SettingsError, SpecError
 from mnasnet.files import exists, expanded
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
@@ -38,10 +38,10 @@ class Training:
     """What is trained on what, and how; None and 0 leave a choice to us.
 
     ``model`` is where weights start: ``auto`` (the bundled model), a published network's name or a file; without
-    ``pretrained`` only its architecture counts. ``max_bad`` is the share of unreadable training images tolerated,
-    ``cache_mb`` the memory for decoded images; without ``report`` a run leaves no pictures and pages. The other
-    fields are those of :class:`mnasnet.train.recipe.Recipe`, :func:`mnasnet.data.split.split` and
-    :func:`mnasnet.train.trainer.fit`.
+    ``pretrained`` only its architecture counts, and an architecture file (.json) has no more. ``max_bad`` is the share
+    of unreadable training images tolerated, ``cache_mb`` the memory for decoded images; without ``report`` a run leaves
+    no pictures and pages. The other fields are those of :class:`mnasnet.train.recipe.Recipe`,
+    :func:`mnasnet.data.split.split` and :func:`mnasnet.train.trainer.fit`.
     """
 
     data: Path
@@ -228,9 +228,11 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
 
 def start_model(training: Training) -> ModelFile | None:
     """The model whose weights are the start; None to start from fresh ones."""
-    if not training.pretrained:
+    if not training.pretrained or _is_architecture_file(training.model):
         if training.feature_extract:
-            raise SettingsError("feature_extract needs trained features; set pretrained (use_pretrained) too")
+            raise SettingsError(
+                "feature_extract needs trained features; set pretrained (use_pretrained) and a model with weights"
+            )
         return None
     from mnasnet.zoo import open_model
 
@@ -279,12 +281,21 @@ def _architecture(model: str) -> ArchitectureSpec:
         return architecture("mnasnet_a1", 0.5)
     if model in PRESETS:
         return PRESETS[model]
-    path = Path(model)
-    if path.suffix == ".json" and path.is_file():
-        return ArchitectureSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    if _is_architecture_file(model):
+        try:
+            return ArchitectureSpec.from_dict(json.loads(expanded(model).read_text(encoding="utf-8")))
+        except NewerSchemaError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise SpecError(f"{model} holds no architecture: {error}; take the winner.json of a search") from error
     from mnasnet.zoo import open_model
 
     return open_model(model).architecture
+
+
+def _is_architecture_file(model: str) -> bool:
+    path = expanded(model)
+    return path.suffix == ".json" and path.is_file()
 
 
 def preprocess_for(input_size: int, short_side: int, *, device: str, like: Preprocess = Preprocess()) -> Preprocess:  # noqa: B008

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torchvision
 from tiny import tiny_training
 
 from mnasnet import modelfile
-from mnasnet.errors import SettingsError, WeightsError
+from mnasnet.errors import SettingsError, SpecError, WeightsError
 from mnasnet.network.statedict import state_dict_of
 from mnasnet.presets import PRESETS
 from mnasnet.testing import coloured_image, random_model, write_image_folder
@@ -110,6 +111,27 @@ def test_a_class_that_the_start_knows_keeps_its_row_among_new_ones(data: Path, t
             np.testing.assert_allclose(after.weights[part][row], start.weights[part][old_row], atol=1e-8)
     green = after.weights["classifier.weight"][after.class_names.index("green")]
     assert not np.allclose(green, start.weights["classifier.weight"][1], atol=1e-3)
+
+
+def test_a_design_without_weights_starts_from_fresh_ones(data: Path, done: TrainedRun, tmp_path: Path) -> None:
+    fresh = tiny_training(data, tmp_path, epochs=1)  # of a file such as the winner.json of a search
+
+    as_told = train(replace(fresh, pretrained=True, name="as told"))
+
+    model = modelfile.load(as_told.model)
+    assert model.training["started_from"] == "fresh weights"
+    assert model.fingerprint == modelfile.load(train(fresh).model).fingerprint
+    with pytest.raises(SettingsError, match="feature_extract needs trained features"):
+        start_model(replace(fresh, pretrained=True, feature_extract=True))
+
+
+@pytest.mark.parametrize(("text", "cause"), [("{", "Expecting property name"), ("[1]", "dict"), ("{}", "'blocks'")])
+def test_a_file_that_holds_no_design_is_told(data: Path, tmp_path: Path, text: str, cause: str) -> None:
+    file = tmp_path / "pareto.json"
+    file.write_text(text)
+
+    with pytest.raises(SpecError, match=f"pareto.json holds no architecture: .*{cause}.*; take the winner.json"):
+        train(tiny_training(data, tmp_path, model=str(file), pretrained=True))
 
 
 def test_feature_extract_without_trained_features_is_refused(data: Path, tmp_path: Path) -> None:
