@@ -27,6 +27,7 @@ from mnasnet.network.weights import (
     read_safetensors,
     without_prefixes,
 )
+from mnasnet.openmp import import_torch
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Preprocess
 from mnasnet.spec import ArchitectureSpec
 
@@ -270,9 +271,8 @@ def is_model_file(path: str | Path) -> bool:
 
 def network_of(model: ModelFile, *, dropout: float = 0.2, bn_momentum: float = 0.1) -> MnasNet:
     """The torch network of ``model`` with its weights, in training mode as torch makes it."""
-    import torch
-
-    from mnasnet.network.build import build
+    torch = import_torch()
+    from mnasnet.network.build import build  # after torch has been imported with care
     from mnasnet.network.seeded import seeded
 
     with seeded(0):  # numbers that are replaced at once must not be drawn from those of a training beside us

@@ -20,6 +20,7 @@ from mnasnet.latency.timing import Timing, engines_for, frequency_note, pinned, 
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.openmp import import_torch
 from mnasnet.packages import require, version
 from mnasnet.runtime.session import (
     READERS,
@@ -29,7 +30,6 @@ from mnasnet.runtime.session import (
     Runtime,
     Session,
     has_cuda,
-    import_torch,
     open_session,
     require_possible,
 )

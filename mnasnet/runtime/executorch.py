@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mnasnet.export.executorch import open_program
 from mnasnet.export.exported import ExportedModel, in_memory
 from mnasnet.modelfile import ModelFile
+from mnasnet.openmp import import_torch
 from mnasnet.packages import version
-from mnasnet.runtime.session import import_torch
 
 _ALONE = threading.Lock()  # its pool of threads belongs to the whole process, and may change only while nothing runs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from mnasnet.errors import MnasNetError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
+from mnasnet.openmp import import_torch
 from mnasnet.packages import is_installed, require
 from mnasnet.runtime.onnx_graph import CUDA
 from mnasnet.words import one_line
@@ -189,17 +189,6 @@ def reaches_cuda(runtime: str) -> bool:
 
 def _may_have_driver() -> bool:
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or sys.platform == "win32"
-
-
-def import_torch() -> Any:
-    """Import torch so that its OpenMP threads sleep while they wait.
-
-    Spinning threads make one prediction 30 times slower when another process is busy on every core.
-    """
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    return importlib.import_module("torch")
 
 
 def _runtime_for(device: str, precision: str) -> Runtime:

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.data.transforms import normalise
 from mnasnet.modelfile import ModelFile, network_of
-from mnasnet.runtime.session import import_torch
-
-_in_child = threading.Event()  # of a fork: OpenMP's threads stay behind, and a pass that waits for them never ends
-
-
-def _begin_in_child() -> None:
-    _in_child.set()
-    import_torch().set_num_threads(1)
-
-
-@functools.cache
-def _prepare_for_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_begin_in_child)
+from mnasnet.openmp import import_torch, threads_are_left_behind
 
 
 class TorchSession:
@@ -34,7 +17,6 @@ class TorchSession:
 
     def __init__(self, model: ModelFile, *, device: str, precision: str, threads: int) -> None:
         torch = import_torch()
-        _prepare_for_forks()
         self._torch = torch
         self._preprocess = model.preprocess
         self._device = torch.device(device)
@@ -53,7 +35,7 @@ class TorchSession:
         images = torch.from_numpy(normalise(batch, self._preprocess))
         images = images.to(self._device, self._kind, memory_format=torch.channels_last)
         before = torch.get_num_threads()  # belongs to the calling thread, so it is given back
-        torch.set_num_threads(1 if _in_child.is_set() else self._threads)
+        torch.set_num_threads(1 if threads_are_left_behind() else self._threads)
         try:
             with torch.inference_mode():
                 logits: NDArray[np.float32] = self._network(images).float().cpu().numpy()
