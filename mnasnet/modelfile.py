@@ -25,6 +25,7 @@ from mnasnet.network.weights import (
     expected_shapes,
     is_negative_variance,
     read_safetensors,
+    safetensors_header,
     without_prefixes,
 )
 from mnasnet.openmp import import_torch
@@ -258,14 +259,7 @@ def _is_finite(values: NDArray[Any]) -> bool:
 
 def is_model_file(path: str | Path) -> bool:
     """Whether ``path`` is a safetensors file with this package's header; reads only the header."""
-    try:
-        with expanded(path).open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if not 2 <= size <= 100_000_000:
-                return False
-            metadata = json.loads(file.read(size)).get("__metadata__")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+    metadata = safetensors_header(expanded(path)).get("__metadata__")
     return isinstance(metadata, dict) and HEADER_KEY in metadata
 
 

@@ -14,7 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ def load_weights(path: Path, *, expected: ArchitectureSpec | None = None) -> Loa
     shape shows, its architecture. Raises WeightsError when the file is missing, damaged, unsafe, another network
     or incomplete.
     """
+    if names := _names_of_weights(safetensors_header(path)):
+        _layout(names, str(path))  # another network may be larger than the memory
     content = _content_of(path)
     header = _state_header(content)
     if header and expected is None:
@@ -126,12 +128,7 @@ def unwrapped(content: object, origin: str) -> State:
 
 def adopt(state: State, origin: str, *, expected: ArchitectureSpec | None = None) -> LoadedWeights:
     """Recognise and rename ``state``; raises WeightsError when it is another network or incomplete."""
-    layout = layout_of(state)
-    if layout is None:
-        if {name.partition(".")[0] for name in state} >= {"network", "average"}:
-            raise WeightsError(f"{origin} is the checkpoint of a training; give best.safetensors beside it")
-        first = ", ".join(sorted(state)[:3])  # safetensors tells them in another order each time
-        raise WeightsError(f"{origin} holds no MnasNet: its first weights are {first}; give MnasNet weights")
+    layout = _layout(state, origin)
     names = to_our_names(state, layout)
     weights = {names[name]: value for name, value in state.items()}
     if expected is not None and not _differences(weights, expected):
@@ -153,6 +150,16 @@ def adopt(state: State, origin: str, *, expected: ArchitectureSpec | None = None
     if differences:
         raise WeightsError(f"{origin} is {recognised.name}, but {differences}; copy or export the file again")
     return _loaded(weights, recognised, layout, origin)
+
+
+def _layout(names: Collection[str], origin: str) -> Layout:
+    layout = layout_of(names)
+    if layout is None:
+        if {name.partition(".")[0] for name in names} >= {"network", "average"}:
+            raise WeightsError(f"{origin} is the checkpoint of a training; give best.safetensors beside it")
+        first = ", ".join(sorted(names)[:3])  # safetensors tells them in another order each time
+        raise WeightsError(f"{origin} holds no MnasNet: its first weights are {first}; give MnasNet weights")
+    return layout
 
 
 def recognise(weights: Mapping[str, NDArray[Any]], layout: Layout = "mnasnet") -> ArchitectureSpec | None:
@@ -186,6 +193,22 @@ def expected_shapes(spec: ArchitectureSpec, num_classes: int, in_channels: int =
     return shapes | {"classifier.weight": (num_classes, spec.head_channels), "classifier.bias": (num_classes,)}
 
 
+def safetensors_header(path: Path) -> Mapping[str, Any]:
+    """What stands before the tensors of a safetensors file; empty where the file is none or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if 2 <= size <= _LARGEST_HEADER else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _names_of_weights(header: Mapping[str, Any]) -> list[str]:
+    names = [name for name in header if name != "__metadata__" and name.rpartition(".")[2] not in BOOKKEEPING]
+    return [without_prefixes(name) for name in names]
+
+
 def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     """All tensors as float32, bfloat16 included, and the header's texts; raises WeightsError on a damaged file."""
     from safetensors import SafetensorError, deserialize
@@ -201,6 +224,7 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     return tensors, header.get("__metadata__") or {}  # null is allowed
 
 
+_LARGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 _SAFETENSORS_TYPES = {
     "F64": np.float64,
     "F32": np.float32,

@@ -1,9 +1,12 @@
 """Weights files of others: recognised by their shapes, read without running anything, mismatches explained."""
 
 import argparse
+import json
+import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from dataclasses import replace
@@ -404,6 +407,23 @@ def test_what_a_file_of_another_family_holds_is_told_in_one_order(tmp_path):
 
     with pytest.raises(WeightsError, match="its first weights are a, b, c; give MnasNet weights"):
         load_weights(tmp_path / "other.safetensors")
+
+
+def test_a_large_file_of_another_network_is_refused_without_reading_its_weights(tmp_path):
+    size_bytes = 2**27
+    tensor = {"dtype": "F16", "shape": [size_bytes // 2], "data_offsets": [0, size_bytes]}
+    header = json.dumps({"model.embed_tokens.weight": tensor}).encode()
+    path = tmp_path / "language.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + size_bytes)
+    tracemalloc.start()
+
+    with pytest.raises(WeightsError, match="holds no MnasNet: its first weights are embed_tokens.weight"):
+        load_weights(path)
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < size_bytes / 10
 
 
 def test_a_relative_in_timm_s_layout_is_refused(path):
