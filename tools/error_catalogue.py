@@ -1240,9 +1240,15 @@ ENTRIES = (
     Entry(
         errors.SearchError,
         "Worker processes that end",
-        "They could not prepare their work, or the system ended them, most often for memory.",
+        "They could not prepare their work, or the system ended them, most often for memory. Each reads your program "
+        "again, and a search that stands there without a guard would begin anew.",
         'Take fewer workers. In a program of your own, start the search below `if __name__ == "__main__":`.',
-        ("^a worker process could not prepare", "worker processes ended one after the other"),
+        (
+            "^a worker process could not prepare",
+            "^a worker process ended before it was ready",
+            "worker processes ended one after the other",
+            "would begin the search anew",
+        ),
     ),
     Entry(
         errors.SearchError,

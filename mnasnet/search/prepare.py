@@ -40,6 +40,7 @@ from mnasnet.search.searching import UNITS, Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import Timetable, require_time, timetable
+from mnasnet.search.workers import require_guard
 from mnasnet.space import SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes, write_yaml
@@ -245,6 +246,7 @@ def _costs(search: OpenSearch) -> dict[str, tuple[float, float]]:
 
 def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     """Make a new search folder with everything decided; a start that fails or is stopped leaves none."""
+    require_guard()
     searching = searching.with_home()
     _require_what_it_needs(searching)
     if "://" in searching.storage:

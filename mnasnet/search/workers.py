@@ -58,6 +58,15 @@ def search_with_workers(
         )
 
 
+def require_guard() -> None:
+    """Raise SearchError in a worker that reads the program that started it, and has come to the search there."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # by which multiprocessing itself knows
+        raise SearchError(
+            "this process reads the program again that started it, and would begin the search anew; start the search "
+            'below if __name__ == "__main__": in your program'
+        )
+
+
 @dataclass(eq=False)
 class _Worker:
     """A process and its two pipes; closing ``lifeline``, or our death, tells it to stop."""
@@ -73,7 +82,7 @@ class LocalCrew:
     """Worker processes that judge networks; a context that ends them.
 
     Processes are spawned, not forked, so that no lock or thread of this process is copied in an unknown state.
-    A dead worker is replaced.
+    A dead worker is replaced once one has been ready.
     """
 
     def __init__(self, make_evaluator: MakeEvaluator, *, workers: int, threads: int = 0) -> None:
@@ -83,6 +92,7 @@ class LocalCrew:
         self._threads = threads or max(1, usable_cores() // workers)
         self._most_deaths = MOST_DEATHS * workers
         self._deaths = 0
+        self._can_begin = False  # shown by the first that was ready
         self._count = workers
         self._workers: list[_Worker] = []
 
@@ -149,7 +159,7 @@ class LocalCrew:
         if isinstance(message, str):
             if message:
                 raise SearchError(f"a worker process could not prepare its work: {message}")
-            worker.ready = True
+            worker.ready = self._can_begin = True
             return
         if isinstance(message, Returned):
             worker.number = None
@@ -163,11 +173,16 @@ class LocalCrew:
         worker.pipe.close()
         worker.process.join()
         reason = _cause(worker.process.exitcode)
+        if not self._can_begin:
+            raise SearchError(
+                f"a worker process ended before it was ready, {reason}; take fewer workers if memory is short, and "
+                'start the search below if __name__ == "__main__": in a program of your own'
+            )
         self._deaths += 1
         if self._deaths > self._most_deaths:
             raise SearchError(
                 f"{self._deaths} worker processes ended one after the other, the last {reason}; take fewer workers if "
-                'memory is short, and start the search below if __name__ == "__main__": in a program of your own'
+                "memory is short"
             )
         self._workers.append(_started(self._make, self._threads))
         if worker.number is not None:

@@ -67,6 +67,22 @@ print(search_with_workers(plain, study, problem_of(), Budget(evaluations=2), wor
 """
 
 
+WITHOUT_A_GUARD = """
+from pathlib import Path
+
+from mnasnet.search.run import run_search
+from mnasnet.search.searching import Searching
+from mnasnet.search.study import Budget, create_study
+from mnasnet.search.workers import search_with_workers
+from tests.search.test_workers import problem_of
+from tests.search.workers_evaluators import plain
+
+if __name__ != "__main__":  # the shorter way to be there again
+    run_search(Searching(data=Path("photos")))
+search_with_workers(plain, create_study(problem_of()), problem_of(), Budget(evaluations=2), workers=1)
+"""
+
+
 def problem_of() -> SearchProblem:
     return SearchProblem(space("small"), FunctionEvaluator(accuracy_of))
 
@@ -99,6 +115,19 @@ def test_workers_are_pythons_also_inside_a_program_that_embeds_python(tmp_path, 
 
     assert run.returncode == 0, run.stderr
     assert not (tmp_path / "started again").exists()
+
+
+def test_a_program_without_a_guard_is_told_of_it_by_its_first_worker(tmp_path, pytestconfig):
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_A_GUARD, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(pytestconfig.rootpath)}
+
+    run = subprocess.run(
+        [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+    assert "SearchError: this process reads the program again" in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("mnasnet.errors.SearchError: a worker process ended before it was re")
 
 
 def test_a_network_that_another_worker_is_judging_is_left_to_it():
@@ -215,13 +244,19 @@ class TestWorkerProcesses:
         assert all(record.reason == "its worker process ended by signal 9 (SIGKILL)" for record in failed)
         assert sum(record.state == "done" for record in records(study)) + len(failed) == 8
 
-    def test_workers_that_die_at_once_end_the_search_with_the_cause(self):
+    def test_a_worker_that_dies_before_any_is_ready_ends_the_search_with_the_cause(self):
         study = study_of()
 
-        with pytest.raises(SearchError, match=r"4 worker processes ended .* signal 9 \(SIGKILL\)"):
+        with pytest.raises(SearchError, match=r"ended before it was ready, by signal 9 \(SIGKILL\)"):
             search_with_workers(dying, study, problem_of(), Budget(evaluations=3), workers=1)
 
         assert records(study) == []
+
+    def test_workers_that_die_of_every_network_end_the_search_with_the_cause(self, tmp_path):
+        with pytest.raises(SearchError, match=r"4 worker processes ended .* signal 9 \(SIGKILL\)"):
+            search_with_workers(
+                partial(deadly, tmp_path, 9, 1), study_of(), problem_of(), Budget(evaluations=3), workers=1
+            )
 
     def test_workers_that_cannot_begin_say_why(self):
         with pytest.raises(SearchError, match="could not prepare its work: ValueError: the images went missing"):
@@ -341,6 +376,8 @@ def test_a_search_whose_workers_are_killed_at_random_ends_with_its_budget(tmp_pa
     kills = []
 
     with LocalCrew(slow_enough, workers=2) as crew:
+        while not crew.has_room():  # one that dies before ends the search
+            crew.events(1.0)
 
         def kill_now_and_then() -> None:
             while not over.wait(rng.uniform(2.0, 5.0)):
