@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnasnet.draw import fonts_beside_main
+from mnasnet.draw.text import fonts_beside_main
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
