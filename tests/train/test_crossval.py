@@ -134,7 +134,7 @@ def test_the_trainings_grouping_decides_the_folds(tmp_path):
                 coloured_image(colour, seed=frame).save(data / name / f"{video}_{frame}.png")
     training = tiny_training(data, tmp_path / "runs", epochs=1, grouping="frames")
 
-    result = cross_validate(training, 3)
+    result = cross_validate(training, 2)
 
     assert result.images == 18
     for run in result.folds:
@@ -146,7 +146,9 @@ def test_the_trainings_grouping_decides_the_folds(tmp_path):
 
 
 def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
+    modelfile.save(random_model(), tmp_path / "start.safetensors")
     options = ["--epochs", "1", "--folds", "2", "--input-size", "32", "--output-folder", str(tmp_path / "runs")]
+    options += ["--model", str(tmp_path / "start.safetensors")]
 
     assert main(["crossval", str(few), *options, "--name", "mine", "--json"]) == 0
 
@@ -160,7 +162,7 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
 
 
 def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_path):
-    result = cross_validate(tiny_training(few, tmp_path, epochs=1, report=True), 2)
+    result = cross_validate(tiny_training(few, tmp_path, epochs=1), 2)
 
     for number, run in enumerate(result.folds, start=1):
         report = json.loads((run.folder / "dataset_report.json").read_text())
@@ -176,7 +178,7 @@ def test_the_last_epoch_is_judged_and_none_that_the_fold_chose(tmp_path, caplog)
         place.mkdir(parents=True, exist_ok=True)
         coloured_image((20 * number, 128, 255 - 20 * number), seed=number).save(place / f"{number}.png")
     training = tiny_training(
-        tmp_path / "noise", tmp_path, epochs=5, learning_rate=0.03, augment="none", patience=1, report=True
+        tmp_path / "noise", tmp_path, epochs=3, learning_rate=0.03, augment="none", patience=1, report=True
     )
 
     result = cross_validate(training, 2)
@@ -185,11 +187,11 @@ def test_the_last_epoch_is_judged_and_none_that_the_fold_chose(tmp_path, caplog)
     assert any(min(each) < each[-1] for each in losses)  # the fold would have chosen another epoch
     for fold in result.folds:
         model, last = (modelfile.load(fold.folder / "weights" / f"{name}.safetensors") for name in ("best", "last"))
-        assert model.fingerprint == last.fingerprint and model.metrics["epoch"] == len(rows_of(fold)) == 5
+        assert model.fingerprint == last.fingerprint and model.metrics["epoch"] == len(rows_of(fold)) == 3
         assert fold.accuracy == pytest.approx(rows_of(fold)[-1]["val_accuracy"]) and fold.status == "done"
         card = (fold.folder / "model_card.md").read_text(encoding="utf-8")
-        assert "last epoch 5 of 5" in card and "chosen by the validation images" not in card
-    assert "patience 1 is left out, all 5 epochs are trained" in caplog.text
+        assert "last epoch 3 of 3" in card and "chosen by the validation images" not in card
+    assert "patience 1 is left out, all 3 epochs are trained" in caplog.text
 
 
 def rows_of(fold):
