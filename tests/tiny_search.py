@@ -9,16 +9,8 @@ from typing import Any
 
 from mnasnet.search.run import Searching
 
-SPACE = {
-    "name": "three blocks",
-    "stem_channels": 8,
-    "head_channels": 32,
-    "blocks": [
-        {"operator": "separable", "channels": 8, "kernel": [3, 5]},
-        {"operator": ["inverted3", "inverted6"], "channels": 16, "stride": 2, "kernel": [3, 5], "repeats": [1, 2]},
-        {"operator": ["conv", "inverted3"], "channels": 24, "stride": 2, "filters": [0.75, 1.0]},
-    ],
-}  # 64 combinations
+SPACE_FILE = Path(__file__).parent / "three_blocks.json"
+SPACE: dict[str, Any] = json.loads(SPACE_FILE.read_text())  # 64 combinations
 
 
 def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:

@@ -24,6 +24,7 @@ from mnasnet.data.images import read_image
 from mnasnet.modelfile import load
 from mnasnet.plugin.long_task import PROGRESS_STEPS
 from mnasnet.testing import coloured_image, write_image_folder
+from tests.tiny_search import SPACE_FILE
 from tests.workflows.outputs import details_of, table_of
 
 pytestmark = pytest.mark.ikomia
@@ -32,9 +33,10 @@ ROOT = Path(__file__).parent.parent.parent
 NAME = "search_mnasnet"
 STOP_S = 10.0  # after a stop the search has ended
 SMALL = {
-    "space": "tiny",
+    "space": str(SPACE_FILE),
     "minutes": 0,
-    "target_latency_ms": 1000,
+    "cost": "multiply_adds",
+    "target_cost": 1e9,
     "input_size": 32,
     "proxy_epochs": 1,
     "finalists": 2,
@@ -48,7 +50,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Three colours without a split."""
-    return write_image_folder(tmp_path_factory.mktemp("colours") / "colours", per_class=20)
+    return write_image_folder(tmp_path_factory.mktemp("colours") / "colours", per_class=10)
 
 
 def add_search(workflow, **parameters):
@@ -72,7 +74,7 @@ def searched(data):
     """One search whose every output is looked at, and the inference behind it."""
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
     steps = []
-    workflow, search, infer = chained(data, trials=3)
+    workflow, search, infer = chained(data, trials=3, cost="latency", target_cost=0, target_latency_ms=1000)
     workflow.connect_tasks(workflow.root(), infer, [(1, 0)])
     search.emit_step_progress = lambda: steps.append(1)  # shadows the C++ method
     workflow.run()
@@ -185,7 +187,7 @@ def test_without_a_folder_the_next_step_is_told():
 def test_a_search_that_finds_nothing_still_shows_what_it_tried(data):
     workflow = Workflow("nothing")
     workflow.set_directory_input(folder=str(data))
-    task = add_search(workflow, trials=2, cost="multiply_adds", target_cost=1000, algorithm="random", name="nothing")
+    task = add_search(workflow, trials=2, target_cost=1000, algorithm="random", name="nothing")
 
     with pytest.raises(RuntimeError, match="no network met the limits"):
         workflow.run()
