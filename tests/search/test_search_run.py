@@ -166,6 +166,15 @@ def proposed(folder: Path, params: Mapping[str, object], **changed: object) -> T
     return record
 
 
+def without_accuracy(folder: Path, params: Mapping[str, object], state: str) -> TrialRecord:
+    """A further trial of the search in ``folder`` that ended in ``state``."""
+    if state == "infeasible":
+        return proposed(folder, params, limits={"multiply_adds": 1e5})
+    with opened(folder) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
+        here.study().enqueue_trial(dict(params))
+        return steps.settle_by(steps.propose(), Verdict(state, reason="the disk was full"))
+
+
 class TestAnswer:
     def test_is_the_winner_its_files_and_a_status(self, finished):
         assert finished.status == "done"
@@ -393,26 +402,13 @@ class TestGoingOn:
         told = f"trial {repeated.number} repeats trial {best}, so trial {best} is trained: it is the same network"
         assert told in caplog.messages
 
-    def test_a_trial_above_a_limit_is_promoted_and_told_to_be_one(self, finished, copied, caplog):
+    @pytest.mark.parametrize(
+        "state", ["infeasible", *(pytest.param(state, marks=pytest.mark.slow) for state in ("pruned", "failed"))]
+    )
+    def test_a_trial_without_an_accuracy_is_promoted_and_gets_one(self, finished, copied, state, caplog):
         tried = [dict(record.params) for record in finished.answer.records]
         other = next(params for params in all_params() if params not in tried)
-        over = proposed(copied, other, limits={"multiply_adds": 1e5})
-
-        promoted = promote(copied, over.number)
-
-        assert promoted.promoted.exists()
-        (told,) = [text for text in caplog.messages if "limit" in text]
-        assert told.startswith(f"trial {over.number} is above a limit of this search (multiply_adds ")
-        assert told.endswith("> 100000); it is trained all the same")
-
-    @pytest.mark.parametrize("state", ["pruned", pytest.param("failed", marks=pytest.mark.slow)])
-    def test_a_trial_without_an_accuracy_is_promoted_and_gets_one(self, finished, copied, state):
-        tried = [dict(record.params) for record in finished.answer.records]
-        other = next(params for params in all_params() if params not in tried)
-        with opened(copied) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
-            here.study().enqueue_trial(other)
-            proposal = steps.propose()
-            settled = steps.settle_by(proposal, Verdict(state, reason="the disk was full"))
+        settled = without_accuracy(copied, other, state)
 
         assert main(["promote", str(copied), "--trial", str(settled.number), "--json"]) == 0
 
@@ -424,6 +420,11 @@ class TestGoingOn:
         model = modelfile.load(copied / "trained" / f"trial{settled.number}_1epochs" / "weights" / "best.safetensors")
         with opened(copied, with_device=False) as here:
             assert model.architecture.fingerprint == here.problem.space.candidate(other).architecture.fingerprint
+        limits = [text for text in caplog.messages if "limit" in text]
+        assert len(limits) == (state == "infeasible")
+        for told in limits:
+            assert told.startswith(f"trial {settled.number} is above a limit of this search (multiply_adds ")
+            assert told.endswith("> 100000); it is trained all the same")
 
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number
