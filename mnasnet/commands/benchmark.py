@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_atomic(arguments.out / "benchmark.png", image)
         write_atomic(arguments.out / "benchmark.html", chart.page(rows, image, machine, made_on))
     if arguments.card:
-        _write_cards(rows)
+        write_cards(rows)
     if arguments.json:  # at last, since a failure before it is an object of its own
         print(json_line({"device": machine, "date": made_on, "rows": [row.to_dict() for row in rows]}))
     else:
@@ -167,7 +167,7 @@ def _precisions(runtime: str) -> Iterator[MeterPrecision]:
         yield "int8"
 
 
-def _write_cards(rows: Sequence[Row]) -> None:
+def write_cards(rows: Sequence[Row]) -> None:
     """Latency cards of the models that are files of ours; the others have no place for them."""
     cards: dict[Path, list[Latency]] = {}
     without: dict[str, None] = {}

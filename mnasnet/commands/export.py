@@ -102,12 +102,13 @@ def _as_json(done: Sequence[Exported]) -> dict[str, object]:
 
 def _print(one: Exported) -> None:
     try:
-        print("\n".join(_lines(one)), flush=True)
+        print("\n".join(lines_of(one)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has gone; the formats after this one are wanted all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _lines(one: Exported) -> list[str]:
+def lines_of(one: Exported) -> list[str]:
+    """What people read of one export."""
     lines = [
         f"{one.files[0]}  {one.format} {one.precision}, {one.size_bytes / 1e6:.2f} MB",
         f"  {one.parity.sentence}",

@@ -69,7 +69,7 @@ class QuantizedMnasNet(MnasNet):
             observes = self.training and int(self.int8_batches_seen) < self.observed_batches
             self._move = max(SLOWEST_MOVE, 1 / (1 + int(self.int8_batches_seen))) if observes else 0.0
             features = self.dropout(self.embed(x.float()))
-            weight = _rounded_weight(self.classifier.weight)
+            weight = rounded_weight(self.classifier.weight)
             logits = self._value("scores", F.linear(features, weight, self.classifier.bias))
             self.int8_batches_seen += int(observes)
             return logits
@@ -100,9 +100,9 @@ class QuantizedMnasNet(MnasNet):
 
     def _squeeze_excite(self, name: str, module: SqueezeExcite, x: Tensor) -> Tensor:
         gate = self._value(f"{name}.pooled", x.mean((2, 3), keepdim=True))
-        gate = F.relu(F.conv2d(gate, _rounded_weight(module.reduce.weight), module.reduce.bias))
+        gate = F.relu(F.conv2d(gate, rounded_weight(module.reduce.weight), module.reduce.bias))
         gate = self._value(f"{name}.reduce", gate)
-        gate = F.conv2d(gate, _rounded_weight(module.restore.weight), module.restore.bias)
+        gate = F.conv2d(gate, rounded_weight(module.restore.weight), module.restore.bias)
         gate = _rounded(torch.sigmoid(self._value(f"{name}.restore", gate)), *GATE)
         return self._value(name, x * gate)
 
@@ -110,7 +110,7 @@ class QuantizedMnasNet(MnasNet):
         conv, has_relu = module.get_submodule("conv"), "relu" in dict(module.named_children())
         assert isinstance(conv, nn.Conv2d)
         weight, bias = _merged(conv, module.get_submodule("bn"))
-        weight = _rounded_weight(weight)
+        weight = rounded_weight(weight)
         out = same_conv2d(x, weight, bias, conv.stride, conv.groups)
         return self._value(name, F.relu(out) if has_relu else out)
 
@@ -189,8 +189,8 @@ def _merged(conv: nn.Conv2d, bn: nn.Module) -> tuple[Tensor, Tensor | None]:
     return conv.weight * factor.reshape(-1, 1, 1, 1), bn.bias - bn.running_mean * factor
 
 
-def _rounded_weight(weight: Tensor) -> Tensor:
-    """-64 to 64 for each output channel, as many steps up as down."""
+def rounded_weight(weight: Tensor) -> Tensor:
+    """A weight in steps of its own for each output channel, -64 to 64 of them, as many up as down."""
     largest = weight.detach().abs().flatten(1).amax(1)
     scale = torch.where(largest > 0, largest, 1.0) / WEIGHT_STEPS
     zeros = torch.zeros_like(scale, dtype=torch.int32)

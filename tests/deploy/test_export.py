@@ -21,7 +21,7 @@ from PIL import Image
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
-from mnasnet.commands.export import _lines
+from mnasnet.commands.export import lines_of
 from mnasnet.data.folder import scan
 from mnasnet.data.split import SPLIT_FILE, split, write_split
 from mnasnet.data.transforms import prepare
@@ -401,7 +401,7 @@ def test_classes_that_8_bits_cost_most_are_named_first():
     done = Exported("onnx", "int8", (Path(__file__),), Parity(12, 0.5), before, after)
 
     assert done.to_dict()["class_drops"] == {"blue": 0.5, "green": 0.25}
-    assert "  recall lost: blue 50.0 points, green 25.0 points" in _lines(done)
+    assert "  recall lost: blue 50.0 points, green 25.0 points" in lines_of(done)
 
 
 @pytest.mark.parametrize("pixels", [False, True])

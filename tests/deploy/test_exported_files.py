@@ -316,13 +316,14 @@ def test_an_openvino_file_that_means_harm_is_not_opened(message, openvino_file, 
 
 def changed_litert(path, change):
     """The content of a LiteRT file after ``change`` of its model as an object."""
+    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
-
-    from mnasnet.export.litert_graph import _packed
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
     change(model, model.subgraphs[0])
-    return _packed(model)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def other_operator(model, _):

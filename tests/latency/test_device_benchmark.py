@@ -12,7 +12,7 @@ import pytest
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.commands import benchmark
-from mnasnet.commands.benchmark import _write_cards
+from mnasnet.commands.benchmark import write_cards
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import read_exported
@@ -287,7 +287,7 @@ def test_a_card_joins_those_that_came_into_the_file_since_it_was_opened(tmp_path
     rows = measure_all([own(str(path), modelfile.load(path))], {"fixed fp32": FixedMeter()})
 
     for device in ("a board", "a phone"):  # as of two terminals
-        _write_cards([replace(row, latency=replace(row.latency, device=device)) for row in rows])
+        write_cards([replace(row, latency=replace(row.latency, device=device)) for row in rows])
 
     assert [card["device"] for card in modelfile.load(path).latencies] == ["a board", "a phone"]
 
@@ -310,7 +310,7 @@ def test_the_model_of_a_run_folder_takes_its_card(tmp_path):
     modelfile.save(random_model(), path := tmp_path / "run" / "weights" / "best.safetensors")
     mine = own(str(tmp_path / "run"), modelfile.load(path))
 
-    _write_cards(measure_all([mine], {"fixed fp32": FixedMeter()}))
+    write_cards(measure_all([mine], {"fixed fp32": FixedMeter()}))
 
     assert mine.name == str(tmp_path / "run") and len(modelfile.load(path).latencies) == 1
 

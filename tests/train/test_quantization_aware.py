@@ -24,7 +24,7 @@ from mnasnet.export.exporter import INT8_EXPORTERS
 from mnasnet.export.quantize import FOR_OPENVINO, QUANTISED, calibrated_onnx
 from mnasnet.modelfile import ModelFile, network_of
 from mnasnet.network.layers import merge_batch_norms
-from mnasnet.network.quantized import _rounded_weight, observed_values, quantized
+from mnasnet.network.quantized import observed_values, quantized, rounded_weight
 from mnasnet.testing import TINY, random_model, write_image_folder
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
@@ -152,7 +152,7 @@ def test_exported_files_have_the_weights_that_learned(operators: tuple[str, ...]
             name = name.removesuffix(".weight").removesuffix(".conv") + ".weight"
             scale = numbers[f"{name}_scale"].reshape(-1, *[1] * (weight.dim() - 1))
             written = numbers[f"{name}_quantized"] * scale
-            steps = np.abs(written - _rounded_weight(weight).detach().numpy()) / scale
+            steps = np.abs(written - rounded_weight(weight).detach().numpy()) / scale
             # where a weight lies in the middle of two numbers float32 may take either: 1e-5 of all
             assert steps.max() < 1.01 and (steps > 0.01).mean() < 1e-3, name
 
