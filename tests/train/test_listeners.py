@@ -109,6 +109,12 @@ def test_a_stuck_listener_in_the_background_costs_no_time() -> None:
     stuck.release.set()
 
 
+def only_run(client: Any) -> Any:
+    """The one run of the experiment."""
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    return run
+
+
 def test_mlflow_files_hold_every_number_of_an_epoch(tmp_path: Path) -> None:
     tracking = pytest.importorskip("mlflow.tracking")
     uri = (tmp_path / "mlruns").as_uri()
@@ -117,8 +123,7 @@ def test_mlflow_files_hold_every_number_of_an_epoch(tmp_path: Path) -> None:
     for event in (STARTED, EPOCH, ENDED):
         listener.hear(event)
 
-    client = tracking.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    run = only_run(tracking.MlflowClient(uri))
     assert run.data.metrics["val_accuracy"] == 0.6
     assert run.data.params[metric_name("café & co")] == "C#"
     assert run.info.status == "FINISHED"
@@ -134,8 +139,7 @@ def test_mlflow_gets_each_number_of_the_training_as_a_parameter_of_its_own(tmp_p
 
     listener.hear(Started(2, 0, (), {"recipe": recipe, "preprocess": preprocess, "epochs": 2}))
 
-    client = tracking.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    run = only_run(tracking.MlflowClient(uri))
     assert run.data.params == {
         "data": str(Path("/photos")),
         "model": "photos10",
@@ -159,8 +163,7 @@ def test_mlflow_keeps_classes_apart_and_a_map_of_their_names(tmp_path: Path) -> 
     for event in (STARTED, Reported(scores, ()), ENDED):
         listener.hear(event)
 
-    client = tracking.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    run = only_run(tracking.MlflowClient(uri))
     assert sorted(run.data.metrics.values()) == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert run.data.metrics["recall/cat"] == 0.5
     kept = artifacts.load_dict(f"{run.info.artifact_uri}/metric_names.json")
@@ -175,8 +178,7 @@ def test_mlflow_shows_a_stopped_training_as_killed_and_where_it_lies(tmp_path: P
     for event in (Opened(tmp_path / "run"), STARTED, EPOCH, STOPPED):
         listener.hear(event)
 
-    client = tracking.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    run = only_run(tracking.MlflowClient(uri))
     assert run.info.status == "KILLED"
     assert run.data.tags["run_folder"] == str(tmp_path / "run")
 
@@ -194,7 +196,7 @@ def test_a_resumed_training_goes_on_in_its_run_of_mlflow(tmp_path: Path) -> None
         next_sitting.hear(event)
 
     client = tracking.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    run = only_run(client)
     assert run.info.status == "FINISHED"
     assert (run.data.params["data"], run.data.params["recipe"]) == ("/photos", "modern")
     assert [one.step for one in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
@@ -209,7 +211,7 @@ def test_a_resumed_training_whose_run_was_deleted_from_mlflow_begins_another(tmp
         listener = MlflowRun(uri, "mnasnet", "flowers")
         for event in (Opened(tmp_path / "run"), STARTED, EPOCH, ENDED):
             listener.hear(event)
-        (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+        run = only_run(client)
         client.delete_run(run.info.run_id)
 
     assert run.info.status == "FINISHED"
@@ -223,9 +225,7 @@ def test_a_resumed_training_that_another_mlflow_hears_begins_a_run_there(tmp_pat
         listener = MlflowRun(uri, "mnasnet", "flowers")
         for event in (Opened(tmp_path / "run"), STARTED, EPOCH, ENDED):
             listener.hear(event)
-        client = tracking.MlflowClient(uri)
-        (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
-        assert run.info.status == "FINISHED"
+        assert only_run(tracking.MlflowClient(uri)).info.status == "FINISHED"
 
 
 def test_a_figure_is_drawn_while_mlflow_imports_ipython(tmp_path: Path) -> None:
