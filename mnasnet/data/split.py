@@ -220,11 +220,12 @@ def grown(written: Split, dataset: Dataset) -> Split:
         known = sides.get(sample.path) or side_of.get(sequence_of(sample, grouping))
         return known or ("val" if sample in chosen else "train")
 
-    learned = {sample.class_name for sample in dataset.train if side(sample) == "train"}  # others are divided anew
+    placed = [(sample, side(sample)) for sample in dataset.train]
+    learned = {sample.class_name for sample, name in placed if name == "train"}  # others are divided anew
     parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": list(fresh.test)}
-    for sample in dataset.train:
-        anew = sample.class_name not in learned and side(sample) != "test"
-        parts[("val" if sample in chosen else "train") if anew else side(sample)].append(sample)
+    for sample, name in placed:
+        anew = sample.class_name not in learned and name != "test"
+        parts[("val" if sample in chosen else "train") if anew else name].append(sample)
     train, val, test = (tuple(parts[name]) for name in ("train", "val", "test"))
     return replace(fresh, train=train, val=val, test=test, notes=written.notes)
 
