@@ -11,9 +11,16 @@ from typing import Any
 
 from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, SpecError
+from mnasnet.files import exists
 from mnasnet.presets import architecture
 from mnasnet.space import BLOCK_FIELDS, BlockChoices, SearchSpace, listed
+from mnasnet.spaces import SPACES, space
 from mnasnet.spec import SCHEMA, ArchitectureSpec
+
+
+def open_space(name: str) -> SearchSpace:
+    """The built-in space called ``name``, or that of such a file; raises SpecError where there is none, or a fault."""
+    return space(name) if name in SPACES or not exists(Path(name)) else load_space(Path(name))
 
 
 def load_space(path: Path) -> SearchSpace:

@@ -27,8 +27,8 @@ from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
 from mnasnet.space import SearchSpace
-from mnasnet.space_file import load_space
-from mnasnet.spaces import SPACES, space
+from mnasnet.space_file import open_space
+from mnasnet.spaces import SPACES
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import printable
 
@@ -147,10 +147,8 @@ def _meter(arguments: argparse.Namespace) -> LatencyMeter:
 def _targets(names: Sequence[str]) -> tuple[list[SearchSpace], list[ArchitectureSpec]]:
     spaces, networks = [], []
     for name in names:
-        if name in SPACES:
-            spaces.append(space(name))
-        elif Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
-            spaces.append(load_space(Path(name)))
+        if name in SPACES or Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
+            spaces.append(open_space(name))
         elif name in PRESETS:
             networks.append(PRESETS[name])
         else:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from mnasnet.files import exists
 from mnasnet.space import SearchSpace
-from mnasnet.space_file import load_space
-from mnasnet.spaces import SPACES, space
+from mnasnet.space_file import open_space
+from mnasnet.spaces import SPACES
 from mnasnet.words import amount
 
 
@@ -27,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         spaces = [make() for make in SPACES.values()]
         print(json.dumps([_summary(own) for own in spaces]) if arguments.json else _table(spaces))
         return 0
-    name = arguments.space
-    own = space(name) if name in SPACES or not exists(Path(name)) else load_space(Path(name))
+    own = open_space(arguments.space)
     print(json.dumps({**_summary(own), "space": own.to_dict()}) if arguments.json else _choices(own))
     return 0
 

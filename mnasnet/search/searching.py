@@ -20,8 +20,7 @@ from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
-from mnasnet.space_file import load_space
-from mnasnet.spaces import SPACES, space
+from mnasnet.space_file import open_space
 
 COUNTS: tuple[CountName, ...] = get_args(CountName)
 
@@ -222,9 +221,7 @@ class Searching:
 
     def open_space(self) -> SearchSpace:
         """The space as a value; raises SpecError for an unknown name or a faulty file."""
-        return (
-            space(self.space) if self.space in SPACES or not Path(self.space).exists() else load_space(Path(self.space))
-        )
+        return open_space(self.space)
 
     def with_home(self) -> Searching:
         """The same with the home folder for ``~``, which no shell has looked at where a path is written in Python."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_search import tiny_searching
 
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, SpecError
 from mnasnet.search.prepare import begin
 from mnasnet.search.searching import Searching
 from mnasnet.settings import SearchSettings
@@ -109,6 +109,11 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     assert Searching.from_dict(asked.to_dict()).output_folder == tmp_path / "runs"
     for storage, kept in (("sqlite:///~x.db", "sqlite:///~x.db"), ("sqlite:///~/x.db", f"sqlite:///{tmp_path}/x.db")):
         assert Searching(Path("photos"), storage=storage).with_home().storage == kept
+
+
+def test_a_space_by_a_name_that_no_file_can_have_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(SpecError, match="no search space and no file is called 'x.*; there are paper, published"):
+        Searching(Path("photos"), space="x" * 300).open_space()
 
 
 def test_a_search_begins_in_the_home_folder_where_it_is_asked_to(
