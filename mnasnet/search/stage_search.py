@@ -15,9 +15,9 @@ from mnasnet.data.report import as_text, write_report
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.forecast import forecast_of
 from mnasnet.search.helpers import set_over
 from mnasnet.search.judging import stopping
-from mnasnet.search.prepare import forecast_of
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.sitting import Sitting

@@ -17,8 +17,9 @@ from mnasnet.modelfile import weights_of
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import KIND, SearchFolder
+from mnasnet.search.forecast import Forecast
 from mnasnet.search.plan import Plan
-from mnasnet.search.prepare import Forecast, begin
+from mnasnet.search.prepare import begin
 from mnasnet.search.problem_of import opened, read_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
