@@ -15,9 +15,9 @@ from typing import Protocol
 
 import optuna
 
+from mnasnet.search.journal import RETRIES
 from mnasnet.search.problem import Evaluator, SearchProblem
 from mnasnet.search.records import TrialRecord
-from mnasnet.search.storage import RETRIES
 from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search
 from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate

@@ -29,10 +29,11 @@ from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.categorical import categories_of
 from mnasnet.search.helpers import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
+from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, RETRIES
 from mnasnet.search.problem import RewardError, SearchProblem, priced
 from mnasnet.search.records import State, TrialRecord, record_of, records
 from mnasnet.search.samplers import make_sampler
-from mnasnet.search.storage import GRACE_BEATS, HEARTBEAT_S, RETRIES, open_storage
+from mnasnet.search.storage import open_storage
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option, SearchSpace
 from mnasnet.words import amount
