@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 UNKNOWN = "unknown"  # the label of what is less sure than was asked for
 
 LONGEST_LINE = 300  # letters
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*@")
 _NOT_TO_PRINT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates and line ends
 _TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # what turns the order of all that follows
 
@@ -48,9 +50,12 @@ def kind_and_line(error: BaseException) -> str:
 
 
 def _said_by(error: BaseException) -> str:
-    """The text of ``error``; none where making it fails, as that of other people's errors may."""
+    """The text of ``error``, without the user and password that a server's address may hold.
+
+    None where making it fails, as that of other people's errors may.
+    """
     try:
-        return str(error)
+        return _CREDENTIALS.sub("", str(error))
     except Exception:
         return ""
 

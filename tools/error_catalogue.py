@@ -315,7 +315,7 @@ ENTRIES = (
         errors.SettingsError,
         "An object that is not of the kind that is taken",
         "In Python a `SearchProblem` takes objects: an evaluator with `evaluate`, meters with `measure`, a `Reward`; "
-        "`train` takes listeners with `hear`, and `Classifier` an open model.",
+        "`train` and `run_search` take listeners with `hear`, and `Classifier` an open model.",
         "Wrap a function in `FunctionEvaluator` or `FunctionMeter`; a reward of your own is a subclass of `Reward`. "
         "`Classifier.load` opens files.",
         (

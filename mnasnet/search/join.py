@@ -18,11 +18,12 @@ from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.helpers import is_over, join
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
-from mnasnet.search.progress import Progress, SearchAudience, SearchListener
+from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
 from mnasnet.search.watch import Repeats, line_of
+from mnasnet.train.listeners import Audience
 from mnasnet.train.run_folder import require_no_links
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over
@@ -51,7 +52,7 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
     folder = open_search_folder(path)
     require_no_links(folder.as_run)
     study = _stored(folder)
-    audience, settled = SearchAudience(listeners), list[int]()
+    audience, settled = audience_of(listeners), list[int]()
     ends = _Ends(study, stop)
     # stopped within a training: another process judges its network
     with contextlib.suppress(SearchStopped), opened(folder.path, stop=ends, filling=stopping(ends)) as here:
@@ -66,7 +67,7 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
     return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
 
 
-def _help(here: OpenSearch, audience: SearchAudience, settled: list[int], ends: Stop) -> None:
+def _help(here: OpenSearch, audience: Audience[Progress], settled: list[int], ends: Stop) -> None:
     """Judge networks until ``ends`` says so; the numbers of their trials are added to ``settled``."""
     study, trials, minutes = here.study(), here.searching.trials, here.searching.minutes
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from mnasnet.errors import MnasNetError
 from mnasnet.search.records import TrialRecord
-from mnasnet.train.listeners import EpochEnded, Event
-from mnasnet.words import kind_and_line
-
-_log = logging.getLogger(__name__)
+from mnasnet.train.listeners import Audience, EpochEnded, Event
 
 Stage = Literal[
     "preparing", "forecast", "supernet", "searching", "finalists", "training", "references", "ranking", "answering"
@@ -47,22 +42,9 @@ class SearchListener(Protocol):
         ...
 
 
-class SearchAudience:
-    """Passes progress on; a listener that fails is reported once and heard no more."""
-
-    def __init__(self, listeners: Iterable[SearchListener]) -> None:
-        self._listeners = list(listeners)
-
-    def hear(self, progress: Progress) -> None:
-        """Tell every listener."""
-        for listener in list(self._listeners):
-            try:
-                listener.hear(progress)
-            except MnasNetError:
-                raise
-            except Exception as error:  # a faulty listener must not cost the user the search
-                self._listeners.remove(listener)
-                _log.warning("%s stopped listening: %s", type(listener).__name__, kind_and_line(error))
+def audience_of(listeners: Iterable[SearchListener]) -> Audience[Progress]:
+    """Passes a search's progress on to ``listeners``; raises SettingsError for one that cannot hear."""
+    return Audience(listeners, "search")
 
 
 @dataclass(frozen=True, eq=False)

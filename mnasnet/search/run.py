@@ -19,7 +19,7 @@ from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
-from mnasnet.search.progress import Progress, SearchAudience, SearchListener
+from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.searching import Searching
 from mnasnet.search.sitting import Sitting, told_without_storage
@@ -28,6 +28,7 @@ from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
+from mnasnet.train.listeners import Audience
 from mnasnet.train.run_folder import only_user, write_yaml
 
 __all__ = [
@@ -53,7 +54,7 @@ def run_search(
     ``stop`` is asked between batches; a stopped search can be resumed. Raises SettingsError, SpecError, DataError or
     LatencyError before the search begins, and NothingFoundError, everything kept, when no network could be judged.
     """
-    audience = SearchAudience(listeners)
+    audience = audience_of(listeners)
     folder = prepare.begin(searching, tell=lambda text: audience.hear(Progress("preparing", 0.0, text)), stop=stop)
     audience.hear(Progress("preparing", 0.0, f"run folder: {folder.path}"))
     return _with(folder, audience, stop)
@@ -74,7 +75,7 @@ def resume_search(
     """
     if data is not None:
         _move_images(open_search_folder(path), Path(data))
-    return _with(_to_go_on(path), SearchAudience(listeners), stop)
+    return _with(_to_go_on(path), audience_of(listeners), stop)
 
 
 def _move_images(folder: SearchFolder, data: Path) -> None:
@@ -104,7 +105,7 @@ def extend_search(
     folder = _to_go_on(path)
     with only_user(folder.as_run):
         _let_go_on(folder, trials, minutes)
-        return _work(folder, SearchAudience(listeners), stop)
+        return _work(folder, audience_of(listeners), stop)
 
 
 def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
@@ -159,7 +160,7 @@ def promote(
     if not is_whole(wanted):
         raise SettingsError(f"epochs must be a whole number, got {epochs!r}")
     folder = _to_go_on(path)
-    audience = SearchAudience(listeners)
+    audience = audience_of(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
         require_same_device(here)
         sitting = Sitting(here, audience, stop, is_promotion=True)
@@ -219,7 +220,7 @@ def report_search(path: Path | str) -> SearchedRun:
         state = folder.read_state()
         status, reason = state.get("status", "running"), state.get("reason", "")
         try:
-            sitting = Sitting(here, SearchAudience(()), lambda: False)
+            sitting = Sitting(here, audience_of(()), lambda: False)
         except (SearchError, RuntimeMissingError) as error:
             return told_without_storage(here, status, reason, error)
         return sitting.told(status, reason)
@@ -231,13 +232,13 @@ def _to_go_on(path: Path | str) -> SearchFolder:
     return folder
 
 
-def _with(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
+def _with(folder: SearchFolder, audience: Audience[Progress], stop: Stop) -> SearchedRun:
     with only_user(folder.as_run):
         return _work(folder, audience, stop)
 
 
 @telling_of_database()
-def _work(folder: SearchFolder, audience: SearchAudience, stop: Stop) -> SearchedRun:
+def _work(folder: SearchFolder, audience: Audience[Progress], stop: Stop) -> SearchedRun:
     with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
         if folder.read_state().get("status") != "done":
             require_same_device(here)

@@ -12,10 +12,11 @@ from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, level
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.progress import Progress, SearchAudience, Stage
+from mnasnet.search.progress import Progress, Stage
 from mnasnet.search.records import records
 from mnasnet.search.report.files import trials_of_csv, write_answer
 from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
+from mnasnet.train.listeners import Audience
 
 KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
 
@@ -25,7 +26,7 @@ class Sitting:
     """What the stages of a search share: the open search, who listens, whether to stop, and the time."""
 
     here: OpenSearch
-    audience: SearchAudience
+    audience: Audience[Progress]
     stop: Stop
     clock: Callable[[], float] = time.monotonic
     is_promotion: bool = False  # whose time is not the search's

@@ -15,16 +15,18 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.files import write_atomic
 from mnasnet.machine import has_terminal
-from mnasnet.words import duration
+from mnasnet.words import duration, kind_and_line
 
 _log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
+
+_Event = TypeVar("_Event", contravariant=True)
 
 CLOSE_TIMEOUT_S = 5.0
 WAITING_EVENTS = 1000
@@ -112,43 +114,49 @@ def failures_told(listeners: Iterable[Listener]) -> Iterator[None]:
         raise
 
 
-class Audience:
+class Hears(Protocol[_Event]):
+    """Anything that hears of events of one kind."""
+
+    def hear(self, event: _Event, /) -> None:
+        """Take notice."""
+        ...
+
+
+class Audience(Generic[_Event]):
     """Passes events on; a listener that fails is reported once and heard no more.
 
-    Our own errors pass through: a run folder that cannot be written must stop the training. Raises SettingsError for a
-    listener that cannot hear.
+    ``work`` is what goes on without it. Our own errors pass through: a run folder that cannot be written must stop the
+    training. Raises SettingsError for a listener that cannot hear.
     """
 
-    def __init__(self, listeners: Iterable[Listener]) -> None:
+    def __init__(self, listeners: Iterable[Hears[_Event]], work: str = "training") -> None:
         self._listeners = list(listeners)
+        self._work = work
         for one in self._listeners:
             if not callable(getattr(one, "hear", None)):
                 raise SettingsError(
                     f"a listener has a method hear(event), got {one!r}; give it one, as in mnasnet.train.listeners"
                 )
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: _Event) -> None:
         """Tell every listener."""
         for listener in list(self._listeners):
             try:
                 listener.hear(event)
             except MnasNetError:
                 raise
-            except Exception as error:  # a faulty listener must not cost the user the training
+            except Exception as error:  # a faulty listener must not cost the user the work
                 self._listeners.remove(listener)
-                _warn_of(listener, error)
+                _warn_of(listener, error, self._work)
 
 
-def _warn_of(listener: Listener, error: Exception) -> None:
-    """Say why ``listener`` hears no more, without the user and password that a server's address may hold."""
-    text = re.sub(r"(?<=://)[^\s/@]*@", "", str(error))
-    kind = type(error).__name__
-    _log.warning("%s hears no more of this training, which goes on: %s: %s", _name(listener), kind, text)
+def _warn_of(listener: object, error: Exception, work: str = "training") -> None:
+    _log.warning("%s hears no more of this %s, which goes on: %s", _name(listener), work, kind_and_line(error))
 
 
-def _name(listener: Listener) -> str:
+def _name(listener: object) -> str:
     """What a user knows it by."""
-    return getattr(listener, "title", type(listener).__name__)
+    return str(getattr(listener, "title", type(listener).__name__))
 
 
 class EndHeldBack:
@@ -157,7 +165,7 @@ class EndHeldBack:
     The end of a training that was stopped goes on at once.
     """
 
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience[Event]) -> None:
         self._audience = audience
         self._ended: Ended | None = None
 

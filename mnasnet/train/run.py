@@ -30,6 +30,7 @@ from mnasnet.train.listeners import (
     Background,
     CsvFile,
     EndHeldBack,
+    Event,
     Listener,
     Opened,
     Reported,
@@ -256,7 +257,7 @@ def _go_on(
 
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
         interrupted = threading.Event()
-        audience = Audience([CsvFile(run.results), *tensorboard, *listeners])
+        audience = Audience[Event]([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
         with failures_told(tensorboard), lost_images_told(run):
             if team.writes:

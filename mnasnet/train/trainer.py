@@ -29,7 +29,7 @@ from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_
 from mnasnet.train.best import Kept
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.lessons import Lessons, WholeNetwork
-from mnasnet.train.listeners import Audience, Ended, EpochEnded, Listener, Started, Stepped
+from mnasnet.train.listeners import Audience, Ended, EpochEnded, Event, Listener, Started, Stepped
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.process_settings import repeatable_gpu
 from mnasnet.train.recipe import Recipe
@@ -113,7 +113,7 @@ def fit(
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written
-    audience = Audience(listeners if team.writes else ())
+    audience = Audience[Event](listeners if team.writes else ())
     audience.hear(Started(epochs, run.epoch, tuple(run.history), run.identity))
     steps = len(_batches_of(train, recipe, seed, 0, balance, team))
     time_limit_s = max_minutes * 60 or math.inf
@@ -256,7 +256,7 @@ def _stepped(run: RunState[_Network], epochs: int, steps: int) -> Stepped:
     )
 
 
-def _finished(status: Status, run: RunState[_Network], audience: Audience) -> FitResult[_Network]:
+def _finished(status: Status, run: RunState[_Network], audience: Audience[Event]) -> FitResult[_Network]:
     result = FitResult(status, tuple(run.history), run.best, run.average)
     audience.hear(Ended(status, result.reason, result.history))
     return result
