@@ -38,7 +38,6 @@ def answer_of(
     asked, problem = search.searching, search.problem
     contenders = list(_contenders(search, found))
     finalists = [one for one in contenders if one.kind == "finalist"]
-    costs = list(problem.objectives) or [asked.reward_cost]
     ranking = _ranking(search)
     return Answer(
         name=search.folder.path.name,
@@ -54,7 +53,7 @@ def answer_of(
         measured={name: _is_measured(name, asked) for name in problem.meters},
         records=found,
         winner=winning_trial(search, found),
-        pareto=pareto_set(found, [name for name in costs if name in problem.meters]),
+        pareto=pareto_set(found, [name for name in asked.traded_costs if name in problem.meters]),
         contenders=contenders,
         kendall_tau=rank_agreement(finalists),
         ranking=ranking,

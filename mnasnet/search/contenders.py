@@ -33,7 +33,7 @@ from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.records import TrialRecord, cheapness
+from mnasnet.search.records import TrialRecord, merit
 from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.searching import COUNTS, Searching
 from mnasnet.search.shared import SharedWeights
@@ -314,12 +314,12 @@ def counted(search: OpenSearch, architecture: ArchitectureSpec, input_size: int)
 def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int) -> list[TrialRecord]:
     """The ``count`` finished trials of highest reward, of equal ones the cheapest first, each network once."""
     done = [record for record in records if record.is_result]
-    names = searching.objective_names or (searching.reward_cost,)
+    names = searching.traded_costs
 
-    def merit(record: TrialRecord) -> tuple[float, ...]:
-        return trial_reward(record, searching), *cheapness(record.costs, names), -record.number
+    def rank(record: TrialRecord) -> tuple[float, ...]:
+        return *merit(trial_reward(record, searching), record.costs, names), -record.number
 
-    return sorted(done, key=merit, reverse=True)[:count]
+    return sorted(done, key=rank, reverse=True)[:count]
 
 
 def finalist_trials(

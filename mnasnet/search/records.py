@@ -90,7 +90,7 @@ def winner(study: optuna.Study, problem: SearchProblem) -> TrialRecord:
     done = [record for record in finished if record.is_result]
     if done:
         names = problem.objectives or ((problem.reward_cost,) if problem.reward else ())
-        return max(done, key=lambda record: (record.values[0], *cheapness(record.costs, names), -record.number))
+        return max(done, key=lambda record: (*merit(record.values[0], record.costs, names), -record.number))
     raise SearchError(nothing_found(finished, problem))
 
 
@@ -128,9 +128,9 @@ def _accuracies(record: TrialRecord, problem: SearchProblem) -> dict[int, float]
     return {step: accuracy for step, accuracy in told.items() if accuracy is not None}
 
 
-def cheapness(costs: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
-    """Higher for less of each of the costs called ``names``, the first before the others."""
-    return tuple(-costs.get(name, 0.0) for name in names)
+def merit(reward: float, costs: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
+    """Higher for a higher reward, and of equal ones for less of the costs called ``names``, the first before others."""
+    return reward, *(-costs.get(name, 0.0) for name in names)
 
 
 def pareto_set(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:

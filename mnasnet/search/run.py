@@ -20,7 +20,7 @@ from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
 from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchListener, audience_of
-from mnasnet.search.records import TrialRecord, records, winner
+from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.searching import Searching
 from mnasnet.search.sitting import Sitting, told_without_storage
 from mnasnet.search.stage_ranking import ranking_stage
@@ -187,7 +187,10 @@ def promote(
 
 def _winner_of(here: OpenSearch, found: list[TrialRecord]) -> TrialRecord:
     """The trial that the answer calls the winner; raises SearchError where none has finished."""
-    return winning_trial(here, found) or winner(here.study(), here.problem)
+    best = winning_trial(here, found)
+    if best is None:
+        raise SearchError(nothing_found(found, here.problem))
+    return best
 
 
 def _told_first(record: TrialRecord, found: Mapping[int, TrialRecord]) -> TrialRecord:

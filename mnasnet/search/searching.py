@@ -206,6 +206,11 @@ class Searching:
         return tuple(dict.fromkeys(LATENCY if word == "latency" else word for word in words))
 
     @property
+    def traded_costs(self) -> tuple[str, ...]:
+        """The meters that accuracy is weighed against: those of the trade-offs, or that of the target."""
+        return self.objective_names or (self.reward_cost,)
+
+    @property
     def limits(self) -> dict[str, float]:
         """Upper bounds by meter name; a strict hard reward's target is one."""
         asked = {cost: unit * getattr(self, name) for name, (cost, unit) in _LIMITS.items()}

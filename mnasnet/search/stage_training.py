@@ -25,7 +25,7 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
-from mnasnet.search.records import TrialRecord, cheapness, records
+from mnasnet.search.records import TrialRecord, merit, records
 from mnasnet.search.references import REFERENCES, at_cost
 from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.sitting import Sitting
@@ -122,8 +122,7 @@ class TrainingStages:
         """
         asked, costs = self._here.searching, self._costs_of(model)
         reward = reward_of(asked, accuracy_of(asked, model.metrics) or 0.0, costs)
-        names = asked.objective_names or (asked.reward_cost,)
-        return -self._here.problem.total_excess(costs), reward, *cheapness(costs, names)
+        return -self._here.problem.total_excess(costs), *merit(reward, costs, asked.traded_costs)
 
     def _earlier_rivals(self, numbers: Sequence[int], epochs: int, found: Mapping[int, TrialRecord]) -> list[int]:
         """The finalists that the search trained for as many epochs before it was extended; none for one not trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from mnasnet.search.contenders import best_trials, told_rewards, trial_reward
+from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.judging import Stop
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord
@@ -78,8 +78,8 @@ class Watch:
         asked = self._here.searching
         if record.is_result:
             self._failures = 0
-            if self._best is None or trial_reward(record, asked) > trial_reward(self._best, asked):
-                self._best = record
+            rivals = [record] if self._best is None else [self._best, record]
+            self._best = best_trials(rivals, asked, 1)[0]
         if self._repeats.is_told(record):
             rewards = told_rewards(record, self._best, asked)
             self._tell(*self._progress(line_of(record)), record=record, best=self._best, rewards=rewards)

@@ -102,6 +102,20 @@ class TestTimeLeft:
         assert [best and best.number for _, _, best in told] == [0, 1, 1]
 
 
+def test_of_trials_with_one_reward_the_cheapest_is_told_as_the_best_as_the_winner_is_chosen() -> None:
+    told: list[int] = []
+    here: Any = SimpleNamespace(searching=Searching(Path("photos")), plan=SimpleNamespace(trial_s=10.0))
+
+    def tell(*progress: Any, best: TrialRecord, **more: Any) -> None:
+        told.append(best.number)
+
+    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    for number, latency_ms in enumerate([4.0, 2.0, 3.0]):
+        watch.hear(TrialRecord(number, "done", {}, f"net{number}", {"latency_ms": latency_ms}, 0.5, (0.5,)))
+
+    assert told == [0, 1, 1]
+
+
 def test_the_rewards_of_a_search_for_trade_offs_are_those_that_choose_its_winner() -> None:
     told: list[tuple[float, float]] = []
     asked = Searching(Path("photos"), objectives="latency", target_latency_ms=2.0)
