@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import math
 import secrets
@@ -18,7 +17,6 @@ import mnasnet
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, write_split
 from mnasnet.errors import LatencyError, SearchError, SettingsError
-from mnasnet.files import write_atomic
 from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import Latency, NotAllowedError
 from mnasnet.latency.remembered import RememberingMeter
@@ -28,12 +26,19 @@ from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled
 from mnasnet.search.evaluator import SearchStopped
-from mnasnet.search.folder import KIND, SearchFolder, new_search_folder, require_place_of_search
+from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
 from mnasnet.search.forecast import Forecast, forecast_of
 from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
 from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
-from mnasnet.search.problem_of import OpenSearch, assemble, require_table_of_classes, require_table_of_device
+from mnasnet.search.problem_of import (
+    OpenSearch,
+    assemble,
+    require_table_of_classes,
+    require_table_of_device,
+    write_arguments,
+    write_space,
+)
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
@@ -41,7 +46,7 @@ from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
 from mnasnet.space import SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
-from mnasnet.train.run_folder import write_classes, write_yaml
+from mnasnet.train.run_folder import write_classes
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +134,7 @@ def prepared(
     plan = _first_plan(searching, dataset, parts, space)
     write_split(parts, folder.split, searching.data)
     write_classes(folder.classes, parts.class_names)
-    write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
+    write_space(folder, space)
     _bring_table(searching, folder)
     measuring = searching if folder.table.exists() else replace(searching, latency="measured")  # until there is a table
     search = assemble(folder, measuring, plan, dataset, parts, stop=stop)
@@ -157,7 +162,7 @@ def prepared(
         spent_s = round(clock() - began, 1)
         require_time(searching, plan, spent_s=spent_s)
         folder.write_state(prepared_s=spent_s, seconds=spent_s)
-        write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
+        write_arguments(folder, searching, plan)
     except SearchStopped:
         raise SearchError("stopped before the first trial; nothing is left behind, start again") from None
     finally:

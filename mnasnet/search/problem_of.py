@@ -14,7 +14,7 @@ import optuna
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, written_split
 from mnasnet.errors import DataError, SearchError, SettingsError
-from mnasnet.files import quoted
+from mnasnet.files import quoted, write_atomic
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency, LatencyMeter
@@ -25,7 +25,7 @@ from mnasnet.runtime.session import Runtime
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
-from mnasnet.search.folder import SearchFolder, SearchFolderError, open_search_folder
+from mnasnet.search.folder import KIND, SearchFolder, SearchFolderError, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.judging import Judging, Stop
 from mnasnet.search.plan import Plan
@@ -39,7 +39,7 @@ from mnasnet.space import SearchSpace
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.reading import unreadable_paths
-from mnasnet.train.run_folder import read_yaml
+from mnasnet.train.run_folder import read_yaml, write_yaml
 from mnasnet.train.team import Team
 from mnasnet.words import amount
 
@@ -144,12 +144,22 @@ def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
         raise SearchFolderError(f"{folder.arguments} is not complete ({error}); start a new search") from error
 
 
+def write_arguments(folder: SearchFolder, searching: Searching, plan: Plan) -> None:
+    """Keep what :func:`read_arguments` reads."""
+    write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
+
+
 def read_space(folder: SearchFolder) -> SearchSpace:
     """The space as it was when the search began."""
     try:
         return space_of(json.loads(folder.space.read_bytes()))
     except (OSError, ValueError) as error:
         raise SearchFolderError(f"the space in {folder.space} cannot be read ({error}); start a new search") from error
+
+
+def write_space(folder: SearchFolder, space: SearchSpace) -> None:
+    """Keep what :func:`read_space` reads."""
+    write_atomic(folder.space, json.dumps(space.to_dict(), indent=1).encode())
 
 
 def require_same_device(search: OpenSearch) -> None:

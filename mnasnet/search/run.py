@@ -15,10 +15,10 @@ from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off, winning_trial
 from mnasnet.search.contenders import full_training_place
 from mnasnet.search.evaluator import SearchStopped
-from mnasnet.search.folder import KIND, SearchFolder, open_search_folder
+from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
 from mnasnet.search.prepare import forecast
-from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
+from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.searching import Searching
@@ -29,7 +29,7 @@ from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
 from mnasnet.train.listeners import Audience
-from mnasnet.train.run_folder import only_user, write_yaml
+from mnasnet.train.run_folder import only_user
 
 __all__ = [
     "NothingFoundError",
@@ -83,7 +83,7 @@ def _move_images(folder: SearchFolder, data: Path) -> None:
     moved = replace(searching, data=data).with_home()
     read_split(folder.split, scan(moved.data))
     with only_user(folder.as_run):
-        write_yaml(folder.arguments, {"kind": KIND, "asked": moved.to_dict(), "made_of_it": plan.to_dict()})
+        write_arguments(folder, moved, plan)
 
 
 @telling_of_database()
@@ -131,7 +131,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     trained = replace(plan, shared_epochs=0)  # shared weights are
     require_time(replace(longer, minutes=minutes), trained, extends=True)
     prepared_s = spent_s - plan.supernet_s
-    write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": plan.to_dict()})
+    write_arguments(folder, longer, plan)
     folder.write_state(
         finalists=None, final=None, references=None, search_over=False, status="running", prepared_s=prepared_s
     )

@@ -16,15 +16,14 @@ from tiny_search import tiny_searching
 from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
-from mnasnet.search.folder import KIND, open_search_folder
+from mnasnet.search.folder import open_search_folder
 from mnasnet.search.plan import Plan, Speeds, chosen_share, with_speeds
 from mnasnet.search.prepare import begin, forecast
-from mnasnet.search.problem_of import read_arguments
+from mnasnet.search.problem_of import read_arguments, write_arguments
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
 from mnasnet.search.timetable import ANSWER_S, after_trials, holds_another_finalist, require_time, timetable
 from mnasnet.testing import write_image_folder
-from mnasnet.train.run_folder import write_yaml
 
 BUSY_S = 2.0  # besides the tenth, for a moment in which other work has the machine
 PHOTOS = replace(PLAN, small_s=20.0, large_s=30.0, epoch_s=90.0, read_s=60.0)  # some 45,000, two cores
@@ -186,7 +185,7 @@ class TestClock:
         folder = begin(minutes_only(data, tmp_path, minutes=1.0), tell=lambda text: None, stop=lambda: False)
         searching, plan = read_arguments(folder)
         hopeful = replace(plan, epoch_s=plan.epoch_s / 20, small_s=plan.small_s / 5, large_s=plan.large_s / 5)
-        write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": hopeful.to_dict()})
+        write_arguments(folder, searching, hopeful)
 
         searched = resume_search(folder.path)
 

@@ -16,11 +16,11 @@ from mnasnet.errors import SettingsError
 from mnasnet.modelfile import weights_of
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import finalist_trials
-from mnasnet.search.folder import KIND, SearchFolder
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.forecast import Forecast
 from mnasnet.search.plan import Plan
 from mnasnet.search.prepare import begin
-from mnasnet.search.problem_of import opened, read_arguments
+from mnasnet.search.problem_of import opened, read_arguments, write_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
@@ -29,7 +29,6 @@ from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
-from mnasnet.train.run_folder import write_yaml
 from mnasnet.train.run_state import checkpoint_digest
 
 PLAN = Plan(
@@ -338,7 +337,7 @@ def test_the_check_of_the_ranking_ends_with_the_minutes(data: Path, tmp_path: Pa
     searching, plan = read_arguments(folder)
     hopeful = replace(plan, epoch_s=plan.epoch_s / 400)
     longer = replace(searching, proxy_epochs=400)
-    write_yaml(folder.arguments, {"kind": KIND, "asked": longer.to_dict(), "made_of_it": hopeful.to_dict()})
+    write_arguments(folder, longer, hopeful)
 
     searched = resume_search(folder.path)
 
