@@ -13,9 +13,9 @@ from mnasnet.commands.options import add_output_arguments, add_task_arguments
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
+from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.report.quantities import LATENCY, quantity
 from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.settings import SearchSettings

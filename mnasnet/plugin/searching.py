@@ -12,7 +12,7 @@ from ikomia import core, dataprocess
 from mnasnet.data.images import read_image
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import SEARCH_CURVE, TRADE_OFFS, ResultsIO
-from mnasnet.search.report.quantities import how, quantity
+from mnasnet.search.costs import how, quantity
 from mnasnet.words import duration
 
 if TYPE_CHECKING:  # torch and Optuna start with the first search, not with Ikomia

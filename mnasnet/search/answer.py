@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnasnet.errors import SpecError
 from mnasnet.reward import Reward
-from mnasnet.search.report.quantities import LATENCY
+from mnasnet.search.costs import LATENCY
 from mnasnet.space import Candidate, SearchSpace
 
 if TYPE_CHECKING:  # they start Optuna and torch, which values do not need

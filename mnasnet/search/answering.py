@@ -16,14 +16,14 @@ from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPECTED, EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
+from mnasnet.search.costs import ENERGY, LATENCY, quantity
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.helpers import joined_at
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
-from mnasnet.search.report.quantities import LATENCY, quantity
-from mnasnet.search.searching import ENERGY, FEWEST_RANKED, Searching
+from mnasnet.search.searching import FEWEST_RANKED, Searching
 from mnasnet.search.watch import MOST_UNMEASURED
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]

@@ -30,12 +30,12 @@ from mnasnet.latency.meter import Latency, RunnableMeter
 from mnasnet.latency.remembered import RememberingMeter, quietest
 from mnasnet.modelfile import ModelFile, weights_of
 from mnasnet.search.answer import Contender, ContenderKind
+from mnasnet.search.costs import COUNTS, LATENCY
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.records import TrialRecord, merit
-from mnasnet.search.report.quantities import LATENCY
-from mnasnet.search.searching import COUNTS, Searching
+from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec

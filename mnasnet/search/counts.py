@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from mnasnet.errors import SettingsError
 from mnasnet.network.count import Counts, count
+from mnasnet.search.costs import CountName
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
-
-CountName = Literal["multiply_adds", "parameters", "model_bytes", "peak_activation_bytes"]
 
 FLOAT32_BYTES = 4
 

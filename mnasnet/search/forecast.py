@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mnasnet.errors import LatencyError
+from mnasnet.search.costs import LATENCY, UNITS
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.plan import Plan
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.problem_of import OpenSearch
-from mnasnet.search.report.quantities import LATENCY
-from mnasnet.search.searching import UNITS
 from mnasnet.search.timetable import Timetable, timetable
 from mnasnet.words import amount
 

@@ -22,6 +22,7 @@ from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
 from mnasnet.machine import without_cores
 from mnasnet.runtime.session import Runtime
+from mnasnet.search.costs import COUNTS, ENERGY, LATENCY
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
@@ -30,8 +31,7 @@ from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.judging import Judging, Stop
 from mnasnet.search.plan import Plan
 from mnasnet.search.problem import Meter, SearchProblem
-from mnasnet.search.report.quantities import LATENCY
-from mnasnet.search.searching import COUNTS, ENERGY, Searching
+from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.search.storage import open_storage, storage_with_study, without_password
 from mnasnet.search.study import create_study

@@ -14,24 +14,17 @@ from mnasnet.files import expanded
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
 from mnasnet.runtime.session import Runtime
-from mnasnet.search.counts import CountName
+from mnasnet.search.costs import LATENCY, METERS, UNITS
 from mnasnet.search.curriculum import Curriculum, Rule
-from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import open_space
 
-COUNTS: tuple[CountName, ...] = get_args(CountName)
-
 FEWEST_RANKED = 3  # networks whose order can be compared
-
-ENERGY = "energy_mj"
 
 _FILES = ("agent_token_file", "agent_ca_file", "adb_tool", "latency_table", "storage")
 _PATHS = (*_FILES, "space")  # which may be a built-in space's name too
-
-_METERS = {"latency": LATENCY, "energy": ENERGY}
 
 #: setting -> what it limits, and its unit
 _LIMITS = {
@@ -187,7 +180,7 @@ class Searching:
     @property
     def reward_cost(self) -> str:
         """The name of the meter that the target is about."""
-        return _METERS.get(self.cost, self.cost)
+        return METERS.get(self.cost, self.cost)
 
     @property
     def target(self) -> float:
@@ -285,16 +278,3 @@ def _absolute(file: str) -> str:
         return file
     place = expanded(path[1:]) if path.startswith("/~/") else Path(path[1:])
     return f"{scheme}:///{place.absolute()}"  # of an absolute path nothing changes
-
-
-#: cost -> what it is counted in
-UNITS: dict[str, str] = {
-    "latency": "ms",
-    LATENCY: "ms",
-    "energy": "millijoules",
-    ENERGY: "millijoules",
-    "multiply_adds": "operations",
-    "parameters": "weights",
-    "model_bytes": "bytes",
-    "peak_activation_bytes": "bytes",
-}

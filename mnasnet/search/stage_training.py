@@ -21,13 +21,13 @@ from mnasnet.search.contenders import (
     reward_of,
     train_longer,
 )
+from mnasnet.search.costs import LATENCY
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, merit, records
 from mnasnet.search.references import REFERENCES, at_cost
-from mnasnet.search.report.quantities import LATENCY
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.timetable import (
     SCALING_S,

@@ -21,6 +21,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.answering import about_device_away, about_promoted, about_target, levelled_off
 from mnasnet.search.contenders import measured
+from mnasnet.search.costs import quantity
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.problem import SearchProblem
@@ -30,7 +31,6 @@ from mnasnet.search.report.effects import FEWEST_NETWORKS, effects
 from mnasnet.search.report.figures import pareto_picture, progress, progress_picture
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
-from mnasnet.search.report.quantities import quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.spec import ArchitectureSpec

@@ -14,7 +14,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.latency.meter import METERS
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
 from mnasnet.runtime.session import RUNTIMES, Precision
-from mnasnet.search.counts import CountName
+from mnasnet.search.costs import CountName
 from mnasnet.settings import InferSettings, SearchSettings, Settings, TrainSettings, markdown_table, setting
 from mnasnet.settings.search import OBJECTIVES
 from mnasnet.spaces import SPACES

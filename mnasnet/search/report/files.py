@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from mnasnet.files import write_atomic
 from mnasnet.search.answer import Answer
+from mnasnet.search.costs import how
 from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.report.effects import effects
 from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
 from mnasnet.search.report.page import report_html
-from mnasnet.search.report.quantities import how
 from mnasnet.space import SearchSpace
 from mnasnet.spec import ArchitectureSpec
 

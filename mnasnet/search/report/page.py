@@ -12,9 +12,9 @@ import mnasnet
 from mnasnet.pages import render
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
+from mnasnet.search.costs import LATENCY, how, quantity
 from mnasnet.search.report.effects import Effects
 from mnasnet.search.report.figures import progress, progress_of
-from mnasnet.search.report.quantities import LATENCY, how, quantity
 from mnasnet.search.report.summary import summary_lines, tau_sentence, winner_costs
 from mnasnet.spec import BlockSpec
 from mnasnet.train.evaluate import wilson_interval

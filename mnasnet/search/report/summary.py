@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mnasnet.search.answer import EXPECTED, Answer, Contender
-from mnasnet.search.report.quantities import how, quantity
+from mnasnet.search.costs import how, quantity
 from mnasnet.words import amount, duration
 
 FEWEST_FOR_ORDER = 10  # networks, for Kendall's tau to be read at all

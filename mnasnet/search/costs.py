@@ -1,11 +1,31 @@
-"""How costs are called and in which unit people read them."""
+"""The costs of a network: how they are called, in which unit they are counted, and in which people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 LATENCY = "latency_ms"  # the meter's name in studies and tables
+ENERGY = "energy_mj"
+
+CountName = Literal["multiply_adds", "parameters", "model_bytes", "peak_activation_bytes"]
+COUNTS: tuple[CountName, ...] = get_args(CountName)
+
+#: the setting's word -> the meter's name, where they differ
+METERS = {"latency": LATENCY, "energy": ENERGY}
+
+#: cost -> what it is counted in
+UNITS: dict[str, str] = {
+    "latency": "ms",
+    LATENCY: "ms",
+    "energy": "millijoules",
+    ENERGY: "millijoules",
+    "multiply_adds": "operations",
+    "parameters": "weights",
+    "model_bytes": "bytes",
+    "peak_activation_bytes": "bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
