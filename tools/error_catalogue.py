@@ -119,7 +119,7 @@ ENTRIES = (
             "^an architecture needs at least one block",
             "^bn_epsilon must lie",
             "^width must lie",
-            "^num_classes and in_channels must be",
+            "^num_classes must be",
             "^a network is built of an ArchitectureSpec",
             "^each block must be a BlockSpec",
             "^… must be a whole number >= 1",

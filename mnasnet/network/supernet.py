@@ -34,16 +34,15 @@ class Supernet(nn.Module):
     Not to be run by two threads at once.
     """
 
-    def __init__(self, space: SearchSpace, num_classes: int, in_channels: int = 3, *, dropout: float = 0.2) -> None:
+    def __init__(self, space: SearchSpace, num_classes: int, *, dropout: float = 0.2) -> None:
         super().__init__()
-        if num_classes < 1 or in_channels < 1:
-            raise SpecError(f"num_classes and in_channels must be >= 1, got {num_classes} and {in_channels}")
+        if num_classes < 1:
+            raise SpecError(f"num_classes must be >= 1, got {num_classes}")
         self.space = space
         self.num_classes = num_classes
-        self.in_channels = in_channels
         stems = [space.stem_at(width) for width in space.widths]
         smallest, largest = shared_layers(space, min), shared_layers(space, max)
-        self.stem = ConvBN(in_channels, max(stems), 3, space.stem_stride)
+        self.stem = ConvBN(3, max(stems), 3, space.stem_stride)
         self.blocks = nn.ModuleList(_shared_block(largest, b) for b in range(len(space.blocks)))
         last = max(spec.out_channels for (b, _, _), spec in largest.items() if b == len(space.blocks) - 1)
         self.head = ConvBN(last, space.head_channels, 1)
@@ -57,7 +56,7 @@ class Supernet(nn.Module):
         """Class scores of one of the space's networks before softmax, N x ``num_classes``."""
         stem, head = architecture.stem_channels, architecture.head_channels
         channels = architecture.blocks[-1].channels
-        make_stem = partial(ConvBN, self.in_channels, stem, 3, architecture.stem_stride)
+        make_stem = partial(ConvBN, 3, stem, 3, architecture.stem_stride)
         x = self._run(("stem", stem), make_stem, self.stem, x)
         for b, layers in enumerate(architecture.layers()):
             for i, spec in enumerate(layers):
@@ -74,7 +73,7 @@ class Supernet(nn.Module):
         """
         self.space.values_of(architecture)
         with torch.device("meta"):  # no time and no random numbers are spent on weights that are replaced
-            network = MnasNet(architecture, self.num_classes, self.in_channels, dropout=self.dropout.p)
+            network = MnasNet(architecture, self.num_classes, dropout=self.dropout.p)
         mine = self.state_dict()
         state = {
             name: part(mine[self._shared_name(name, architecture)], like.shape).detach().clone()

@@ -43,8 +43,6 @@ def search_on_cluster(
     gpus: float = 0.0,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
-    alone: bool = True,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
     """Search with all the Ray cluster at ``address`` has: host:port, ray://host:port, or ``auto`` for this machine.
 
@@ -53,9 +51,7 @@ def search_on_cluster(
     package ray, and SearchError when the cluster cannot be reached or cannot judge.
     """
     with RayCrew(make_evaluator, address=address, cpus=cpus, gpus=gpus) as crew:
-        return search_with_crew(
-            crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop, alone=alone, clock=clock
-        )
+        return search_with_crew(crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
 
 
 def require_cluster(address: str) -> None:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mnasnet.errors import SettingsError
-from mnasnet.network.count import Counts, count
+from mnasnet.network.count import FLOAT32_BYTES, Counts, count
 from mnasnet.search.costs import CountName
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
-
-FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +22,6 @@ class CountMeter:
     name: CountName
     input_size: int = 224
     num_classes: int = 1000
-    in_channels: int = 3
-    bytes_per_weight: int = FLOAT32_BYTES
 
     def __post_init__(self) -> None:
         if self.name not in _COUNTS:
@@ -34,14 +30,14 @@ class CountMeter:
     @property
     def settings(self) -> str:
         """What a study remembers of it, so that it does not mix counts of different kinds."""
-        weight = f", {self.bytes_per_weight} bytes" if self.name == "model_bytes" else ""
-        return f" at {self.input_size} px, {self.num_classes} classes, {self.in_channels} channels{weight}"
+        weight = ", 4 bytes" if self.name == "model_bytes" else ""
+        return f" at {self.input_size} px, {self.num_classes} classes, 3 channels{weight}"
 
     def measure(self, candidate: Candidate) -> float:
         """The count; it never fails."""
         size = candidate.input_size or self.input_size
-        counts = _count(candidate.architecture, size, self.num_classes, self.in_channels)
-        scale = self.bytes_per_weight if self.name == "model_bytes" else 1
+        counts = _count(candidate.architecture, size, self.num_classes)
+        scale = FLOAT32_BYTES if self.name == "model_bytes" else 1
         return float(scale * getattr(counts, _COUNTS[self.name]))
 
 
@@ -54,5 +50,5 @@ _COUNTS: dict[str, str] = {
 
 
 @lru_cache(maxsize=4096)
-def _count(spec: ArchitectureSpec, input_size: int, num_classes: int, in_channels: int) -> Counts:
-    return count(spec, input_size, num_classes, in_channels)
+def _count(spec: ArchitectureSpec, input_size: int, num_classes: int) -> Counts:
+    return count(spec, input_size, num_classes)

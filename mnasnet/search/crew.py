@@ -75,21 +75,19 @@ def search_with_crew(
     *,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
-    alone: bool = True,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
     """Search until the budget is spent, and say what ended it; trials that were left running are taken up first.
 
-    ``alone`` means what it means to :func:`mnasnet.search.study.search`. When stopped it returns at once: networks in
-    work stay running trials, to be judged again on resume, or are left to the processes that joined.
+    It leads the study. When stopped it returns at once: networks in work stay running trials, to be judged again on
+    resume, or are left to the processes that joined.
     """
-    with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
+    with contextlib.closing(Search(study, problem)) as steps:
         left = steps.left_running()
         desk = _Desk(crew, steps)
-        started, idle = clock(), 0
+        started, idle = time.monotonic(), 0
         while not should_stop():
             steps.require_hope()
-            out_of_time = budget.minutes is not None and clock() - started >= 60.0 * budget.minutes
+            out_of_time = budget.minutes is not None and time.monotonic() - started >= 60.0 * budget.minutes
             elsewhere = steps.in_work_elsewhere()
             in_work = len(desk.in_work) + elsewhere
             wanted = budget.evaluations is None or steps.evaluations() + in_work < budget.evaluations

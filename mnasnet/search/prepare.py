@@ -115,13 +115,12 @@ def prepared(
     tell: Telling = lambda text: None,
     stop: Stop = lambda: False,
     spent_s: float = 0.0,
-    clock: Callable[[], float] = time.monotonic,
 ) -> OpenSearch:
     """Decide everything and write it into ``folder``; ``spent_s`` seconds of the minutes are gone already.
 
     Raises SettingsError when the minutes are too few for these images on this machine.
     """
-    began = clock() - spent_s
+    began = time.monotonic() - spent_s
     space = searching.open_space()
     dataset = scan(searching.data)
     parts = divide(
@@ -158,8 +157,8 @@ def prepared(
         plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
         plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
         times = shared_times(search.training, space, curriculum_of(searching), speeds)
-        plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=clock() - began)
-        spent_s = round(clock() - began, 1)
+        plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=time.monotonic() - began)
+        spent_s = round(time.monotonic() - began, 1)
         require_time(searching, plan, spent_s=spent_s)
         folder.write_state(prepared_s=spent_s, seconds=spent_s)
         write_arguments(folder, searching, plan)

@@ -31,7 +31,7 @@ class SharedWeights:
 
     The weights are trained for ``epochs`` by the first call of :meth:`train` or :meth:`evaluate`, or read from
     ``store`` where that was done already; another process may go on from there. A network then costs a forward pass
-    over ``calibration_images`` training images and one over the validation images.
+    over some of the training images and one over the validation images.
 
     The result is the expected accuracy: the mean probability given to the right class, or that of the class where it
     is lowest for ``worst_recall``. Networks with shared weights differ by less than the noise of counting right
@@ -51,7 +51,6 @@ class SharedWeights:
     accuracy: AccuracyKind = "top1"
     flip: bool = True
     seed: int = 0
-    calibration_images: int = CALIBRATION_IMAGES
     threads: int = 1
     stop: Callable[[], bool] = lambda: False
     _trained: FitResult[Supernet] | None = field(default=None, init=False, repr=False)
@@ -110,7 +109,7 @@ class SharedWeights:
             f"mean probability given to the right class{where} on {len(self.images.parts.val)} validation images "
             f"with shared weights, trained once for all networks in {self.epochs} epochs on {self.images.share:.0%} of "
             f"{len(train)} training images; each network's batch statistics come from "
-            f"{min(self.calibration_images, len(train))} of them"
+            f"{min(CALIBRATION_IMAGES, len(train))} of them"
         )
 
     def _ready(self, supernet: Supernet, candidate: Candidate) -> MnasNet:
@@ -119,7 +118,7 @@ class SharedWeights:
             network,
             self.images.train(),
             self.images.preprocess(self.size_of(candidate)),
-            count=self.calibration_images,
+            count=CALIBRATION_IMAGES,
             device=self.images.device,
         )
         return network

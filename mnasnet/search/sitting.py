@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,6 @@ class Sitting:
     here: OpenSearch
     audience: Audience[Progress]
     stop: Stop
-    clock: Callable[[], float] = time.monotonic
     is_promotion: bool = False  # whose time is not the search's
     times: Timetable = field(init=False)
     share: float = field(default=0.0, init=False)
@@ -37,7 +35,7 @@ class Sitting:
     _kept: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = self._kept = self.clock()
+        self._began = self._kept = time.monotonic()
         self._before_s = self._spent_before()
         self.times = timetable(self.here.searching, self.here.plan, spent_s=self.folder.prepared_s)
 
@@ -49,7 +47,7 @@ class Sitting:
     @property
     def spent_s(self) -> float:
         """The seconds of all sittings of the search so far."""
-        return self._before_s if self.is_promotion else self._before_s + self.clock() - self._began
+        return self._before_s if self.is_promotion else self._before_s + time.monotonic() - self._began
 
     @property
     def left_s(self) -> float:
@@ -68,8 +66,8 @@ class Sitting:
 
     def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
         """Pass on where the search stands; ``share`` is of the stage."""
-        if self.clock() - self._kept > KEPT_EVERY_S:
-            self._kept = self.clock()
+        if time.monotonic() - self._kept > KEPT_EVERY_S:
+            self._kept = time.monotonic()
             self.folder.write_state(seconds=round(self.spent_s, 1))
         done = self._done(stage, share)
         left = eta_s if eta_s is not None else (1 - done) * max(self.times.total_s, 1e-9)

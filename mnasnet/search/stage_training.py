@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -237,7 +238,7 @@ class TrainingStages:
                 stage, share, f"{place.name}: epoch {epoch} of {epochs}, validation accuracy {accuracy:.1%}"
             )
 
-        began = self.sitting.clock()
+        began = time.monotonic()
         model = train_longer(
             self._here,
             place,
@@ -250,7 +251,7 @@ class TrainingStages:
             listeners=[EpochListener(heard)],
             stop=self.sitting.stop,
         )
-        self._setup_s = max(self._setup_s, self.sitting.clock() - began - epochs * (epoch_seconds(place) or 0.0))
+        self._setup_s = max(self._setup_s, time.monotonic() - began - epochs * (epoch_seconds(place) or 0.0))
         return model
 
     def _costs_of(self, model: ModelFile) -> dict[str, float]:

@@ -43,8 +43,6 @@ def search_with_workers(
     threads: int = 0,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
-    alone: bool = True,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
     """Search with so many worker processes, which judge accuracy; everything else happens here, as in `search`.
 
@@ -53,9 +51,7 @@ def search_with_workers(
     Raises SearchError when workers cannot begin or die one after the other; the study can then be resumed.
     """
     with LocalCrew(make_evaluator, workers=workers, threads=threads) as crew:
-        return search_with_crew(
-            crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop, alone=alone, clock=clock
-        )
+        return search_with_crew(crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
 
 
 def require_guard() -> None:

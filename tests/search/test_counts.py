@@ -19,12 +19,15 @@ def test_counts_are_those_of_the_spec():
     assert CountMeter("peak_activation_bytes", 96, 10).measure(candidate) == counts.peak_activation_bytes
 
 
-def test_model_bytes_follow_the_bytes_of_a_weight():
+def test_a_weight_has_four_bytes():
     candidate = space("small").random(random.Random(0))
 
-    full, int8 = (CountMeter("model_bytes", bytes_per_weight=size).measure(candidate) for size in (4, 1))
+    assert CountMeter("model_bytes").measure(candidate) == 4 * CountMeter("parameters").measure(candidate)
 
-    assert full == 4 * int8
+
+def test_studies_of_earlier_releases_know_a_count_by_the_same_words():
+    assert CountMeter("model_bytes", 96, 10).settings == " at 96 px, 10 classes, 3 channels, 4 bytes"
+    assert CountMeter("parameters", 96, 10).settings == " at 96 px, 10 classes, 3 channels"
 
 
 def test_the_candidates_own_input_size_counts():
