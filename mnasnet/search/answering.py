@@ -18,12 +18,12 @@ from mnasnet.search.answer import EXPECTED, EXPORT, EXTEND, PROMOTE, WORST_RECAL
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.costs import ENERGY, LATENCY, quantity
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.helpers import joined_at
-from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.searching import FEWEST_RANKED, Searching
+from mnasnet.search.study_flags import joined_at
 from mnasnet.search.watch import MOST_UNMEASURED
 
 SearchStatus = Literal["running", "done", "stopped", "failed", "infeasible"]

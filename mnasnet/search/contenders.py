@@ -33,7 +33,7 @@ from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.costs import COUNTS, LATENCY
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.evaluator import SearchStopped
-from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.records import TrialRecord, merit
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
-from mnasnet.search.heading import Heading
+from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Learner:
         self._repeated = 0  # of those waiting
         self._waiting: list[tuple[tuple[int, ...], float, bool]] = []  # the last: nothing was judged by then
         self._worst: float | None = None
-        self._heading = Heading()
+        self._extrapolation = Extrapolation()
         self._steps: dict[str, dict[int, float]] = {}  # of networks that a pruner ended, by fingerprint
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
@@ -141,12 +141,12 @@ class _Learner:
             reward = self._sign * float(trial.values[0])
             if not np.isfinite(reward):
                 return None
-            self._heading.learn(so_far, reward)
+            self._extrapolation.learn(so_far, reward)
             self._worst = reward if self._worst is None else min(self._worst, reward)
             return reward
         if not excess > 0.0:
             so_far = self._steps_of_network(trial, so_far)
-            return None if self._worst is None or not so_far else self._heading.at_most_of(so_far)
+            return None if self._worst is None or not so_far else self._extrapolation.at_most_of(so_far)
         worst = self._worst or 0.0
         share = excess / (1.0 + excess) if np.isfinite(excess) else 1.0
         return worst - 0.1 * (abs(worst) or 1.0) * share

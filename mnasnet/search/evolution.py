@@ -9,8 +9,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.search.categorical import CategoricalSampler, Categories, draw_indices, generator, indices_of
-from mnasnet.search.foresight import Foresight
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
+from mnasnet.search.known_costs import KnownCosts
 
 #: how fit: minus the excess over constraints, then the step reached (the end is beyond all), then the value; the point
 _Living = tuple[tuple[float, float, float], tuple[int, ...]]
@@ -21,7 +21,7 @@ class EvolutionSampler(CategoricalSampler):
 
     The population is the last ``population`` finished trials: the oldest dies, not the worst. After ``initial``
     random trials every trial is a child. Random numbers depend only on seed and trial number, and no state is
-    kept that the storage does not have. With ``foresight`` children known to exceed a limit or a hard reward's
+    kept that the storage does not have. With ``known_costs`` children known to exceed a limit or a hard reward's
     target are drawn again, and so are children seen before. In a study with constraints whoever meets them wins over
     who does not, and of two who do not the nearer one; a pruned trial loses to a finished one, and to one that came
     further.
@@ -35,7 +35,7 @@ class EvolutionSampler(CategoricalSampler):
         *,
         seed: int = 0,
         categories: Categories | None = None,
-        foresight: Foresight | None = None,
+        known_costs: KnownCosts | None = None,
         population: int = 50,
         sample: int = 15,
         initial: int = 20,
@@ -43,7 +43,7 @@ class EvolutionSampler(CategoricalSampler):
         attempts: int = 200,
     ) -> None:
         super().__init__(seed, categories)
-        self._foresight = foresight
+        self._known_costs = known_costs
         self._population = population
         self._sample = sample
         self._initial = initial
@@ -77,9 +77,9 @@ class EvolutionSampler(CategoricalSampler):
         return child
 
     def _is_worth_trying(self, child: tuple[int, ...]) -> bool:
-        if self._foresight is None:
+        if self._known_costs is None:
             return True
-        return self._foresight.is_promising(child) and self._foresight.fingerprint(child) not in self._networks
+        return self._known_costs.is_promising(child) and self._known_costs.fingerprint(child) not in self._networks
 
     def _living(self, study: optuna.Study, categories: Categories) -> list[_Living]:
         sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
@@ -105,7 +105,7 @@ class EvolutionSampler(CategoricalSampler):
         if trial.state == TrialState.COMPLETE:
             return math.inf, trial.values[0]
         steps = trial.intermediate_values
-        if trial.state != TrialState.PRUNED or self._foresight is not None or not steps:
+        if trial.state != TrialState.PRUNED or self._known_costs is not None or not steps:
             return None
         last = max(steps)
         return (float(last), steps[last]) if math.isfinite(steps[last]) else None

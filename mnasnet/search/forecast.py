@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from mnasnet.errors import LatencyError
 from mnasnet.search.costs import LATENCY, UNITS
 from mnasnet.search.curriculum import cheapest_and_dearest
-from mnasnet.search.plan import Plan
+from mnasnet.search.open_search import OpenSearch
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import SearchProblem
-from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.timetable import Timetable, timetable
 from mnasnet.words import amount
 
@@ -37,7 +37,7 @@ class Forecast:
     """What a search will take, told before it begins; of one that goes on the seconds left, too."""
 
     networks: int
-    plan: Plan
+    plan: SearchPlan
     times: Timetable
     trials: int
     short_epochs: int

@@ -23,9 +23,9 @@ from mnasnet.search.categorical import (
     generator,
     indices_of,
 )
-from mnasnet.search.foresight import Foresight
-from mnasnet.search.heading import Heading
+from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
+from mnasnet.search.known_costs import KnownCosts
 from mnasnet.search.problem import RewardError, SearchProblem
 from mnasnet.search.surrogate import ERROR_SCALES, Features, Points, Reals, Scales, Surrogate, choose_scales, fit
 
@@ -54,13 +54,13 @@ class GuidedSampler(CategoricalSampler):
     def __init__(self, *, seed: int = 0, problem: SearchProblem | None = None) -> None:
         super().__init__(seed, None if problem is None else categories_of(problem.space))
         self._problem = problem
-        self._foresight = Foresight(problem) if problem is not None else None
+        self._known_costs = KnownCosts(problem) if problem is not None else None
         self._history = History()
         self._knowledge: _Knowledge | None = None
 
     def _propose(self, study: optuna.Study, trial: FrozenTrial, categories: Categories) -> tuple[int, ...]:
         """The network that a draw of the predictor holds best; a random one within the limits at first."""
-        return _best_guess(self._learn(study, categories), self._foresight, generator(self._seed, trial))
+        return _best_guess(self._learn(study, categories), self._known_costs, generator(self._seed, trial))
 
     def _require_objectives(self, study: optuna.Study) -> None:
         if self._problem is None or len(study.directions) != len(self._problem.directions):
@@ -70,7 +70,7 @@ class GuidedSampler(CategoricalSampler):
         new, restarted = self._history.update(study)
         if restarted or self._knowledge is None or self._knowledge.categories != categories:
             direction = study.direction if self._problem is None else None
-            self._knowledge = _Knowledge(categories, self._problem, self._foresight, direction)
+            self._knowledge = _Knowledge(categories, self._problem, self._known_costs, direction)
             new = self._history.trials
         for trial in new:
             self._knowledge.add(trial)
@@ -85,13 +85,13 @@ class _Knowledge:
         self,
         categories: Categories,
         problem: SearchProblem | None,
-        foresight: Foresight | None,
+        known_costs: KnownCosts | None,
         direction: StudyDirection | None,
     ) -> None:
         self.categories = categories
         self.counts = np.asarray([len(found.choices) for found in categories.values()])
         self.problem = problem
-        self._foresight = foresight
+        self._known_costs = known_costs
         self.unavailable: set[tuple[int, ...]] = set()
         self.unavailable_networks: set[str] = set()
         self.seen: set[tuple[int, ...]] = set()
@@ -103,8 +103,8 @@ class _Knowledge:
         self.front: list[tuple[float, ...]] = []  # the merits that no other beats
         self._sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
         powers = ERROR_SCALES if problem is not None else (None,)
-        self._heading = Heading()
-        self._accuracy = _Predictor(categories, powers, INITIAL, foresight.sizes if foresight is not None else None)
+        self._extrapolation = Extrapolation()
+        self._accuracy = _Predictor(categories, powers, INITIAL, known_costs.sizes if known_costs is not None else None)
         self._cost_points: list[tuple[int, ...]] = []
         self._costs: dict[str, list[float]] = {}
         self._cost_predictors: dict[str, _Predictor] = {}
@@ -113,8 +113,8 @@ class _Knowledge:
     def leave_out(self, unavailable: set[tuple[int, ...]]) -> None:
         """Propose none of these points, and nothing that means the same network."""
         self.unavailable = unavailable
-        if self._foresight is not None:
-            self.unavailable_networks = {self._foresight.fingerprint(point) for point in unavailable}
+        if self._known_costs is not None:
+            self.unavailable_networks = {self._known_costs.fingerprint(point) for point in unavailable}
 
     def add(self, trial: FrozenTrial) -> None:
         indices = indices_of(trial, self.categories)
@@ -140,7 +140,7 @@ class _Knowledge:
         elif trial.values:
             value = self._sign * trial.values[0] if self.problem is None else outcome.get("accuracy", trial.values[0])
             if np.isfinite(value):
-                self._heading.learn(self._so_far(trial, outcome.get("costs", {})), value)
+                self._extrapolation.learn(self._so_far(trial, outcome.get("costs", {})), value)
                 excess = excess_of(trial) if self.problem is None else 0.0
                 self._judged(indices, value, (value,) if self.problem is None else tuple(trial.values), excess)
                 if not any(_beats(kept, self.merits[-1]) for kept in self.front):
@@ -152,11 +152,11 @@ class _Knowledge:
         so_far = self._so_far(trial, costs)
         if self.problem is None:
             if so_far and (trial.constraints or not self.is_constrained):
-                own = self._heading.at_most_of(so_far)
+                own = self._extrapolation.at_most_of(so_far)
                 # it was pruned before it could tell whether it meets constraints, which others may set later
                 excess = excess_of(trial) if trial.constraints else np.nan
                 self._judged(indices, own, (own,), excess)
-        elif (value := self._heading.of(so_far)) is not None:
+        elif (value := self._extrapolation.of(so_far)) is not None:
             accuracy = min(1.0, max(0.0, value))
             self._judged(indices, accuracy, self.problem.values(accuracy, costs))
 
@@ -247,8 +247,8 @@ def _last_step(first: int, length: int) -> int:
     return step
 
 
-def _best_guess(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> tuple[int, ...]:
-    prices = _prices(knowledge, foresight, rng)
+def _best_guess(knowledge: _Knowledge, known_costs: KnownCosts | None, rng: np.random.Generator) -> tuple[int, ...]:
+    prices = _prices(knowledge, known_costs, rng)
     score = _first_score(knowledge, prices)
     if len(knowledge.points) >= INITIAL:
         score, order = _score(knowledge, prices, rng)
@@ -264,27 +264,27 @@ def _best_guess(knowledge: _Knowledge, foresight: Foresight | None, rng: np.rand
             # any network within the limits, not the one furthest from them
             ranked = within[rng.permutation(len(within))] if len(within) else ranked
     for point in ranked.tolist():
-        if _is_new(knowledge, foresight, tuple(point)):
+        if _is_new(knowledge, known_costs, tuple(point)):
             return tuple(point)
-    return _unseen(knowledge, foresight, ranked, rng)
+    return _unseen(knowledge, known_costs, ranked, rng)
 
 
-def _is_new(knowledge: _Knowledge, foresight: Foresight | None, point: tuple[int, ...]) -> bool:
+def _is_new(knowledge: _Knowledge, known_costs: KnownCosts | None, point: tuple[int, ...]) -> bool:
     if point in knowledge.seen or point in knowledge.unavailable:
         return False
-    if foresight is None:
+    if known_costs is None:
         return True
-    network = foresight.fingerprint(point)
+    network = known_costs.fingerprint(point)
     return network not in knowledge.networks and network not in knowledge.unavailable_networks
 
 
 def _unseen(
-    knowledge: _Knowledge, foresight: Foresight | None, ranked: Points, rng: np.random.Generator
+    knowledge: _Knowledge, known_costs: KnownCosts | None, ranked: Points, rng: np.random.Generator
 ) -> tuple[int, ...]:
     """A random network nobody has tried; in a space all but used up, one already tried."""
     for _ in range(200):
         point = draw_indices(knowledge.categories, rng)
-        if _is_new(knowledge, foresight, point):
+        if _is_new(knowledge, known_costs, point):
             return point
     return tuple(ranked[0].tolist())
 
@@ -368,17 +368,17 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] >= other[0] and all(a <= b for a, b in zip(one[1:], other[1:], strict=True))
 
 
-def _prices(knowledge: _Knowledge, foresight: Foresight | None, rng: np.random.Generator) -> Prices:
+def _prices(knowledge: _Knowledge, known_costs: KnownCosts | None, rng: np.random.Generator) -> Prices:
     """For each point the costs that matter: estimated, else by one draw of the predictor, else left out."""
     problem = knowledge.problem
-    if problem is None or foresight is None:
+    if problem is None or known_costs is None:
         return lambda points: [{} for _ in range(len(points))]
     wanted = {*problem.limits, *problem.objectives} | ({problem.reward_cost} if problem.reward else set())
     has_estimates = bool(wanted & set(problem.estimates))
     drawn = {name: knowledge.drawn_cost(name, rng) for name in sorted(wanted - set(problem.estimates))}
 
     def prices(points: Points) -> list[dict[str, float]]:
-        rows = [dict(foresight.costs(tuple(point))) if has_estimates else {} for point in points.tolist()]
+        rows = [dict(known_costs.costs(tuple(point))) if has_estimates else {} for point in points.tolist()]
         for name, cost in drawn.items():
             if cost is not None:
                 for row, value in zip(rows, cost(points).tolist(), strict=True):

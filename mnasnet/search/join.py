@@ -15,13 +15,13 @@ from mnasnet.errors import SearchError
 from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.helpers import is_over, join
 from mnasnet.search.judging import Stop, stopping
-from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device
+from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
+from mnasnet.search.study_flags import is_over, mark_joined
 from mnasnet.search.watch import Repeats, line_of
 from mnasnet.train.listeners import Audience
 from mnasnet.train.run_folder import require_no_links
@@ -62,7 +62,7 @@ def join_search(path: Path | str, *, listeners: Iterable[SearchListener] = (), s
                 "let that one finish, or search for another cost"
             )
         require_same_device(here)
-        join(study)
+        mark_joined(study)
         _help(here, audience, settled, ends)
     return Joined(str(folder.path), "stopped" if stop() else "over", tuple(settled))
 

@@ -12,7 +12,7 @@ from mnasnet.errors import SearchError
 from mnasnet.search.evaluator import SearchStopped, ShortTraining
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.images import Filling, SearchImages
-from mnasnet.search.plan import Plan
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Evaluator
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights
@@ -42,7 +42,7 @@ class Judging:
 
     folder: SearchFolder
     searching: Searching
-    plan: Plan
+    plan: SearchPlan
     parts: Split
     space: SearchSpace
     unreadable: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ LOOKING = 2  # times the reading of images that looking for faulty ones takes, r
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchPlan:
     """Decided at the start of a search; a resumed one uses it as it stands.
 
     ``small_s`` and ``large_s`` are the seconds of a trial of a small and a large network as timed at the start,
@@ -74,7 +74,7 @@ class Plan:
         return {**asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchPlan:
         """The inverse of :meth:`to_dict`; raises SearchError when fields are missing."""
         try:
             needed = {field.name: values[field.name] for field in fields(cls) if field.default is MISSING}
@@ -169,7 +169,7 @@ def _trial_s(searching: Searching, parts: Split, speeds: Speeds, share: float) -
     return OVERHEAD_S + searching.proxy_epochs * small, OVERHEAD_S + searching.proxy_epochs * large
 
 
-def with_speeds(plan: Plan, searching: Searching, parts: Split, speeds: Speeds) -> Plan:
+def with_speeds(plan: SearchPlan, searching: Searching, parts: Split, speeds: Speeds) -> SearchPlan:
     """``plan`` with the seconds of trials and epochs that follow from the speeds."""
     small_s, large_s = _trial_s(searching, parts, speeds, plan.proxy_share)
     return replace(
@@ -189,7 +189,7 @@ def seconds_to_read(images: SearchImages) -> float:
     return LOOKING * (time.perf_counter() - began) * len(samples) / len(chosen)
 
 
-def epoch_s_of(trial: TrialRecord, plan: Plan) -> float:
+def epoch_s_of(trial: TrialRecord, plan: SearchPlan) -> float:
     """The seconds of an epoch of a trial's network on all images: its short training against a middling one's."""
     if plan.evaluator == "shared" or min(trial.seconds, plan.short_trial_s) <= OVERHEAD_S:
         return plan.epoch_s

@@ -30,8 +30,7 @@ from mnasnet.search.folder import SearchFolder, new_search_folder, require_place
 from mnasnet.search.forecast import Forecast, forecast_of
 from mnasnet.search.images import divide
 from mnasnet.search.judging import Stop
-from mnasnet.search.plan import Plan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
-from mnasnet.search.problem_of import (
+from mnasnet.search.open_search import (
     OpenSearch,
     assemble,
     require_table_of_classes,
@@ -39,6 +38,7 @@ from mnasnet.search.problem_of import (
     write_arguments,
     write_space,
 )
+from mnasnet.search.plan import SearchPlan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
@@ -169,13 +169,13 @@ def prepared(
     return assemble(folder, searching, plan, dataset, parts, stop=stop)
 
 
-def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: SearchSpace) -> Plan:
+def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: SearchSpace) -> SearchPlan:
     device = "cuda" if searching.device != "cpu" and has_cuda() else "cpu"
     if searching.device == "cuda" and device != "cuda":
         raise SettingsError("device cuda was asked for but torch sees no GPU; set device to auto or cpu")
     short_side = typical_short_side(dataset.folder, parts.train)
     size = space.input_sizes[0] if space.input_sizes else searching.input_size
-    return Plan(
+    return SearchPlan(
         class_names=parts.class_names,
         short_side=short_side,
         input_size=preprocess_for(size, short_side, device=device).input_size,

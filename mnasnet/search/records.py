@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import SearchError
+from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.front import pareto_front
-from mnasnet.search.heading import Heading
 from mnasnet.search.history import FINISHED, outcome_of
 from mnasnet.search.problem import SearchProblem
 from mnasnet.space import Option
@@ -113,12 +113,12 @@ def nothing_found(finished: Sequence[TrialRecord], problem: SearchProblem) -> st
 
 def extrapolated_accuracies(found: Sequence[TrialRecord], problem: SearchProblem) -> dict[int, float]:
     """By trial, the accuracy that trainings which the pruner ended were heading for, where enough others tell."""
-    heading = Heading()
+    extrapolation = Extrapolation()
     for record in found:
         if record.is_result and record.accuracy is not None:
-            heading.learn(_accuracies(record, problem), record.accuracy)
+            extrapolation.learn(_accuracies(record, problem), record.accuracy)
     ended = [record for record in found if record.state == "pruned" and record.was_judged]
-    expected = {record.number: heading.of(_accuracies(record, problem)) for record in ended}
+    expected = {record.number: extrapolation.of(_accuracies(record, problem)) for record in ended}
     return {number: min(1.0, max(0.0, value)) for number, value in expected.items() if value is not None}
 
 

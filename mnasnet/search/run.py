@@ -17,8 +17,8 @@ from mnasnet.search.contenders import full_training_place
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
 from mnasnet.search.judging import Stop, stopping
+from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.prepare import forecast
-from mnasnet.search.problem_of import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.searching import Searching

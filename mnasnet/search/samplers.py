@@ -16,8 +16,8 @@ from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.categorical import categories_of, generator
 from mnasnet.search.controller import ControllerSampler
 from mnasnet.search.evolution import EvolutionSampler
-from mnasnet.search.foresight import Foresight
 from mnasnet.search.guided import GuidedSampler
+from mnasnet.search.known_costs import KnownCosts
 from mnasnet.search.problem import SearchProblem
 
 
@@ -47,7 +47,7 @@ def _ppo(problem: SearchProblem, seed: int) -> BaseSampler:
 
 
 def _evolution(problem: SearchProblem, seed: int) -> BaseSampler:
-    return EvolutionSampler(seed=seed, categories=categories_of(problem.space), foresight=Foresight(problem))
+    return EvolutionSampler(seed=seed, categories=categories_of(problem.space), known_costs=KnownCosts(problem))
 
 
 def _tpe(problem: SearchProblem, seed: int) -> BaseSampler:

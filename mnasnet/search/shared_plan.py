@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mnasnet.search.curriculum import Curriculum, Rule, extreme, mixes_operators
 from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
-from mnasnet.search.plan import Plan, Speeds
+from mnasnet.search.plan import SearchPlan, Speeds
 from mnasnet.search.searching import Searching
 from mnasnet.search.supernet import CALIBRATION_IMAGES, SMALLEST_BATCH, WATCHED_IMAGES
 from mnasnet.search.timetable import timetable
@@ -59,8 +59,8 @@ def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curric
 
 
 def with_shared(
-    plan: Plan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int, spent_s: float = 0.0
-) -> Plan:
+    plan: SearchPlan, searching: Searching, space: SearchSpace, times: SharedTimes, *, images: int, spent_s: float = 0.0
+) -> SearchPlan:
     """``plan`` with the evaluator chosen, and the epochs of shared weights that fit into the minutes.
 
     ``auto`` takes shared weights from 1,000 training images on, where there is time for the fewest epochs and the

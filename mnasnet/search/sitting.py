@@ -10,7 +10,7 @@ from mnasnet.errors import MnasNetError, SearchError
 from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.judging import Stop
-from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.progress import Progress, Stage
 from mnasnet.search.records import records
 from mnasnet.search.report.files import trials_of_csv, write_answer

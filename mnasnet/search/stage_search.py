@@ -16,12 +16,12 @@ from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import best_trials
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.forecast import forecast_of
-from mnasnet.search.helpers import set_over
 from mnasnet.search.judging import stopping
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.study import Budget, Ending, all_tried, search
+from mnasnet.search.study_flags import set_over
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
 from mnasnet.search.watch import Watch
 from mnasnet.search.workers import search_with_workers

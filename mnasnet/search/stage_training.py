@@ -24,8 +24,8 @@ from mnasnet.search.contenders import (
 )
 from mnasnet.search.costs import LATENCY
 from mnasnet.search.evaluator import SearchStopped
+from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.plan import epoch_s_of
-from mnasnet.search.problem_of import OpenSearch
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, merit, records
 from mnasnet.search.references import REFERENCES, at_cost

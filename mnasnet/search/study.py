@@ -27,13 +27,13 @@ from optuna.trial import FrozenTrial, TrialState
 from mnasnet.checks import is_number, make_plain, plain
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.search.categorical import categories_of
-from mnasnet.search.helpers import is_over, joined_at
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, RETRIES
 from mnasnet.search.problem import RewardError, SearchProblem, priced
 from mnasnet.search.records import State, TrialRecord, record_of, records
 from mnasnet.search.samplers import make_sampler
 from mnasnet.search.storage import open_storage
+from mnasnet.search.study_flags import is_over, joined_at
 from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate, Option, SearchSpace
 from mnasnet.words import amount
@@ -445,10 +445,10 @@ def search(
 
     ``alone`` says that this process leads: the trials that it left running when it was killed are taken up first, and
     the search goes on exactly as if it had not been killed. Of several processes at most one may say so, after the
-    others have called :func:`mnasnet.search.helpers.join`; trials of one that died are judged again by the others
-    after a while. At the end it waits for the networks that others are judging, also for one that a killed process left
-    while it was alone: first let such a study go on alone. Raises SearchError for a study that
-    was made for another problem.
+    others have called :func:`mnasnet.search.study_flags.mark_joined`; trials of one that died are judged again by the
+    others after a while. At the end it waits for the networks that others are judging, also for one that a killed
+    process left while it was alone: first let such a study go on alone. Raises SearchError for a study that was made
+    for another problem.
     """
     _require_made_for(study, problem)
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:

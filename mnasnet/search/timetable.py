@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mnasnet.errors import SettingsError
 from mnasnet.search.evaluator import OVERHEAD_S
-from mnasnet.search.plan import Plan
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import Searching
 from mnasnet.words import amount
@@ -81,7 +81,7 @@ class Timetable:
         }
 
 
-def timetable(searching: Searching, plan: Plan, *, spent_s: float = 0.0) -> Timetable:
+def timetable(searching: Searching, plan: SearchPlan, *, spent_s: float = 0.0) -> Timetable:
     """How the time is spent, ``spent_s`` of it being gone already.
 
     Epochs that the user set are kept. What does not fit is left out, the comparison with published networks first,
@@ -108,7 +108,7 @@ def timetable(searching: Searching, plan: Plan, *, spent_s: float = 0.0) -> Time
     return replace(later, search_s=min(limit_s, by_trials_s), search_limit_s=limit_s, ranking_s=ranking_s)
 
 
-def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, extends: bool = False) -> None:
+def require_time(searching: Searching, plan: SearchPlan, *, spent_s: float = 0.0, extends: bool = False) -> None:
     """Raise SettingsError when the minutes do not hold even the least: some networks and a short full training.
 
     A search that ``extends`` an earlier one needs one network more, and its settings are what they are.
@@ -137,7 +137,7 @@ def require_time(searching: Searching, plan: Plan, *, spent_s: float = 0.0, exte
     )
 
 
-def after_trials(searching: Searching, plan: Plan, left_s: float, epoch_s: float) -> Timetable:
+def after_trials(searching: Searching, plan: SearchPlan, left_s: float, epoch_s: float) -> Timetable:
     """What is done in the ``left_s`` seconds after the trials when an epoch takes ``epoch_s``: never more than fits.
 
     Epochs that the user set are kept, whatever they take.
@@ -151,28 +151,28 @@ def after_trials(searching: Searching, plan: Plan, left_s: float, epoch_s: float
     return _later(searching, plan, 0, 1, searching.final_epochs or fitting, False)
 
 
-def holds_another_finalist(searching: Searching, plan: Plan, left_s: float, epoch_s: float, epochs: int) -> bool:
+def holds_another_finalist(searching: Searching, plan: SearchPlan, left_s: float, epoch_s: float, epochs: int) -> bool:
     """Whether ``left_s`` hold one more finalist and the least training of the winner, at the speed seen by now."""
     plan = replace(plan, epoch_s=epoch_s)
     return training_s(plan, epochs) + _least(searching, plan, 0, False).final_s <= left_s
 
 
-def compared_networks(plan: Plan) -> int:
+def compared_networks(plan: SearchPlan) -> int:
     """How many networks are trained for the comparison: the published ones and, where the winner started from shared
     weights, its own design from fresh ones like theirs."""
     return len(REFERENCES) + (plan.evaluator == "shared")
 
 
-def training_s(plan: Plan, epochs: int) -> float:
+def training_s(plan: SearchPlan, epochs: int) -> float:
     """The seconds of a longer training."""
     return _setup_s(plan) + epochs * plan.epoch_s
 
 
-def _setup_s(plan: Plan) -> float:
+def _setup_s(plan: SearchPlan) -> float:
     return SETTING_UP_S + plan.read_s
 
 
-def _ranking_s(searching: Searching, plan: Plan) -> float:
+def _ranking_s(searching: Searching, plan: SearchPlan) -> float:
     """Of networks trained alone on all images, after shared weights."""
     return searching.check_ranking * (OVERHEAD_S + searching.proxy_epochs * plan.epoch_s)
 
@@ -187,7 +187,7 @@ def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:
     yield 0, False
 
 
-def _in_full(searching: Searching, plan: Plan) -> Timetable:
+def _in_full(searching: Searching, plan: SearchPlan) -> Timetable:
     finalists, compared = next(_courses(searching))
     return _later(
         searching,
@@ -199,7 +199,7 @@ def _in_full(searching: Searching, plan: Plan) -> Timetable:
     )
 
 
-def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> Timetable:
+def _least(searching: Searching, plan: SearchPlan, finalists: int, compared: bool) -> Timetable:
     least_full = LONGER if compared else LEAST_FULL  # a comparison of what has hardly begun to learn tells nothing
     return _later(
         searching,
@@ -211,13 +211,13 @@ def _least(searching: Searching, plan: Plan, finalists: int, compared: bool) -> 
     )
 
 
-def _least_finalist_epochs(searching: Searching, plan: Plan) -> int:
+def _least_finalist_epochs(searching: Searching, plan: SearchPlan) -> int:
     """Epochs on all images that are longer than a trial; what goes on from shared weights is so after any number."""
     times = 1.0 if plan.evaluator == "shared" else max(1.0, LEAST_FINALIST * plan.proxy_share)
     return math.ceil(times * searching.proxy_epochs)
 
 
-def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, compared: bool) -> Timetable:
+def _divided(searching: Searching, plan: SearchPlan, room_s: float, finalists: int, compared: bool) -> Timetable:
     """``room_s``, which holds the least, divided between finalists and full trainings."""
     least = _least(searching, plan, finalists, compared)
     finalist_epochs, final_epochs = least.finalist_epochs, least.final_epochs
@@ -233,12 +233,12 @@ def _divided(searching: Searching, plan: Plan, room_s: float, finalists: int, co
     return _later(searching, plan, finalists, finalist_epochs, final_epochs, compared)
 
 
-def _fitting(plan: Plan, seconds: float) -> int:
+def _fitting(plan: SearchPlan, seconds: float) -> int:
     return math.floor((seconds - _setup_s(plan)) / max(plan.epoch_s, 1e-9))
 
 
 def _later(
-    searching: Searching, plan: Plan, finalists: int, finalist_epochs: int, final_epochs: int, compared: bool
+    searching: Searching, plan: SearchPlan, finalists: int, finalist_epochs: int, final_epochs: int, compared: bool
 ) -> Timetable:
     final_s = training_s(plan, final_epochs)
     return Timetable(

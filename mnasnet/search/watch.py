@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.judging import Stop
-from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.study import MOST_FAILURES
 from mnasnet.words import amount

@@ -19,7 +19,7 @@ from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
-from mnasnet.search.problem_of import require_table_of_classes
+from mnasnet.search.open_search import require_table_of_classes
 from mnasnet.spaces import space
 from mnasnet.testing import TINY, random_model
 

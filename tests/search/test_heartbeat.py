@@ -10,11 +10,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mnasnet.search.helpers import join, set_over
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, search
+from mnasnet.search.study_flags import mark_joined, set_over
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
@@ -123,7 +123,7 @@ def test_a_process_that_was_only_asleep_finds_its_trial_given_up_and_goes_on(tmp
 def test_a_process_that_leads_takes_up_what_it_left_though_others_have_joined_since(tmp_path):
     study, helping = study_in(str(tmp_path / "journal")), study_in(str(tmp_path / "journal"))
     Search(study, problem_of()).propose()  # and is killed
-    join(helping)
+    mark_joined(helping)
     other = Search(helping, problem_of(), alone=False)
     other.propose()
 
@@ -140,7 +140,7 @@ def test_a_process_that_leads_takes_up_what_it_left_though_others_have_joined_si
 def test_a_trial_from_before_others_joined_is_not_taken_for_a_dead_ones(tmp_path):
     study, helping = study_in(str(tmp_path / "journal")), study_in(str(tmp_path / "journal"))
     Search(study, problem_of()).propose()  # takes longer than all beats
-    join(helping)
+    mark_joined(helping)
     other = Search(helping, problem_of(), alone=False)
 
     until = time.monotonic() + 3 * BEAT_S
@@ -152,7 +152,7 @@ def test_a_trial_from_before_others_joined_is_not_taken_for_a_dead_ones(tmp_path
 @pytest.mark.parametrize(("over", "left"), [(False, 1), (True, 0)])
 def test_a_helper_that_ends_gives_its_network_back_at_once_while_the_search_goes_on(tmp_path, over, left):
     helping = study_in(str(tmp_path / "journal"))
-    join(helping)
+    mark_joined(helping)
     steps = Search(helping, problem_of(), alone=False)
     proposal = steps.propose()
     set_over(helping, over)

@@ -24,8 +24,8 @@ from mnasnet.errors import SearchError
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.images import divide
 from mnasnet.search.join import join_search
+from mnasnet.search.open_search import opened
 from mnasnet.search.prepare import begin
-from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
 from mnasnet.search.run import report_search, run_search
 from mnasnet.testing import write_image_folder

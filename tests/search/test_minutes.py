@@ -17,9 +17,9 @@ from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
 from mnasnet.search.folder import open_search_folder
-from mnasnet.search.plan import Plan, Speeds, chosen_share, with_speeds
+from mnasnet.search.open_search import read_arguments, write_arguments
+from mnasnet.search.plan import SearchPlan, Speeds, chosen_share, with_speeds
 from mnasnet.search.prepare import begin, forecast
-from mnasnet.search.problem_of import read_arguments, write_arguments
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
 from mnasnet.search.timetable import ANSWER_S, after_trials, holds_another_finalist, require_time, timetable
@@ -81,7 +81,7 @@ def test_after_the_trials_epochs_follow_the_time_that_is_left(
 
 @given(wishes, plans, st.floats(0.01, 1), st.floats(0, 20_000))
 def test_finalists_see_more_images_than_trials_or_there_are_none(
-    searching: Searching, plan: Plan, share: float, left_s: float
+    searching: Searching, plan: SearchPlan, share: float, left_s: float
 ) -> None:
     plan = replace(plan, proxy_share=share)
 

@@ -45,8 +45,8 @@ from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import extreme
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
+from mnasnet.search.open_search import opened
 from mnasnet.search.prepare import forecast, prepared
-from mnasnet.search.problem_of import opened
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
@@ -1013,7 +1013,7 @@ class TestADeviceThatDropsOutOfItsTable:
     @pytest.fixture
     def asked(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
         meter = DroppingOut()
-        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
         (tmp_path / "run").mkdir()
         return tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0)
 

@@ -18,9 +18,9 @@ from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.forecast import Forecast
-from mnasnet.search.plan import Plan
+from mnasnet.search.open_search import opened, read_arguments, write_arguments
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.prepare import begin
-from mnasnet.search.problem_of import opened, read_arguments, write_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
@@ -31,7 +31,7 @@ from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_state import checkpoint_digest
 
-PLAN = Plan(
+PLAN = SearchPlan(
     class_names=("a", "b"),
     short_side=64,
     input_size=64,

@@ -16,12 +16,12 @@ from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search.crew import Returned, search_with_crew
-from mnasnet.search.helpers import join
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.samplers import SAMPLERS
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, search
+from mnasnet.search.study_flags import mark_joined
 from mnasnet.search.verdict import Verdict
 from mnasnet.search.workers import LocalCrew, search_with_workers
 from mnasnet.space import BlockChoices, SearchSpace
@@ -188,7 +188,7 @@ def test_the_last_networks_that_a_killed_process_left_are_judged_though_others_h
     killed = Search(study, problem_of())
     killed.propose()
     killed.propose()
-    join(study)
+    mark_joined(study)
     again, until = study_of(storage=open_storage(tmp_path / "journal")), time.monotonic() + 10
 
     ending = go_on(again, problem_of(), Budget(evaluations=2), should_stop=lambda: time.monotonic() > until)

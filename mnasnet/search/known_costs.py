@@ -17,7 +17,7 @@ _SIZE_METERS = CountMeter("multiply_adds"), CountMeter("parameters", num_classes
 
 
 @dataclass
-class Foresight:
+class KnownCosts:
     """The networks and estimates of a problem; costs without an estimate stay unknown."""
 
     problem: SearchProblem

@@ -1,22 +1,22 @@
-"""What the processes that share a study tell each other through it: that helpers have come, and that it is over."""
+"""What the processes that share a study tell each other through it: that others have joined, and that it is over."""
 
 from __future__ import annotations
 
 import optuna
 
-_JOINED = "joined"  # how many trials there were when the first helper came
+_JOINED = "joined"  # how many trials there were when the first other process came
 _OVER = "over"
 
 
-def join(study: optuna.Study) -> None:
-    """Say that helpers work on the study from now on."""
+def mark_joined(study: optuna.Study) -> None:
+    """Say that other processes work on the study from now on."""
     if joined_at(study) is None:
         study.set_user_attr(_JOINED, 0)  # before counting: of later trials their process says that it is alive
         study.set_user_attr(_JOINED, len(study.get_trials(deepcopy=False)))
 
 
 def joined_at(study: optuna.Study) -> int | None:
-    """The number of trials that are older than the first helper; None where there was none."""
+    """The number of trials that are older than the first other process; None where there was none."""
     count: int | None = study.user_attrs.get(_JOINED)
     return count
 

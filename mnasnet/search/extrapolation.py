@@ -11,7 +11,7 @@ _MIN_GAINS = 4  # trainings to the end before one that was ended early is comple
 
 
 @dataclass
-class Heading:
+class Extrapolation:
     """Where trainings that were ended early would have arrived, by what those that were not gained after that step."""
 
     _gains: dict[int, list[float]] = field(default_factory=dict)

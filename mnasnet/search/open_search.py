@@ -29,7 +29,7 @@ from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import KIND, SearchFolder, SearchFolderError, open_search_folder
 from mnasnet.search.images import Filling, SearchImages
 from mnasnet.search.judging import Judging, Stop
-from mnasnet.search.plan import Plan
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights
@@ -53,7 +53,7 @@ class OpenSearch:
 
     folder: SearchFolder
     searching: Searching
-    plan: Plan
+    plan: SearchPlan
     dataset: Dataset
     parts: Split
     images: SearchImages
@@ -108,7 +108,7 @@ def opened(
         search.close()
 
 
-def _study(folder: SearchFolder, searching: Searching, plan: Plan, problem: SearchProblem) -> optuna.Study:
+def _study(folder: SearchFolder, searching: Searching, plan: SearchPlan, problem: SearchProblem) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # our own lines tell of each trial
     return create_study(
         problem,
@@ -120,7 +120,7 @@ def _study(folder: SearchFolder, searching: Searching, plan: Plan, problem: Sear
     )
 
 
-def _storage(folder: SearchFolder, searching: Searching, plan: Plan) -> optuna.storages.BaseStorage:
+def _storage(folder: SearchFolder, searching: Searching, plan: SearchPlan) -> optuna.storages.BaseStorage:
     """The storage of the trials; raises SearchError where a search that had begun is not in it any more."""
     location = searching.storage or folder.study
     if "status" not in folder.read_state():
@@ -135,16 +135,16 @@ def _storage(folder: SearchFolder, searching: Searching, plan: Plan) -> optuna.s
     return storage
 
 
-def read_arguments(folder: SearchFolder) -> tuple[Searching, Plan]:
+def read_arguments(folder: SearchFolder) -> tuple[Searching, SearchPlan]:
     """What was asked for and what was made of it."""
     values = read_yaml(folder.arguments)
     try:
-        return Searching.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
+        return Searching.from_dict(values["asked"]), SearchPlan.from_dict(values["made_of_it"])
     except (KeyError, TypeError) as error:
         raise SearchFolderError(f"{folder.arguments} is not complete ({error}); start a new search") from error
 
 
-def write_arguments(folder: SearchFolder, searching: Searching, plan: Plan) -> None:
+def write_arguments(folder: SearchFolder, searching: Searching, plan: SearchPlan) -> None:
     """Keep what :func:`read_arguments` reads."""
     write_yaml(folder.arguments, {"kind": KIND, "asked": searching.to_dict(), "made_of_it": plan.to_dict()})
 
@@ -205,7 +205,7 @@ def require_table_of_classes(table: LatencyTable, classes: int) -> None:
 def assemble(
     folder: SearchFolder,
     searching: Searching,
-    plan: Plan,
+    plan: SearchPlan,
     dataset: Dataset,
     parts: Split,
     *,
