@@ -35,6 +35,18 @@ _LIMITS = {
     "max_peak_mb": ("peak_activation_bytes", 1e6),
 }
 
+_NOT_NEGATIVE = (
+    "minutes",
+    "trials",
+    "shared_epochs",
+    "check_ranking",
+    "finalists",
+    "finalist_epochs",
+    "final_epochs",
+    "seed",
+    "cache_mb",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Searching:
@@ -115,10 +127,18 @@ class Searching:
         if isinstance(self.objectives, list | tuple) and all(isinstance(word, str) for word in self.objectives):
             object.__setattr__(self, "objectives", ", ".join(self.objectives))
         make_as_declared(self)
+        self._require_end_and_algorithm()
+        self._require_device_settings()
+        self._require_reward()
+        self._require_numbers()
+
+    def _require_end_and_algorithm(self) -> None:
         if not self.minutes and not self.trials:
             raise SettingsError("a search needs an end: set minutes or trials, got 0 for both")
         if self.algorithm not in SAMPLERS:
             raise SettingsError(f"algorithm must be one of {', '.join(SAMPLERS)}, got {self.algorithm!r}")
+
+    def _require_device_settings(self) -> None:
         for meter, named in (("remote", ("agent_url",)), ("adb", ("adb_serial", "adb_tool"))):
             for name in named:
                 if getattr(self, name) and self.meter != meter:
@@ -133,6 +153,8 @@ class Searching:
                 raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")
             if self.precision == "int8":
                 raise SettingsError("cost energy is counted of fp32 or bf16 networks, precision must not be int8")
+
+    def _require_reward(self) -> None:
         if self.cost != "latency" and not self.target_cost:
             raise SettingsError(
                 f"cost {self.cost} needs target_cost, in {UNITS[self.cost]}; target_latency_ms is for latency alone"
@@ -149,6 +171,8 @@ class Searching:
                 f"{self.algorithm} maximises one reward and cannot look for trade-offs; set algorithm to "
                 f"{', '.join(PARETO)}, or leave objectives empty"
             )
+
+    def _require_numbers(self) -> None:
         for name in ("input_size", "proxy_input_size"):
             if getattr(self, name) and getattr(self, name) < MIN_INPUT_SIZE:
                 raise SettingsError(f"{name} must be 0 or >= {MIN_INPUT_SIZE} pixels, got {getattr(self, name)}")
@@ -157,19 +181,7 @@ class Searching:
                 f"check_ranking compares shared weights on {FEWEST_RANKED} or more networks trained alone, got "
                 f"{self.check_ranking} with evaluator {self.evaluator}; set evaluator to shared or auto, or it to 0"
             )
-        for name in (
-            "minutes",
-            "trials",
-            "shared_epochs",
-            "check_ranking",
-            "finalists",
-            "finalist_epochs",
-            "final_epochs",
-            "seed",
-            "cache_mb",
-            *_LIMITS,
-            "proxy_share",
-        ):
+        for name in (*_NOT_NEGATIVE, *_LIMITS, "proxy_share"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.proxy_share > 1:

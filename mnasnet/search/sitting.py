@@ -29,7 +29,7 @@ class Sitting:
     stop: Stop
     is_promotion: bool = False  # whose time is not the search's
     times: Timetable = field(init=False)
-    share: float = field(default=0.0, init=False)
+    _share: float = field(default=0.0, init=False)
     _before_s: float = field(init=False)  # in earlier sittings
     _began: float = field(init=False)
     _kept: float = field(init=False)
@@ -62,7 +62,7 @@ class Sitting:
 
     def begin_at(self, stage: Stage, share: float) -> None:
         """Let progress begin within ``stage``, ``share`` of which earlier sittings did."""
-        self.share = max(self.share, min(1.0, self._done(stage, share)))
+        self._share = max(self._share, min(1.0, self._done(stage, share)))
 
     def tell(self, stage: Stage, share: float, text: str, eta_s: float | None = None, **more: Any) -> None:
         """Pass on where the search stands; ``share`` is of the stage."""
@@ -71,8 +71,8 @@ class Sitting:
             self.folder.write_state(seconds=round(self.spent_s, 1))
         done = self._done(stage, share)
         left = eta_s if eta_s is not None else (1 - done) * max(self.times.total_s, 1e-9)
-        self.share = max(self.share, min(1.0, done))  # an estimate that grew must not turn a bar back
-        self.audience.hear(Progress(stage, self.share, text, left, **more))
+        self._share = max(self._share, min(1.0, done))  # an estimate that grew must not turn a bar back
+        self.audience.hear(Progress(stage, self._share, text, left, **more))
 
     def _done(self, stage: Stage, share: float) -> float:
         """How much of everything is done with ``share`` of ``stage``, as foreseen."""
