@@ -151,7 +151,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines.append(f"note         {note}")
     if searched.model.exists():  # beside another that was promoted it must not be taken for that one
         lines.append(f"{'model' if searched.promoted is None else 'of winner':<13}{searched.model}")
-    lines.append(f"report       {searched.folder / 'report.html'}")
+    lines.append(f"report       {searched.report}")
     if searched.status in ("stopped", "running") and searched.promoted is None:
         lines.append(f"resume       python -m mnasnet resume {run}")
     print("\n".join(lines))

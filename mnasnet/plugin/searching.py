@@ -170,4 +170,4 @@ def say_what_came_of(run: SearchedRun) -> None:
         _log.info("model: %s", run.model)
     if run.status == "stopped":
         _log.info("everything is kept; run again to go on, or later with resume_folder %s", run.folder)
-    _log.info("report: %s", run.folder / "report.html")
+    _log.info("report: %s", run.report)

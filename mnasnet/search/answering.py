@@ -265,6 +265,11 @@ class SearchedRun:
         """The winner's model file; it exists once the winner is trained."""
         return SearchFolder(self.folder).model
 
+    @property
+    def report(self) -> Path:
+        """The page that tells all of it."""
+        return SearchFolder(self.folder).report
+
     def summary(self) -> dict[str, Any]:
         """Plain JSON values: the last line of the command."""
         best = self.answer.winner
@@ -275,7 +280,7 @@ class SearchedRun:
             "run": str(self.folder.absolute()),
             "model": str(self.model.absolute()) if self.model.exists() else None,
             "promoted": str(self.promoted.absolute()) if self.promoted and self.promoted.exists() else None,
-            "report": str((self.folder / "report.html").absolute()),
+            "report": str(self.report.absolute()),
             "trials": len(self.answer.records),
             "counts": self.answer.counts(),
             "winner_trial": best.number if best else None,

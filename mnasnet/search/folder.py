@@ -58,6 +58,11 @@ class SearchFolder:
         return self.path / "trials.csv"
 
     @property
+    def report(self) -> Path:
+        """The page of the answer."""
+        return self.path / "report.html"
+
+    @property
     def latencies(self) -> Path:
         """Every latency measured, one a line."""
         return self.path / "latencies.jsonl"

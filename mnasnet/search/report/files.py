@@ -12,6 +12,7 @@ from typing import Any, cast
 from mnasnet.files import write_atomic
 from mnasnet.search.answer import Answer
 from mnasnet.search.costs import how
+from mnasnet.search.folder import SearchFolder
 from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.report.effects import effects
 from mnasnet.search.report.figures import choices_picture, pareto_picture, progress_picture
@@ -25,7 +26,8 @@ def write_answer(answer: Answer, folder: Path) -> None:
 
     ``winner.json`` is written when there is a winner. Raises OSError as the system does.
     """
-    write_atomic(folder / "trials.csv", trials_csv(answer, answer.records))
+    place = SearchFolder(folder)
+    write_atomic(place.trials, trials_csv(answer, answer.records))
     write_atomic(folder / "pareto.csv", trials_csv(answer, answer.pareto))
     write_atomic(folder / "pareto.json", _json(pareto_values(answer)))
     if answer.winner is not None:
@@ -36,7 +38,7 @@ def write_answer(answer: Answer, folder: Path) -> None:
     write_atomic(folder / "progress.png", progress_picture(answer))
     write_atomic(folder / "choices.png", choices_picture(found))
     files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    write_atomic(folder / "report.html", report_html(answer, found, picture, files).encode())
+    write_atomic(place.report, report_html(answer, found, picture, files).encode())
 
 
 def trials_csv(answer: Answer, records: Sequence[TrialRecord]) -> bytes:
