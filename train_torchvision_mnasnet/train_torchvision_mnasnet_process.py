@@ -25,7 +25,8 @@ try:
     from mnasnet.plugin.task import connected_path, require_version, running
     from mnasnet.plugin.training import TrainingBar, add_outputs, clear_outputs, say_what_came_of, show_run, tracking
     from mnasnet.settings import TrainSettings
-    from mnasnet.train.listeners import TerminalProgress, failures_told
+    from mnasnet.train.events import failures_told
+    from mnasnet.train.listeners import TerminalProgress
 except ImportError as error:
     lacking = (error.name or "").partition(".")[0]
     if not lacking:

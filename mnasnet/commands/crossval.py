@@ -14,7 +14,8 @@ from mnasnet.commands.train import tracking, training_of
 from mnasnet.commands.values import whole
 from mnasnet.files import quoted
 from mnasnet.train.crossval import CrossValidation, cross_validate, resume_cross_validation
-from mnasnet.train.listeners import Listener, TerminalProgress, failures_told
+from mnasnet.train.events import Listener, failures_told
+from mnasnet.train.listeners import TerminalProgress
 
 USUAL_FOLDS = 5
 

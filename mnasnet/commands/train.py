@@ -15,16 +15,8 @@ from mnasnet.commands.options import add_output_arguments, add_task_arguments
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
 from mnasnet.settings import TrainSettings
-from mnasnet.train.listeners import (
-    Background,
-    Event,
-    Listener,
-    MlflowRun,
-    Stepped,
-    TerminalProgress,
-    failures_told,
-    mlflow_uri,
-)
+from mnasnet.train.events import Event, Listener, Stepped, failures_told
+from mnasnet.train.listeners import Background, MlflowRun, TerminalProgress, mlflow_uri
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, read_yaml

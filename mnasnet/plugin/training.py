@@ -18,18 +18,8 @@ from mnasnet.modelfile import load
 from mnasnet.plugin.long_task import StepBar
 from mnasnet.plugin.task import CONFUSION_MATRIX, TRAINING_CURVES, ResultsIO
 from mnasnet.settings import TrainSettings
-from mnasnet.train.listeners import (
-    Background,
-    Ended,
-    Event,
-    Listener,
-    MlflowRun,
-    Opened,
-    Stepped,
-    TensorBoardFiles,
-    metric_name,
-    mlflow_uri,
-)
+from mnasnet.train.events import Ended, Event, Listener, Opened, Stepped
+from mnasnet.train.listeners import Background, MlflowRun, TensorBoardFiles, metric_name, mlflow_uri
 
 if TYPE_CHECKING:  # torch starts with the first training, not with Ikomia
     from mnasnet.train.evaluate import Evaluation

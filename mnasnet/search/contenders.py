@@ -39,7 +39,7 @@ from mnasnet.search.searching import Searching
 from mnasnet.search.shared import SharedWeights
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.train.listeners import Listener
+from mnasnet.train.events import Listener
 from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder

@@ -23,7 +23,7 @@ from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
 from mnasnet.search.study_flags import is_over, mark_joined
 from mnasnet.search.watch import Repeats, line_of
-from mnasnet.train.listeners import Audience
+from mnasnet.train.events import Audience
 from mnasnet.train.run_folder import require_no_links
 
 LOOK_S = 2.0  # how often a helper looks whether the search is over

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mnasnet.search.records import TrialRecord
-from mnasnet.train.listeners import Audience, EpochEnded, Event
+from mnasnet.train.events import Audience, EpochEnded, Event
 
 Stage = Literal[
     "preparing", "forecast", "supernet", "searching", "finalists", "training", "references", "ranking", "answering"

@@ -28,7 +28,7 @@ from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
-from mnasnet.train.listeners import Audience
+from mnasnet.train.events import Audience
 from mnasnet.train.run_folder import only_user
 
 __all__ = [

@@ -17,8 +17,8 @@ from mnasnet.search.supernet import CALIBRATION_IMAGES, recalibrate, train_super
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities
+from mnasnet.train.events import Listener
 from mnasnet.train.lessons import predict_logits
-from mnasnet.train.listeners import Listener
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.run_state import Row
 from mnasnet.train.team import Team

@@ -15,7 +15,7 @@ from mnasnet.search.progress import Progress, Stage
 from mnasnet.search.records import records
 from mnasnet.search.report.files import trials_of_csv, write_answer
 from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
-from mnasnet.train.listeners import Audience
+from mnasnet.train.events import Audience
 
 KEPT_EVERY_S = 20.0  # the time spent is written down, for a search that is killed
 

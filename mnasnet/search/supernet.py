@@ -22,8 +22,8 @@ from mnasnet.search.images import SearchImages
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.batches import DecodedSquares, Images
 from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.events import Listener
 from mnasnet.train.lessons import Lesson, predict_logits
-from mnasnet.train.listeners import Listener
 from mnasnet.train.recipe import Recipe, batch_size_for, modern_recipe
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult, fit

@@ -26,8 +26,8 @@ from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
 from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
+from mnasnet.train.events import Listener
 from mnasnet.train.held_out import may_know
-from mnasnet.train.listeners import Listener
 from mnasnet.train.plan import Training, same_start_model, start_in_words, start_model
 from mnasnet.train.report import mistakes_csv
 from mnasnet.train.run import Stop, resume, train

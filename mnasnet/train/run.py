@@ -24,19 +24,9 @@ from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
 from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
+from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
 from mnasnet.train.held_out import grown_division_of, may_know
-from mnasnet.train.listeners import (
-    Audience,
-    Background,
-    CsvFile,
-    EndHeldBack,
-    Event,
-    Listener,
-    Opened,
-    Reported,
-    TensorBoardFiles,
-    failures_told,
-)
+from mnasnet.train.listeners import Background, CsvFile, TensorBoardFiles
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, same_start_model, start_model
 from mnasnet.train.reading import lost_images_told, read_images, readable, unreadable_paths

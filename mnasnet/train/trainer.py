@@ -28,8 +28,8 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
 from mnasnet.train.best import Kept
 from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.events import Audience, Ended, EpochEnded, Event, Listener, Started, Stepped
 from mnasnet.train.lessons import Lessons, WholeNetwork
-from mnasnet.train.listeners import Audience, Ended, EpochEnded, Event, Listener, Started, Stepped
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.process_settings import repeatable_gpu
 from mnasnet.train.recipe import Recipe

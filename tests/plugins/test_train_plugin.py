@@ -18,7 +18,8 @@ from mnasnet.plugin.printing import lines_on_stdout
 from mnasnet.plugin.training import Tracking, local_mlflow_uri, tracking
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.listeners import Ended, EpochEnded, MlflowRun, Opened, Started, failures_told, metric_name
+from mnasnet.train.events import Ended, EpochEnded, Opened, Started, failures_told
+from mnasnet.train.listeners import MlflowRun, metric_name
 from tests.plugins.own_process import ROOT, run_python
 
 pytestmark = pytest.mark.ikomia

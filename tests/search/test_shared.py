@@ -21,8 +21,8 @@ from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.events import Event, Stepped
 from mnasnet.train.lessons import predict_logits
-from mnasnet.train.listeners import Event, Stepped
 
 SPACE = SearchSpace(
     (

@@ -27,7 +27,7 @@ from mnasnet.spaces import SPACES, space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.listeners import Event, Stepped
+from mnasnet.train.events import Event, Stepped
 from mnasnet.train.run_state import checkpoint_digest
 
 PAPER_LIKE = SearchSpace(

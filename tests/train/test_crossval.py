@@ -17,7 +17,7 @@ from mnasnet.data.split import read_split
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
-from mnasnet.train.listeners import Ended, Stepped
+from mnasnet.train.events import Ended, Stepped
 from mnasnet.train.run import resume, train
 
 

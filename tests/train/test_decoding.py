@@ -19,7 +19,7 @@ from mnasnet.data.split import split
 from mnasnet.errors import DataError
 from mnasnet.files import quoted
 from mnasnet.testing import write_image_folder
-from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.events import EpochEnded, Event
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
 

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tiny import tiny_training
 from mnasnet.errors import TrainingError
-from mnasnet.train.listeners import EpochEnded
+from mnasnet.train.events import EpochEnded
 from mnasnet.train.run import train
 
 class Disk:

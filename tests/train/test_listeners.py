@@ -16,22 +16,8 @@ from typing import Any
 import pytest
 
 from mnasnet.errors import SettingsError, TrainingError
-from mnasnet.train.listeners import (
-    Audience,
-    Background,
-    CsvFile,
-    Ended,
-    EpochEnded,
-    Event,
-    MlflowRun,
-    Opened,
-    Reported,
-    Started,
-    Stepped,
-    TensorBoardFiles,
-    TerminalProgress,
-    metric_name,
-)
+from mnasnet.train.events import Audience, Ended, EpochEnded, Event, Opened, Reported, Started, Stepped
+from mnasnet.train.listeners import Background, CsvFile, MlflowRun, TensorBoardFiles, TerminalProgress, metric_name
 
 ROW: dict[str, Any] = {
     "epoch": 1,

@@ -22,8 +22,8 @@ from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore, from_bytes
-from mnasnet.train.listeners import Event as Heard
-from mnasnet.train.listeners import Stepped
+from mnasnet.train.events import Event as Heard
+from mnasnet.train.events import Stepped
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import SMALLEST_PART, Replicas, replicas_for

@@ -27,7 +27,7 @@ from mnasnet import Classifier, modelfile
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import coloured_image, write_image_folder
 from mnasnet.train.checkpoint import from_bytes
-from mnasnet.train.listeners import Ended, EpochEnded, Event, Opened, Reported, Started, Stepped
+from mnasnet.train.events import Ended, EpochEnded, Event, Opened, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, new_run_folder
 from mnasnet.train.run_state import checkpoint_digest
@@ -414,7 +414,7 @@ import signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tiny import Ear, tiny_training
-from mnasnet.train.listeners import EpochEnded
+from mnasnet.train.events import EpochEnded
 from mnasnet.train.run import train
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without

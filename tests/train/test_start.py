@@ -17,7 +17,7 @@ from mnasnet.errors import SettingsError, SpecError, WeightsError
 from mnasnet.network.statedict import state_dict_of
 from mnasnet.presets import PRESETS
 from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.listeners import EpochEnded, Event
+from mnasnet.train.events import EpochEnded, Event
 from mnasnet.train.plan import start_model
 from mnasnet.train.run import TrainedRun, train
 from mnasnet.train.run_folder import RunFolder

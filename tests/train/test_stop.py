@@ -24,7 +24,7 @@ from mnasnet.runtime.session import Session, open_session
 from mnasnet.testing import TINY, write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.listeners import EpochEnded, Event, Started, Stepped
+from mnasnet.train.events import EpochEnded, Event, Started, Stepped
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import SMALLEST_PART

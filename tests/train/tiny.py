@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet.testing import TINY
-from mnasnet.train.listeners import Event, Stepped
+from mnasnet.train.events import Event, Stepped
 from mnasnet.train.plan import Training
 
 
