@@ -24,9 +24,8 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.export.formats import FORMATS, Graph, recognise
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import engines_for, frequency_note, pinned, time_calls
+from mnasnet.latency.timing import engines_for, latency_of, pinned, require_numbers, time_calls
 from mnasnet.machine import processor_description
-from mnasnet.packages import version
 
 MOST_INPUT_BYTES = 256 << 20
 OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
@@ -105,31 +104,23 @@ def measure(content: bytes, job: Job) -> Latency:
             raise LatencyError(
                 f"images are square, N x S x S x 3 or N x 3 x S x S, the file takes {engine.input_shape}"
             )
-        if not all(np.isfinite(one.run()).all() for one in engines):
-            raise LatencyError(f"{job.runtime} gave scores that are no numbers; its time would mean nothing")
+        passes = [one.run for one in engines]
+        require_numbers(job.runtime, *passes)
         timing = time_calls(
-            *(one.run for one in engines),
+            *passes,
             warmups=job.warmups,
             runs=job.runs,
             one_thread=job.threads == 1,
             probe=machine_probe(),
         )
-    disturbance = timing.disturbance
-    return Latency(
+    return latency_of(
+        timing,
         device=processor_description(),
         runtime=job.runtime,
-        runtime_version=version(job.runtime),
         precision=engine.precision,
         threads=job.threads,
         batch=job.batch,
         input_size=engine.input_shape[2],  # the same place in N x S x S x 3 and N x 3 x S x S
-        n=len(timing.times_ms),
-        undisturbed_ms=timing.undisturbed_ms,
-        median_ms=timing.median_ms,
-        p90_ms=timing.p90_ms,
-        spread=timing.spread,
-        quiet=not disturbance,
-        note="; ".join(part for part in (disturbance, frequency_note()) if part),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -94,6 +94,10 @@ class Latency:
             f"{self.device}, {self.runtime} {self.runtime_version} {self.precision}, "
             f"{amount(self.threads, 'thread')}, batch {self.batch}"
         )
+
+    def with_note(self, text: str) -> Latency:
+        """This latency, its note telling ``text`` too."""
+        return replace(self, note="; ".join(part for part in (self.note, text) if part))
 
     def is_comparable(self, other: Latency) -> bool:
         """Whether the same kind of device measured both in the same way; runtimes may be of different versions."""

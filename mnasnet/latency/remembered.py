@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,7 @@ def beside(known: Latency, fresh: Latency) -> Latency:
         )
     if fresh.runtime_version == known.runtime_version:
         return fresh
-    other = f"others were measured with {known.runtime} {known.runtime_version}"
-    return replace(fresh, note="; ".join(text for text in (fresh.note, other) if text))
+    return fresh.with_note(f"others were measured with {known.runtime} {known.runtime_version}")
 
 
 def quietest(measure: Callable[[], Latency], *, attempts: int = 3) -> Latency:
@@ -183,4 +182,4 @@ def quietest(measure: Callable[[], Latency], *, attempts: int = 3) -> Latency:
             return latency
         tried.append(latency)
     best = min(tried, key=lambda latency: latency.undisturbed_ms)
-    return replace(best, note=f"{best.note}; the fastest of {attempts} attempts, none was quiet")
+    return best.with_note(f"the fastest of {attempts} attempts, none was quiet")

@@ -11,7 +11,7 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -143,8 +143,7 @@ class RemoteMeter:
                     f"{getattr(latency, name)!r}; start the agent of this version there"
                 )
         self._require_measured(latency)
-        notes = (latency.note, made_up_note(model, self.precision))
-        return replace(latency, note="; ".join(note for note in notes if note))
+        return latency.with_note(made_up_note(model, self.precision))
 
     def health(self) -> Mapping[str, Any]:
         """What the agent says of itself: device, cores, runtimes with their versions; raises LatencyError."""

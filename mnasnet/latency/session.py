@@ -16,12 +16,12 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, is_made_up, made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import Timing, engines_for, frequency_note, pinned, time_calls
+from mnasnet.latency.timing import Timing, engines_for, latency_of, pinned, require_numbers, time_calls
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.openmp import import_torch
-from mnasnet.packages import require, version
+from mnasnet.packages import require
 from mnasnet.runtime.session import (
     READERS,
     RUNTIMES,
@@ -90,24 +90,15 @@ class SessionMeter:
         with self._alone():
             sessions = [self._session(model) for _ in range(engines_for(self.runs) if self.device == "cpu" else 1)]
             timing = self._timed(sessions, batch)
-        disturbance = timing.disturbance
-        return Latency(
+        return latency_of(
+            timing,
             device=device_name(self.device),
             runtime=self.runtime,
-            runtime_version=version(self.runtime),
             precision=_precision_of(model, self.precision),
             threads=self.threads,
             batch=self.batch,
             input_size=side,
-            n=len(timing.times_ms),
-            undisturbed_ms=timing.undisturbed_ms,
-            median_ms=timing.median_ms,
-            p90_ms=timing.p90_ms,
-            spread=timing.spread,
-            quiet=not disturbance,
-            note="; ".join(
-                part for part in (disturbance, frequency_note(), made_up_note(model, self.precision)) if part
-            ),
+            note=made_up_note(model, self.precision),
         )
 
     def takes(self, model: ModelFile | ExportedModel) -> bool:
@@ -147,11 +138,11 @@ class SessionMeter:
 
     def _timed(self, sessions: Sequence[Session], batch: NDArray[np.uint8]) -> Timing:
         one_thread = self.threads == 1 and self.device == "cpu"
+        passes = [partial(session.run, batch) for session in sessions]
         try:
-            if not all(np.isfinite(session.run(batch)).all() for session in sessions):
-                raise LatencyError(f"{self.runtime} gave scores that are no numbers; its time would mean nothing")
+            require_numbers(self.runtime, *passes)
             return time_calls(
-                *(partial(session.run, batch) for session in sessions),
+                *passes,
                 warmups=self.warmups,
                 runs=self.runs,
                 one_thread=one_thread,

@@ -10,8 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mnasnet.errors import LatencyError
+from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import MachineProbe, Reading, is_fine
+from mnasnet.packages import version
 
 MAX_SPREAD = 0.06  # 10th to 90th percentile; 2 to 5 % on a quiet machine
 MAX_DRIFT = 0.05  # second half against first half: a clock that changes, a processor that heats up
@@ -94,6 +101,44 @@ class Timing:
         if abs(self.drift) > MAX_DRIFT:
             signs.append(f"speed changed by {self.drift:+.0%} meanwhile")
         return "not quiet: " + ", ".join(signs) if signs else ""
+
+
+def latency_of(
+    timing: Timing,
+    *,
+    device: str,
+    runtime: str,
+    precision: str,
+    threads: int,
+    batch: int,
+    input_size: int,
+    note: str = "",
+) -> Latency:
+    """The latency that ``timing`` comes to; what disturbed it is told before ``note``."""
+    disturbance = timing.disturbance
+    latency = Latency(
+        device=device,
+        runtime=runtime,
+        runtime_version=version(runtime),
+        precision=precision,
+        threads=threads,
+        batch=batch,
+        input_size=input_size,
+        n=len(timing.times_ms),
+        undisturbed_ms=timing.undisturbed_ms,
+        median_ms=timing.median_ms,
+        p90_ms=timing.p90_ms,
+        spread=timing.spread,
+        quiet=not disturbance,
+        note=disturbance,
+    )
+    return latency.with_note(frequency_note()).with_note(note)
+
+
+def require_numbers(runtime: str, *calls: Callable[[], NDArray[Any]]) -> None:
+    """Raise LatencyError where a pass through ``runtime`` gives scores that are no numbers."""
+    if not all(np.isfinite(call()).all() for call in calls):
+        raise LatencyError(f"{runtime} gave scores that are no numbers; its time would mean nothing")
 
 
 def engines_for(runs: int) -> int:

@@ -253,7 +253,7 @@ def measured(search: OpenSearch, model: ModelFile) -> Latency:
 
 def _of_its_trial(latency: Latency, since: str) -> Latency:
     """The trial's ``latency``, which says that it is that and what happened ``since``."""
-    return replace(latency, note="; ".join(text for text in (latency.note, f"measured in its trial, {since}") if text))
+    return latency.with_note(f"measured in its trial, {since}")
 
 
 def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = None) -> Contender | None:
