@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mnasnet import modelfile
-from mnasnet.commands.devices import DISTANT, add_device_arguments, distant_meter, require_meter_of_device
+from mnasnet.commands.devices import add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
@@ -21,7 +21,7 @@ from mnasnet.export.int8_timing import INT8_RUNTIMES
 from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
-from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, require_rgb
+from mnasnet.latency.meter import DISTANT, Latency, MeterPrecision, RunnableMeter, require_rgb
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed

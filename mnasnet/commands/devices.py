@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from typing import Any, get_args
+from typing import cast, get_args
 
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
-from mnasnet.latency.adb import AdbMeter, AndroidPhone
-from mnasnet.latency.meter import MeterPrecision, RunnableMeter
-from mnasnet.latency.remote import AgentAddress, RemoteMeter
+from mnasnet.latency.adb import AndroidPhone
+from mnasnet.latency.meter import MeterPrecision, RunnableMeter, open_meter
+from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.token import VARIABLE
 from mnasnet.packages import AgentRuntime
-
-DISTANT = ("remote", "adb")
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,17 +48,17 @@ def distant_meter(
     arguments: argparse.Namespace, *, batch: int, num_classes: int, precision: MeterPrecision = "fp32"
 ) -> RunnableMeter:
     """The meter of the device that ``--meter remote`` or ``--meter adb`` means; raises as these meters do."""
-    options: dict[str, Any] = {
-        "precision": precision,
-        "threads": arguments.threads,
-        "batch": batch,
-        "num_classes": num_classes,
-    }
-    if arguments.meter == "adb":
-        return replace(AdbMeter.open(phone_of(arguments), **options), runs=arguments.runs)
-    if (agent := agent_of(arguments)) is None:
-        raise SettingsError("the meter 'remote' needs --agent-url, such as http://127.0.0.1:8765, got none")
-    return RemoteMeter(agent, runs=arguments.runs, **options)
+    meter = open_meter(
+        arguments.meter,
+        precision=precision,
+        threads=arguments.threads,
+        batch=batch,
+        num_classes=num_classes,
+        runs=arguments.runs,
+        agent=agent_of(arguments),
+        phone=phone_of(arguments),
+    )
+    return cast("RunnableMeter", meter)
 
 
 def agent_of(arguments: argparse.Namespace) -> AgentAddress | None:

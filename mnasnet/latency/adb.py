@@ -85,6 +85,7 @@ class AdbMeter:
         threads: int = 1,
         batch: int = 1,
         num_classes: int = 1000,
+        runs: int = 50,
     ) -> AdbMeter:
         """A meter of a phone that is connected, allows this computer and has the tool.
 
@@ -101,7 +102,15 @@ class AdbMeter:
         if phone.tool is not None:
             _push(phone.serial, phone.tool, TOOL)
             _shell(phone.serial, ["chmod", "755", TOOL])
-        return cls(phone, _device(phone.serial), _tool_version(phone.serial), precision, threads, num_classes)
+        return cls(
+            phone,
+            _device(phone.serial),
+            _tool_version(phone.serial),
+            precision=precision,
+            threads=threads,
+            num_classes=num_classes,
+            runs=runs,
+        )
 
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
         """The time of ``architecture`` with random weights; raises LatencyError."""

@@ -36,6 +36,8 @@ METERS: dict[str, tuple[str, str]] = {
     "adb": ("mnasnet.latency.adb", "AdbMeter"),
 }
 
+DISTANT = ("remote", "adb")  # the meters of devices other than this machine
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -186,6 +188,7 @@ def open_meter(
     threads: int = 1,
     batch: int = 1,
     num_classes: int = 1000,
+    runs: int = 50,
     table: Path | None = None,
     agent: AgentAddress | None = None,
     phone: AndroidPhone | None = None,
@@ -205,13 +208,13 @@ def open_meter(
         if table is None:
             raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
         return cast("LatencyMeter", kind.load(table))
-    options = {"precision": precision, "threads": threads, "batch": batch, "num_classes": num_classes}
-    if name in ("remote", "adb"):
+    options = {"precision": precision, "threads": threads, "batch": batch, "num_classes": num_classes, "runs": runs}
+    if name in DISTANT:
         require_device_there(name, device)
     if name == "remote":
         if agent is None:
             raise SettingsError(
-                "the meter 'remote' needs the address of an agent, such as http://127.0.0.1:8765, got none"
+                "the meter 'remote' needs --agent-url (agent_url), such as http://127.0.0.1:8765, got none"
             )
         return cast("LatencyMeter", kind(agent, **options))
     if name == "adb":

@@ -9,18 +9,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mnasnet.errors import LatencyError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import LatencyMeter, NotAllowedError, open_meter
+from mnasnet.latency.meter import DISTANT, LatencyMeter, NotAllowedError, open_meter
 from mnasnet.latency.pieces import pieces_of_space, random_probes
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.machine import processor_description
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
+
+if TYPE_CHECKING:
+    from mnasnet.latency.adb import AndroidPhone
+    from mnasnet.latency.remote import AgentAddress
+    from mnasnet.runtime.session import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -60,35 +65,45 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
 
     While that one measures ``stop`` is asked now and then, and SearchStopped is raised when it says so.
     """
-    name, threads = searching.meter, searching.meter_threads
-    if name == "remote":
-        from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
-
-        agent = AgentAddress(
-            url=searching.agent_url,
-            token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,
-            ca_file=Path(searching.agent_ca_file) if searching.agent_ca_file else None,
-            wait_minutes=searching.agent_wait_minutes,
-            runtime=searching.agent_runtime,
+    if searching.meter in DISTANT:
+        return open_meter(
+            searching.meter,
+            precision=searching.precision,
+            threads=searching.meter_threads,
+            num_classes=num_classes,
+            agent=_agent_of(searching) if searching.meter == "remote" else None,
+            phone=_phone_of(searching) if searching.meter == "adb" else None,
         )
-        return open_meter(name, precision=searching.precision, threads=threads, num_classes=num_classes, agent=agent)
-    if name == "adb":
-        from mnasnet.latency.adb import AndroidPhone
-
-        phone = AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
-        return open_meter(name, precision=searching.precision, threads=threads, num_classes=num_classes, phone=phone)
 
     def look_up() -> None:
         if stop():
             raise SearchStopped
 
     return IsolatedMeter(
-        name,
+        cast("Runtime", searching.meter),
         precision=searching.precision,
-        threads=threads,
+        threads=searching.meter_threads,
         num_classes=num_classes,
         on_wait=look_up,
     )
+
+
+def _agent_of(searching: Searching) -> AgentAddress:
+    from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
+
+    return AgentAddress(
+        url=searching.agent_url,
+        token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,
+        ca_file=Path(searching.agent_ca_file) if searching.agent_ca_file else None,
+        wait_minutes=searching.agent_wait_minutes,
+        runtime=searching.agent_runtime,
+    )
+
+
+def _phone_of(searching: Searching) -> AndroidPhone:
+    from mnasnet.latency.adb import AndroidPhone
+
+    return AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
 
 
 def device_now(searching: Searching) -> str:
@@ -96,7 +111,7 @@ def device_now(searching: Searching) -> str:
 
     Nobody waits for it: one that is away now may be back before it is needed.
     """
-    if searching.meter not in ("remote", "adb"):
+    if searching.meter not in DISTANT:
         return processor_description()
     try:
         meter: Any = open_device_meter(replace(searching, agent_wait_minutes=0.0), 1, lambda: False)

@@ -17,7 +17,7 @@ from mnasnet.errors import DataError, SearchError, SettingsError
 from mnasnet.files import quoted, write_atomic
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import Latency, LatencyMeter
+from mnasnet.latency.meter import DISTANT, Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
 from mnasnet.machine import without_cores
@@ -167,7 +167,7 @@ def require_same_device(search: OpenSearch) -> None:
     this one, or of another device that answers at the address of the first.
     """
     asked = search.searching
-    is_distant = asked.meter in ("remote", "adb")
+    is_distant = asked.meter in DISTANT
     if not asked.needs_latency or (asked.latency != "measured" and not is_distant):
         return
     known = RememberingMeter(search.device_meter, search.folder.latencies).latencies()
