@@ -1,11 +1,10 @@
-"""How this package writes files, whole or not at all, locks them, and where it keeps what it downloads."""
+"""How this package writes files, whole or not at all, and where it keeps what it downloads."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
-import logging
 import os
 import re
 import secrets
@@ -13,14 +12,11 @@ import shlex
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mnasnet.errors import SettingsError
-
-_log = logging.getLogger(__name__)
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
@@ -159,74 +155,3 @@ def unquoted(path: str) -> str:
         path = bare[1:-1]
         bare = path.strip()
     return path
-
-
-@contextlib.contextmanager
-def locked(path: Path, poll_s: float = 0.1) -> Iterator[None]:
-    """Hold the file ``path`` as a lock between processes and threads; it is gone when nobody holds it.
-
-    The system frees it when its holder dies. A file system without locks keeps nobody out. Raises OSError.
-    """
-    has_waited = False
-    try:
-        while True:
-            with path.open("ab") as file:
-                if _is_taken(file, path):
-                    try:
-                        yield
-                        return
-                    finally:
-                        if sys.platform != "win32":  # while it is ours, or another's would be removed
-                            path.unlink(missing_ok=True)
-                        with contextlib.suppress(OSError):
-                            unlock(file)
-            if not has_waited:
-                _log.info("waiting for another process that holds %s", path.name)
-                has_waited = True
-            time.sleep(poll_s)
-    finally:
-        if sys.platform == "win32":  # where no file is removed that anybody has open
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _is_taken(file: BinaryIO, path: Path) -> bool:
-    """Whether nobody else holds ``file``, and its holder before did not remove it since it was opened."""
-    try:
-        is_ours = try_lock(file)
-    except OSError:  # a file system without locks
-        is_ours = True
-    try:
-        return is_ours and os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def try_lock(file: BinaryIO) -> bool:
-    """Lock an open file against other processes unless one has it; the system lifts the lock at any death."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def unlock(file: BinaryIO) -> None:
-    """Let other processes have a file that :func:`try_lock` locked."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)

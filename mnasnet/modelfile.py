@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
-from mnasnet.files import expanded, locked, write_atomic
+from mnasnet.files import expanded, write_atomic
+from mnasnet.locks import locked
 from mnasnet.network.weights import (
     BOOKKEEPING,
     expected_shapes,

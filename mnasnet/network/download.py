@@ -18,7 +18,8 @@ from ssl import SSLError
 from typing import Any
 
 from mnasnet.errors import DownloadError
-from mnasnet.files import locked, user_cache
+from mnasnet.files import user_cache
+from mnasnet.locks import locked
 from mnasnet.machine import has_terminal
 from mnasnet.preprocess import Preprocess
 

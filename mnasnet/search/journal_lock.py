@@ -11,7 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
-from mnasnet.files import try_lock
+from mnasnet.locks import try_lock
 
 # A process killed while it writes leaves its lock behind. On this machine that shows at once. On another only age can
 # tell: a write takes milliseconds, on a busy or shared disk now and then many seconds.

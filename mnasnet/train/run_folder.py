@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 from mnasnet.data.folder import require_outside
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
-from mnasnet.files import exists, expanded, obstacle, remove_leftovers, try_lock, write_atomic
+from mnasnet.files import exists, expanded, obstacle, remove_leftovers, write_atomic
+from mnasnet.locks import try_lock
 from mnasnet.train.checkpoint import CheckpointStore
 
 
