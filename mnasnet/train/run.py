@@ -22,6 +22,7 @@ from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
+from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
@@ -46,7 +47,7 @@ from mnasnet.train.run_folder import (
 from mnasnet.train.run_state import Row, Weights
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team, team_from_environment
-from mnasnet.train.trainer import Status, fit
+from mnasnet.train.trainer import FitResult, Status, fit
 from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
@@ -246,60 +247,26 @@ def _go_on(
             save(run.best, weights, row)
 
         tensorboard = [Background(TensorBoardFiles(run.path / "tensorboard"))] if training.tensorboard else []
-        interrupted = threading.Event()
         audience = Audience[Event]([CsvFile(run.results), *tensorboard, *listeners])
         until_written = EndHeldBack(audience)
         with failures_told(tensorboard), lost_images_told(run):
             if team.writes:
                 audience.hear(Opened(run.path))
-            result = in_own_thread(
-                lambda: fit(
-                    network,
-                    train_images,
-                    val_images,
-                    plan.recipe,
-                    plan.preprocess,
-                    epochs=training.epochs,
-                    seed=training.seed,
-                    balance=training.balance,
-                    accumulate_steps=training.accumulate_steps,
-                    patience=training.patience,
-                    kept=kept_of(parts),
-                    max_minutes=training.max_minutes,
-                    team=team,
-                    store=run.store,
-                    identity={
-                        "images": parts.fingerprint,
-                        "training_images": len(train_images.labels),
-                        "architecture": plan.architecture.fingerprint,
-                        "preprocess": plan.to_dict()["preprocess"],
-                    },
-                    on_best=save_best,
-                    listeners=[until_written],
-                    stop=lambda: stop() or interrupted.is_set(),
-                    prefetch=train_images.streams or team.device != "cpu",
-                ),
-                threads=plan.threads,
-                on_interrupt=interrupted.set,
+            result = _fitted(
+                network, train_images, val_images, training, plan, parts, run, team, save_best, until_written, stop
             )
             found: dict[str, Evaluation] = {}
             if team.writes:
-                save(run.last, weights_of(result.average), result.history[-1] if result.history else {})
-                if not run.best.exists():
-                    if result.history:
-                        _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
-                    save(run.best, weights_of(result.average), result.history[-1] if result.history else {})
-                if result.status != "stopped":
-                    try:
-                        with lost_images_told(run):
-                            found = write_results(
-                                training, plan, parts, run, team, val_images, test_cache, result, stop
-                            )
-                    except Stopped as stopped:
-                        reason = f"stopped while the results were written, without {stopped}"
-                        until_written.release(stopped=reason)
-                        return TrainedRun(run.path, "stopped", reason, result.history, None, plan.class_names)
-                    audience.hear(Reported(scores_by_name(found, kept_of(parts)), run.results_to_share()))
+                _save_end(run, result, save)
+            if team.writes and result.status != "stopped":
+                try:
+                    with lost_images_told(run):
+                        found = write_results(training, plan, parts, run, team, val_images, test_cache, result, stop)
+                except Stopped as stopped:
+                    reason = f"stopped while the results were written, without {stopped}"
+                    until_written.release(stopped=reason)
+                    return TrainedRun(run.path, "stopped", reason, result.history, None, plan.class_names)
+                audience.hear(Reported(scores_by_name(found, kept_of(parts)), run.results_to_share()))
             until_written.release()
             return TrainedRun(
                 run.path,
@@ -310,6 +277,63 @@ def _go_on(
                 plan.class_names,
                 found.get("test"),
             )
+
+
+def _fitted(
+    network: MnasNet,
+    train_images: DecodedSquares,
+    val_images: DecodedSquares,
+    training: Training,
+    plan: Plan,
+    parts: Split,
+    run: RunFolder,
+    team: Team,
+    save_best: Callable[[Weights, Row], None],
+    listener: Listener,
+    stop: Stop,
+) -> FitResult[MnasNet]:
+    """The network trained, in a thread of its own, which an interrupt stops as ``stop`` does."""
+    interrupted = threading.Event()
+    return in_own_thread(
+        lambda: fit(
+            network,
+            train_images,
+            val_images,
+            plan.recipe,
+            plan.preprocess,
+            epochs=training.epochs,
+            seed=training.seed,
+            balance=training.balance,
+            accumulate_steps=training.accumulate_steps,
+            patience=training.patience,
+            kept=kept_of(parts),
+            max_minutes=training.max_minutes,
+            team=team,
+            store=run.store,
+            identity={
+                "images": parts.fingerprint,
+                "training_images": len(train_images.labels),
+                "architecture": plan.architecture.fingerprint,
+                "preprocess": plan.to_dict()["preprocess"],
+            },
+            on_best=save_best,
+            listeners=[listener],
+            stop=lambda: stop() or interrupted.is_set(),
+            prefetch=train_images.streams or team.device != "cpu",
+        ),
+        threads=plan.threads,
+        on_interrupt=interrupted.set,
+    )
+
+
+def _save_end(run: RunFolder, result: FitResult[MnasNet], save: Callable[[Path, Weights, Row], None]) -> None:
+    """Write the model file of the end, which is that of the best epoch too where there is none."""
+    weights, row = weights_of(result.average), result.history[-1] if result.history else {}
+    save(run.last, weights, row)
+    if not run.best.exists():
+        if result.history:
+            _log.warning("%s is gone since the best epoch; the last weights take its place", run.best.name)
+        save(run.best, weights, row)
 
 
 def _keep_what_was_told(training: Training, run: RunFolder) -> None:
