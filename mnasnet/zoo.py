@@ -37,22 +37,20 @@ def open_model(
     class_file: str | Path | None = None,
     expected: str | ArchitectureSpec | None = None,
     numbered: bool = False,
-    progress: Progress | None = None,
-    base_url: str | None = None,
 ) -> ModelFile:
     """The model that ``source`` names: ``auto`` or a bundled model, published weights, or a file.
 
     ``class_file`` has one class name a line; without it names come from the file, from ``classes.txt`` beside it or,
     for 1000 classes, from ImageNet. ``expected`` (a preset's name or a spec) refuses files of other networks.
     ``numbered`` takes weights whose classes have no names too, or a ``classes.txt`` of other classes beside them.
-    ``progress`` and ``base_url`` are those of :func:`mnasnet.network.download.fetch`. Raises WeightsError.
+    Raises WeightsError.
     """
     wanted = architecture(expected) if isinstance(expected, str) else expected
     name = "photos10" if source == "auto" else str(source)
     if name in BUNDLED:
         model = _bundled(name)
     elif name in PRESETS and not isinstance(source, Path):
-        model = open_published(name, progress=progress, base_url=base_url)
+        model = open_published(name)
     else:
         return open_file(Path(_existing(source)), class_file=class_file, expected=wanted, numbered=numbered)
     return _with_names_of(class_file, model, name)
@@ -71,7 +69,10 @@ def open_runnable(
 
 
 def open_published(name: str, *, progress: Progress | None = None, base_url: str | None = None) -> ModelFile:
-    """The network ``name`` with its published ImageNet weights, downloaded once; raises WeightsError."""
+    """The network ``name`` with its published ImageNet weights, downloaded once; raises WeightsError.
+
+    ``progress`` and ``base_url`` are those of :func:`mnasnet.network.download.fetch`.
+    """
     weights = PUBLISHED.get(name)
     if weights is None:
         raise WeightsError(

@@ -24,7 +24,7 @@ from mnasnet.network.download import PUBLISHED, sha256_of
 from mnasnet.preprocess import Preprocess
 from mnasnet.presets import PRESETS
 from mnasnet.testing import TINY, random_model
-from mnasnet.zoo import imagenet_class_names, open_model, read_class_file
+from mnasnet.zoo import imagenet_class_names, open_model, open_published, read_class_file
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_without_network_published_weights_point_to_the_bundled_model(tmp_path, 
     monkeypatch.setenv("MNASNET_CACHE", str(tmp_path))
 
     with pytest.raises(DownloadError, match="semnasnet_100: Connection refused; .* bundled model photos10"):
-        open_model("semnasnet_100", base_url="http://127.0.0.1:9", progress=lambda done, total: None)
+        open_published("semnasnet_100", base_url="http://127.0.0.1:9", progress=lambda done, total: None)
 
 
 def test_a_network_nobody_trained_lists_those_with_weights():

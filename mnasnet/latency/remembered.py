@@ -21,10 +21,12 @@ from mnasnet.spec import ArchitectureSpec
 
 Key = tuple[str, int]  # the network's fingerprint and the input size in pixels
 
+ATTEMPTS = 3  # at a measurement that is not quiet
+
 
 @dataclass(eq=False)
 class RememberingMeter:
-    """Each network is measured once; a measurement that was not quiet up to ``attempts`` times.
+    """Each network is measured once; a measurement that was not quiet up to ``ATTEMPTS`` times.
 
     The quietest attempt counts, else the fastest; its note says when none was quiet. ``file`` has one latency a line;
     what a killed process left half written is skipped.
@@ -32,7 +34,6 @@ class RememberingMeter:
 
     meter: LatencyMeter
     file: Path
-    attempts: int = 3
     _known: dict[Key, Latency] = field(default_factory=dict, init=False, repr=False)
     _read_bytes: int = field(default=0, init=False, repr=False)
 
@@ -41,7 +42,7 @@ class RememberingMeter:
         key = (architecture.fingerprint, input_size)
         self._read()
         if key not in self._known:
-            fresh = quietest(lambda: self.meter.measure(architecture, input_size), attempts=self.attempts)
+            fresh = quietest(lambda: self.meter.measure(architecture, input_size))
             latency = self.beside_others(fresh)
             self._known[key] = latency
             _append(self.file, key, latency)
@@ -173,13 +174,13 @@ def beside(known: Latency, fresh: Latency) -> Latency:
     return fresh.with_note(f"others were measured with {known.runtime} {known.runtime_version}")
 
 
-def quietest(measure: Callable[[], Latency], *, attempts: int = 3) -> Latency:
-    """Measure until it is quiet, at most ``attempts`` times; else the fastest, with a note that says so."""
+def quietest(measure: Callable[[], Latency]) -> Latency:
+    """Measure until it is quiet, at most ``ATTEMPTS`` times; else the fastest, with a note that says so."""
     tried: list[Latency] = []
-    while len(tried) < attempts:
+    while len(tried) < ATTEMPTS:
         latency = measure()
         if latency.quiet:
             return latency
         tried.append(latency)
     best = min(tried, key=lambda latency: latency.undisturbed_ms)
-    return best.with_note(f"the fastest of {attempts} attempts, none was quiet")
+    return best.with_note(f"the fastest of {ATTEMPTS} attempts, none was quiet")

@@ -41,7 +41,7 @@ from mnasnet.words import amount
 class SessionMeter:
     """Times passes in this process, from prepared pixels to scores.
 
-    ``threads`` work on one pass and are kept on as many of the fastest cores (``pin``). ``num_classes`` is for
+    ``threads`` work on one pass and are kept on as many of the fastest cores. ``num_classes`` is for
     architectures that come without weights. With ``precision`` int8 a model without 8-bit numbers gets made-up ones,
     which are as fast. Raises RuntimeMissingError or SettingsError at birth for a runtime that is not there,
     or a device or precision that it does not compute with.
@@ -55,7 +55,6 @@ class SessionMeter:
     num_classes: int = 1000
     warmups: int = 10
     runs: int = 50
-    pin: bool = True
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -111,14 +110,14 @@ class SessionMeter:
     def _alone(self) -> Iterator[None]:
         """The engine's threads, held to their number and cores."""
         if self.runtime != "torch":
-            with pinned(self.threads) if self.pin else _unpinned():
+            with pinned(self.threads):
                 yield
             return
         torch = import_torch()  # before pinning, so that it counts all cores
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            with pinned(self.threads) if self.pin else _unpinned():
+            with pinned(self.threads):
                 yield
         finally:
             torch.set_num_threads(before)
@@ -166,8 +165,3 @@ def device_name(device: str = "cpu") -> str:
     if device == "cuda":
         return str(import_torch().cuda.get_device_name()) if has_cuda() else gpu_name()
     return processor_description()
-
-
-@contextmanager
-def _unpinned() -> Iterator[None]:
-    yield

@@ -138,8 +138,9 @@ def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return result
 
 
-def wilson_interval(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share (JASA 22, 1927), sound for few images too; z is for 95 %."""
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a share (JASA 22, 1927), sound for few images too."""
+    z = 1.959964  # for 95 %
     share = right / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
