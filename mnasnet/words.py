@@ -43,6 +43,11 @@ def one_line(error: BaseException) -> str:
     return _shortened(_said_by(error)) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what ``error`` says: engines tell advice and stack traces in those that follow."""
+    return (_said_by(error).strip() or type(error).__name__).splitlines()[0][:LONGEST_LINE]
+
+
 def kind_and_line(error: BaseException) -> str:
     """The kind of ``error`` and what it says, on one line of a table."""
     kind, said = type(error).__name__, _said_by(error)

@@ -26,6 +26,7 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
 from mnasnet.latency.timing import engines_for, latency_of, pinned, require_numbers, time_calls
 from mnasnet.machine import processor_description
+from mnasnet.words import first_line
 
 MOST_INPUT_BYTES = 256 << 20
 OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
@@ -75,7 +76,7 @@ def main() -> None:
         answer = {"error": str(error)}
     except Exception as error:  # each runtime has its own errors for files, operators and shapes that it refuses
         is_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
-        said = _too_large(memory_bytes) if is_of_memory else f"{job.runtime} cannot run the file: {_first_line(error)}"
+        said = _too_large(memory_bytes) if is_of_memory else f"{job.runtime} cannot run the file: {first_line(error)}"
         answer = {"error": said}
     answer_to.write(json.dumps(answer).encode())
     answer_to.flush()
@@ -210,10 +211,6 @@ def _limited(memory_bytes: int) -> int:
 def _end_with(pipe: BinaryIO) -> None:
     pipe.read(1)
     os._exit(1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mnasnet import modelfile
+from mnasnet.commands.bar import counting_bar
 from mnasnet.commands.devices import add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import folder_to_write, whole
@@ -76,12 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     meters = _meters(arguments)
     if not has_terminal():  # minutes without a bar
         _log.info("timing %s by %s", amount(len(subjects), "network"), amount(len(meters), "meter"))
-    with tqdm(disable=not has_terminal(), leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with counting_bar() as show:
         rows = measure_all(subjects, meters, progress=show)
     machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
     is_measured = any(row.latency for row in rows)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
-from tqdm import tqdm
-
+from mnasnet.commands.bar import counting_bar
 from mnasnet.commands.values import a_path, folder_of_results, share, whole
 from mnasnet.data.check import DatasetReport, examine
 from mnasnet.data.folder import require_outside, scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import SPLIT_FILE, Grouping, split, write_split
 from mnasnet.data.unreadable import MAX_BAD
-from mnasnet.machine import has_terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +54,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
     dataset = scan(arguments.folder)
     grouping: Grouping = "frames" if arguments.group_frames else "images"
     parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=grouping)
-    total = sum(len(samples) for samples in parts.parts.values())
-    with tqdm(total=total, unit=" images", disable=not has_terminal(), leave=False) as bar:
-
-        def show(done: int, _: int) -> None:
-            bar.update(done - bar.n)
-
+    with counting_bar(" images") as show:
         report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
     if arguments.out:
         write_report(report, arguments.out)

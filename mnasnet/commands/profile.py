@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from tqdm import tqdm
-
+from mnasnet.commands.bar import counting_bar
 from mnasnet.commands.devices import add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import file_to_write, whole
@@ -22,7 +21,6 @@ from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_pro
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
-from mnasnet.machine import has_terminal
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.runtime.session import RUNTIMES
@@ -90,12 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     size = arguments.input_size
     drawn = [probe for own in spaces for probe in random_probes(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
-    with tqdm(unit=" timings", disable=not has_terminal(), leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with counting_bar(" timings") as show:
         try:
             table = profile(
                 _pieces(spaces, networks, size),

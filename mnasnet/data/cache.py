@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mnasnet.data.transforms import prepare
 from mnasnet.data.unreadable import MAX_BAD, Unreadable, complaint, reason_of
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Counted
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class DecodedImages:
         """Whether image number ``index`` lies decoded in memory."""
         return bool(self._state[index] == _STORED)
 
-    def fill(self, progress: Callable[[int, int], None] | None = None, *, max_bad: float = MAX_BAD) -> None:
+    def fill(self, progress: Counted | None = None, *, max_bad: float = MAX_BAD) -> None:
         """Decode, in threads, every image that has a place in memory and is not there yet.
 
         ``progress`` hears (done, total). Unreadable images are kept in :attr:`unreadable`; where they are more than

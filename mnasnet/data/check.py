@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from math import sqrt
@@ -21,14 +21,13 @@ from mnasnet.data.split import Split, split
 from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import MAX_BAD, Unreadable, complaint, listed, reason_of
 from mnasnet.errors import DataError
+from mnasnet.progress import Counted
 
 TINY_PX = 10  # below this side an image is mostly interpolation once it is enlarged
 UNEVEN_RATIO = 10.0  # from this ratio of class sizes on, a network that ignores the small class looks good
 FEW_IMAGES = 5  # training images of a class
 COARSE_POINTS = 10.0  # an accuracy known no better than this cannot rank two trainings
 TYPICAL_ACCURACY = 0.8  # where the interval of an accuracy is stated
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def check(
     max_bad: float = MAX_BAD,
     decoded: Mapping[str, DecodedImages] | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
 ) -> DatasetReport:
     """:func:`examine`, and DataError where the dataset cannot be trained on."""
     report = examine(dataset, parts, max_bad=max_bad, decoded=decoded, threads=threads, progress=progress)
@@ -103,7 +102,7 @@ def examine(
     max_bad: float = MAX_BAD,
     decoded: Mapping[str, DecodedImages] | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
 ) -> DatasetReport:
     """Read and decode every image, in threads, and report; nothing is ever written.
 

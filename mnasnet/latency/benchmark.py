@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,11 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import Counts, count
 from mnasnet.network.download import PUBLISHED
 from mnasnet.presets import MOBILENET_V2, PRESETS
+from mnasnet.progress import Counted
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.zoo import model_path
 
 Kind = Literal["published", "reference", "yours"]
-Progress = Callable[[int, int], None]
-
 MOBILENET_V2_TOP1_PERCENT = 71.878  # torchvision's MobileNet_V2_Weights.IMAGENET1K_V1
 IMAGENET = "ImageNet, published"
 IMAGENET_CLASSES = 1000
@@ -165,7 +164,7 @@ def _accuracy_in_8_bits(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
 
 
 def measure_all(
-    subjects: Sequence[Subject], meters: Mapping[str, RunnableMeter], *, progress: Progress | None = None
+    subjects: Sequence[Subject], meters: Mapping[str, RunnableMeter], *, progress: Counted | None = None
 ) -> list[Row]:
     """Every subject on every meter that it is made for; what cannot be measured gives its reason.
 

@@ -20,6 +20,7 @@ from mnasnet.latency.agreement import Agreement, agreement
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
 from mnasnet.latency.remembered import beside
+from mnasnet.progress import Counted
 from mnasnet.spec import ArchitectureSpec
 
 SCHEMA = 1
@@ -27,8 +28,6 @@ ROUNDS = 5  # on a machine with neighbours the error still fell from the third t
 FOLDS = 5
 LEAST_TAU = 0.5  # below, the order of a table's prices says little of the device's
 FEWEST_TO_FIT = 6  # networks beside the held-out ones; with fewer, three coefficients would only learn their noise
-
-Progress = Callable[[int, int], None]
 """Hears of the timings done so far and of all, networks times rounds."""
 
 
@@ -226,7 +225,7 @@ def profile(
     num_classes: int = 0,
     rounds: int = ROUNDS,
     most_seconds: float = math.inf,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> LatencyTable:
     """Time every distinct piece, and the whole networks ``checks`` to correct and judge their sums.
@@ -266,7 +265,7 @@ def _timed(
     meter: LatencyMeter,
     rounds: int,
     most_seconds: float,
-    progress: Progress | None,
+    progress: Counted | None,
     clock: Callable[[], float],
 ) -> dict[Probe, Latency]:
     """Each network's fastest latency of all rounds."""

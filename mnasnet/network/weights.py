@@ -27,6 +27,7 @@ from mnasnet.files import exists
 from mnasnet.network.naming import Layout, layout_of, to_our_names
 from mnasnet.presets import MNASNET_A1, MNASNET_B1, MNASNET_SMALL, PRESETS
 from mnasnet.spec import ArchitectureSpec, BlockSpec, LayerSpec
+from mnasnet.words import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -313,7 +314,7 @@ def _read_pickled(path: Path) -> object:
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         if "TorchScript" in str(error):
             raise WeightsError(f"{path} is a TorchScript program, not weights; save model.state_dict()") from error
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = first_line(error)[:120]
         raise WeightsError(f"{path} is damaged or incomplete ({reason}); copy or download it again") from error
 
 

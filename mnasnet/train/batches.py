@@ -7,7 +7,6 @@ several processes agree without a word.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.threads import in_threads
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.stopping import Stopped
 
@@ -65,7 +65,7 @@ class DecodedSquares:
     cache: DecodedImages
     numbers: NDArray[np.int64]
     labels: Labels
-    stop: Callable[[], bool] = lambda: False
+    stop: Stop = lambda: False
 
     @property
     def streams(self) -> bool:

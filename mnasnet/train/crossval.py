@@ -24,13 +24,14 @@ from mnasnet.data.split import Split
 from mnasnet.data.unreadable import complaint
 from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
 from mnasnet.files import write_atomic
+from mnasnet.progress import Stop
 from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
 from mnasnet.train.events import Listener
 from mnasnet.train.held_out import may_know
 from mnasnet.train.plan import Training, same_start_model, start_in_words, start_model
 from mnasnet.train.report import mistakes_csv
-from mnasnet.train.run import Stop, resume, train
+from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user, open_run_folder, read_yaml, write_yaml
 from mnasnet.zoo import model_path
 

@@ -18,6 +18,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.layers import merge_batch_norms
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.train.batches import Images
 from mnasnet.train.stopping import Stopped, WayOut, doors, leaving_together
 from mnasnet.train.team import Team
@@ -57,7 +58,7 @@ class Lessons(Protocol[_Network_contra]):
         images: Images,
         preprocess: Preprocess,
         team: Team,
-        stop: Callable[[], bool],
+        stop: Stop,
         batch_size: int,
     ) -> NDArray[np.float32] | None:
         """Scores of all images, N x classes; None when stopped."""
@@ -83,7 +84,7 @@ class WholeNetwork:
         images: Images,
         preprocess: Preprocess,
         team: Team,
-        stop: Callable[[], bool],
+        stop: Stop,
         batch_size: int,
     ) -> NDArray[np.float32] | None:
         """Those of the network."""
@@ -103,7 +104,7 @@ def predict_logits(
     images: Images,
     preprocess: Preprocess,
     team: Team = Team(),  # noqa: B008  # a frozen value
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
     batch_size: int = EVALUATION_BATCH,
 ) -> NDArray[np.float32] | None:
     """Scores of all images, N x classes, from a copy in evaluation mode; None when stopped.

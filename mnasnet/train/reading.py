@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mnasnet.data.unreadable import listed
 from mnasnet.errors import DataError, TrainingError
 from mnasnet.files import quoted
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Counted, Stop
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.plan import Plan, Training
 from mnasnet.train.run_folder import RunFolder, cannot_write
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_images(
-    training: Training, plan: Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Callable[[], bool]
+    training: Training, plan: Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Stop
 ) -> tuple[DecodedSquares, DecodedSquares, DecodedImages]:
     """Training and validation images, decoded as far as memory allows, without those that cannot be read; test images.
 
@@ -46,7 +47,7 @@ def read_images(
     rest = budget - val.memory_bytes - train.memory_bytes
     test = decoded(dataset.folder, parts.test, plan.preprocess, rest, plan.threads)
 
-    def examined(leave: Callable[[], bool]) -> None:
+    def examined(leave: Stop) -> None:
         if _listed_in(run.dataset_report) is not None:
             return
         _log.info("looking at %d images", len(parts.train) + len(parts.val) + len(parts.test))
@@ -85,7 +86,7 @@ def read_images(
     return train_squares, val_squares, test
 
 
-def _leaving(leave: Callable[[], bool]) -> Callable[[int, int], None]:
+def _leaving(leave: Stop) -> Counted:
     """Progress that raises Stopped once ``leave`` says so."""
 
     def progress(done: int, total: int) -> None:
@@ -146,7 +147,7 @@ def squares(
     parts: Split,
     samples: Sequence[Sample],
     unreadable: frozenset[str],
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
 ) -> DecodedSquares:
     """The images and their labels, without ``unreadable`` ones."""
     numbers = np.array([number for number in cache.readable if samples[number].path not in unreadable], dtype=np.int64)

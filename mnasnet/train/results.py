@@ -24,6 +24,7 @@ from mnasnet.files import quoted, write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.build import MnasNet
 from mnasnet.network.statedict import state_dict_of
+from mnasnet.progress import Stop
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
@@ -52,7 +53,7 @@ def write_results(
     val_images: DecodedSquares,
     test_cache: DecodedImages,
     result: FitResult[MnasNet],
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
 ) -> dict[str, Evaluation]:
     """Judge the model that is kept as users will run it, and write tables, pictures, card, report and exports.
 
@@ -138,7 +139,7 @@ def _wanted(training: Training, best_epoch: int) -> list[str]:
 
 @contextlib.contextmanager
 def _written_in_turn(
-    run: RunFolder, names: Sequence[str], stop: Callable[[], bool]
+    run: RunFolder, names: Sequence[str], stop: Stop
 ) -> Iterator[Callable[[str, Callable[[], bytes]], bytes]]:
     """What makes and writes a file of the run, unless it is asked to stop; the reason then names what is missing."""
     missing = list(names)
@@ -177,7 +178,7 @@ def _asked(training: Training) -> dict[str, Any]:
     return {"data": training.data.absolute().name, "model": Path(training.model).name, **changed}
 
 
-def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Callable[[], bool]) -> NDArray[np.float32]:
+def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Stop) -> NDArray[np.float32]:
     """Scores of all images through the engine that inference uses, N x classes."""
     session = open_session(model, device="cpu", threads=threads)
     rows = []

@@ -22,6 +22,7 @@ from mnasnet.modelfile import ModelFile, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
+from mnasnet.progress import Stop
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
@@ -53,8 +54,6 @@ from mnasnet.zoo import model_path
 _log = logging.getLogger(__name__)
 
 OBSERVED_BATCHES = 100  # at most, of quantization-aware training; ranges stay as they are after them
-
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)

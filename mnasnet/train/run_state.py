@@ -21,6 +21,7 @@ from mnasnet.modelfile import weights_of
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.train.batches import Images
 from mnasnet.train.best import Kept, is_better
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
@@ -31,6 +32,7 @@ from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import Replicas, replicas_for
 from mnasnet.train.stopping import Stopped, WayOut, doors
 from mnasnet.train.team import Team
+from mnasnet.words import first_line
 
 _log = logging.getLogger(__name__)
 _Network = TypeVar("_Network", MnasNet, Supernet)
@@ -141,7 +143,7 @@ class RunState(Generic[_Network]):
         *,
         step: int,
         steps: int,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Stop = lambda: False,
     ) -> None:
         """One optimiser step on this process's part of a batch of ``batch_size``; halves the work until it fits.
 
@@ -234,7 +236,7 @@ class RunState(Generic[_Network]):
         if self.micro_batch <= SMALLEST_BATCH or self.team.size > 1:
             raise TrainingError(
                 f"memory does not suffice for {self.micro_batch} images at a time; "
-                f"set a smaller batch_size or input_size ({str(error).splitlines()[0][:120]})"
+                f"set a smaller batch_size or input_size ({first_line(error)[:120]})"
             ) from error
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.device.startswith("cuda"):
@@ -276,7 +278,7 @@ class RunState(Generic[_Network]):
         learning_rate: float,
         *,
         on_best: Callable[[Weights, Row], None] | None,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Stop = lambda: False,
         partial: bool = False,
     ) -> Row:
         """The epoch's row. Announces the averaged weights when they are the best so far, or the last are kept.

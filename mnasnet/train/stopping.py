@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mnasnet.errors import TrainingError
 from mnasnet.network.quantized import Rounding
+from mnasnet.progress import Stop
 from mnasnet.train.team import Team
 
 
@@ -28,7 +29,7 @@ _GOING_ON, _DONE, _STOPPED, _FAILED = range(4)
 _MEETING_S = 1.0
 
 
-def done_by_writer(team: Team, work: Callable[[Callable[[], bool]], None], stop: Callable[[], bool]) -> None:
+def done_by_writer(team: Team, work: Callable[[Stop], None], stop: Stop) -> None:
     """Let the team's writer do ``work`` while the others wait, however long it takes: messages have a time limit.
 
     ``work`` asks the function that it is given whether to leave, and raises Stopped then, as all processes do.
@@ -88,13 +89,13 @@ class WayOut:
         # closures, because a copied network has them too and must not copy what they belong to
         self._hooks = [layer.register_forward_pre_hook(lambda _, inputs: self._pass(inputs)) for layer in layers]
         self._team = team
-        self._stop: Callable[[], bool] | None = None
+        self._stop: Stop | None = None
         self._from = 0.0
         self._passed = 0
         self._ask_every = 1  # layers of a team's pass; 0 is never
 
     @contextlib.contextmanager
-    def open(self, stop: Callable[[], bool]) -> Iterator[None]:
+    def open(self, stop: Stop) -> Iterator[None]:
         """In this context layers raise Stopped once ``stop`` says so."""
         began = time.monotonic()
         self._stop, self._from, self._passed = stop, began + self.PATIENCE_S, 0

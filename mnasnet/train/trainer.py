@@ -25,6 +25,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_batches
 from mnasnet.train.best import Kept
 from mnasnet.train.checkpoint import CheckpointStore
@@ -89,7 +90,7 @@ def fit(
     identity: Mapping[str, Any] | None = None,
     on_best: Callable[[Weights, Row], None] | None = None,
     listeners: Iterable[Listener] = (),
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
     prefetch: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> FitResult[_Network]:
