@@ -3,7 +3,7 @@
     python benchmarks/evaluation_batch.py
 
 Batches are told apart by the processor time of one thread, each in turn, the fastest of ``--turns`` counting. The
-last column is the batch that validation takes (``mnasnet.train.lessons``).
+last column is the batch that validation takes (``mnasnet.train.objective``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mnasnet.network.build import build
 from mnasnet.network.layers import merge_batch_norms
 from mnasnet.preprocess import Preprocess
 from mnasnet.presets import architecture
-from mnasnet.train.lessons import EVALUATION_BATCH, evaluation_batch
+from mnasnet.train.objective import EVALUATION_BATCH, evaluation_batch
 
 NETWORKS = (("mnasnet1_0", 224), ("mnasnet1_0", 96), ("semnasnet_050", 128), ("semnasnet_050", 64))
 BATCHES = (4, 8, 16, 32, 64, EVALUATION_BATCH)

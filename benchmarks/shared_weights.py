@@ -66,7 +66,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities
 from mnasnet.train.events import EpochEnded, Event
-from mnasnet.train.lessons import predict_logits
+from mnasnet.train.objective import predict_logits
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import recipe_for
 from mnasnet.train.report import machine_description

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _Named = TypeVar("_Named", ModelFile, ExportedModel)
 
 BUNDLED = {"photos10": Path(__file__).parent / "models" / "photos10.safetensors"}
-IMAGENET_CLASSES = Path(__file__).parent / "models" / "imagenet_classes.txt"
+_IMAGENET_NAMES_FILE = Path(__file__).parent / "models" / "imagenet_classes.txt"
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx", ".xml", ".tflite", ".pte")
 CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's MnasNet task, its timm task
 
@@ -227,7 +227,7 @@ def imagenet_class_names() -> tuple[str, ...]:
 
     The file has them as torchvision's ``models/_meta.py`` (BSD-3-Clause) does, which takes seconds to import.
     """
-    return tuple(IMAGENET_CLASSES.read_text(encoding="utf-8").splitlines())
+    return tuple(_IMAGENET_NAMES_FILE.read_text(encoding="utf-8").splitlines())
 
 
 def _runnable_in(path: Path) -> list[str]:

@@ -12,12 +12,11 @@ from mnasnet.errors import LatencyError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.modelfile import header_of
 from mnasnet.network.count import count
+from mnasnet.network.download import IMAGENET_CLASSES
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import printable
 from mnasnet.zoo import known_without_weights, open_runnable
-
-IMAGENET_CLASSES = 1000  # of a network that nobody published weights of, as `models` counts them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import Counts, count
-from mnasnet.network.download import PUBLISHED
+from mnasnet.network.download import IMAGENET_CLASSES, PUBLISHED
 from mnasnet.presets import MOBILENET_V2, PRESETS
 from mnasnet.progress import Counted
 from mnasnet.spec import ArchitectureSpec
@@ -26,7 +26,6 @@ from mnasnet.zoo import model_path
 Kind = Literal["published", "reference", "yours"]
 MOBILENET_V2_TOP1_PERCENT = 71.878  # torchvision's MobileNet_V2_Weights.IMAGENET1K_V1
 IMAGENET = "ImageNet, published"
-IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,6 +62,8 @@ class Published:
         return self.url.rpartition("/")[2]
 
 
+IMAGENET_CLASSES = 1000  # of the published weights; networks that nobody published any of are counted with as many
+
 _BSD = "code BSD-3-Clause; the weights carry no licence text of their own"
 _APACHE = "Apache-2.0"
 

@@ -20,7 +20,7 @@ from mnasnet.space import Candidate
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.evaluate import evaluate
 from mnasnet.train.events import EpochEnded, Event, Stepped
-from mnasnet.train.lessons import predict_logits
+from mnasnet.train.objective import predict_logits
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe, recipe_for
 from mnasnet.train.team import Team

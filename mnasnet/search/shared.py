@@ -18,7 +18,7 @@ from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.evaluate import true_class_probabilities
 from mnasnet.train.events import Listener
-from mnasnet.train.lessons import predict_logits
+from mnasnet.train.objective import predict_logits
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.run_state import Row
 from mnasnet.train.team import Team

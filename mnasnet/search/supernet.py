@@ -23,7 +23,7 @@ from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.batches import DecodedSquares, Images
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.events import Listener
-from mnasnet.train.lessons import Lesson, predict_logits
+from mnasnet.train.objective import LossTerm, predict_logits
 from mnasnet.train.recipe import Recipe, batch_size_for, modern_recipe
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult, fit
@@ -74,7 +74,7 @@ def train_supernet(
         epochs=epochs,
         seed=seed,
         balance="auto",
-        lessons=SharedLessons(space, curriculum, seed, recipe.label_smoothing, train, sized=not proxy_input_size),
+        objective=SharedObjective(space, curriculum, seed, recipe.label_smoothing, train, sized=not proxy_input_size),
         team=Team(device=images.device),
         store=store,
         identity={
@@ -128,7 +128,7 @@ def _spread(total: int, count: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class SharedLessons:
+class SharedObjective:
     """Lets the networks that ``curriculum`` names learn; an epoch is judged by the largest of ``space``.
 
     ``calibration`` are images to gather batch statistics from. With ``sized`` each network learns at its own input
@@ -142,19 +142,19 @@ class SharedLessons:
     calibration: Images
     sized: bool = True
 
-    def lessons(
+    def terms(
         self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
-    ) -> Iterator[Lesson]:
+    ) -> Iterator[LossTerm]:
         """The first network learns from the labels, the others from its answers."""
         teacher, *students = self.curriculum.networks(self.space, seed=self.seed, step=step, steps=steps)
         weight = 1 / (1 + len(students))  # the recipe's learning rate is for one loss
         logits = forward(self._input(x, teacher), teacher.architecture)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
-        yield Lesson(loss, logits, weight)
+        yield LossTerm(loss, logits, weight)
         answers = logits.detach().softmax(1)
         for student in students:
             logits = forward(self._input(x, student), student.architecture)
-            yield Lesson(F.cross_entropy(logits, answers, reduction="sum"), logits, weight)
+            yield LossTerm(F.cross_entropy(logits, answers, reduction="sum"), logits, weight)
 
     def _input(self, x: Tensor, candidate: Candidate) -> Tensor:
         return resampled(x, candidate.input_size if self.sized else None)

@@ -121,7 +121,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """What was made of a :class:`Training` once the data was known; a resumed run uses it as it stands."""
 
     class_names: tuple[str, ...]
@@ -148,7 +148,7 @@ class Plan:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingPlan:
         """The inverse of :meth:`to_dict`."""
         return cls(
             **{
@@ -175,7 +175,7 @@ def require_validation(parts: Split, *, uses: Sequence[str] = ("training", "vali
         )
 
 
-def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
+def plan_of(training: Training, parts: Split, dataset: Dataset) -> TrainingPlan:
     """Decide what ``training`` leaves open; raises SettingsError or WeightsError where its parts do not fit."""
     base = start_model(training)
     if training.quantization_aware:
@@ -214,7 +214,7 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> Plan:
             f"frozen_epochs must be at most epochs, which is {training.epochs}, got {recipe.frozen_epochs}; to train "
             "only the classifier set feature_extract"
         )
-    return Plan(
+    return TrainingPlan(
         class_names=parts.class_names,
         architecture=spec,
         preprocess=preprocess,

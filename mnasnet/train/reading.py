@@ -23,7 +23,7 @@ from mnasnet.files import quoted
 from mnasnet.preprocess import Preprocess
 from mnasnet.progress import Counted, Stop
 from mnasnet.train.batches import DecodedSquares
-from mnasnet.train.plan import Plan, Training
+from mnasnet.train.plan import Training, TrainingPlan
 from mnasnet.train.run_folder import RunFolder, cannot_write
 from mnasnet.train.stopping import Stopped, done_by_writer, leaving_together
 from mnasnet.train.team import Team
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_images(
-    training: Training, plan: Plan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Stop
+    training: Training, plan: TrainingPlan, dataset: Dataset, parts: Split, run: RunFolder, team: Team, stop: Stop
 ) -> tuple[DecodedSquares, DecodedSquares, DecodedImages]:
     """Training and validation images, decoded as far as memory allows, without those that cannot be read; test images.
 

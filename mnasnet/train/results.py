@@ -30,7 +30,7 @@ from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import Kept, kept_of
 from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
-from mnasnet.train.plan import Plan, Training
+from mnasnet.train.plan import Training, TrainingPlan
 from mnasnet.train.reading import readable, squares, unreadable_paths
 from mnasnet.train.run_folder import (
     RunFolder,
@@ -46,7 +46,7 @@ PIXELS_AT_A_TIME = 64 * 224**2  # in a batch that is judged; a stop waits for it
 
 def write_results(
     training: Training,
-    plan: Plan,
+    plan: TrainingPlan,
     parts: Split,
     run: RunFolder,
     team: Team,

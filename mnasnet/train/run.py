@@ -30,7 +30,15 @@ from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened,
 from mnasnet.train.held_out import grown_division_of, may_know
 from mnasnet.train.listeners import Background, CsvFile, TensorBoardFiles
 from mnasnet.train.own_thread import in_own_thread
-from mnasnet.train.plan import Plan, Training, device_of, plan_of, require_validation, same_start_model, start_model
+from mnasnet.train.plan import (
+    Training,
+    TrainingPlan,
+    device_of,
+    plan_of,
+    require_validation,
+    same_start_model,
+    start_model,
+)
 from mnasnet.train.reading import lost_images_told, read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
 from mnasnet.train.run_folder import (
@@ -177,7 +185,7 @@ def resume(
             f"{quoted(run.path)}"
         )
     try:
-        training, plan = Training.from_dict(values["asked"]), Plan.from_dict(values["made_of_it"])
+        training, plan = Training.from_dict(values["asked"]), TrainingPlan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{run.arguments} is not complete ({error}); start a new run") from error
     if run.results.exists() and not run.store.holds_any:
@@ -200,7 +208,7 @@ def resume(
         return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
 
 
-def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFolder:
+def _new_run(training: Training, plan: TrainingPlan, parts: Split, team: Team) -> RunFolder:
     path = None
     if team.writes:
         name = training.name or training.data.absolute().name
@@ -218,7 +226,7 @@ def _new_run(training: Training, plan: Plan, parts: Split, team: Team) -> RunFol
 
 def _go_on(
     training: Training,
-    plan: Plan,
+    plan: TrainingPlan,
     dataset: Dataset,
     parts: Split,
     run: RunFolder,
@@ -283,7 +291,7 @@ def _fitted(
     train_images: DecodedSquares,
     val_images: DecodedSquares,
     training: Training,
-    plan: Plan,
+    plan: TrainingPlan,
     parts: Split,
     run: RunFolder,
     team: Team,
@@ -346,7 +354,7 @@ def _keep_what_was_told(training: Training, run: RunFolder) -> None:
             raise cannot_write(run.path, error) from error
 
 
-def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: int) -> MnasNet:
+def _start_network(training: Training, plan: TrainingPlan, run: RunFolder, *, images: int) -> MnasNet:
     """The network before its first step; where a checkpoint exists its weights come from there instead."""
     network = _float_network(training, plan, run)
     if not training.quantization_aware:
@@ -355,7 +363,7 @@ def _start_network(training: Training, plan: Plan, run: RunFolder, *, images: in
     return quantized(network, plan.preprocess, observed_batches=max(1, min(OBSERVED_BATCHES, half)))
 
 
-def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
+def _float_network(training: Training, plan: TrainingPlan, run: RunFolder) -> MnasNet:
     recipe, classes = plan.recipe, len(plan.class_names)
     dropout, momentum = recipe.dropout, recipe.bn_momentum
     with seeded(training.seed):
@@ -385,7 +393,7 @@ def _float_network(training: Training, plan: Plan, run: RunFolder) -> MnasNet:
 
 
 def _saver(
-    run: RunFolder, training: Training, plan: Plan, parts: Split, images: Mapping[str, int]
+    run: RunFolder, training: Training, plan: TrainingPlan, parts: Split, images: Mapping[str, int]
 ) -> Callable[[Path, Weights, Row], None]:
     """Writes model files of this run; equal weights give equal files."""
     about = {

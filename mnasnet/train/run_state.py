@@ -26,11 +26,11 @@ from mnasnet.train.batches import Images
 from mnasnet.train.best import Kept, is_better
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
 from mnasnet.train.evaluate import log_softmax
-from mnasnet.train.lessons import EVALUATION_BATCH, Lesson, Lessons
+from mnasnet.train.objective import EVALUATION_BATCH, LossTerm, Objective
 from mnasnet.train.optim import WeightAverage, optimizer_for
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import Replicas, replicas_for
-from mnasnet.train.stopping import Stopped, WayOut, doors
+from mnasnet.train.stopping import StopHooks, Stopped, hooked_layers
 from mnasnet.train.team import Team
 from mnasnet.words import first_line
 
@@ -65,7 +65,7 @@ class RunState(Generic[_Network]):
     recipe: Recipe
     team: Team
     identity: Mapping[str, Any]
-    lessons: Lessons[_Network]
+    objective: Objective[_Network]
     accumulate_steps: int = 1
     kept: Kept = "best"
     epoch: int = 0
@@ -90,7 +90,7 @@ class RunState(Generic[_Network]):
         self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
         can_leave = self.team.device == "cpu"  # a GPU's steps are short
-        self._way_out = WayOut(doors(self.network), self.team) if can_leave else WayOut(())
+        self._stop_hooks = StopHooks(hooked_layers(self.network), self.team) if can_leave else StopHooks(())
         self._parallel: nn.Module | None = None
         self._learners: Replicas | None = None
         self._was_frozen = False
@@ -99,7 +99,7 @@ class RunState(Generic[_Network]):
 
     def close(self) -> None:
         """Leave the network as it was found, and no thread."""
-        self._way_out.close()
+        self._stop_hooks.close()
         self._end_learners()
 
     def _end_learners(self) -> None:
@@ -149,10 +149,10 @@ class RunState(Generic[_Network]):
 
         Raises Stopped, all as it was before the step, when it takes long and ``stop`` asks to leave it.
         """
-        teach = partial(self.lessons.lessons, step=step, steps=steps)
+        teach = partial(self.objective.terms, step=step, steps=steps)
         while True:
             try:
-                with self._undone_when_left(len(x)), self._way_out.open(stop):
+                with self._undone_when_left(len(x)), self._stop_hooks.armed(stop):
                     loss, right = self._gradients(teach, x, targets, labels, batch_size)
                 break
             except (RuntimeError, MemoryError) as error:
@@ -184,7 +184,7 @@ class RunState(Generic[_Network]):
             raise
 
     def _gradients(
-        self, teach: Callable[..., Iterator[Lesson]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
+        self, teach: Callable[..., Iterator[LossTerm]], x: Tensor, targets: Tensor, labels: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
         """Backward passes over parts of at most ``micro_batch`` images; the sum of losses and of right answers."""
         assert self._parallel is not None and self._learners is not None
@@ -197,7 +197,7 @@ class RunState(Generic[_Network]):
         batches = zip(*(tensor.tensor_split(parts) for tensor in (x, targets, labels)), strict=True)
         for part, batch in enumerate(batches):
             if part and self.team.size == 1:
-                self._way_out.look()
+                self._stop_hooks.look()
             is_last = part == parts - 1
             with contextlib.nullcontext() if is_last or self.team.size == 1 else self._parallel.no_sync():  # type: ignore[operator]
                 for loss, right in self._learners.learn(backward, *batch):
@@ -208,7 +208,7 @@ class RunState(Generic[_Network]):
 
     def _backward(
         self,
-        teach: Callable[..., Iterator[Lesson]],
+        teach: Callable[..., Iterator[LossTerm]],
         batch_size: int,
         network: nn.Module,
         x: Tensor,
@@ -217,12 +217,12 @@ class RunState(Generic[_Network]):
     ) -> tuple[Tensor, Tensor]:
         """Backward passes of ``network`` over some images of a batch; the first one's sum of losses, right answers."""
         heard: tuple[Tensor, Tensor] | None = None
-        for lesson in teach(partial(self._forward, network), x, targets):
+        for term in teach(partial(self._forward, network), x, targets):
             # gradients are averaged over the team, so each process counts for its share of the batch
-            share = lesson.weight * self.team.size / batch_size
-            self._scaler.scale(lesson.loss * share).backward()  # type: ignore[no-untyped-call]
+            share = term.weight * self.team.size / batch_size
+            self._scaler.scale(term.loss * share).backward()  # type: ignore[no-untyped-call]
             if heard is None:
-                heard = lesson.loss.detach(), (lesson.logits.detach().argmax(1) == labels).sum()
+                heard = term.loss.detach(), (term.logits.detach().argmax(1) == labels).sum()
         assert heard is not None
         return heard
 
@@ -290,7 +290,7 @@ class RunState(Generic[_Network]):
         logits = None
         if not self.team.any(stop()):
             batch_size = min(EVALUATION_BATCH, 2 * self.micro_batch)  # needs far less memory than training
-            logits = self.lessons.scores(self.average, val, preprocess, self.team, stop, batch_size)
+            logits = self.objective.scores(self.average, val, preprocess, self.team, stop, batch_size)
         if logits is None:
             raise Stopped
         logits = self._finite(logits)

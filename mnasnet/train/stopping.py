@@ -20,7 +20,7 @@ class Stopped(Exception):  # noqa: N818  # not an error
     """The user has asked to stop; what was under way is not whole and is to be done again."""
 
 
-def doors(network: nn.Module) -> list[nn.Module]:
+def hooked_layers(network: nn.Module) -> list[nn.Module]:
     """The layers of ``network`` at which a pass through it can be left."""
     return [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, Rounding))]
 
@@ -75,7 +75,7 @@ def leaving_together(team: Team) -> Iterator[None]:
         raise Stopped
 
 
-class WayOut:
+class StopHooks:
     """Lets a pass through a network be left at any of its ``layers``, forwards and backwards.
 
     Only what lasts longer than ``PATIENCE_S`` is left: the rest ends sooner than it would be done again. The
@@ -95,7 +95,7 @@ class WayOut:
         self._ask_every = 1  # layers of a team's pass; 0 is never
 
     @contextlib.contextmanager
-    def open(self, stop: Stop) -> Iterator[None]:
+    def armed(self, stop: Stop) -> Iterator[None]:
         """In this context layers raise Stopped once ``stop`` says so."""
         began = time.monotonic()
         self._stop, self._from, self._passed = stop, began + self.PATIENCE_S, 0

@@ -30,7 +30,7 @@ from mnasnet.train.batches import Balance, Images, changed, draw_changes, epoch_
 from mnasnet.train.best import Kept
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.events import Audience, Ended, EpochEnded, Event, Listener, Started, Stepped
-from mnasnet.train.lessons import Lessons, WholeNetwork
+from mnasnet.train.objective import Objective, WholeNetwork
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.process_settings import repeatable_gpu
 from mnasnet.train.recipe import Recipe
@@ -81,7 +81,7 @@ def fit(
     seed: int = 0,
     balance: Balance = "off",
     accumulate_steps: int = 1,
-    lessons: Lessons[_Network] | None = None,
+    objective: Objective[_Network] | None = None,
     patience: int = 0,
     kept: Kept = "best",
     max_minutes: float = 0.0,
@@ -102,15 +102,15 @@ def fit(
     with ``kept`` "last" after every epoch, and ``val`` then decides nothing.
     Each step learns from the recipe's batch in ``accumulate_steps`` parts, one after the other, so that memory has to
     hold one of them only; batch statistics are those of the parts.
-    ``lessons`` say what a step learns from, None being the network as it is. ``stop`` is asked between batches and,
+    ``objective`` says what a step learns from, None being the network as it is. ``stop`` is asked between batches and,
     in any thread, within those that take long.
     ``patience`` and ``max_minutes`` of 0 mean no limit.
     Raises TrainingError when the loss is not a number, memory or disk do not suffice or the checkpoint belongs to
     another training.
     """
     identity = {**(identity or {}), "recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "balance": balance}
-    lessons = lessons or cast("Lessons[_Network]", WholeNetwork(recipe.label_smoothing))
-    run = RunState(network, recipe, team, identity, lessons, accumulate_steps, kept)
+    objective = objective or cast("Objective[_Network]", WholeNetwork(recipe.label_smoothing))
+    run = RunState(network, recipe, team, identity, objective, accumulate_steps, kept)
     run.restore(store)
     if run.is_fresh:
         run.save(store)  # also shows before the first epoch that the folder can be written

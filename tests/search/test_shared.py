@@ -22,7 +22,7 @@ from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.events import Event, Stepped
-from mnasnet.train.lessons import predict_logits
+from mnasnet.train.objective import predict_logits
 
 SPACE = SearchSpace(
     (

@@ -20,7 +20,7 @@ from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.progress import Stop
 from mnasnet.train.batches import Images
-from mnasnet.train.stopping import Stopped, WayOut, doors, leaving_together
+from mnasnet.train.stopping import StopHooks, Stopped, hooked_layers, leaving_together
 from mnasnet.train.team import Team
 
 _Network_contra = TypeVar("_Network_contra", MnasNet, Supernet, contravariant=True)
@@ -32,7 +32,7 @@ CACHED_PIXELS, FEWEST_AT_ONCE = 600_000, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LossTerm:
     """One forward pass to learn from: the loss summed over its images, the scores, and how much it counts."""
 
     loss: Tensor
@@ -40,13 +40,13 @@ class Lesson:
     weight: float = 1.0
 
 
-class Lessons(Protocol[_Network_contra]):
+class Objective(Protocol[_Network_contra]):
     """What one step learns from and what an epoch is judged by."""
 
-    def lessons(
+    def terms(
         self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
-    ) -> Iterator[Lesson]:
-        """The lessons of one batch in step ``step`` of ``steps``, the first one being what listeners hear of.
+    ) -> Iterator[LossTerm]:
+        """The terms of one batch's loss in step ``step`` of ``steps``, the first being what listeners hear of.
 
         Each is learned before the next is asked for. ``forward`` is the network in this device's precision.
         """
@@ -67,16 +67,16 @@ class Lessons(Protocol[_Network_contra]):
 
 @dataclass(frozen=True, slots=True)
 class WholeNetwork:
-    """The plain lesson: cross-entropy of the network as it is."""
+    """The plain objective: cross-entropy of the network as it is."""
 
     label_smoothing: float = 0.0
 
-    def lessons(
+    def terms(
         self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int
-    ) -> Iterator[Lesson]:
+    ) -> Iterator[LossTerm]:
         """One forward pass."""
         logits = forward(x)
-        yield Lesson(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), logits)
+        yield LossTerm(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), logits)
 
     def scores(
         self,
@@ -117,7 +117,7 @@ def predict_logits(
     count = len(images.labels)
     own = np.asarray(team.rows_of(count), dtype=np.int64)
     rows = [torch.zeros(0, network.num_classes, device=team.device)]
-    way_out = WayOut(doors(ready))
+    stop_hooks = StopHooks(hooked_layers(ready))
     batch_size = min(batch_size, evaluation_batch(preprocess.input_size, team.device))
     try:
         with leaving_together(team):
@@ -125,7 +125,7 @@ def predict_logits(
                 if stop():
                     raise Stopped
                 x = torch.from_numpy(normalise(images.read(own[start : start + batch_size]), preprocess))
-                with way_out.open(stop):
+                with stop_hooks.armed(stop):
                     rows.append(ready(x.to(team.device).contiguous(memory_format=torch.channels_last)).float())
     except Stopped:
         return None
