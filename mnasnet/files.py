@@ -49,12 +49,13 @@ def as_text(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def readable_json(values: Mapping[str, Any]) -> bytes:
-    """JSON of lines in UTF-8, or with escapes where a file name is no valid text, as Linux allows."""
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write lines of JSON in UTF-8, or with escapes where a file name is no valid text, as Linux allows."""
     try:
-        return json.dumps(values, ensure_ascii=False, indent=1).encode()
+        content = json.dumps(values, ensure_ascii=False, indent=1).encode()
     except UnicodeEncodeError:
-        return json.dumps(values, indent=1).encode()
+        content = json.dumps(values, indent=1).encode()
+    write_atomic(path, content)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -79,11 +79,10 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
         return 0
     lines = [f"{_sentence(trained.status)}: {trained.reason}"]
     lines += trained.sentences()
-    report = trained.folder / "report.html"
     if trained.model.exists():
         lines.append(f"model   {trained.model}")
-        if report.exists():
-            lines.append(f"report  {report}")
+        if trained.report.exists():
+            lines.append(f"report  {trained.report}")
     if trained.status in ("stopped", "time"):
         longer = " --max-minutes 0" if trained.status == "time" else ""
         lines.append(f"resume  python -m mnasnet resume {quoted(trained.folder)}{longer}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnasnet.data.check import DatasetReport
-from mnasnet.files import readable_json, write_atomic
+from mnasnet.files import write_json
 from mnasnet.words import printable
 
 MANY_CLASSES = 40  # more would scroll the findings off the screen
@@ -17,7 +17,7 @@ NAME_COLUMNS = 40
 def write_report(report: DatasetReport, folder: Path) -> Path:
     """Write ``dataset_report.json`` into ``folder``, an output folder; returns the file's path."""
     path = folder / "dataset_report.json"
-    write_atomic(path, readable_json(report.to_dict()))
+    write_json(path, report.to_dict())
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.errors import DataError
-from mnasnet.files import readable_json, write_atomic
+from mnasnet.files import write_json
 from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def write_split(split: Split, path: Path, folder: Path | None = None) -> None:
         "bytes": sizes,
         **{name: _paths_by_class(samples) for name, samples in split.parts.items()},
     }
-    write_atomic(path, readable_json(values))
+    write_json(path, values)
 
 
 def read_split(path: Path, dataset: Dataset) -> Split:

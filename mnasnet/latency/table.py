@@ -15,7 +15,7 @@ import numpy as np
 
 from mnasnet.checks import is_number, make_plain
 from mnasnet.errors import LatencyError, MnasNetError
-from mnasnet.files import expanded, write_atomic
+from mnasnet.files import expanded, write_json
 from mnasnet.latency.agreement import Agreement, agreement
 from mnasnet.latency.meter import Latency, LatencyMeter
 from mnasnet.latency.pieces import Piece, Probe, pieces_of, stem_input_size
@@ -142,7 +142,7 @@ class LatencyTable:
             "networks": [{"predicted_ms": guess, "measured_ms": truth} for guess, truth in self.networks],
             "piece_ms": {key: round(value, 6) for key, value in self.piece_ms.items()},
         }
-        write_atomic(path, json.dumps(values, indent=1).encode())
+        write_json(path, values)
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:

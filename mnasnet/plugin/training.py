@@ -173,11 +173,10 @@ def _decimals(value: float | None) -> str:
 
 def _details(run: TrainedRun) -> dict[str, Any]:
     """Plain JSON values: the run's summary, its epochs, classes and confusion matrix (rows are the true classes)."""
-    report = run.folder / "report.html"
     details = {
         **run.summary(),
         "reason": run.reason,
-        "report": str(report) if report.exists() else None,
+        "report": str(run.report) if run.report.exists() else None,
         "class_names": list(run.class_names),
         "history": [dict(row) for row in run.history],
     }
@@ -195,4 +194,4 @@ def say_what_came_of(run: TrainedRun) -> None:
     if run.status == "stopped":
         _log.info("%s, everything is kept; run again to go on, or later with resume_folder %s", run.reason, run.folder)
     else:
-        _log.info("report: %s", run.folder / "report.html")
+        _log.info("report: %s", run.report)

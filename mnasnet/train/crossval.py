@@ -23,7 +23,7 @@ from mnasnet.data.folds import folds
 from mnasnet.data.split import Split
 from mnasnet.data.unreadable import complaint
 from mnasnet.errors import DataError, MnasNetError, SettingsError, TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import write_atomic, write_json
 from mnasnet.progress import Stop
 from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
@@ -268,7 +268,7 @@ def _trained(
         result = replace(result, folds=(*result.folds, fold))
         mistakes = sorted((one for fold in result.folds for one in fold.mistakes), key=lambda one: -one.confidence)
         write_atomic(folder.path / "mistakes.csv", mistakes_csv(mistakes))
-        write_atomic(folder.path / "folds.json", json.dumps(result.summary(), indent=1).encode())
+        write_json(folder.path / "folds.json", result.summary())
     return result
 
 

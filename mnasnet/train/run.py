@@ -85,6 +85,11 @@ class TrainedRun:
         """The model file of the best epoch, in a fold of the last one."""
         return RunFolder(self.folder).best
 
+    @property
+    def report(self) -> Path:
+        """The page that tells the whole run, once it is written."""
+        return RunFolder(self.folder).report
+
     def summary(self) -> dict[str, Any]:
         """Plain JSON values: the last line of the command."""
         return {

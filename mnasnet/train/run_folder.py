@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def report(self) -> Path:
+        """The page that tells the whole run."""
+        return self.path / "report.html"
+
+    @property
     def best(self) -> Path:
         """The model file of the best epoch, in a fold of the last one."""
         return self.path / "weights" / "best.safetensors"
@@ -86,7 +91,7 @@ class RunFolder:
             "confusion_matrix.png",
             "confusion_matrix_normalized.png",
         )
-        wanted = [self.best, self.classes, *(self.path / name for name in (*names, "model_card.md", "report.html"))]
+        wanted = [self.best, self.classes, *(self.path / name for name in (*names, "model_card.md")), self.report]
         return tuple(path for path in wanted if path.is_file())
 
 
