@@ -22,11 +22,6 @@ from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.run_folder import RunFolder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
-
-
 def words(data: Path, parent: Path, *more: str) -> list[str]:
     tiny_training(data, parent)  # writes the architecture file
     return [
