@@ -1159,7 +1159,7 @@ ENTRIES = (
         "Every network that was tried is above a limit, or failed; the nearest one is named.",
         "All trials are kept. `python -m mnasnet report RUN` shows what is possible; raise the target or take a space "
         "with smaller networks, such as `tiny`.",
-        ("^search/records.py:winner$", "all trials are kept"),
+        ("^search/records.py:winner$|^search/run.py:_winner_of$", "all trials are kept"),
         mistakes.out_of_reach,
     ),
     Entry(
