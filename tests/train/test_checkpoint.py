@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from small_disk import room_for
 
 from mnasnet.errors import TrainingError
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes, to_bytes
@@ -59,31 +59,14 @@ def test_an_empty_store_has_nothing_to_load(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path).load() is None
 
 
-FULL_DISK = """
-import resource, signal, sys, torch
-from pathlib import Path
-from mnasnet.errors import TrainingError
-from mnasnet.train.checkpoint import Checkpoint, CheckpointStore
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = CheckpointStore(Path(sys.argv[1]))
-if not store.last.exists():
-    store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    store.save(Checkpoint({"x": torch.zeros(100_000)}, {"epoch": 2}))
-except TrainingError as error:
-    print(error)
-"""
-
-
 def test_a_write_that_does_not_fit_leaves_the_older_checkpoint_whole_and_says_so(tmp_path: Path) -> None:
-    printed = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
-    ).stdout
+    store = CheckpointStore(tmp_path)
+    store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 1}))
 
-    assert "does not fit on the disk" in printed and "make room, then resume" in printed
-    data = CheckpointStore(tmp_path).load()
+    with room_for(20_000), pytest.raises(TrainingError, match=r"does not fit on the disk.* make room, then resume"):
+        store.save(Checkpoint({"x": torch.zeros(100_000)}, {"epoch": 2}))
+
+    data = store.load()
     assert data is not None and from_bytes(data).values["epoch"] == 1
     assert not list(tmp_path.glob(".*tmp"))
 
@@ -94,10 +77,9 @@ def test_a_damaged_last_checkpoint_does_not_replace_the_whole_one_before_it(tmp_
     store.save(Checkpoint({"x": torch.zeros(1000)}, {"epoch": 2}))
     store.last.write_bytes(store.last.read_bytes()[:100])
 
-    printed = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
-    ).stdout
+    whole = re.escape(f"the checkpoint before it is whole ({store.before_last})")
+    with room_for(20_000), pytest.raises(TrainingError, match=whole):
+        store.save(Checkpoint({"x": torch.zeros(100_000)}, {"epoch": 3}))
 
-    assert f"the checkpoint before it is whole ({store.before_last})" in printed
     data = store.load()
     assert data is not None and from_bytes(data).values["epoch"] == 1
