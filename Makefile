@@ -4,6 +4,8 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # sleeping instead of spinning threads: several processes may share the cores
 export OMP_WAIT_POLICY ?= PASSIVE
+# the hundred Pythons that the tests start find our code compiled, also where the shell would not keep it
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow lint docs plugins packages clean
 
