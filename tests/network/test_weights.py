@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tracemalloc
@@ -251,14 +252,23 @@ def test_nothing_in_a_pickle_is_executed(path, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize("wrap", [lambda network: network, lambda network: {"epoch": 1, "model": network, "ema": None}])
-def test_the_converter_line_makes_a_file_that_loads(half_width, tmp_path, wrap):
-    whole = saved(wrap(half_width), tmp_path / "my model's $file.pth")
+def test_the_converter_line_makes_a_file_that_loads(half_width, tmp_path):
+    whole = saved(half_width, tmp_path / "my model's $file.pth")
     command = converter_command(whole).replace("python", sys.executable, 1)
 
     subprocess.run(command, shell=True, check=True)
 
     assert_holds(load_weights(tmp_path / "my model's $file-weights.pth"), half_width)
+
+
+def test_the_converter_lines_program_takes_the_network_out_of_a_training_checkpoint(half_width, tmp_path, monkeypatch):
+    whole = saved({"epoch": 1, "model": half_width, "ema": None}, tmp_path / "last.pth")
+    _, _, program, *files = shlex.split(converter_command(whole))
+    monkeypatch.setattr(sys, "argv", ["-c", *files])
+
+    exec(program, {})
+
+    assert_holds(load_weights(tmp_path / "last-weights.pth"), half_width)
 
 
 @pytest.mark.parametrize("version", ["2.5.1+cu121", "1.13.0", "2.0"])
