@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 _home = tempfile.TemporaryDirectory(prefix="mnasnet-tests-", ignore_cleanup_errors=True)
@@ -23,3 +27,30 @@ PLUGINS = Path(_home.name) / "Ikomia" / "Plugins" / "Python"
 PLUGINS.mkdir(parents=True)
 for process in (*ROOT.glob("*/*_process.py"), *ROOT.glob("tests/standins/*/*_process.py")):
     (PLUGINS / process.parent.name).symlink_to(process.parent, target_is_directory=True)
+
+
+@pytest.fixture(scope="module")
+def first_passes_count() -> Iterator[None]:
+    """Latencies come from the first passes, however disturbed; tests/latency/test_meters.py shows the patience."""
+    from mnasnet.latency import timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "PATIENCE", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_latencies(first_passes_count: None) -> Iterator[None]:
+    """Searches time networks in this process, by two passes, and in no process that waits until the machine is quiet.
+
+    How good latencies are is for tests/latency, and the searches of commands have their process.
+    """
+    from mnasnet.latency.session import SessionMeter
+    from mnasnet.search import device
+
+    def meter(runtime: str, *, on_wait: object, **options: Any) -> SessionMeter:
+        return SessionMeter(runtime, warmups=1, runs=2, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "IsolatedMeter", meter)
+        yield

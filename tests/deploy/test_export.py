@@ -44,6 +44,8 @@ from mnasnet.train.held_out import division_of
 from mnasnet.zoo import open_model
 from tests.deploy.conftest import NAMES
 
+pytestmark = pytest.mark.usefixtures("first_passes_count")
+
 
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("pixels", [False, True])

@@ -16,6 +16,8 @@ from mnasnet.export.exporter import open_exporter, open_int8_exporter
 from mnasnet.testing import random_model
 from mnasnet.zoo import open_model
 
+pytestmark = pytest.mark.usefixtures("first_passes_count")
+
 
 @pytest.fixture(scope="module")
 def onnx_file(model, tmp_path_factory):

@@ -26,6 +26,8 @@ from mnasnet.presets import MOBILENET_V2
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
 
+pytestmark = pytest.mark.usefixtures("first_passes_count")
+
 
 class FixedMeter:
     """Every network takes as many milliseconds as it has millions of parameters; one fails."""

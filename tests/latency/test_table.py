@@ -23,6 +23,8 @@ from mnasnet.search.open_search import require_table_of_classes
 from mnasnet.spaces import space
 from mnasnet.testing import TINY, random_model
 
+pytestmark = pytest.mark.usefixtures("first_passes_count")
+
 
 class CountingMeter:
     """A device whose time is the number of multiply-adds, plus a call's and a layer's fixed share."""

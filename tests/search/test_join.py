@@ -31,6 +31,8 @@ from mnasnet.search.run import report_search, run_search
 from mnasnet.testing import write_image_folder
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
 
+pytestmark = pytest.mark.usefixtures("quick_latencies")
+
 TRIALS = 24  # of some seconds each, so that processes that begin at the same time meet
 
 

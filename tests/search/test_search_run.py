@@ -66,6 +66,8 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import only_user
 
+pytestmark = pytest.mark.usefixtures("quick_latencies")
+
 #: with three classes
 PARAMETERS_OF_SMALLEST = CountMeter("parameters", num_classes=3).measure(extreme(space_of(SPACE), "smallest"))
 

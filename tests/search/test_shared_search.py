@@ -31,6 +31,8 @@ from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run_state import checkpoint_digest
 
+pytestmark = pytest.mark.usefixtures("quick_latencies")
+
 PLAN = SearchPlan(
     class_names=("a", "b"),
     short_side=64,

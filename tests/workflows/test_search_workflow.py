@@ -27,7 +27,7 @@ from mnasnet.testing import coloured_image, write_image_folder
 from tests.tiny_search import SPACE_FILE
 from tests.workflows.outputs import details_of, table_of
 
-pytestmark = pytest.mark.ikomia
+pytestmark = [pytest.mark.ikomia, pytest.mark.usefixtures("quick_latencies")]
 
 ROOT = Path(__file__).parent.parent.parent
 NAME = "search_mnasnet"
