@@ -14,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from ports import free_port
 
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.search.cluster import search_on_cluster
@@ -56,12 +57,6 @@ def cluster(tmp_path_factory, client_port) -> Iterator[str]:
     yield f"127.0.0.1:{port}"
     head.terminate()
     head.wait(timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from ports import free_port
 
 from mnasnet.errors import RuntimeMissingError, SearchError
 from mnasnet.search.records import records
@@ -65,12 +65,6 @@ def binaries() -> Path | None:
     return next(
         (path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)), None
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def url(port: int, password: str = PASSWORD) -> str:

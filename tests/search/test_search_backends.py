@@ -13,16 +13,10 @@ import pytest
 from test_search_commands import words
 
 from mnasnet.search.storage import open_storage
-from mnasnet.testing import write_image_folder
 from tests.search.test_cluster import client_port, cluster  # noqa: F401  # a fixture
 from tests.search.test_postgresql import PASSWORD, server, url  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
 
 
 def mnasnet(*arguments: str, **environment: str) -> dict[str, object]:

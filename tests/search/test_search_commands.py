@@ -19,12 +19,6 @@ from mnasnet.commands.search import tell
 from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings
 from mnasnet.spaces import SPACES
-from mnasnet.testing import write_image_folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
 
 
 def words(data: Path, parent: Path, *more: str) -> list[str]:

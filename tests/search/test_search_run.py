@@ -89,11 +89,6 @@ class Hearing:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=10)
-
-
-@pytest.fixture(scope="module")
 def untouched(data):
     """Every file and folder of the dataset and when it was last changed."""
     return {path: path.stat().st_mtime_ns for path in sorted(data.rglob("*"))}
