@@ -187,22 +187,28 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
 
     def _classifier_for(self, settings):
         """Load again only when something differs that the loaded classifier depends on, the files' content included."""
-        from mnasnet.zoo import files_of
+        from mnasnet.zoo import carries_names, files_of
 
-        model = connected_path(self, MODEL_INPUT) or settings.model_weight_file
+        connected = connected_path(self, MODEL_INPUT)
+        model = connected or settings.model_weight_file
         files = tuple(_state_of(path) for path in (*files_of(model), settings.class_file))
         wanted = (settings.model_copy(update=AFTER_LOADING), model, files)
         if wanted != self._loaded_for:
             from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
 
-            self._classifier = Classifier.load(
-                model or settings.model_name,
-                class_file=settings.class_file or None,
-                input_size=settings.input_size or None,
-                runtime=settings.runtime,
-                device=settings.device,
-                precision=settings.precision,
-            )
+            class_file = settings.class_file
+            if connected and class_file and carries_names(connected):
+                self._tell_once(f"the model of the task before has class names, so class_file {class_file} is not read")
+                class_file = ""
+            with lines_on_stdout():
+                self._classifier = Classifier.load(
+                    model or settings.model_name,
+                    class_file=class_file or None,
+                    input_size=settings.input_size or None,
+                    runtime=settings.runtime,
+                    device=settings.device,
+                    precision=settings.precision,
+                )
             self._loaded_for = wanted
             names = [*self._classifier.class_names, UNKNOWN]
             self.set_names(names)

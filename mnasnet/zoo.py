@@ -176,6 +176,12 @@ def files_of(source: str | Path) -> tuple[Path, ...]:
     return (path, path.with_suffix(".bin"), *(path.with_name(name) for name in CLASS_FILES))
 
 
+def carries_names(source: str | Path) -> bool:
+    """Whether the file that ``source`` means has class names inside, as model files and exported files do."""
+    path = model_path(source)
+    return is_exported(path) or (is_file(path) and modelfile.is_model_file(path))
+
+
 def read_class_file(path: str | Path) -> tuple[str, ...]:
     """One class name a line, UTF-8 with or without mark, any line ends; blank lines do not count.
 
@@ -344,11 +350,13 @@ def _with_names_of(class_file: str | Path | None, model: _Named, origin: str) ->
             f"{origin}: weights have {len(inside)} classes, class file {len(names)} ({class_file}). "
             f"Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
         )
-    if sorted(names) == sorted(inside):
-        raise WeightsError(
-            f"{origin}: class file {class_file} has the names of the weights in another order, which would mislabel "
-            f"every image. Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
-        )
+    for name, own in zip(names, inside, strict=True):
+        if name != own and name in inside:
+            raise WeightsError(
+                f"{origin}: class file {class_file} has {name!r} for class {own!r}, which would mislabel images. "
+                f"Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
+            )
+    _log.info("class names come from %s, not from %s (%s)", class_file, origin, shown)
     return replace(model, class_names=names)
 
 

@@ -243,11 +243,19 @@ def test_a_class_file_of_another_length_is_refused(ikomia_folder, model_path, tm
     assert "Names in weights: cat, dog, ship. To use them leave the class file out" in str(caught.value)
 
 
-def test_a_class_file_may_translate_but_not_reorder(model_path, tmp_path):
-    assert open_model(model_path, class_file=class_file(tmp_path, "chat\nchien\nnavire\n")).class_names[0] == "chat"
+def test_a_class_file_may_translate_which_is_told(model_path, tmp_path, caplog):
+    caplog.set_level("INFO")
+    names = class_file(tmp_path, "chat\nchien\nship\n")
 
-    with pytest.raises(WeightsError, match="in another order, which would mislabel every image"):
-        open_model(model_path, class_file=class_file(tmp_path, "dog\ncat\nship\n"))
+    assert open_model(model_path, class_file=names).class_names == ("chat", "chien", "ship")
+
+    assert f"class names come from {names}, not from {model_path} (cat, dog, ship)" in caplog.messages
+
+
+@pytest.mark.parametrize("lines", ["dog\ncat\nship\n", "dog\nship\nzebra\n", "a cat\ncat\nship\n"])
+def test_a_class_file_may_not_call_a_class_by_the_name_of_another(lines, model_path, tmp_path):
+    with pytest.raises(WeightsError, match=r"has '(dog|cat)' for class '(cat|dog)', which would mislabel"):
+        open_model(model_path, class_file=class_file(tmp_path, lines))
 
 
 def test_a_class_file_is_given_as_text_too(model_path, tmp_path):

@@ -737,7 +737,7 @@ ENTRIES = (
         (
             "give the class file that belongs",
             "weights have … classes, class file",
-            "in another order",
+            "which would mislabel images",
             "^a model needs one class name",
         ),
     ),

@@ -257,6 +257,37 @@ def test_a_model_that_was_chosen_needs_no_words(add_infer, image, capsys):
     assert "model_name" not in capsys.readouterr().out
 
 
+def write_names(path, names):
+    path.write_text("\n".join(names), encoding="utf-8")
+    return str(path)
+
+
+def test_a_class_file_that_renames_the_classes_of_a_model_is_told(add_infer, model_path, image, tmp_path, capsys):
+    workflow = Workflow("renamed")
+    task = add_infer(workflow, class_file=write_names(tmp_path / "names.txt", "abcde"))
+
+    workflow.run_on(array=image)
+    workflow.run_on(array=image[::-1])
+
+    assert {name for name, _ in task.get_results()} == set("abcde")
+    assert capsys.readouterr().out.count(f"not from {model_path} (cat, dog, ship, naïve café, 鳥)") == 1
+
+
+def test_the_model_of_the_task_before_keeps_its_names_whatever_class_file_says(
+    add_infer, classifier, model_path, image, tmp_path, capsys
+):
+    """The class file of an older workflow, which knew no connection."""
+    workflow = Workflow("chain")
+    task = add_infer(workflow, model_weight_file="", class_file=write_names(tmp_path / "names.txt", "abcde"))
+    task.get_input(2).set_path(str(model_path))
+
+    workflow.run_on(array=image)
+    workflow.run_on(array=image[::-1])
+
+    assert {name for name, _ in task.get_results()} == set(classifier.class_names)
+    assert capsys.readouterr().out.count("the model of the task before has class names") == 1
+
+
 # ------------------------------------------------------------------ parameters
 
 
