@@ -102,9 +102,14 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
     try:
         if isinstance(array, Image.Image):
             return _to_rgb(_pixels_of(array))
-        return _to_rgb(array)
+        rgb = _to_rgb(array)
     except _UnreadableError as error:
         raise DataError(str(error)) from error.__cause__
+    if _is_16_bit(array) and 0 < (highest := int(array.max())) <= 255:
+        _warn_once(
+            "16-bit values only up to %d are nearly black; pass array.astype('uint8') where 255 is white", highest
+        )
+    return rgb
 
 
 def is_image_start(start: bytes) -> bool:
@@ -179,10 +184,14 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if kind == "b":
         white: NDArray[np.uint8] = np.where(array, np.uint8(255), np.uint8(0))  # not a view: true may be stored as 2
         return white
-    if kind == "u" and size == 2:
+    if _is_16_bit(array):
         eight_bits: NDArray[np.uint8] = _eight_of_sixteen_bits()[array]
         return eight_bits
     return _scale_by_range(array)
+
+
+def _is_16_bit(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "u" and array.dtype.itemsize == 2
 
 
 @functools.cache
@@ -197,8 +206,8 @@ def _scale_by_range(array: NDArray[Any]) -> NDArray[np.uint8]:
     highest = float(values.max(where=finite, initial=0.0))
     lowest = float(values.min(where=finite, initial=0.0))
     scale = _range_of(highest, is_float)
-    if lowest < -scale / 2:
-        _log.warning(
+    if lowest < -min(scale, max(highest, 1.0)) / 2:
+        _warn_once(
             "image values go from %g to %g, negative ones become black; pass values of 0 to 1 or 0 to 255",
             lowest,
             highest,
@@ -208,6 +217,16 @@ def _scale_by_range(array: NDArray[Any]) -> NDArray[np.uint8]:
     np.clip(values, 0.0, 255.0, out=values)
     values += 0.5  # rounds, as the integer cast cuts off
     return values.astype(np.uint8)
+
+
+_told: set[str] = set()  # each is said once
+
+
+def _warn_once(text: str, *values: float) -> None:
+    """Warn of the first such image: its whole film or folder is of that kind."""
+    if text not in _told:
+        _told.add(text)
+        _log.warning(text, *values)
 
 
 def _range_of(highest: float, is_float: bool) -> float:

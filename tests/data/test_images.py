@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -381,10 +383,39 @@ def test_an_array_of_nothing_but_nan_is_no_image(shape: tuple[int, ...]) -> None
         to_rgb(np.full(shape, np.nan, np.float32))
 
 
-def test_normalised_values_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    to_rgb(np.array([[-2.1, 0.0], [1.0, 1.9]]))
+def told_of(*arrays: str) -> list[str]:
+    """The lines that a program shows when it turns ``arrays``, written as Python, into RGB."""
+    code = "import numpy; from mnasnet.data.images import to_rgb\n" + "\n".join(f"to_rgb({array})" for array in arrays)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()
 
-    assert "pass values of 0 to 1 or 0 to 255" in caplog.text
+
+@pytest.mark.parametrize(
+    ("array", "line"),
+    [
+        (
+            "numpy.array([[-2.1, 0.0], [1.0, 1.9]])",
+            "image values go from -2.1 to 1.9, negative ones become black; pass values of 0 to 1 or 0 to 255",
+        ),
+        (
+            "numpy.array([[-2.05, 0.0], [1.0, 2.5]])",
+            "image values go from -2.05 to 2.5, negative ones become black; pass values of 0 to 1 or 0 to 255",
+        ),
+        (
+            "numpy.array([[0, 9], [99, 255]], 'uint16')",
+            "16-bit values only up to 255 are nearly black; pass array.astype('uint8') where 255 is white",
+        ),
+    ],
+)
+def test_arrays_that_become_black_are_told_once(array: str, line: str) -> None:
+    assert told_of(array, array) == [line]
+
+
+def test_nothing_is_told_of_arrays_a_little_below_black_or_truly_dark() -> None:
+    overshot = ("numpy.array([[-12.0, 0.0], [128.0, 255.0]])", "numpy.array([[-0.1, 0.0], [0.1, 0.1]])")
+    dark = ("numpy.array([[0, 9], [99, 256]], 'uint16')", "numpy.zeros((2, 2), 'uint16')")
+
+    assert told_of(*overshot, *dark) == []
 
 
 @pytest.mark.parametrize(
