@@ -14,6 +14,9 @@ from mnasnet.settings import Settings
 class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
     """Holds one settings model; a subclass says which ``kind``. ``settings`` is replaced, never edited.
 
+    Scripts for Ikomia's own tasks set parameters as ``param.cfg["epochs"] = 3`` or ``param.epochs = 3``: both check the
+    value and replace the settings.
+
     Ikomia drops every key that :meth:`get_values` does not return before :meth:`set_values` can see it, so names of
     earlier releases stay there as empty text: workflow files and scripts that use them keep their effect.
     """
@@ -21,8 +24,28 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
     kind: ClassVar[type[Settings]]
 
     def __init__(self) -> None:  # without arguments, since Ikomia copies parameters with copy.deepcopy
+        self.settings = self.kind()
         TaskParam.__init__(self)
-        self.replace(self.kind())
+
+    @property
+    def cfg(self) -> dict[str, Any]:
+        """The settings as a dict, which Ikomia's own training base class logs; what is set in it becomes a setting."""
+        return _Cfg(self)
+
+    @cfg.setter
+    def cfg(self, values: Mapping[str, Any]) -> None:
+        self.set_values(values)  # Ikomia's constructor begins with none
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.kind.model_fields or name in self.kind.old_names():
+            self.set_values({name: value})
+        else:
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.kind.model_fields:
+            return getattr(self.settings, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def get_values(self) -> dict[str, str]:
         """Every parameter as text, old names included (always empty: their value lives under today's name)."""
@@ -52,7 +75,21 @@ class SettingsParam(TaskParam):  # type: ignore[misc]  # Ikomia ships no types
     def replace(self, settings: Settings) -> None:
         """Hold other settings of the same kind."""
         self.settings = settings
-        self.cfg = settings.model_dump()  # what Ikomia's own training base class logs
+
+
+class _Cfg(dict[str, Any]):
+    """The settings of ``param`` with their types; what is set here is checked and set there."""
+
+    def __init__(self, param: SettingsParam) -> None:
+        super().__init__(param.settings.model_dump())
+        self._param = param
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def update(self, *values: Any, **more: Any) -> None:
+        self._param.set_values(dict(*values, **more))
+        super().update(self._param.settings.model_dump())
 
 
 def workflow_text(param: SettingsParam, values: Mapping[str, Any]) -> dict[str, str]:

@@ -54,14 +54,49 @@ def test_a_copy_is_equal_and_independent(param):
     twin = copy.deepcopy(param)
 
     twin.set_values({"top_k": "2"})
+    twin.cfg["confidence_threshold"] = 0.5
 
-    assert (param.settings.top_k, twin.settings.top_k) == (5, 2)
+    assert param.settings == InferSettings()
+    assert twin.settings == InferSettings(top_k=2, confidence_threshold=0.5)
 
 
 def test_cfg_follows_the_settings_for_ikomias_training_base(param):
     param.set_values({"top_k": "2"})
 
     assert param.cfg["top_k"] == 2
+
+
+def set_in_cfg(param, name, value):
+    param.cfg[name] = value
+
+
+def update_cfg(param, name, value):
+    param.cfg.update({name: value})
+
+
+as_ikomias_own_tasks_are_set = pytest.mark.parametrize("set_one", [set_in_cfg, update_cfg, setattr])
+
+
+@as_ikomias_own_tasks_are_set
+def test_what_is_set_in_cfg_or_as_an_attribute_becomes_a_setting(set_one, param):
+    set_one(param, "top_k", 2)
+    set_one(param, "model_path", "net.pth")  # an old name
+
+    assert param.settings == InferSettings(top_k=2, model_weight_file="net.pth")
+    assert param.top_k == param.cfg["top_k"] == 2
+
+
+@as_ikomias_own_tasks_are_set
+def test_what_is_set_in_cfg_or_as_an_attribute_is_checked(set_one, param):
+    with pytest.raises(SettingsError, match="top_k must be a whole number from 1 to 1000, got 'all'"):
+        set_one(param, "top_k", "all")
+
+    assert param.settings == InferSettings()
+
+
+def test_a_name_that_cfg_does_not_know_is_refused(param):
+    with pytest.raises(SettingsError, match=r"unknown parameter 'topk' \(did you mean top_k\?\)"):
+        param.cfg["topk"] = 2
 
 
 def test_workflow_text_is_complete_and_checked(param):
