@@ -140,7 +140,8 @@ def input_image(task: Any) -> NDArray[np.uint8]:
     if source.name in CHARTS:  # connected because it is an image
         raise DataError(
             "the image to classify is a chart of the task before; add a photo with wf.set_image_input(...) and "
-            "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)])"
+            "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)]) where a folder is the workflow's first input, "
+            "[(0, 0)] where the photo is the only one"
         )
     image = source.get_image()
     path = Path(source.source_file_path or "")

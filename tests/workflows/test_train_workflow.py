@@ -287,8 +287,25 @@ def test_a_chart_is_not_mistaken_for_a_photo(data, small):
     with pytest.raises(RuntimeError) as caught:
         workflow.run()
 
-    assert "wf.connect_tasks(wf.root(), task, [(1, 0)])" in str(caught.value).splitlines()[0]
+    told = str(caught.value).splitlines()[0]
+    assert "wf.connect_tasks(wf.root(), task, [(1, 0)]) where a folder is the workflow's first input" in told
+    assert "[(0, 0)] where the photo is the only one" in told
     assert model_of(train).is_file()
+
+
+def test_behind_a_dataset_task_the_photo_is_the_only_input(data, small):
+    workflow = Workflow("dataset chain")
+    workflow.set_image_input(array=np.array(coloured_image((200, 40, 40))))
+    dataset = workflow.add_task(name="standin_dataset", auto_connect=False, public_hub=False)
+    dataset.set_parameters({"dataset_folder": str(data)})
+    train = add_train(workflow, {**small, "epochs": 1})
+    workflow.connect_tasks(dataset, train)
+    infer = workflow.add_task(name="infer_torchvision_mnasnet", auto_connect=True, public_hub=False)
+
+    workflow.connect_tasks(workflow.root(), infer, [(0, 0)])
+    workflow.run()
+
+    assert len(infer.get_results()) == 3
 
 
 # ------------------------------------------------------------------ stop, resume
