@@ -460,7 +460,7 @@ ENTRIES = (
         errors.DataError,
         "A dataset folder that is not there",
         "The path leads nowhere, or no folder was connected to the task.",
-        "Correct the path. In an Ikomia workflow: `wf.set_directory_input(folder=...)`.",
+        "Correct the path. In an Ikomia workflow: `wf.set_directory_input(folder=..., index=0)`.",
         (
             "^the dataset must be an existing folder",
             "are not in … any more; give --data",

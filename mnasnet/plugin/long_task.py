@@ -33,7 +33,7 @@ def input_folder(task: Any, model: str = "") -> Path:
     if not path:
         raise DataError(
             "there is no folder to train on; connect a dataset task or call "
-            "wf.set_directory_input(folder=...) with an existing folder; archives are not unpacked"
+            "wf.set_directory_input(folder=..., index=0) with an existing folder; archives are not unpacked"
         )
     return Path(path)
 

@@ -431,10 +431,22 @@ def test_a_missing_folder_is_told_with_the_call_that_mends_it(small, data):
 
     told = first_line_of_error(workflow)
 
-    assert "there is no folder to train on; connect a dataset task or call wf.set_directory_input(folder=" in told
-    workflow.set_directory_input(folder=str(data))
+    assert "there is no folder to train on; connect a dataset task or call wf.set_directory_input(folder=..., " in told
+    workflow.set_directory_input(folder=str(data), index=0)
     workflow.run()
     assert model_of(task).is_file()
+
+
+def test_where_an_image_is_in_the_folders_place_the_call_that_is_told_puts_the_folder_there(small, tmp_path):
+    workflow = Workflow("image first")
+    add_train(workflow, small)
+    workflow.set_image_input(array=np.zeros((20, 20, 3), np.uint8))
+    workflow.set_directory_input(folder=str(tmp_path))
+
+    assert "call wf.set_directory_input(folder=..., index=0)" in first_line_of_error(workflow)
+
+    workflow.set_directory_input(folder=str(tmp_path), index=0)
+    assert "a dataset needs one folder per class" in first_line_of_error(workflow)
 
 
 @pytest.mark.parametrize(
