@@ -21,6 +21,8 @@ class NewerSchemaError(SpecError):
 class SettingsError(MnasNetError, ValueError):
     """A parameter with an unknown name, a wrong type or a value out of bounds."""
 
+    names: tuple[str, ...] = ()  # of the parameters whose values are wrong, where a settings model tells
+
 
 class DataError(MnasNetError, ValueError):
     """An image, video or dataset folder that cannot be used."""

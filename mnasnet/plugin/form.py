@@ -51,20 +51,19 @@ class SettingsForm:
         try:
             settings = self._settings.changed(self.values())
         except SettingsError as error:
-            self._mark(str(error))
+            self._mark(str(error), error.names)
             raise
-        self._mark("")
+        self._mark("", ())
         return settings
 
-    def _mark(self, reason: str) -> None:
-        """Show the reason above the fields, where it is seen, and colour the label of each field that it names."""
+    def _mark(self, reason: str, wrong: tuple[str, ...]) -> None:
+        """Show the reason above the fields, where it is seen, and colour the label of each field that is wrong."""
         self.message.setText(reason)
         self.message.setVisible(bool(reason))
         if reason:
             _scroll_to_the_top(self.message)
-        named = set(re.findall(r"\w+", reason))
         for name, label in self._labels.items():
-            label.setStyleSheet(WRONG if name in named else "")
+            label.setStyleSheet(WRONG if name in wrong else "")
 
     def values(self) -> dict[str, Any]:
         """What each field holds, not yet checked."""

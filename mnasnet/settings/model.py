@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -135,7 +135,10 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({name: _readable(cls.model_fields[name], values[name]) for name in values})
         except ValidationError as error:
-            raise SettingsError("; ".join(_complaints(cls, error))) from None
+            complaints = _complaints(cls, error)
+            wrong = SettingsError("; ".join(complaints.values()))
+            wrong.names = tuple(complaints)
+            raise wrong from None
 
     @classmethod
     def _current_names(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,25 +291,26 @@ def _unknown_names(unknown: list[str], valid: list[str], renamed: Mapping[str, s
 _MEANT = {"gpu": "cuda", "nvidia": "cuda"}  # what users call it, and its name here
 
 
-def _complaints(settings: type[Settings], error: ValidationError) -> Iterator[str]:
+def _complaints(settings: type[Settings], error: ValidationError) -> dict[str, str]:
     """One clause for each wrong parameter: the rule and the value received."""
     parameters = {parameter.name: parameter for parameter in settings.parameters()}
-    seen = set()
+    complaints: dict[str, str] = {}
     for detail in error.errors():
         name = str(detail["loc"][0]) if detail["loc"] else ""
-        if name in seen:
+        if name in complaints:
             continue
-        seen.add(name)
         own_words = str(detail.get("ctx", {}).get("error", ""))
         if own_words.startswith(f"{name} ") or name not in parameters:
-            yield own_words or detail["msg"]
+            complaints[name] = own_words or detail["msg"]
             continue
         rule, value = parameters[name].rule, detail["input"]
         choices = parameters[name].choices or parameters[name].suggestions
         word = str(value).strip().lower()
         begun = [choice for choice in choices if len(word) > 2 and choice.startswith(word)]
         near = begun or difflib.get_close_matches(_MEANT.get(word, word), choices, n=1, cutoff=0.6)
-        yield f"{name} must be {rule}, got {value!r}" + (f"; did you mean {near[0]}?" if near else "")
+        hint = f"; did you mean {near[0]}?" if near else ""
+        complaints[name] = f"{name} must be {rule}, got {value!r}{hint}"
+    return complaints
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:

@@ -76,6 +76,16 @@ def test_a_wrong_value_is_explained_in_the_form_and_not_applied(widget, task):
     assert task.get_param_object().settings == InferSettings()
 
 
+def test_only_the_wrong_field_is_marked_whatever_others_the_explanation_names(widget):
+    widget.form.fields["model_name"].setCurrentText("/x/net.pth")
+
+    widget.on_apply()
+
+    assert "for a file set model_weight_file" in widget.form.message.text()
+    assert colour_of_label(widget, "model_name") != colour_of_label(widget, "top_k")
+    assert colour_of_label(widget, "model_weight_file") == colour_of_label(widget, "top_k")
+
+
 def test_the_explanation_goes_when_the_value_is_right(widget):
     widget.form.fields["input_size"].show_number(5)
     widget.on_apply()
