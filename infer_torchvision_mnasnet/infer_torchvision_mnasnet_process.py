@@ -134,7 +134,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self._results, self._boxes, self._frame = [], None, None
         self._ran_with = settings = self.get_param_object().settings
         with running(self), told_of_films(self):
-            image = input_image(self)
+            image = input_image(self, connected_path(self, MODEL_INPUT))
             if is_saved_film(self.get_input(0)):
                 self._tell_once(SWAPPED_COLOURS, logging.WARNING)
             classifier = self._classifier_for(settings)

@@ -569,7 +569,7 @@ ENTRIES = (
         errors.DataError,
         "A workflow that hands over no photo",
         "The task got nothing to classify, or the chart of a training instead of a photo.",
-        "Connect an image or a video to the task's first input; the sentence has the lines for a chart.",
+        "Connect an image or a video to the task's first input; behind a training the sentence has the call.",
         ("^there is no image to classify", "is a chart of the task before"),
     ),
     Entry(

@@ -129,19 +129,21 @@ def require_version(plugin: str, needed: str, cure: str) -> None:
     )
 
 
-def input_image(task: Any) -> NDArray[np.uint8]:
+def input_image(task: Any, model: str = "") -> NDArray[np.uint8]:
     """The task's input image as H x W x 3 RGB; maybe a view of the caller's array, so never write into it.
 
     Ikomia hands over nothing at all when it cannot read a file. The file is then tried here, which either
     succeeds or raises DataError with the reason. Of a JPEG that was cut short it hands over the beginning; that
-    raises DataError too.
+    raises DataError too. ``model`` is the file that a task before made, maybe in hours: where a photo lacks, the error
+    says how to do without making it again.
     """
     source = task.get_input(0)
+    kept = f"the model is kept, {model}: as model_weight_file of this task alone it needs no training"
     if source.name in CHARTS:  # connected because it is an image
         raise DataError(
             "the image to classify is a chart of the task before; add a photo with wf.set_image_input(...) and "
             "connect it: wf.connect_tasks(wf.root(), task, [(1, 0)]) where a folder is the workflow's first input, "
-            "[(0, 0)] where the photo is the only one"
+            f"[(0, 0)] where the photo is the only one{f'; {kept}' if model else ''}"
         )
     image = source.get_image()
     path = Path(source.source_file_path or "")
@@ -151,7 +153,13 @@ def input_image(task: Any) -> NDArray[np.uint8]:
         return to_rgb(image)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)
-    raise DataError(f"there is no image to classify{f' in {path}' if path.name else ''}; connect an image or a video")
+    cure = "connect an image or a video"
+    if model:
+        cure = (
+            "call wf.set_image_input(path=..., index=1) where a folder is the workflow's first input, index=0 where "
+            f"the photo is the only one; {kept}"
+        )
+    raise DataError(f"there is no image to classify{f' in {path}' if path.name else ''}; {cure}")
 
 
 def connected_path(task: Any, index: int) -> str:

@@ -181,6 +181,17 @@ def test_a_workflow_without_an_image_says_what_is_missing_in_one_line(add_infer)
     assert str(caught.value).count('File "') == 1
 
 
+def test_a_photo_that_lacks_behind_a_training_is_told_with_the_call_and_the_model_that_was_made(add_infer, model_path):
+    workflow = Workflow("no photo")
+    task = add_infer(workflow, model_weight_file="")
+    task.get_input(2).set_path(str(model_path))
+
+    with pytest.raises(RuntimeError, match=r"no image to classify; call wf\.set_image_input\(.*, index=1\)") as caught:
+        workflow.run()
+
+    assert f"the model is kept, {model_path}: as model_weight_file of this task alone" in str(caught.value)
+
+
 def test_a_missing_model_is_told_in_one_line(add_infer, image):
     workflow = Workflow("missing")
     add_infer(workflow, model_weight_file="/not/there.safetensors")

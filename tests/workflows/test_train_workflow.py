@@ -290,6 +290,7 @@ def test_a_chart_is_not_mistaken_for_a_photo(data, small):
     told = str(caught.value).splitlines()[0]
     assert "wf.connect_tasks(wf.root(), task, [(1, 0)]) where a folder is the workflow's first input" in told
     assert "[(0, 0)] where the photo is the only one" in told
+    assert f"the model is kept, {model_of(train)}: as model_weight_file of this task alone" in told
     assert model_of(train).is_file()
 
 
