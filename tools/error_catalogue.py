@@ -1072,7 +1072,8 @@ ENTRIES = (
         errors.TrainingError,
         "A disk that is full",
         "There is no room for checkpoints or the model file. What was written before is whole.",
-        "Make room, then `python -m mnasnet resume RUN`; or set `output_folder` to another disk.",
+        "Make room, then `python -m mnasnet resume RUN`; or move the run's folder to another disk and resume it there. "
+        "A run that has not begun can have its `output_folder` on another disk.",
         (
             "MB of disk",
             "^cannot write the model file",

@@ -223,15 +223,30 @@ def require_space(run: RunFolder, model_bytes: int) -> None:
     """Raise TrainingError unless the disk has room for the run's files.
 
     That is two checkpoints and one being written, each with weights, average and at most two optimiser values, the
-    two model files, and a little.
+    two model files, and a little. Weights of a run that goes on lie there already; it needs room for one checkpoint
+    and one model file at least.
     """
-    needed = 3 * 4 * model_bytes + 3 * model_bytes + 10_000_000
+    checkpoint_bytes = 4 * model_bytes
+    whole = 3 * checkpoint_bytes + 3 * model_bytes + 10_000_000
+    needed = max(whole - _size_of(run.store.folder), checkpoint_bytes + model_bytes)
     free = shutil.disk_usage(run.path).free
-    if free < needed:
+    if free >= needed:
+        return
+    has_free = f"{run.path} has {free / 1e6:.0f} MB free"
+    if run.store.holds_any:
         raise TrainingError(
-            f"a run needs {needed / 1e6:.0f} MB of disk, {run.path} has {free / 1e6:.0f} MB free; "
-            "make room or set output_folder to another disk"
+            f"this run needs {needed / 1e6:.0f} MB of disk more, {has_free}; make room, or move the run to another "
+            "disk and resume it there"
         )
+    raise TrainingError(
+        f"a run needs {needed / 1e6:.0f} MB of disk, {has_free}; make room or set output_folder to another disk"
+    )
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of the files in ``folder``; those of a file with two names, as a checkpoint may have, count once."""
+    stats = [path.stat() for path in folder.iterdir()] if folder.exists() else []
+    return sum({one.st_ino: one.st_size for one in stats}.values())
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> None:

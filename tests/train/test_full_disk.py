@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from tiny import tiny_training
+from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
+from mnasnet.errors import TrainingError
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
@@ -99,3 +102,44 @@ def test_a_disk_that_fills_up_while_results_are_written_keeps_the_models_and_res
     assert modelfile.load(run.best).fingerprint and modelfile.load(run.last).fingerprint
     assert resume(run.path).status == "done"
     assert (run.path / "report.html").exists()
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def give_disk(monkeypatch: pytest.MonkeyPatch, folder: Path, size: int) -> None:
+    """A disk of ``size`` bytes on which ``folder`` lies alone."""
+
+    def usage(path: Path) -> Usage:
+        used = sum({file.stat().st_ino: file.stat().st_size for file in folder.rglob("*") if file.is_file()}.values())
+        return Usage(size, used, size - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+
+def test_a_run_goes_on_where_it_had_room_to_begin_though_its_own_files_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    ear = Ear(stop_after=4)
+    training = tiny_training(data, tmp_path / "disk")
+    give_disk(monkeypatch, tmp_path / "disk", 11_200_000)  # 10 MB, fifteen models of 18,825 weights
+
+    stopped = train(training, listeners=[ear], stop=ear.wants_to_stop)
+
+    assert sum(file.stat().st_size for file in (stopped.folder / "weights").iterdir()) > 100_000
+    assert resume(stopped.folder).status == "done"
+
+
+def test_a_run_that_has_begun_is_told_to_make_room_or_to_move_since_it_takes_no_other_output_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=8)
+    ear = Ear(stop_after=4)
+    stopped = train(tiny_training(data, tmp_path / "disk"), listeners=[ear], stop=ear.wants_to_stop)
+    give_disk(monkeypatch, tmp_path / "disk", 10_000_000)
+
+    with pytest.raises(TrainingError, match="needs 1[01] MB of disk more.*make room, or move the run to another disk"):
+        resume(stopped.folder)
+    with pytest.raises(TrainingError, match="needs 11 MB of disk,.*make room or set output_folder"):
+        train(tiny_training(data, tmp_path / "disk"))
