@@ -87,6 +87,7 @@ def write_results(
         if training.export_onnx:
             write(_ONNX, lambda: _onnx(model))
         wrong = [mistake for evaluation in evaluations.values() for mistake in evaluation.mistakes]
+        wrong.sort(key=lambda mistake: -mistake.confidence)
         write(_MISTAKES, lambda: report.mistakes_csv(wrong))
         write(_TABLE, lambda: report.per_class_csv(main))
         if not training.report:

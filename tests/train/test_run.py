@@ -376,6 +376,13 @@ def test_every_image_that_the_model_got_wrong_is_named_so_that_its_label_can_be_
     assert again.splitlines()[0] == "image,class,predicted,confidence" and "valid/blue/böse 😀.jpg" in again
 
 
+def test_the_surest_mistake_is_first_in_the_file_whichever_split_it_is_of(judged: TrainedRun) -> None:
+    lines = (judged.folder / "mistakes.csv").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    confidences = [float(row["confidence"]) for row in csv.DictReader(lines)]
+
+    assert confidences == sorted(confidences, reverse=True)
+
+
 @pytest.mark.skipif(not NAMES_ARE_BYTES, reason="names there are text")
 def test_an_image_whose_name_is_no_text_is_named_by_its_bytes(judged: TrainedRun) -> None:
     assert b"valid/blue/\xff.jpg,blue,red" in (judged.folder / "mistakes.csv").read_bytes()
