@@ -17,7 +17,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.header import Header, read_header
 from mnasnet.data.images import read_image
-from mnasnet.data.split import Split, split
+from mnasnet.data.split import Split, sequence_of, split
 from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import MAX_BAD, Unreadable, complaint, listed, reason_of
 from mnasnet.errors import DataError
@@ -308,8 +308,9 @@ def _warnings(
             "keep each in the class where it belongs"
         )
     yield from _class_sizes(counts["train"])
-    if parts.made_by == "seed" and (lone := [name for name, count in counts["val"].items() if count == 0]):
-        yield f"{_names(lone)} with a single image: it trains, so the class's accuracy stays unknown"
+    if parts.made_by == "seed" and (lone := _never_validating(parts, counts["val"])):
+        thing = "video" if parts.fold and parts.grouping == "frames" else "image"
+        yield f"{_names(lone)} with a single {thing}: it trains, so the class's accuracy stays unknown"
     if parts.val and (points := accuracy_points(len(parts.val))) > COARSE_POINTS:
         cure = "more images would, or cross-validation: python -m mnasnet crossval, which judges every image once"
         yield (
@@ -318,6 +319,16 @@ def _warnings(
         )
     if findings.tiny:
         yield f"{_images(len(findings.tiny))} smaller than {TINY_PX} pixels, such as {findings.tiny[0]}: enlarged"
+
+
+def _never_validating(parts: Split, val: Mapping[str, int]) -> list[str]:
+    """The classes without a validation image, in a fold those that are not judged by another one either."""
+    absent = [name for name, count in val.items() if count == 0]
+    if not parts.fold:
+        return absent
+    trains = {(sample.class_name, sequence_of(sample, parts.grouping)) for sample in parts.train}
+    sequences = Counter(name for name, _ in trains)
+    return [name for name in absent if sequences[name] == 1]
 
 
 def _leaks(across_splits: Sequence[Sequence[_Job]]) -> Iterator[str]:

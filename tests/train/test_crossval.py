@@ -11,6 +11,7 @@ from tiny import Ear, tiny_training
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.commands.crossval import tell
+from mnasnet.data.check import examine
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.folds import folds
 from mnasnet.data.split import read_split
@@ -169,6 +170,29 @@ def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_pat
         assert report["split_made_by"] == f"fold {number} of 2, seed 0"
         assert not [line for line in report["warnings"] if "fold 1" in line or "mnasnet crossval" in line]
         assert read_split(run.folder / "split.json", scan(few)).fold == f"fold {number} of 2"
+
+
+def test_only_a_class_that_validates_in_no_fold_is_said_to_stay_unknown(few):
+    """Classes of four images have a turn in four of seven folds each, the lone image in none."""
+    for number in range(3):
+        coloured_image((200, 40, 40), seed=9 + number).save(few / "red" / f"more{number}.png")
+    dataset = scan(few)
+
+    told = [line for parts in folds(dataset, 7) for line in examine(dataset, parts).warnings if "stays unknown" in line]
+
+    assert told == 7 * ["class 'lone' with a single image: it trains, so the class's accuracy stays unknown"]
+
+
+def test_a_class_of_one_video_is_said_to_stay_unknown_in_folds_of_videos(tmp_path):
+    for video in ("a/w", "b/w", "b/x", "b/y"):
+        for frame in range(2):
+            (tmp_path / video).parent.mkdir(exist_ok=True)
+            coloured_image((9, 9, 9), seed=frame).save(tmp_path / f"{video}_{frame}.png")
+    dataset = scan(tmp_path)
+
+    warnings = examine(dataset, folds(dataset, 2, grouping="frames")[0]).warnings
+
+    assert [line for line in warnings if line.startswith("class 'a' with a single video: it trains")]
 
 
 def test_the_last_epoch_is_judged_and_none_that_the_fold_chose(tmp_path, caplog):
