@@ -10,7 +10,7 @@ from typing import Any
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.commands.train import add_arguments as add_training_arguments
-from mnasnet.commands.train import tracking, training_of
+from mnasnet.commands.train import settings_so_far, tracking, training_of
 from mnasnet.commands.values import whole
 from mnasnet.files import quoted
 from mnasnet.train.crossval import CrossValidation, cross_validate, resume_cross_validation
@@ -57,7 +57,7 @@ def resume_run(arguments: argparse.Namespace) -> CrossValidation:
     """Go on; the other half of :mod:`mnasnet.commands.resume`."""
     folder = arguments.run.absolute()
     name = re.sub(r"_folds\d*$", "", folder.name)  # as the folds before were called
-    services = _Services(arguments.tracking, name, {"resume_folder": folder})
+    services = _Services(arguments.tracking, name, settings_so_far(arguments))
     with stop_on_signals() as stop, failures_told(services.running):
         return resume_cross_validation(
             arguments.run,

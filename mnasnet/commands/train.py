@@ -19,7 +19,7 @@ from mnasnet.train.events import Event, Listener, Stepped, failures_told
 from mnasnet.train.listeners import Background, MlflowRun, TerminalProgress, mlflow_uri
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
-from mnasnet.train.run_folder import RunFolder, read_yaml
+from mnasnet.train.run_folder import RunFolder, open_run_folder, read_yaml
 from mnasnet.train.trainer import Status
 from mnasnet.zoo import model_path
 
@@ -97,7 +97,7 @@ def _sentence(status: Status) -> str:
 def resume_run(arguments: argparse.Namespace) -> TrainedRun:
     """Go on with a run; the other half of :mod:`mnasnet.commands.resume`."""
     folder = arguments.run.absolute()
-    services = tracking(arguments.tracking, folder.name, {"resume_folder": folder})
+    services = tracking(arguments.tracking, folder.name, settings_so_far(arguments))
     steps = _Steps()
     with stop_on_signals() as stop, failures_told(services):
         trained = resume(
@@ -114,6 +114,15 @@ def resume_run(arguments: argparse.Namespace) -> TrainedRun:
             "already finished; for more epochs: python -m mnasnet train %s --model %s --recipe continue", data, model
         )
     return trained
+
+
+def settings_so_far(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the user set for the training, or its folds, that goes on: when it began, and now."""
+    asked = read_yaml(open_run_folder(arguments.run).arguments).get("asked")
+    now = {"data": arguments.data and arguments.data.absolute(), "max_minutes": arguments.max_minutes}
+    began = asked if isinstance(asked, dict) else {}
+    so_far = {**began, **{name: value for name, value in now.items() if value is not None}}
+    return {name: value for name, value in so_far.items() if name != "output_folder"}
 
 
 class _Steps:

@@ -300,6 +300,20 @@ def test_resume_of_a_misspelt_folder_does_not_resume_the_run_above_it(
     assert f"there is no folder {run / 'wieghts'}" in capsys.readouterr().err
 
 
+def test_a_training_that_is_first_tracked_when_it_goes_on_is_logged_with_its_settings(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = pytest.importorskip("mlflow.tracking").MlflowClient((tmp_path / "mlruns").as_uri())
+    monkeypatch.chdir(tmp_path)
+    assert main(words(data, tmp_path, "--epochs=1")) == 0
+
+    assert main(["resume", str(tmp_path / "run"), "--tracking", "local", "--max-minutes", "9", "--json"]) == 0
+
+    (run,) = client.search_runs([client.get_experiment_by_name("mnasnet").experiment_id])
+    shown = {name: run.data.params[name] for name in ("data", "epochs", "input_size", "max_minutes")}
+    assert shown == {"data": str(data), "epochs": "1", "input_size": "32", "max_minutes": "9.0"}
+
+
 @pytest.mark.parametrize("command", ["train", "resume", "val"])
 def test_help_reads_well(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:

@@ -286,6 +286,7 @@ def test_each_fold_is_tracked_as_a_run_of_its_own_also_one_that_goes_on(few, tmp
     assert sorted(run.info.run_name for run in runs) == ["run_fold1", "run_fold2"]
     assert all(run.info.status == "FINISHED" and "val_accuracy" in run.data.metrics for run in runs)
     assert all("last_val_accuracy" in run.data.metrics for run in runs)  # none is the best that its fold found
+    assert all(run.data.params["data"] == str(few) and run.data.params["epochs"] == "1" for run in runs)
 
 
 def test_each_fold_has_listeners_of_its_own(few, tmp_path):
