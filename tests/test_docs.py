@@ -1,5 +1,7 @@
 """The documentation is true: what follows from code is current, links lead somewhere, blocks run as they stand."""
 
+import argparse
+import importlib
 import inspect
 import re
 import sys
@@ -19,7 +21,10 @@ import make_docs
 
 import demo
 from mnasnet import errors, modelfile
+from mnasnet.cli import COMMANDS
+from mnasnet.commands.train import training_of
 from mnasnet.testing import random_model
+from mnasnet.train.plan import start_model
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 TEXTS = [*PAGES, *docs_site.ELSEWHERE.values()]
@@ -58,6 +63,23 @@ def test_no_entry_waits_for_an_error_that_is_gone():
         entry = error_catalogue.entry_of(error)
         waiting -= {(entry.title, message) for message in entry.messages if re.search(message, error.sign)}
     assert waiting == set()
+
+
+FIXES = sorted(
+    {typed for entry in error_catalogue.ENTRIES for typed in re.findall("`python -m mnasnet (.*?)`", entry.fix)}
+)
+
+
+@pytest.mark.parametrize("typed", FIXES)
+def test_a_command_that_a_fix_tells_is_understood_and_has_a_start(typed):
+    name, *words = typed.split()
+    parser = argparse.ArgumentParser()
+    importlib.import_module(COMMANDS[name][0]).add_arguments(parser)
+
+    if words:  # a name alone says which command helps
+        arguments = parser.parse_args(words)
+        if name == "train":
+            start_model(training_of(arguments)[1])
 
 
 SOURCES = {

@@ -269,7 +269,8 @@ ENTRIES = (
         errors.SettingsError,
         "A network for which nobody has published weights",
         "Without a file of weights, only a network with published weights can classify.",
-        "Take one of the names listed, or train it: `python -m mnasnet train DATA --model mnasnet_a1`.",
+        "Take one of the names listed, or train it: `python -m mnasnet train DATA --model mnasnet_a1 --use-pretrained "
+        "false`.",
         mistake=mistakes.network_without_weights,
     ),
     Entry(
