@@ -127,6 +127,17 @@ def accuracy_points(images: int) -> float:
     return 100 * 1.96 * sqrt(TYPICAL_ACCURACY * (1 - TYPICAL_ACCURACY) / images)
 
 
+def coarse_accuracy(parts: Split) -> str:
+    """What to say before a training whose validation images are too few to rank it; empty where they are enough."""
+    if not parts.val or (points := accuracy_points(len(parts.val))) <= COARSE_POINTS:
+        return ""
+    cure = "more images would, or cross-validation: python -m mnasnet crossval, which judges every image once"
+    return (
+        f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): it cannot tell "
+        f"similar trainings apart; {'that of all folds together can better' if parts.fold else cure}"
+    )
+
+
 class _Job(NamedTuple):
     split_name: str
     number: int  # its place in the split
@@ -311,12 +322,8 @@ def _warnings(
     if parts.made_by == "seed" and (lone := _never_validating(parts, counts["val"])):
         thing = "video" if parts.fold and parts.grouping == "frames" else "image"
         yield f"{_names(lone)} with a single {thing}: it trains, so the class's accuracy stays unknown"
-    if parts.val and (points := accuracy_points(len(parts.val))) > COARSE_POINTS:
-        cure = "more images would, or cross-validation: python -m mnasnet crossval, which judges every image once"
-        yield (
-            f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): it cannot tell "
-            f"similar trainings apart; {'that of all folds together can better' if parts.fold else cure}"
-        )
+    if text := coarse_accuracy(parts):
+        yield text
     if findings.tiny:
         yield f"{_images(len(findings.tiny))} smaller than {TINY_PX} pixels, such as {findings.tiny[0]}: enlarged"
 

@@ -496,17 +496,26 @@ def _require_text(names: Iterable[str]) -> None:
 def _note_empty_validation(
     aligned: Mapping[SplitName, _Classes], class_names: Iterable[str], layout: Mapping[SplitName, str], notes: list[str]
 ) -> None:
-    for split in ("val", "test"):
-        classes = aligned.get(split)
-        if classes is None:
+    has_images: dict[SplitName, set[str]] = {
+        split: {name for name in class_names if classes.get(name)} for split, classes in aligned.items()
+    }
+    judges: tuple[tuple[SplitName, SplitName], ...] = (("val", "test"), ("test", "val"))
+    for split, other in judges:
+        if split not in aligned:
             continue
-        missing = [name for name in class_names if not classes.get(name)]
-        if len(missing) == len(aligned["train"]):
+        if not has_images[split]:
             notes.append(f"{layout[split]}/ has no images of the training's classes and is not used")
-        elif missing:
-            notes.append(
-                f"{_listed(missing)} without images in {layout[split]}: kept as class, its accuracy stays unknown"
-            )
+            continue
+        known, judge = has_images.get(other, set()), layout.get(other, "")
+        if other == "val" and not known:  # a part of the training images of each class will validate
+            known, judge = has_images["train"], "validation images"
+        missing = [name for name in class_names if name not in has_images[split]]
+        for names, comes in (
+            ([name for name in missing if name in known], f"judged by {judge} alone"),
+            ([name for name in missing if name not in known], "its accuracy stays unknown"),
+        ):
+            if names:
+                notes.append(f"{_listed(names)} without images in {layout[split]}: kept as class, {comes}")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mnasnet
+from mnasnet.data.check import COARSE_POINTS
 from mnasnet.machine import processor_name
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.count import count
@@ -159,8 +160,11 @@ def _limits(story: Story) -> list[str]:
         low, high = result.interval
         if len(story.history) > 1 and story.kept == "best":
             limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
-        known = f"On {result.images} images this accuracy is known to ±{50 * (high - low):.1f} points"
-        limits.append(f"{known}: smaller differences mean nothing.")
+        points = 50 * (high - low)
+        known = f"On {result.images} images this accuracy is known to ±{points:.1f} points"
+        more = "more images or a cross-validation" if story.kept == "best" else "all folds together"
+        cure = f"; {more} would tell more" if points > COARSE_POINTS else ""
+        limits.append(f"{known}: smaller differences mean nothing{cure}.")
         weak = [score for score in result.classes if score.recall is not None and score.recall < 0.5]
         if weak:
             names = ", ".join(score.name for score in weak[:10])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnasnet import modelfile
 from mnasnet.data.cache import DecodedImages
+from mnasnet.data.check import coarse_accuracy
 from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import TrainingError
@@ -113,7 +114,7 @@ def write_results(
             seconds=sum(row["seconds"] for row in result.history),
             machine=report.machine_description(team.device, plan.threads),
             made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-            warnings=json.loads(run.dataset_report.read_bytes())["warnings"],
+            warnings=_warnings(run, parts),
             mistakes=main.mistakes[:MISTAKES_SHOWN],
             pictures={name: write(name, drawings[name]) for name in _pictures(best_epoch)},
             files=sorted({*exists_in(run.path), *_PAGES}),
@@ -121,6 +122,12 @@ def write_results(
         write("model_card.md", lambda: report.model_card(story).encode(errors="surrogateescape"))
         write("report.html", lambda: report.report_html(story).encode(errors="replace"))
     return evaluations
+
+
+def _warnings(run: RunFolder, parts: Split) -> list[str]:
+    """What was said of the images, without how well an accuracy would be known: now it is."""
+    said = json.loads(run.dataset_report.read_bytes())["warnings"]
+    return [warning for warning in said if warning != coarse_accuracy(parts)]
 
 
 _PTH, _ONNX, _MISTAKES, _TABLE = "weights/best.pth", "weights/best.onnx", "mistakes.csv", "per_class.csv"

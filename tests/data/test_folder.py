@@ -61,6 +61,22 @@ def test_classes_are_aligned_by_name_where_validation_lacks_one(tmp_path):
     assert dataset.notes == ("'b' without images in val: kept as class, its accuracy stays unknown",)
 
 
+def test_a_class_that_one_split_lacks_is_judged_by_the_other(tmp_path):
+    folder_of(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png")
+    folder_of(tmp_path, "val/a/2.png", "val/b/2.png", "test/a/3.png", "test/c/3.png")
+
+    assert scan(tmp_path).notes == (
+        "'c' without images in val: kept as class, judged by test alone",
+        "'b' without images in test: kept as class, judged by val alone",
+    )
+
+
+def test_a_class_that_the_test_lacks_is_judged_by_the_validation_images_that_are_chosen(tmp_path):
+    folder_of(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png", "test/a/3.png")
+
+    assert scan(tmp_path).notes == ("'b' without images in test: kept as class, judged by validation images alone",)
+
+
 def test_an_empty_validation_class_is_a_warning_and_the_class_is_kept(tmp_path):
     folder_of(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png")
     (tmp_path / "val/b").mkdir()

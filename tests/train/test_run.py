@@ -376,6 +376,15 @@ def test_every_image_that_the_model_got_wrong_is_named_so_that_its_label_can_be_
     assert again.splitlines()[0] == "image,class,predicted,confidence" and "valid/blue/böse 😀.jpg" in again
 
 
+def test_once_the_accuracy_is_known_how_well_it_would_be_known_is_left_out(judged: TrainedRun) -> None:
+    warnings = json.loads((judged.folder / "dataset_report.json").read_bytes())["warnings"]
+    assert [line for line in warnings if "point error" in line]
+
+    for name in ("report.html", "model_card.md"):
+        told = (judged.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+        assert "point error" not in told and "more images or a cross-validation would tell more" in told
+
+
 def test_the_surest_mistake_is_first_in_the_file_whichever_split_it_is_of(judged: TrainedRun) -> None:
     lines = (judged.folder / "mistakes.csv").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     confidences = [float(row["confidence"]) for row in csv.DictReader(lines)]
