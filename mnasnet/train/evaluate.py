@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS = 15
+UNSURE = 0.5  # the confidence threshold that the documentation gives as an example
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,32 @@ class Mistake:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True)
+class ConfidenceBin:
+    """The answers whose confidence lies from ``low`` to ``high``: their mean confidence, and the share that is right."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """The shares of right and of wrong answers that are less sure than UNSURE; None where there are no such answers."""
+
+    right: float | None
+    wrong: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """A classifier's results on labelled images.
 
     ``confusion`` counts images, rows are the true classes, columns the predicted ones. ``interval`` is the 95 %
-    confidence interval of ``accuracy``. ``calibration_error`` is the mean gap between confidence and accuracy.
-    ``mistakes`` has the surest ones first; it is empty where the images were given without names.
+    confidence interval of ``accuracy``. ``calibration_error`` is the mean gap between confidence and accuracy, and
+    ``calibration`` what it is made of, without bins that hold no image. ``mistakes`` has the surest ones first; it is empty where the images were given without names.
     """
 
     class_names: tuple[str, ...]
@@ -49,10 +69,22 @@ class Evaluation:
     interval: tuple[float, float]
     top5_accuracy: float
     loss: float
-    calibration_error: float
+    calibration: tuple[ConfidenceBin, ...]
+    unsure: Unsure
     confusion: NDArray[np.int64]
     classes: tuple[ClassScore, ...]
     mistakes: tuple[Mistake, ...] = ()
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over equal-width bins (arXiv 1706.04599)."""
+        return sum(one.images * abs(one.confidence - one.right) for one in self.calibration) / self.images
+
+    def unknown_at_half(self) -> str:
+        """What a confidence threshold of UNSURE would cost and bring, for people."""
+        answers = ((self.unsure.right, "right"), (self.unsure.wrong, "wrong"))
+        shares = [f"{share:.1%} of the {which} answers" for share, which in answers if share is not None]
+        return f"{UNSURE} would call {' and '.join(shares)} unknown"
 
     @property
     def macro_f1(self) -> float:
@@ -99,6 +131,7 @@ def evaluate(
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     right = predicted == labels
+    confidence = np.exp(log_probabilities.max(1))
     return Evaluation(
         class_names=tuple(class_names),
         images=count,
@@ -106,7 +139,8 @@ def evaluate(
         interval=wilson_interval(int(right.sum()), count),
         top5_accuracy=float((ranks < 5).mean()),
         loss=float(-np.take_along_axis(log_probabilities, labels[:, None], 1).mean()),
-        calibration_error=_calibration_error(np.exp(log_probabilities.max(1)), right),
+        calibration=tuple(_calibration(confidence, right)),
+        unsure=Unsure(_share_unsure(confidence[right]), _share_unsure(confidence[~right])),
         confusion=confusion,
         classes=tuple(_class_score(name, confusion, index) for index, name in enumerate(class_names)),
         mistakes=tuple(_mistakes(log_probabilities, labels, class_names, images)) if images else (),
@@ -159,11 +193,21 @@ def most_wrong(
     return wrong[surest][:limit]
 
 
-def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over equal-width bins (arXiv 1706.04599)."""
+def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[ConfidenceBin]:
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, confidence - right, CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(right))
+    for number in np.unique(bins).tolist():
+        inside = bins == number
+        yield ConfidenceBin(
+            low=number / CALIBRATION_BINS,
+            high=(number + 1) / CALIBRATION_BINS,
+            images=int(inside.sum()),
+            confidence=float(confidence[inside].mean()),
+            right=float(right[inside].mean()),
+        )
+
+
+def _share_unsure(confidence: NDArray[np.float64]) -> float | None:
+    return float((confidence < UNSURE).mean()) if len(confidence) else None
 
 
 def _class_score(name: str, confusion: NDArray[np.int64], index: int) -> ClassScore:

@@ -171,7 +171,8 @@ def _limits(story: Story) -> list[str]:
             limits.append(f"Fewer than half of the images are recognised in: {names}.")
     if "test" not in story.evaluations:
         limits.append("There were no test images; the accuracy on new images is not known better than by validation.")
-    limits.append("An image of none of these classes is given one of them too; use a confidence threshold.")
+    threshold = "" if result is None else f": {result.unknown_at_half()}"
+    limits.append(f"An image of none of these classes is given one of them too; use a confidence threshold{threshold}.")
     return limits
 
 

@@ -84,6 +84,29 @@ def test_a_sure_and_right_classifier_is_calibrated() -> None:
     assert boastful.calibration_error == pytest.approx(1, abs=1e-6)
 
 
+def test_calibration_tells_what_is_right_of_the_answers_of_each_confidence() -> None:
+    """Eight answers of 0.6 of which half are right, two of 0.98 that are right."""
+    sure, unsure = np.log([0.98, 0.01, 0.01]), np.log([0.6, 0.3, 0.1])
+    logits = np.array([sure] * 2 + [unsure] * 8, np.float32)
+
+    result = evaluate(logits, np.array([0] * 6 + [1] * 4), NAMES)
+
+    assert [(one.images, one.right) for one in result.calibration] == [(8, 0.5), (2, 1.0)]
+    assert [one.confidence for one in result.calibration] == pytest.approx([0.6, 0.98])
+    assert all(one.low <= one.confidence <= one.high for one in result.calibration)
+    assert result.calibration_error == pytest.approx(0.8 * 0.1 + 0.2 * 0.02)
+
+
+def test_what_a_threshold_of_a_half_would_call_unknown_is_counted_apart_for_right_and_wrong_answers() -> None:
+    sure, unsure = np.log([0.6, 0.3, 0.1]), np.log([0.4, 0.3, 0.3])
+    logits = np.array([sure, sure, sure, unsure, unsure], np.float32)
+
+    unknown = evaluate(logits, np.array([0, 0, 0, 0, 1]), NAMES).unsure
+
+    assert (unknown.right, unknown.wrong) == (0.25, 1.0)
+    assert evaluate(logits, np.zeros(5, np.int64), NAMES).unsure.wrong is None
+
+
 def test_the_surest_mistakes_come_first() -> None:
     logits = np.array([[5, 0, 0], [9, 0, 0], [0, 5, 0], [1, 0, 0]], np.float32)
     labels = np.array([1, 1, 1, 2])

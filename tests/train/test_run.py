@@ -385,6 +385,23 @@ def test_once_the_accuracy_is_known_how_well_it_would_be_known_is_left_out(judge
         assert "point error" not in told and "more images or a cross-validation would tell more" in told
 
 
+def test_the_report_tells_how_often_answers_of_a_confidence_are_right(judged: TrainedRun) -> None:
+    page = (judged.folder / "report.html").read_text(encoding="utf-8")
+
+    (section,) = re.findall(r"<h2>Calibration</h2>(.*?)</section>", page, re.DOTALL)
+    validation, test = section.split("<h3>Test images</h3>")
+    for told, result in ((validation, judged.evaluation), (test, judged.test)):
+        assert result is not None
+        rows = re.findall(r"<td>\d+ to \d+ %</td><td>(\d+)</td>\s<td>([\d.]+)%</td><td>([\d.]+)%</td>", told)
+        assert sum(int(images) for images, _, _ in rows) == result.images
+        right = sum(int(images) * float(share) / 100 for images, _, share in rows)
+        assert right == pytest.approx(result.accuracy * result.images, abs=0.1)
+        assert f"Calibration error {result.calibration_error:.3f}" in told
+        assert f"A\nconfidence threshold of {result.unknown_at_half()}." in told
+    assert judged.evaluation is not None
+    assert f"use a confidence threshold: {judged.evaluation.unknown_at_half()}." in page
+
+
 def test_the_surest_mistake_is_first_in_the_file_whichever_split_it_is_of(judged: TrainedRun) -> None:
     lines = (judged.folder / "mistakes.csv").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     confidences = [float(row["confidence"]) for row in csv.DictReader(lines)]
