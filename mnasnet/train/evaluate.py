@@ -86,6 +86,17 @@ class Evaluation:
         shares = [f"{share:.1%} of the {which} answers" for share, which in answers if share is not None]
         return f"{UNSURE} would call {' and '.join(shares)} unknown"
 
+    def taken_for(self, most: int) -> list[tuple[str, str, int]]:
+        """The classes that were taken for another more than once, most often first: true, predicted, images."""
+        wrong = self.confusion * (1 - np.eye(len(self.confusion), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        cells = [divmod(int(cell), len(wrong)) for cell in order]
+        return [
+            (self.class_names[row], self.class_names[column], int(wrong[row, column]))
+            for row, column in cells
+            if wrong[row, column] > 1
+        ]
+
     @property
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur."""

@@ -72,10 +72,13 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
         axes.set_yticks(range(classes), names)
     if classes <= MOST_NUMBERS:
         _write_cells(axes, shown, counts, normalised)
-    axes.set_xlabel("Predicted")
-    axes.set_ylabel("True")
-    axes.set_title(evaluation.sentence(), fontsize=10)
-    axes.tick_params(length=0)
+    are_named = classes <= MOST_CLASSES_NAMED
+    means, size = ("", 10) if are_named else (": number of the class, the first is 0", 20)  # to be read in a page
+    axes.set_xlabel(f"Predicted{means}", fontsize=size)
+    axes.set_ylabel(f"True{means}", fontsize=size)
+    axes.set_title(evaluation.sentence(), fontsize=size)
+    axes.tick_params(length=0, labelsize=size)
+    bar.ax.tick_params(labelsize=size)
     axes.spines[:].set_visible(False)
     return png(figure)
 

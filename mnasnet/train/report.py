@@ -19,8 +19,12 @@ from mnasnet.network.count import count
 from mnasnet.pages import render
 from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import ClassScore, Evaluation, Mistake
+from mnasnet.train.figures import MOST_CLASSES_NAMED
 from mnasnet.train.listeners import csv_bytes
 from mnasnet.words import duration
+
+
+MOST_TAKEN = 10  # pairs of classes that are shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +211,8 @@ def report_html(story: Story) -> str:
         pictures={name: base64.b64encode(content).decode() for name, content in story.pictures.items()},
         captions=_CAPTIONS,
         limits=_limits(story),
+        shows_numbers=len(story.model.class_names) > MOST_CLASSES_NAMED,
+        most_taken=MOST_TAKEN,
     )
 
 

@@ -107,6 +107,15 @@ def test_what_a_threshold_of_a_half_would_call_unknown_is_counted_apart_for_righ
     assert evaluate(logits, np.zeros(5, np.int64), NAMES).unsure.wrong is None
 
 
+def test_what_is_taken_for_another_class_most_often_comes_first_and_once_is_no_habit() -> None:
+    labels, predicted = np.array([0, 0, 1, 2, 2, 2, 0]), np.array([1, 1, 0, 1, 1, 1, 0])
+
+    result = evaluate(np.eye(3, dtype=np.float32)[predicted], labels, NAMES)
+
+    assert result.taken_for(9) == [("ship", "dog", 3), ("cat", "dog", 2)]
+    assert result.taken_for(1) == [("ship", "dog", 3)]
+
+
 def test_the_surest_mistakes_come_first() -> None:
     logits = np.array([[5, 0, 0], [9, 0, 0], [0, 5, 0], [1, 0, 0]], np.float32)
     labels = np.array([1, 1, 1, 2])

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnasnet.train.figures import curves, mistakes
+from mnasnet.train.evaluate import evaluate
+from mnasnet.train.figures import confusion_matrix, curves, mistakes
+
+
+@pytest.mark.parametrize(("classes", "label"), [(60, "True"), (61, "True: number of the class, the first is 0")])
+def test_axes_that_show_numbers_say_of_what(classes: int, label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(classes)
+    found = evaluate(np.eye(classes, dtype=np.float32), labels, [f"class {number}" for number in labels])
+    monkeypatch.setattr("mnasnet.train.figures.png", lambda figure: figure)
+
+    assert confusion_matrix(found, normalised=True).axes[0].get_ylabel() == label
 
 
 def height_of(images: int) -> int:
