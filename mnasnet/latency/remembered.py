@@ -131,7 +131,7 @@ def _is_of_other(line: bytes, settings: Mapping[str, Any] | None) -> bool:
     """Whether the line is a timing with other settings; a torn one is of nobody."""
     try:
         return bool(json.loads(line)["settings"] != settings)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -141,7 +141,7 @@ def _latencies(content: bytes, settings: Mapping[str, Any] | None = None) -> Ite
             row = json.loads(line)
             if row.get("settings") == settings:
                 yield (row["network"], row["input_size"]), Latency.from_dict(row["latency"])
-        except (ValueError, KeyError, TypeError, AttributeError, LatencyError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LatencyError):
             continue  # torn by a kill; that network is measured again
 
 

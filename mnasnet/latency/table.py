@@ -156,7 +156,7 @@ class LatencyTable:
                 f"cannot read the latency table {path}: {error.strerror or error}; measure one on the device with "
                 "`python -m mnasnet profile`"
             ) from error
-        except (LatencyError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        except (LatencyError, ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LatencyError(
                 f"{path} is not a latency table ({type(error).__name__}: {error}); profile the device again"
             ) from error

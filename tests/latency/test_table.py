@@ -182,7 +182,9 @@ def test_a_table_survives_its_file(table, tmp_path):
     )
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', '{"schema": "x"}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema": 1}', '{"schema": "x"}', pytest.param("[" * 200_000, id="deep")]
+)
 def test_a_damaged_table_is_named(content, tmp_path):
     (tmp_path / "t.json").write_text(content)
 
@@ -348,7 +350,7 @@ def test_a_profile_that_was_stopped_goes_on_where_it_was(profiled, tmp_path, cap
     assert profiled(dying) == 2
     assert "30 timings are kept in " in caplog.text and "the same command goes on" in caplog.text
     with (tmp_path / "t.json.unfinished").open("a") as file:
-        file.write('{"network": "torn by a kil')
+        file.write("[" * 200_000 + '\n{"network": "torn by a kil')
 
     rest = CountingMeter()
     assert profiled(rest) == 0
