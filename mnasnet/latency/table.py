@@ -149,7 +149,7 @@ class LatencyTable:
         """The table in ``path``; raises LatencyError when it cannot be read."""
         path = expanded(path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
             table = None if values["schema"] > SCHEMA else _table_of(values)
         except OSError as error:
             raise LatencyError(

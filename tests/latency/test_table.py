@@ -182,6 +182,14 @@ def test_a_table_survives_its_file(table, tmp_path):
     )
 
 
+def test_a_table_that_an_editor_saved_with_a_mark_in_front_is_read(table, tmp_path):
+    table.save(tmp_path / "t.json")
+    text = (tmp_path / "t.json").read_text(encoding="utf-8")
+    (tmp_path / "t.json").write_text(text, encoding="utf-8-sig")
+
+    assert LatencyTable.load(tmp_path / "t.json").conditions == table.conditions
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"schema": 1}', '{"schema": "x"}', pytest.param("[" * 200_000, id="deep")]
 )
