@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from typing import Any, NoReturn
 from mnasnet.errors import MnasNetError
 from mnasnet.files import exists
 from mnasnet.memory import one_arena
+from mnasnet.words import one_line
 
 #: command -> the module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and its one-line help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -70,6 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         package = PACKAGES.get(module, module)
         return _failed(f"this needs the package {package}, which is not installed; run: pip install {package}", given)
+    except ImportError as error:  # its own libraries find no room, or are not for this machine
+        module = _raised_in(error)
+        if module == "mnasnet":
+            raise
+        cure = f"give it more memory (ulimit -v), or install {PACKAGES.get(module, module)} anew"
+        return _failed(f"{module} cannot be loaded: {one_line(error)}; {cure}", given)
 
 
 def _run(given: list[str]) -> int:
@@ -122,6 +130,12 @@ def _unwound_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _raised_in(error: BaseException) -> str:
+    """The top package of the code that raised ``error``; what imports it has no part in it."""
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next(top for name in reversed(names) if (top := name.partition(".")[0]) != "importlib")
 
 
 def _failed(text: str, given: Sequence[str], done: Mapping[str, object] | None = None) -> int:

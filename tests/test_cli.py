@@ -642,6 +642,29 @@ def test_a_package_that_an_installation_left_out_is_named(monkeypatch, capsys):
     assert capsys.readouterr().err == told
 
 
+def test_a_library_that_does_not_load_is_one_line_with_its_reason(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tqdm.py").write_text("raise ImportError('libtqdm.so: failed to map segment from shared object')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("tqdm", "mnasnet.commands.classify", "mnasnet.commands.outputs"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    assert main(["classify", "photo.jpg", "--json"]) == 2
+
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)["error"]
+    assert told.startswith("tqdm cannot be loaded: libtqdm.so: failed to map segment from shared object; ")
+    assert "ulimit -v" in told and shown.err == f"error: {told}\n"
+
+
+def test_a_fault_of_our_own_imports_is_no_library_that_does_not_load(monkeypatch):
+    monkeypatch.delattr("mnasnet.words.printable")
+    for module in ("mnasnet.commands.classify", "mnasnet.commands.outputs"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    with pytest.raises(ImportError, match="printable"):
+        main(["classify", "photo.jpg"])
+
+
 @pytest.mark.parametrize(
     "command", [["benchmark"], ["export", "photos10", "--to", "onnx"], ["val", "photos10", "."], ["check", "."]]
 )
