@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import importlib
 import json
 import logging
@@ -107,6 +108,8 @@ def _run(given: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        if error.errno == errno.ENOMEM:  # the file that was being opened has no part in it
+            text = "memory ran out; close other programs, or raise the limit that this one has (ulimit -v)"
         return _failed(text, given)
 
 

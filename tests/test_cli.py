@@ -1,6 +1,7 @@
 """The command line, as a user types it."""
 
 import csv
+import errno
 import json
 import logging
 import os
@@ -654,6 +655,18 @@ def test_a_library_that_does_not_load_is_one_line_with_its_reason(tmp_path, monk
     told = json.loads(shown.out)["error"]
     assert told.startswith("tqdm cannot be loaded: libtqdm.so: failed to map segment from shared object; ")
     assert "ulimit -v" in told and shown.err == f"error: {told}\n"
+
+
+def test_memory_that_ran_out_is_told_without_the_file_where_it_did(monkeypatch, capsys):
+    def fail(options):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "/tmp/tmpn_oxdn9f")
+
+    monkeypatch.setattr("mnasnet.commands.models.run", fail)
+
+    assert main(["models"]) == 2
+
+    told = "error: memory ran out; close other programs, or raise the limit that this one has (ulimit -v)\n"
+    assert capsys.readouterr().err == told
 
 
 def test_a_fault_of_our_own_imports_is_no_library_that_does_not_load(monkeypatch):
