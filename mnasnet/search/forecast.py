@@ -57,12 +57,21 @@ class Forecast:
             return ""
         return (
             f"{target:g} {UNITS[cost]} is more than the largest network takes, so it decides nothing; take "
-            f"{self._range(cost)}, or a larger space or input_size"
+            f"{_range(sorted(self.costs[cost]))} {UNITS[cost]}, or a larger space or input_size"
         )
 
-    def _range(self, cost: str) -> str:
-        """What networks of the space cost, in the unit of the target."""
-        return f"{_span(f'{end:.3g}' for end in sorted(self.costs[cost]))} {UNITS[cost]}"
+    def _told_of(self, cost: str) -> str:
+        """A line of what the ends of the space cost, with a word where the larger one costs less."""
+        title, how, order = "cost", "", "takes less"
+        if cost == LATENCY and self.latency_is_measured:
+            title, how = "latency", " on the device"
+        elif cost == LATENCY:
+            title, how, order = "latency", " predicted by the table of the device", "the table does not order"
+        small, large = self.costs[cost]
+        ends = "the smallest and the largest network of the space"
+        if small > large:
+            ends += f" by multiply-adds, which {order}"
+        return f"{title:10}{_range((small, large))} {UNITS[cost]}{how}, {ends}"
 
     @property
     def is_hopeless(self) -> bool:
@@ -105,11 +114,7 @@ class Forecast:
             stages.append(f"comparison {_minutes(times.references_s)}")
         if times.ranking_s:
             stages.append(f"check of the ranking {_minutes(times.ranking_s)}")
-        costs = []
-        for cost in self.costs:
-            how = " on the device" if self.latency_is_measured else " predicted by the table of the device"
-            title, how = ("latency", how) if cost == LATENCY else ("cost", "")
-            costs.append(f"{title:10}{self._range(cost)}{how}, the smallest and the largest network of the space")
+        costs = [self._told_of(cost) for cost in self.costs]
         if self.told_of_target:
             costs.append(f"target    {self.told_of_target}")
         if self.told_of_missed:
@@ -186,6 +191,10 @@ def _costs(search: OpenSearch) -> dict[str, tuple[float, float]]:
             if meter is not None:
                 found[name] = (float(meter.measure(small)), float(meter.measure(large)))
     return found
+
+
+def _range(ends: Iterable[float]) -> str:
+    return _span(f"{end:.3g}" for end in ends)
 
 
 def _span(ends: Iterable[str]) -> str:

@@ -263,6 +263,23 @@ def test_a_forecast_tells_of_a_target_that_every_network_meets(target: tuple[str
     assert "cost      2e+05 to 4.2e+06 weights, the smallest and the largest network" in forecast.text
 
 
+@pytest.mark.parametrize(
+    ("is_measured", "told"),
+    [
+        (False, "predicted by the table of the device, {}, which the table does not order"),
+        (True, "on the device, {}, which takes less"),
+    ],
+)
+def test_a_forecast_tells_where_the_larger_network_is_the_faster(is_measured: bool, told: str) -> None:
+    times = timetable(Searching(data=Path(), minutes=0, trials=3), PLAN)
+    costs = {"latency_ms": (9.29, 7.06)}
+
+    forecast = Forecast(512, PLAN, times, 3, short_epochs=1, workers=1, costs=costs, latency_is_measured=is_measured)
+
+    ends = "the smallest and the largest network of the space by multiply-adds"
+    assert f"latency   9.29 to 7.06 ms {told.format(ends)}\n" in forecast.text
+
+
 def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     searching = Searching(data=Path(), minutes=0, trials=120)
     plan = with_shared(PLAN, searching, tiny_space(), TIMES, images=5000)
