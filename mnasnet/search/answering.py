@@ -17,6 +17,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPECTED, EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.contenders import best_trials, contender, places, rank_agreement
 from mnasnet.search.costs import ENERGY, LATENCY, quantity
+from mnasnet.search.doubts import doubts
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.ranking import Ranking, rank, recorded
@@ -71,6 +72,7 @@ def answer_of(
                 _about_reward(search),
                 about_target(problem.reward, asked.reward_cost, found),
                 _about_table(search),
+                *doubts(search),
                 _about_8_bits(search),
                 "" if ranking is None else f"shared weights: {ranking.sentence(asked.proxy_epochs)}",
                 _about_start(search, contenders),

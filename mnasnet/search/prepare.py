@@ -25,6 +25,7 @@ from mnasnet.machine import usable_cores
 from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled
+from mnasnet.search.doubts import doubts
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
 from mnasnet.search.forecast import Forecast, forecast_of
@@ -151,6 +152,8 @@ def prepared(
             first = _first_latency(search)  # a device that is away is told at once
             if search.table is not None:
                 require_table_of_device(search.table, first)
+            for doubt in doubts(search):
+                _log.warning("%s", doubt)
         small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
         tell("timing a small and a large network")
         speeds = timed(search.training, small, large)

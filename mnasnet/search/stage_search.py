@@ -14,6 +14,7 @@ from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
 from mnasnet.search.answering import NothingFoundError
 from mnasnet.search.contenders import best_trials
+from mnasnet.search.doubts import doubts
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.forecast import forecast_of
 from mnasnet.search.judging import stopping
@@ -195,5 +196,8 @@ def _give_up(sitting: Sitting, found: Sequence[TrialRecord]) -> None:
         text = f"all {len(failed)} networks that were judged failed; the last reason: {failed[-1].reason}"
     else:
         text = nothing_found(found, sitting.here.problem)
+        asked = sitting.here.searching
+        if infeasible and asked.needs_latency and asked.latency == "table":
+            text = "; ".join((text, "latencies are prices of the table", *doubts(sitting.here)))
     searched = sitting.answered("infeasible" if infeasible and not failed else "failed", text)
     raise NothingFoundError(f"{text}; all trials are kept in {sitting.folder.path}", searched)

@@ -977,6 +977,41 @@ class TestATableOfTheUsers:
         assert f"do not trust the latency table of {search.table.conditions.measured_on}: {reason}" in caplog.text
         assert any(note.startswith("the table of") and reason in note for note in notes)
 
+    @pytest.mark.parametrize(
+        ("ms", "version", "told"),
+        [
+            (0.1, "1", ["prices the smallest network at 2.5 ms, measured it took 0.1 ms; profile the device again"]),
+            (25.0, "1", ["prices the smallest network at 2.5 ms, measured it took 25 ms; profile the device again"]),
+            (2.0, "2", ["was made on 2026-01-31 with onnxruntime 1, the device has 2 now; profile it again where"]),
+            (2.0, "1", []),
+        ],
+    )
+    def test_that_the_first_measurement_speaks_against_is_told_at_the_start_and_in_the_answer(
+        self, ms, version, told, data, tmp_path, monkeypatch, caplog
+    ):
+        file = Path(priced_by(tmp_path))
+        table = replace(LatencyTable.load(file), made_on="2026-01-31")
+        table.save(file)
+        meter = FixedDevice(replace(table.conditions, undisturbed_ms=ms, runtime_version=version))
+        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        (tmp_path / "run").mkdir()
+
+        search = prepared(self.asked(data, tmp_path, str(file)), SearchFolder(tmp_path / "run"))
+
+        notes = [note for note in answer_of(search, [], "done", "", 0.0).notes if "profile" in note]
+        assert len(notes) == len(told) and notes == [line for line in caplog.messages if "profile" in line]
+        assert all(text in note for text, note in zip(told, notes, strict=True))
+
+    def test_is_named_where_no_network_meets_a_limit_by_its_prices(self, data, tmp_path, monkeypatch):
+        file = priced_by(tmp_path)
+        meter = FixedDevice(replace(LatencyTable.load(Path(file)).conditions, undisturbed_ms=0.1))
+        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        asked = replace(self.asked(data, tmp_path, file), reward="hard", target_latency_ms=1.0, trials=2)
+
+        prices = "raise the limit .*; latencies are prices of the table; the table of .* prices the smallest network at"
+        with pytest.raises(NothingFoundError, match=f"no network met the limits; .* {prices} 2.5 ms, measured it took"):
+            run_search(asked)
+
     @pytest.mark.slow
     def test_is_named_in_the_answer_which_says_that_the_target_never_bound(self, data, tmp_path):
         asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), trials=2, proxy_epochs=1)
@@ -991,6 +1026,16 @@ class TestATableOfTheUsers:
             f"the target of 50 ms never bound: the dearest network tried has latency {dearest_ms:g} ms; a larger space "
             "or input_size would make use of the rest, a smaller target would favour cheaper networks"
         ]
+
+
+class FixedDevice:
+    """Takes as long for every network."""
+
+    def __init__(self, latency: Latency) -> None:
+        self.latency = latency
+
+    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
+        return replace(self.latency, input_size=input_size)
 
 
 class DroppingOut:
