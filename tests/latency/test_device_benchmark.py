@@ -88,6 +88,24 @@ def test_a_published_name_is_no_second_row(tmp_path, capsys):
     assert [(row["name"], row["meter"]) for row in rows].count(("mnasnet0_5", "litert fp32")) == 1
 
 
+def test_two_names_of_one_published_network_are_equally_fast():
+    class Tiring:
+        """Each network takes a millisecond more than the one before."""
+
+        ms = 0.0
+
+        def measure_model(self, model):
+            self.ms += 1
+            return Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, self.ms, self.ms, self.ms)
+
+    mine = [own(name, random_model()) for name in ("first", "second")]
+    rows = measure_all([*published(64), *mine], {"fixed fp32": Tiring()})
+
+    ms = {row.subject.name: row.latency.undisturbed_ms for row in rows}
+    assert ms["mnasnet1_0"] == ms["mnasnet_100"]
+    assert len(ms) == len(PUBLISHED) + 3 and len(set(ms.values())) == len(ms) - 1
+
+
 def test_a_batch_that_no_memory_holds_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["benchmark", "photos10", "--batch", "100000"])
