@@ -128,6 +128,8 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
     given, path = expanded(source), model_path(source)
     accuracy_percent, accuracy_on = found or (None, "")
     name = as_text(given.name if is_file(given) else source)
+    if isinstance(model, ExportedModel):
+        model = replace(model, name=name)  # as errors call it: files of several formats have the name of one model
     return Subject(name, "yours", model, accuracy_percent, accuracy_on, path if is_file(path) else None)
 
 
@@ -188,7 +190,8 @@ def measure_all(
                 timed[network] = meters[name].measure_model(subject.model)
             rows.append(_row(subject, name, timed[network]))
         except LatencyError as error:
-            rows.append(Row(subject, name, failure=str(error)))
+            told = _in_its_numbers(name, subject) if _takes(meters[name], subject) else name
+            rows.append(Row(subject, told, failure=str(error)))
             if isinstance(error, NotAllowedError):
                 refused[name] = error
             elif isinstance(error, AwayError):  # it was waited for once
@@ -221,9 +224,13 @@ def _row(subject: Subject, name: str, latency: Latency) -> Row:
     is_rounded = latency.precision == "bf16"
     if is_rounded or is_made_up(subject.model, latency.precision):  # only an int8 export has an accuracy of its own
         subject = replace(subject, accuracy_percent=None, accuracy_on="")
-    elif latency.precision == "int8":
-        name = name.replace("fp32", "int8")
-    return Row(subject, name, latency)
+    return Row(subject, _in_its_numbers(name, subject), latency)
+
+
+def _in_its_numbers(meter: str, subject: Subject) -> str:
+    """The meter's name for ``subject``: an exported file in 8 bits runs in them by a meter of fp32 too."""
+    is_int8 = isinstance(subject.model, ExportedModel) and subject.model.precision == "int8"
+    return meter.replace("fp32", "int8") if is_int8 else meter
 
 
 def with_card(cards: Sequence[Mapping[str, Any]], latency: Latency) -> tuple[Mapping[str, Any], ...]:

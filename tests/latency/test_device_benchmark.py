@@ -19,6 +19,7 @@ from mnasnet.export.exported import read_exported
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import measure_all, own, published, told_apart, with_card
 from mnasnet.latency.meter import Latency
+from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.network.count import count
 from mnasnet.network.download import PUBLISHED
@@ -190,6 +191,17 @@ def test_an_8_bit_file_is_not_called_float(tmp_path):
     assert row.meter == "onnxruntime int8" and row.latency.precision == "int8"
     share = int8.header["metrics"]["int8_accuracy"]  # what its export measured
     assert (row.subject.accuracy_percent, row.subject.accuracy_on) == (pytest.approx(100 * share), "3 images")
+
+
+def test_a_file_that_a_device_does_not_run_is_called_by_its_own_name_and_numbers(tmp_path):
+    exported = export_model(random_model(), tmp_path, ["litert"])[0].files[0].rename(tmp_path / "base.int8.tflite")
+    file = own(str(exported), replace(read_exported(exported), precision="int8"))
+    agent = RemoteMeter(AgentAddress("http://127.0.0.1:9"))  # which is never asked
+
+    (row,) = measure_all([file], {"remote onnxruntime fp32": agent})
+
+    assert row.meter == "remote onnxruntime int8"
+    assert "runs onnx files, base.int8.tflite is litert; set --agent-runtime" in row.failure
 
 
 def test_files_run_only_in_what_they_are_made_for(tmp_path):
