@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.curriculum import cheapest_and_dearest
-from mnasnet.search.problem_of import OpenSearch
+from mnasnet.search.open_search import OpenSearch
 
 FAR_OFF = 0.5  # of what was measured; a busy device explains less
 ERRORS_OFF = 3  # times the table's own mean error
