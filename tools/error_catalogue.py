@@ -1197,6 +1197,14 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "A storage that is another file",
+        "`storage` names a file that is there and is no journal of trials. Nothing was written to it.",
+        "Give the path of a new file. A SQLite database is named by its URL, `sqlite:///study.db`.",
+        ("is no journal of trials",),
+        mistakes.storage_of_another_kind,
+    ),
+    Entry(
+        errors.SearchError,
         "Trials that are gone",
         "The file or database in which the search kept its trials is not there any more, or was emptied.",
         "Bring it back. `python -m mnasnet report RUN` does without it: it takes the trials from `trials.csv`.",

@@ -222,6 +222,12 @@ def no_search() -> object:
     return open_search_folder(folder)
 
 
+def storage_of_another_kind() -> object:
+    from mnasnet.search.storage import require_storage
+
+    return require_storage(str(_written("coco.json", b'{"images": []}')))
+
+
 def out_of_reach() -> object:
     import optuna
 

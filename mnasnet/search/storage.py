@@ -19,18 +19,20 @@ from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, Journal, JournalFil
 
 _DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
+_BEGINNING = b'{"op_code":'  # of each journal, Optuna's own among them
+_BEGINNING_OF_SQLITE = b"SQLite format 3"
+
 
 def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> optuna.storages.BaseStorage:
     """The storage at ``location``: a database URL such as postgresql://..., or the path of a journal file.
 
     Processes that share a study must agree on ``heartbeat_s``. Raises RuntimeMissingError without the database's
-    driver, and SearchError when it does not let us in, or the file cannot be written.
+    driver, and SearchError when it does not let us in, or the file cannot be written or is none of ours.
     """
     if "://" in str(location):
         return _open_database(str(location), heartbeat_s)
     path = Path(location)
-    if reason := obstacle(path):
-        raise _not_kept(path, reason)
+    _require_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = JournalFile(path)
@@ -42,8 +44,7 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
 def require_storage(location: str) -> None:
     """Raise what :func:`open_storage` would, as far as that shows without making a file or a table."""
     if "://" not in location:
-        if reason := obstacle(Path(location)):
-            raise _not_kept(Path(location), reason)
+        _require_file(Path(location))
         return
     with _database(location) as url:
         file = Path(url.database or "")
@@ -83,6 +84,20 @@ def _lacks_its_file(location: str) -> bool:
 def without_password(location: str | Path) -> str:
     """``location`` as it may be shown."""
     return _shown(make_url(str(location))) if "://" in str(location) else str(location)
+
+
+def _require_file(path: Path) -> None:
+    """Raise SearchError where no journal can be written, or where another file would be spoilt by one."""
+    if reason := obstacle(path):
+        raise _not_kept(path, reason)
+    if not exists(path):
+        return
+    with path.open("rb") as file:
+        beginning = file.read(len(_BEGINNING_OF_SQLITE))
+    if beginning == _BEGINNING_OF_SQLITE:
+        raise SearchError(f"{path} is no journal of trials but a database; set storage to sqlite:///{path}")
+    if not _BEGINNING.startswith(beginning[: len(_BEGINNING)]):  # a disk that was full may have cut the first line
+        raise SearchError(f"{path} is no journal of trials; set storage to a new file")
 
 
 def _not_kept(path: Path, reason: str) -> SearchError:

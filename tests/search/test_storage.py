@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError
 from mnasnet.search.journal_lock import GRACE_S, JournalLock
-from mnasnet.search.storage import open_storage
+from mnasnet.search.storage import open_storage, require_storage
 
 
 class TestContract(StorageTestCase):
@@ -217,3 +217,34 @@ def test_a_database_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp
 def test_a_folder_is_no_file_for_a_study(tmp_path):
     with pytest.raises(SearchError, match=r"Is a directory"):
         open_storage(tmp_path)
+
+
+@pytest.mark.parametrize("ask", [open_storage, require_storage])
+@pytest.mark.parametrize("content", [b'{"images": [1]}', b"three notes", b"\0" * 4096, b"\x89PNG\r\n"])
+def test_a_file_of_another_kind_is_left_as_it_is(tmp_path, content, ask):
+    (tmp_path / "coco.json").write_bytes(content)
+
+    with pytest.raises(SearchError, match=r"coco.json is no journal of trials; set storage to a new file"):
+        ask(str(tmp_path / "coco.json"))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["coco.json"]
+    assert (tmp_path / "coco.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("ask", [open_storage, require_storage])
+def test_the_path_of_a_database_is_told_its_url(tmp_path, ask):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.create_study(storage=open_storage(url))
+
+    with pytest.raises(SearchError, match=f"study.db is no journal of trials but a database; set storage to {url}"):
+        ask(str(tmp_path / "study.db"))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 15])
+def test_a_journal_whose_very_first_line_was_cut_off_is_begun_again(tmp_path, kept):
+    optuna.create_study(storage=open_storage(tmp_path / "whole"))
+    (tmp_path / "journal").write_bytes((tmp_path / "whole").read_bytes()[:kept])
+
+    optuna.create_study(storage=open_storage(tmp_path / "journal"), study_name="again")
+
+    assert optuna.get_all_study_names(open_storage(tmp_path / "journal")) == ["again"]
