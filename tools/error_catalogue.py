@@ -1150,7 +1150,7 @@ ENTRIES = (
             "^the space in … cannot be read",
             "is not complete",
             "is missing, the search's prices",
-            "is damaged",
+            "is damaged .*; remove it",
             "^search/folder.py:_as_search_error$",
         ),
         mistakes.no_search,
@@ -1209,6 +1209,15 @@ ENTRIES = (
         "The file or database in which the search kept its trials is not there any more, or was emptied.",
         "Bring it back. `python -m mnasnet report RUN` does without it: it takes the trials from `trials.csv`.",
         ("^the trials of the search are not in", "^no report can be made without trials"),
+    ),
+    Entry(
+        errors.SearchError,
+        "A journal that is damaged",
+        "A line in the file of trials cannot be read, as after a fault of the disk; what stands before it can.",
+        "Bring back a copy of the file, or cut it off before the line that is named: the search goes on from there. "
+        "`python -m mnasnet report RUN` does without it: it takes the trials from `trials.csv`.",
+        ("^the journal … is damaged",),
+        mistakes.damaged_journal,
     ),
     Entry(
         errors.SearchError,

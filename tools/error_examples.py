@@ -228,6 +228,12 @@ def storage_of_another_kind() -> object:
     return require_storage(str(_written("coco.json", b'{"images": []}')))
 
 
+def damaged_journal() -> object:
+    from mnasnet.search.storage import open_storage
+
+    return open_storage(_written("study.journal", b'{"op_code":\0\0\0\n{"op_code":4}\n'))
+
+
 def out_of_reach() -> object:
     import optuna
 

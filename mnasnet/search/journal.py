@@ -9,7 +9,7 @@ import operator
 import os
 import time
 import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from mnasnet.errors import SearchError
 from mnasnet.search.journal_lock import JournalLock
 
 HEARTBEAT_S = 60  # how often a process that shares a study says that it still works on its trials
@@ -142,6 +143,16 @@ class JournalFile(JournalFileBackend):
         self._path = path
         self._own_lock = JournalLock(path)
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The lines from this one on; raises SearchError at one that the disk has spoilt."""
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise SearchError(
+                f"the journal {self._path} is damaged in line {_damaged_line(self._path)}; bring back a copy of it, or "
+                "cut it off before that line"
+            ) from error
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines; those with more than choices are on the disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
@@ -155,6 +166,20 @@ class JournalFile(JournalFileBackend):
                     os.fsync(file.fileno())
         finally:
             self._own_lock.release()
+
+
+def _damaged_line(path: Path) -> int:
+    """The number of the first line that cannot be read."""
+    with path.open("rb") as file:
+        return next(number for number, line in enumerate(file, start=1) if not _is_json(line))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _remove_cut_line(file: BinaryIO) -> None:

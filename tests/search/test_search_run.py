@@ -532,17 +532,22 @@ class TestGoingOn:
 
 
 class TestTrialsThatAreGone:
-    @pytest.fixture(params=["study.journal", "another file", "sqlite", "postgresql"])
+    @pytest.fixture(params=["study.journal", "damaged", "another file", "sqlite", "postgresql"])
     def without(self, request, finished, tmp_path) -> Path:
-        """A finished search whose storage is gone or away."""
+        """A finished search whose storage is gone, damaged or away."""
         copy = Path(shutil.copytree(finished.folder, tmp_path / "tiny"))
+        journal = copy / "study.journal"
+        if request.param == "damaged":
+            lines = journal.read_bytes().splitlines(keepends=True)
+            journal.write_bytes(b"".join([*lines[:9], b"\0" * 512, *lines[11:]]))
+            return copy
         storage = {
             "study.journal": "",
             "another file": str(tmp_path / "gone.journal"),
             "sqlite": f"sqlite:///{tmp_path}/gone.db",
             "postgresql": "postgresql://ann:secret@127.0.0.1:1/searches",
         }[request.param]
-        (copy / "study.journal").unlink()
+        journal.unlink()
         arguments = SearchFolder(copy).arguments
         arguments.write_text(arguments.read_text().replace("  storage: ''", f"  storage: {storage!r}"))
         return copy
@@ -555,7 +560,8 @@ class TestTrialsThatAreGone:
         assert again.status == "done" and told_of(again) == told_of(finished)
         assert (without / "trials.csv").read_bytes() == before
         (note,) = [note for note in again.answer.notes if note.startswith("the trials are those of trials.csv, as")]
-        assert "secret" not in note and (" any more" in note or "does not let us in" in note or "driver for" in note)
+        assert "secret" not in note
+        assert re.search(" any more|does not let us in|driver for|study.journal is damaged in line 10$", note)
 
     @pytest.mark.parametrize("without", ["study.journal"], indirect=True)
     def test_are_reported_from_before_the_winner_was_trained(self, without):
@@ -573,7 +579,7 @@ class TestTrialsThatAreGone:
     def test_are_not_begun_anew(self, without, go_on):
         before = {path: path.read_bytes() for path in without.rglob("*") if path.is_file() and path.name != ".lock"}
 
-        told = "any more; bring them back|does not let us in|driver"
+        told = "any more; bring them back|does not let us in|driver|is damaged in line 10; bring back a copy"
         with pytest.raises((SearchError, RuntimeMissingError), match=told):
             go_on(without)
 

@@ -248,3 +248,17 @@ def test_a_journal_whose_very_first_line_was_cut_off_is_begun_again(tmp_path, ke
     optuna.create_study(storage=open_storage(tmp_path / "journal"), study_name="again")
 
     assert optuna.get_all_study_names(open_storage(tmp_path / "journal")) == ["again"]
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 512, b'{"op_code":4,', b"\xff\xfe"])
+def test_a_journal_with_a_damaged_line_can_be_read_up_to_it(tmp_path, damage):
+    path = tmp_path / "journal"
+    optuna.create_study(storage=open_storage(path), study_name="one").set_user_attr("told", 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + damage + b"\n" + whole.splitlines(keepends=True)[1])
+
+    with pytest.raises(SearchError, match=r"the journal .*journal is damaged in line 3; .* cut it off before that"):
+        open_storage(path)
+
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert optuna.load_study(study_name="one", storage=open_storage(path)).user_attrs == {"told": 1}
