@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the run
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells when it lists the fonts
+    for chatty in ("matplotlib", "torch"):  # of fonts that are listed, of caches where Ctrl-C ended the import
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(given)

@@ -289,6 +289,17 @@ def test_help_names_every_command():
         assert command in text
 
 
+def test_what_torch_says_when_its_import_was_stopped_is_not_printed():
+    ended = (
+        "import logging; from mnasnet.cli import main; main([]);"
+        "logging.getLogger('torch._subclasses.fake_tensor').info('FakeTensor cache stats:')"
+    )
+
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, check=True)
+
+    assert "FakeTensor" not in done.stderr
+
+
 def test_annotating_into_the_photos_own_folder_leaves_every_original_alone(model, photos, capsys):
     before = {path: path.read_bytes() for path in photos.rglob("*.jpg")}
     folder = photos / "red"

@@ -14,7 +14,7 @@ from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
 from mnasnet.search.costs import LATENCY, quantity
-from mnasnet.search.prepare import forecast
+from mnasnet.search.prepare import NothingBegunError, forecast
 from mnasnet.search.progress import Progress
 from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search; exit code 0 also when stopped, since everything is kept."""
+    """Search; exit code 0 also when stopped, since everything is kept, but 130 where there was nothing to keep."""
     given = {name: value for name, value in vars(arguments).items() if name in SearchSettings.model_fields}
     settings = SearchSettings.parse(given)
     searching = Searching(
@@ -46,6 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
         output_folder=Path(settings.output_folder) if settings.output_folder else DEFAULT_OUTPUT,
         **settings.arguments(),
     )
+    try:
+        return _search(searching, arguments)
+    except NothingBegunError as stopped:
+        print(stopped, file=sys.stderr)
+        if arguments.json:
+            print(json_line({"status": "stopped", "reason": str(stopped)}))
+        return 130
+
+
+def _search(searching: Searching, arguments: argparse.Namespace) -> int:
     with stop_on_signals() as stop:
         if arguments.dry_run:
             found = forecast(searching, stop.is_set, tell=lambda text: print(text, file=sys.stderr, flush=True))

@@ -56,11 +56,15 @@ TABLE_S = 60.0  # and so long at most where no minutes are given, or it is to be
 Telling = Callable[[str], None]
 
 
+class NothingBegunError(SearchError):
+    """A search that was stopped while it prepared: nothing of it is kept."""
+
+
 def forecast(searching: Searching, stop: Stop = lambda: False, *, tell: Telling = lambda text: None) -> Forecast:
     """Time a small and a large network and foresee the whole search; nothing is left behind.
 
     ``tell`` hears of each step. Raises what the search itself would: SettingsError when the minutes are too few,
-    SearchError when its storage or its cluster is away.
+    SearchError when its storage or its cluster is away, NothingBegunError when it is stopped.
     """
     searching = searching.with_home()
     _require_what_it_needs(searching)
@@ -119,7 +123,7 @@ def prepared(
 ) -> OpenSearch:
     """Decide everything and write it into ``folder``; ``spent_s`` seconds of the minutes are gone already.
 
-    Raises SettingsError when the minutes are too few for these images on this machine.
+    Raises SettingsError when the minutes are too few for these images on this machine, NothingBegunError when stopped.
     """
     began = time.monotonic() - spent_s
     space = searching.open_space()
@@ -166,7 +170,7 @@ def prepared(
         folder.write_state(prepared_s=spent_s, seconds=spent_s)
         write_arguments(folder, searching, plan)
     except SearchStopped:
-        raise SearchError("stopped before the first trial; nothing is left behind, start again") from None
+        raise NothingBegunError("stopped before the first trial; nothing is left behind, start again") from None
     finally:
         search.close()  # also of what failed: its measuring process would live as long as this one
     return assemble(folder, searching, plan, dataset, parts, stop=stop)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,30 @@ def test_a_signal_stops_within_ten_seconds_and_keeps_everything(data: Path, tmp_
     stopped = json.loads(out.splitlines()[-1])
     assert stopped["status"] == "stopped" and stopped["counts"]["done"] >= 1
     assert Path(stopped["report"]).is_file()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_search_stopped_before_its_first_trial_has_nothing_to_keep(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+) -> None:
+    @contextlib.contextmanager
+    def pressed() -> Iterator[threading.Event]:
+        stop = threading.Event()
+        stop.set()
+        yield stop
+
+    monkeypatch.setattr("mnasnet.commands.search.stop_on_signals", pressed)
+
+    assert main(words(data, tmp_path, "--json", *more)) == 130
+
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "stopped before the first trial; nothing is left behind, start again"
+    assert json.loads(told.out)["status"] == "stopped"
+    assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_a_dry_run_tells_what_the_search_will_take_and_makes_nothing(
