@@ -13,11 +13,17 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a network costs on any device; ``peak_activation_bytes`` is for one image in float32."""
+    """What a network costs on any device; ``peak_activation_bytes`` is for one image in float32.
+
+    ``statistics`` are the means and variances that batch normalisation keeps: no parameters, but in every model file,
+    whose ``tensors`` hold both.
+    """
 
     parameters: int
     multiply_adds: int
     peak_activation_bytes: int
+    statistics: int
+    tensors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class Operation:
     parameters: int
     multiply_adds: int
     live_elements: int
+    statistics: int = 0
+    tensors: int = 0
 
 
 def count(spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_channels: int = 3) -> Counts:
@@ -47,6 +55,8 @@ def count(spec: ArchitectureSpec, input_size: int, num_classes: int = 1000, in_c
         parameters=sum(part.parameters for part in parts),
         multiply_adds=sum(part.multiply_adds for part in parts),
         peak_activation_bytes=max(part.peak_activation_bytes for part in parts),
+        statistics=sum(part.statistics for part in parts),
+        tensors=sum(part.tensors for part in parts),
     )
 
 
@@ -62,6 +72,8 @@ def _total(operations: Iterable[Operation]) -> Counts:
         parameters=sum(operation.parameters for operation in known),
         multiply_adds=sum(operation.multiply_adds for operation in known),
         peak_activation_bytes=FLOAT32_BYTES * max(operation.live_elements for operation in known),
+        statistics=sum(operation.statistics for operation in known),
+        tensors=sum(operation.tensors for operation in known),
     )
 
 
@@ -84,7 +96,7 @@ def _around_layers(
         _conv("stem", in_channels, spec.stem_channels, 3, input_size, spec.stem_stride),
         _conv("head", spec.blocks[-1].channels, spec.head_channels, 1, side, 1),
         Operation("pool", 0, 0, spec.head_channels * (side * side + 1)),
-        Operation("classifier", weights + num_classes, weights, spec.head_channels + num_classes),
+        Operation("classifier", weights + num_classes, weights, spec.head_channels + num_classes, tensors=2),
     ], sides
 
 
@@ -116,8 +128,8 @@ def _gate_operations(name: str, channels: int, reduced: int, side: int, waiting:
     elements = channels * side * side
     weights = channels * reduced
     yield Operation(f"{name}.pool", 0, 0, waiting + elements + channels)
-    yield Operation(f"{name}.reduce", weights + reduced, weights, waiting + elements + channels + reduced)
-    yield Operation(f"{name}.restore", weights + channels, weights, waiting + elements + reduced + channels)
+    yield Operation(f"{name}.reduce", weights + reduced, weights, waiting + elements + channels + reduced, tensors=2)
+    yield Operation(f"{name}.restore", weights + channels, weights, waiting + elements + reduced + channels, tensors=2)
     yield Operation(f"{name}.scale", 0, 0, waiting + 2 * elements + channels)
 
 
@@ -139,6 +151,8 @@ def _conv(
         parameters=weights + 2 * out_channels,  # the batch normalisation's scale and shift
         multiply_adds=weights * out_side * out_side,
         live_elements=in_channels * side * side + out_channels * out_side * out_side + held,
+        statistics=2 * out_channels,
+        tensors=5,  # the kernel, and of the batch normalisation scale, shift, mean and variance
     )
 
 
