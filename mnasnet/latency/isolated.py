@@ -26,7 +26,7 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, open_meter
 from mnasnet.machine import python_program
 from mnasnet.modelfile import ModelFile
-from mnasnet.runtime.session import Runtime
+from mnasnet.runtime.session import Device, Runtime
 from mnasnet.spec import ArchitectureSpec
 
 WAKE_S = 0.5  # how often a waiting caller looks up
@@ -43,6 +43,7 @@ class IsolatedMeter:
     """
 
     runtime: Runtime
+    device: Device = "cpu"
     precision: MeterPrecision = "fp32"
     threads: int = 1
     num_classes: int = 1000
@@ -101,7 +102,8 @@ class IsolatedMeter:
         self._answers = queue.Queue()
         root = str(Path(mnasnet.__file__).parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        options = {"precision": self.precision, "threads": self.threads, "num_classes": self.num_classes}
+        names = ("device", "precision", "threads", "num_classes")
+        options = {name: getattr(self, name) for name in names}
         try:
             process = subprocess.Popen(
                 [python_program(), "-m", "mnasnet.latency.isolated", self.runtime, json.dumps(options)],

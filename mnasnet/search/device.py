@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mnasnet.errors import LatencyError
+from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import DISTANT, LatencyMeter, NotAllowedError, open_meter
 from mnasnet.latency.pieces import pieces_of_space, random_probes
+from mnasnet.latency.session import device_name
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
-from mnasnet.machine import processor_description
+from mnasnet.packages import require
+from mnasnet.runtime.session import reaches_cuda
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
@@ -81,11 +83,28 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[],
 
     return IsolatedMeter(
         cast("Runtime", searching.meter),
+        device=searching.meter_device,
         precision=searching.precision,
         threads=searching.meter_threads,
         num_classes=num_classes,
         on_wait=look_up,
     )
+
+
+def require_meter_device(searching: Searching) -> None:
+    """Raise SettingsError where latency is to be measured on a GPU that the meter does not reach."""
+    if searching.needs_latency and searching.meter_device == "cuda" and not _is_on_gpu(searching):
+        raise SettingsError(
+            f"meter_device cuda was asked for but {searching.meter} reaches no NVIDIA GPU on this machine; set "
+            "meter_device to cpu"
+        )
+
+
+def _is_on_gpu(searching: Searching) -> bool:
+    if searching.meter_device != "cuda":
+        return False
+    require(searching.meter)
+    return reaches_cuda(searching.meter)
 
 
 def _agent_of(searching: Searching) -> AgentAddress:
@@ -112,7 +131,7 @@ def device_now(searching: Searching) -> str:
     Nobody waits for it: one that is away now may be back before it is needed.
     """
     if searching.meter not in DISTANT:
-        return processor_description()
+        return device_name("cuda" if _is_on_gpu(searching) else "cpu")
     try:
         meter: Any = open_device_meter(replace(searching, agent_wait_minutes=0.0), 1, lambda: False)
         return str(meter.health().get("device", "")) if searching.meter == "remote" else str(meter.device)

@@ -188,8 +188,8 @@ def require_table_of_device(table: LatencyTable, measured: Latency) -> None:
     if not measured.is_comparable(table.conditions):
         raise SettingsError(
             f"the latency table is of {table.conditions.measured_on}; this search measures on {measured.measured_on}; "
-            "set meter (remote with agent_url, or adb), precision and meter_threads to the table's, or profile the "
-            "device that is measured"
+            "set meter (remote with agent_url, or adb), meter_device, precision and meter_threads to the table's, or "
+            "profile the device that is measured"
         )
 
 

@@ -24,7 +24,7 @@ from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
 from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
-from mnasnet.search.device import profiled
+from mnasnet.search.device import profiled, require_meter_device
 from mnasnet.search.doubts import doubts
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
@@ -105,6 +105,7 @@ def _require_what_it_needs(searching: Searching) -> None:
     require_place_of_search(searching.output_folder, data=searching.data)
     if searching.storage:
         require_storage(searching.storage)
+    require_meter_device(searching)
     if searching.cost == "energy":
         open_counter()
     if searching.ray:
@@ -154,6 +155,7 @@ def prepared(
         if searching.needs_latency and (searching.latency == "measured" or searching.latency_table):
             tell("measuring a first network")
             first = _first_latency(search)  # a device that is away is told at once
+            tell(f"latency is that of {first.measured_on}")
             if search.table is not None:
                 require_table_of_device(search.table, first)
             for doubt in doubts(search):

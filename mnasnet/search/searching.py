@@ -13,7 +13,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.files import expanded
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.reward import Reward, RewardForm
-from mnasnet.runtime.session import Runtime
+from mnasnet.runtime.session import ON_CUDA, Device, Runtime
 from mnasnet.search.costs import LATENCY, METERS, UNITS
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.samplers import PARETO, SAMPLERS
@@ -52,11 +52,12 @@ _NOT_NEGATIVE = (
 class Searching:
     """What is searched on which images, for which device; 0 and the empty text leave a choice to us.
 
-    ``space`` is a built-in space's name or a file; ``meter`` measures on ``meter_threads`` threads. ``proxy_share`` is
-    the share of the training images that a short training sees for ``proxy_epochs`` at ``proxy_input_size`` pixels;
-    shared weights get ``shared_epochs``, and ``check_ranking`` networks are trained alone to see how far they can be
-    trusted. ``minutes`` are for all of that, finalists and final training included; ``references`` are trained where
-    they hold those too. The fields are those of :class:`mnasnet.settings.SearchSettings`, explained there.
+    ``space`` is a built-in space's name or a file; ``meter`` measures on ``meter_threads`` threads of ``meter_device``,
+    while trainings run on ``device``. ``proxy_share`` is the share of the training images that a short training sees
+    for ``proxy_epochs`` at ``proxy_input_size`` pixels; shared weights get ``shared_epochs``, and ``check_ranking``
+    networks are trained alone to see how far they can be trusted. ``minutes`` are for all of that, finalists and final
+    training included; ``references`` are trained where they hold those too. The fields are those of
+    :class:`mnasnet.settings.SearchSettings`, explained there.
     """
 
     data: Path
@@ -81,6 +82,7 @@ class Searching:
     adb_tool: str = ""
     latency: Literal["measured", "table"] = "measured"
     latency_table: str = ""
+    meter_device: Device = "cpu"
     meter_threads: int = 1
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
     profile: bool = True
@@ -148,7 +150,14 @@ class Searching:
                     )
         if self.meter == "remote" and not self.agent_url:
             raise SettingsError("meter remote needs agent_url, such as https://pi.local:8765, got none")
+        if self.meter_device == "cuda" and self.meter not in ON_CUDA:
+            raise SettingsError(
+                f"meter_device cuda is timed by meter {' or '.join(ON_CUDA)}, got meter {self.meter}; set meter to one "
+                "of them, or meter_device to cpu"
+            )
         if self.cost == "energy":
+            if self.meter_device != "cpu":
+                raise SettingsError("cost energy is counted of the processor alone, meter_device must be cpu")
             if self.meter not in get_args(Runtime):
                 raise SettingsError(f"cost energy is counted by this machine alone, meter must not be {self.meter}")
             if self.precision == "int8":

@@ -149,6 +149,12 @@ class SearchSettings(Settings):
         path="file",
         advanced=True,
     )
+    meter_device: Literal["cpu", "cuda"] = setting(
+        "cpu",
+        "Where an engine of this machine is timed: processor cores, or its NVIDIA GPU through the meters `onnxruntime` "
+        "and `torch`. Where networks train is set by `device`.",
+        advanced=True,
+    )
     meter_threads: int = setting(
         1, "Threads that work on one image when latency is measured.", ge=1, le=1024, advanced=True
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.search.device import open_device_meter
+from mnasnet.search.searching import Searching
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import TINY, random_model
 
@@ -34,6 +37,17 @@ class TestIsolatedMeter(LatencyMeterContract):
 
     def test_measures_trained_models_too(self, isolated):
         assert isolated.measure_model(random_model(input_size=48)).input_size == 48
+
+    @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="here is a GPU")
+    @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+    def test_measures_where_it_is_told_to(self, runtime):
+        asked = Searching(Path("photos"), meter=runtime, meter_device="cuda")
+
+        with open_device_meter(asked, 3, lambda: False) as meter:
+            with pytest.raises(
+                LatencyError, match="device cuda was asked for but (torch sees no GPU|this machine has)"
+            ):
+                meter.measure(TINY, 64)
 
     def test_an_engine_that_dies_is_an_error_and_the_next_question_starts_anew(self):
         with IsolatedMeter("onnxruntime") as meter:

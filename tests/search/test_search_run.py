@@ -829,11 +829,28 @@ class TestBeforeTheStart:
             ({"agent_url": "https://pi.local:8765"}, SettingsError, "agent_url names a device for meter remote"),
             ({"meter": "remote"}, SettingsError, "meter remote needs agent_url"),
             ({"storage": "nosql://here"}, SearchError, "nosql://here"),
+            *(
+                ({"meter_device": "cuda", "meter": meter, **named}, SettingsError, f"onnxruntime, got meter {meter};")
+                for meter, named in (("openvino", {}), ("adb", {}), ("remote", {"agent_url": "https://pi.local:8765"}))
+            ),
+            ({"meter_device": "cuda", "cost": "energy", "target_cost": 1.0}, SettingsError, "meter_device must be cpu"),
         ],
     )
     def test_what_is_wrong_is_told_before_anything_is_made(self, data, tmp_path, chosen, error, message):
         with pytest.raises(error, match=message):
             run_search(replace(tiny_searching(data, tmp_path), **chosen))
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("meter", ["torch", "onnxruntime"])
+    @pytest.mark.parametrize("begin", [forecast, run_search])
+    def test_a_gpu_that_is_not_there_is_told(self, begin, meter, data, tmp_path, monkeypatch):
+        monkeypatch.setattr("mnasnet.runtime.session._may_have_driver", lambda: False)
+        asked = tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, meter=meter, meter_device="cuda")
+
+        with pytest.raises(
+            SettingsError, match=f"cuda was asked for but {meter} reaches no NVIDIA GPU on this machine"
+        ):
+            begin(asked)
         assert not (tmp_path / "runs").exists()
 
     @pytest.mark.parametrize(
