@@ -308,6 +308,7 @@ class Bench:
                 limits={"latency_ms": budget_ms},
                 estimates={"latency_ms": LatencyCost(TableMeter(table), PIXELS)} if table else {},
             )
+            self.out.mkdir(parents=True, exist_ok=True)
             study = create_study(problem, storage=open_storage(self.out / f"{names[budget_ms]}.journal"))
             if not kept.exists():
                 search(study, problem, Budget(evaluations=trials))

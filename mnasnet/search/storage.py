@@ -34,7 +34,6 @@ def open_storage(location: str | Path, *, heartbeat_s: int = HEARTBEAT_S) -> opt
     path = Path(location)
     _require_file(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         file = JournalFile(path)
     except OSError as error:
         raise _not_kept(path, error.strerror or str(error)) from error
@@ -90,6 +89,8 @@ def _require_file(path: Path) -> None:
     """Raise SearchError where no journal can be written, or where another file would be spoilt by one."""
     if reason := obstacle(path):
         raise _not_kept(path, reason)
+    if not path.absolute().parent.is_dir():
+        raise _not_kept(path, f"there is no folder {path.parent}")
     if not exists(path):
         return
     with path.open("rb") as file:

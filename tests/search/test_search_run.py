@@ -858,6 +858,7 @@ class TestBeforeTheStart:
         [
             ("{}/space.json/trials.journal", "trials cannot be kept in .*: Not a directory; set storage to a file"),
             ("{}", "trials cannot be kept in .*: Is a directory; set storage to a file"),
+            ("{}/nowhere/trials.journal", "trials cannot be kept in .*: there is no folder .*nowhere; set storage to"),
             ("sqlite:///{}/nowhere/trials.db", "the database sqlite.* does not let us in: unable to open database"),
             ("nosql://here", "no database is called nosql"),
         ],

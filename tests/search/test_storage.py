@@ -189,6 +189,7 @@ def test_optunas_own_lock_and_ours_respect_each_other(tmp_path):
 
 def test_a_file_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp_path):
     there = tmp_path / "there"
+    there.mkdir()
     storage = open_storage(there / "journal")
     trial = optuna.create_study(storage=storage).ask()
 
@@ -217,6 +218,13 @@ def test_a_database_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp
 def test_a_folder_is_no_file_for_a_study(tmp_path):
     with pytest.raises(SearchError, match=r"Is a directory"):
         open_storage(tmp_path)
+
+
+def test_a_mistyped_folder_is_told_and_not_made(tmp_path):
+    with pytest.raises(SearchError, match=r"trials cannot be kept in .*: there is no folder .*rnus; set storage to"):
+        open_storage(tmp_path / "rnus" / "study.journal")
+
+    assert not (tmp_path / "rnus").exists()
 
 
 @pytest.mark.parametrize("ask", [open_storage, require_storage])
