@@ -1,7 +1,9 @@
 """The command line, as a user types it."""
 
+import argparse
 import csv
 import errno
+import importlib
 import json
 import logging
 import os
@@ -17,7 +19,7 @@ from PIL import Image
 
 import mnasnet
 from mnasnet import modelfile
-from mnasnet.cli import main
+from mnasnet.cli import COMMANDS, main
 from mnasnet.data.folder import scan
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
@@ -287,6 +289,15 @@ def test_help_names_every_command():
 
     for command in ("classify", "models", "info"):
         assert command in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_words_for_every_option(command):
+    parser = argparse.ArgumentParser()
+
+    importlib.import_module(COMMANDS[command][0]).add_arguments(parser)
+
+    assert [action.dest for action in parser._actions if not action.help] == []
 
 
 def test_what_torch_says_when_its_import_was_stopped_is_not_printed():

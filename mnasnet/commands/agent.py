@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cert", type=a_path, metavar="FILE", help="TLS certificate, PEM")
     parser.add_argument("--key", type=a_path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
-        "--name", action="append", default=[], metavar="HOST", help="a name by which clients call; may be repeated"
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a name or address in the clients' URL, needed where it is not that of --host; may be repeated",
     )
     parser.add_argument("--max-mb", type=whole(1, 2000), default=64, metavar="MB", help="largest file (default 64)")
     parser.add_argument(

@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--card",
         action="store_true",
-        help="write the latencies into the given model files; not those in int8, of made-up numbers",
+        help="store the latencies in the given model files; 8-bit latencies are not stored: they were timed with "
+        "invented ranges",
     )
     parser.add_argument(
         "--out", type=folder_to_write, default=Path("runs/benchmark"), metavar="DIR", help="default: runs/benchmark"

@@ -57,8 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top-k", type=whole(1, 1000), metavar="K", help="classes per image (default 5, of which 3 are printed)"
     )
     parser.add_argument("--threshold", type=share, default=0.0, metavar="0..1", help="less sure than this is `unknown`")
-    parser.add_argument("--runtime", default="auto", choices=["auto", *get_args(Runtime)])
-    parser.add_argument("--device", default="auto", choices=["auto", *get_args(Device)])
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        choices=["auto", *get_args(Runtime)],
+        help="engine that runs the network; auto takes the fastest exact one that is installed (default auto)",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", *get_args(Device)],
+        help="where the network runs; auto takes an NVIDIA GPU where torch finds one (default auto)",
+    )
     parser.add_argument(
         "--precision", default="fp32", choices=get_args(Precision), help="bf16 is faster and less exact"
     )

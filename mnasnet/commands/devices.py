@@ -25,7 +25,12 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--agent-wait-minutes", type=float, default=0.0, metavar="N", help="how long to wait while it is away (0)"
     )
-    group.add_argument("--agent-runtime", default="onnxruntime", choices=get_args(AgentRuntime))
+    group.add_argument(
+        "--agent-runtime",
+        default="onnxruntime",
+        choices=get_args(AgentRuntime),
+        help="engine of the device behind the agent (default onnxruntime)",
+    )
     group.add_argument("--adb-serial", default="", metavar="SERIAL", help="the phone, where several are connected")
     group.add_argument("--adb-tool", type=a_path, metavar="FILE", help="a benchmark_model to put on the phone")
 

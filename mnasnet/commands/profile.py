@@ -51,8 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[*RUNTIMES, *DISTANT],
         help="who measures: a runtime of this machine, an agent, or a phone (default onnxruntime)",
     )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--precision", default="fp32", choices=list(get_args(MeterPrecision)))
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        choices=["cpu", "cuda"],
+        help="what is timed: processor cores or this machine's NVIDIA GPU (default cpu)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=list(get_args(MeterPrecision)),
+        help="arithmetic of the networks while they are timed (default fp32)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that work on one image (default 1)")
     parser.add_argument(
         "--input-size", type=whole(MIN_INPUT_SIZE, MAX_INPUT_SIZE), default=224, metavar="PIXELS", help="default 224"
@@ -74,7 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random networks of the space that are timed whole (40)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of these networks (0)")
-    parser.add_argument("--out", type=file_to_write, default=Path("latency_table.json"), metavar="FILE")
+    parser.add_argument(
+        "--out",
+        type=file_to_write,
+        default=Path("latency_table.json"),
+        metavar="FILE",
+        help="where the table goes (default latency_table.json)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_device_arguments(parser)
 

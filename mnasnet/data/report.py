@@ -73,7 +73,7 @@ def _facts(report: DatasetReport) -> list[str]:
     if report.val_points is not None:
         facts.append(
             (
-                "precision",
+                "certainty",
                 f"val accuracy is known to ±{report.val_points:.1f} points (95 %, {report.total('val'):,} images): "
                 "smaller differences mean nothing",
             )

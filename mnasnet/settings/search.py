@@ -61,7 +61,8 @@ class SearchSettings(Settings):
     )
     trials: int = setting(
         0,
-        "Networks to judge; `0` is as many as the minutes allow, both end at what comes first.",
+        "How many networks to judge. `0`: as many as the minutes allow. With both set, the search ends at whichever "
+        "limit comes first.",
         unset="auto",
         ge=0,
         le=1_000_000,
@@ -161,29 +162,33 @@ class SearchSettings(Settings):
     precision: Literal["fp32", "bf16", "int8"] = setting("fp32", "Arithmetic when latency is measured.", advanced=True)
     profile: bool = setting(
         True,
-        "Measure a table of the device first, in a tenth of the minutes at most, so that networks too slow are not "
-        "even built; only `guided` and `evolution` look at it.",
+        "Make a latency table first, in a tenth of the minutes at most, so that networks too slow are not even "
+        "built; only `guided` and `evolution` look at it.",
         advanced=True,
     )
     max_latency_ms: float = setting(
-        0.0, "No network above this latency; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
+        0.0, "The highest latency a network may have; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
     )
     max_multiply_adds: float = setting(
-        0.0, "No network of more multiply-adds for one image; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
+        0.0,
+        "The most multiply-adds a network may take for one image; `0` is no limit.",
+        unset="no limit",
+        ge=0.0,
+        advanced=True,
     )
     max_parameters: float = setting(
-        0.0, "No network of more weights; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
+        0.0, "The most weights a network may have; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
     )
     max_model_mb: float = setting(
         0.0,
-        "No network with a larger model file, in MB of float32: flash; `0` is no limit.",
+        "The largest model file a network may have, in MB of float32: flash; `0` is no limit.",
         unset="no limit",
         ge=0.0,
         advanced=True,
     )
     max_peak_mb: float = setting(
         0.0,
-        "No network with more live activations at once, in MB of float32: RAM; `0` is no limit.",
+        "The most activations a network may hold at once, in MB of float32: RAM; `0` is no limit.",
         unset="no limit",
         ge=0.0,
         advanced=True,
@@ -343,7 +348,7 @@ class SearchSettings(Settings):
     )
     resume_folder: str = setting(
         "",
-        "The folder of a search that was stopped or killed, to go on with it; other parameters are the run's.",
+        "The folder of a search that was stopped or killed, to go on with it. The run's own parameters are used.",
         path="folder",
     )
 

@@ -87,8 +87,8 @@ class TrainSettings(Settings):
     )
     resume_folder: str = setting(
         "",
-        "The folder of a run that was stopped or killed, to go on with it; other parameters are the run's, but "
-        "`max_minutes` where it is not 0.",
+        "The folder of a run that was stopped or killed, to go on with it. The run's own parameters are used. Only "
+        "`max_minutes`, when it is not 0, replaces the run's.",
         path="folder",
     )
     learning_rate: float = setting(
