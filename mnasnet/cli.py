@@ -91,7 +91,7 @@ def _run(given: list[str]) -> int:
     if unknown:
         known = _options_of(parser, chosen)
         what = "option" if unknown[0].startswith("-") else "argument"
-        meant = unknown[0].partition("=")[0].lstrip("-")
+        meant = unknown[0].partition("=")[0].lstrip("-").replace("_", "-").removesuffix("-folder")
         hint = (
             f", {meant} is a command: python -m mnasnet {meant}" if meant in COMMANDS else _nearest(unknown[0], known)
         )

@@ -492,6 +492,8 @@ def test_a_folder_for_copies_that_cannot_be_written_is_refused_before_the_work(m
         (["classify", "x.jpg", "--modle=a"], "unknown option --modle=a, did you mean --model?"),
         (["train", "x", "--resume"], "unknown option --resume, resume is a command: python -m mnasnet resume;"),
         (["train", "x", "--resume=y"], "unknown option --resume=y, resume is a command: python -m mnasnet resume;"),
+        (["train", "x", "--resume-folder", "y"], "--resume-folder, resume is a command: python -m mnasnet resume;"),
+        (["search", "x", "resume_folder=y"], "resume_folder=y, resume is a command: python -m mnasnet resume;"),
         (["check", ""], "must be a path, got an empty one"),
     ],
 )

@@ -59,7 +59,10 @@ def parameters_page() -> str:
     parts = [
         "# Parameters\n\n"
         "The same settings serve the Ikomia task, its form in STUDIO and the command line, where `input_size` "
-        "becomes `--input-size`. A wrong value is rejected with the rule and the value received, and nothing changes.\n"
+        "becomes `--input-size`. Three are not on the command line: `label_style` and `draw_on_image`, where "
+        "`classify --annotate DIR` draws copies, and `resume_folder`, where `resume` is a command. `classify` calls "
+        "`model_name` `--model` and `confidence_threshold` `--threshold`, and understands the long names too. A wrong "
+        "value is rejected with the rule and the value received, and nothing changes.\n"
     ]
     for title, (settings, task, command) in TASKS.items():
         parts.append(
