@@ -276,10 +276,10 @@ ENTRIES = (
     Entry(
         errors.SettingsError,
         "A GPU that is not there",
-        "`device` is `cuda`, and torch finds no GPU that it can use.",
-        "Set `device` to `auto` or `cpu`; or install the torch that fits your GPU's driver, see "
-        "[pytorch.org](https://pytorch.org/get-started/locally/).",
-        ("torch sees no GPU", "has no NVIDIA driver"),
+        "`device`, or a search's `meter_device`, is `cuda`, and torch or the meter finds no GPU that it can use.",
+        "Set `device` to `auto` or `cpu`, `meter_device` to `cpu`; or install the torch that fits your GPU's driver, "
+        "see [pytorch.org](https://pytorch.org/get-started/locally/).",
+        ("torch sees no GPU", "has no NVIDIA driver", "reaches no NVIDIA GPU"),
     ),
     Entry(
         errors.SettingsError,
@@ -288,6 +288,7 @@ ENTRIES = (
         "Set `runtime` to `auto`, or to the one that the sentence names.",
         (
             "^device cuda runs through",
+            "^meter_device cuda is timed by",
             "^onnxruntime could not start CUDA",
             "^an exported … file in … runs on the CPU",
             "^bf16 is computed by",

@@ -37,7 +37,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceBin:
-    """The answers whose confidence lies from ``low`` to ``high``: their mean confidence, and the share that is right."""
+    """Answers whose confidence lies from ``low`` to ``high``: their mean confidence, and the share that is right."""
 
     low: float
     high: float
@@ -60,7 +60,8 @@ class Evaluation:
 
     ``confusion`` counts images, rows are the true classes, columns the predicted ones. ``interval`` is the 95 %
     confidence interval of ``accuracy``. ``calibration_error`` is the mean gap between confidence and accuracy, and
-    ``calibration`` what it is made of, without bins that hold no image. ``mistakes`` has the surest ones first; it is empty where the images were given without names.
+    ``calibration`` what it is made of, without bins that hold no image. ``mistakes`` has the surest ones first; it is
+    empty where the images were given without names.
     """
 
     class_names: tuple[str, ...]

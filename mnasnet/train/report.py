@@ -23,7 +23,6 @@ from mnasnet.train.figures import MOST_CLASSES_NAMED
 from mnasnet.train.listeners import csv_bytes
 from mnasnet.words import duration
 
-
 MOST_TAKEN = 10  # pairs of classes that are shown
 
 
