@@ -1,4 +1,4 @@
-"""Engines in processes: what they leave in a home folder, and children of a fork."""
+"""Engines in processes: what they leave in a home folder, children of a fork, and threads that wait."""
 
 import os
 import subprocess
@@ -84,3 +84,13 @@ def test_the_child_of_a_fork_does_what_its_parent_has_done(steps, tmp_path):
     data = write_image_folder(tmp_path / "photos", per_class=4)
 
     run(IN_PARENT_AND_CHILD.format(**steps), data, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("module", ["commands.search", "search.join", "search.supernet", "network.build", "train.run"])
+def test_threads_of_torch_sleep_while_they_wait_whichever_module_brings_it(module):
+    program = f"import os, sys, mnasnet.{module}\nassert 'torch' in sys.modules\nprint(os.environ['OMP_WAIT_POLICY'])"
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=variables, capture_output=True, text=True)
+
+    assert done.stdout == "PASSIVE\n", done.stderr
