@@ -1017,7 +1017,7 @@ class TestATableOfTheUsers:
         table = replace(LatencyTable.load(file), made_on="2026-01-31")
         table.save(file)
         meter = FixedDevice(replace(table.conditions, undisturbed_ms=ms, runtime_version=version))
-        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
         (tmp_path / "run").mkdir()
 
         search = prepared(self.asked(data, tmp_path, str(file)), SearchFolder(tmp_path / "run"))
@@ -1029,7 +1029,7 @@ class TestATableOfTheUsers:
     def test_is_named_where_no_network_meets_a_limit_by_its_prices(self, data, tmp_path, monkeypatch):
         file = priced_by(tmp_path)
         meter = FixedDevice(replace(LatencyTable.load(Path(file)).conditions, undisturbed_ms=0.1))
-        monkeypatch.setattr("mnasnet.search.problem_of.open_device_meter", lambda *_: meter)
+        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
         asked = replace(self.asked(data, tmp_path, file), reward="hard", target_latency_ms=1.0, trials=2)
 
         prices = "raise the limit .*; latencies are prices of the table; the table of .* prices the smallest network at"
