@@ -2,7 +2,7 @@
 
     python tools/evaluate_bundled.py cifar10-train.zip [--model photos10]
 
-Prints the accuracy at several input sizes, as thumbnails and enlarged to 256 px, and each class's recall.
+Prints the accuracy as thumbnails and enlarged to 256 px, and each class's recall.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from train_bundled import read_split
+from train_bundled import answers_of, read_split
 
 from mnasnet.classify import Classifier
 
@@ -27,18 +27,13 @@ def main() -> None:
     thumbnails = [image.permute(1, 2, 0).numpy() for image in images]
     enlarged = [np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC)) for image in thumbnails]
     truth = [names[label] for label in labels.tolist()]
-    for size in (None, 96, 128, 224):
-        classifier = Classifier.load(options.model, input_size=size)
-        for kind, photos in (("thumbnails", thumbnails), ("enlarged to 256 px", enlarged)):
-            found = [
-                p.label for start in range(0, 5000, 100) for p in classifier.predict(photos[start : start + 100], 1)
-            ]
-            right = sum(a == b for a, b in zip(found, truth, strict=True))
-            print(f"input {classifier.preprocess.input_size:3} px, {kind:19} {percent(right, len(truth))}", flush=True)
-            if size is None and kind == "thumbnails":
-                for name in names:
-                    of_class = [a == b for a, b in zip(found, truth, strict=True) if b == name]
-                    print(f"    {name:12} {percent(sum(of_class), len(of_class))}")
+    classifier = Classifier.load(options.model)
+    for kind, photos in (("thumbnails", thumbnails), ("enlarged to 256 px", enlarged)):
+        right = [answer == name for answer, name in zip(answers_of(classifier, photos), truth, strict=True)]
+        print(f"{kind:19} {percent(sum(right), len(right))}", flush=True)
+        for name in names if kind == "thumbnails" else ():
+            of_class = [one for one, its in zip(right, truth, strict=True) if its == name]
+            print(f"    {name:12} {percent(sum(of_class), len(of_class))}")
 
 
 def percent(right: int, total: int) -> str:
