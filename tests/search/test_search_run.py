@@ -897,7 +897,7 @@ class TestBeforeTheStart:
                 begin(tiny_searching(data, tmp_path, ray=address))
         assert not (tmp_path / "runs").exists()
 
-    @pytest.mark.parametrize("storage", ["{}/new/trials.journal", "sqlite:///{}/trials.db"])
+    @pytest.mark.parametrize("storage", ["{}/trials.journal", "sqlite:///{}/trials.db"])
     def test_a_forecast_makes_no_storage(self, storage, data, tmp_path):
         forecast(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
 
