@@ -19,7 +19,7 @@ from mnasnet.train.events import Event, Listener, Stepped, failures_told
 from mnasnet.train.listeners import Background, MlflowRun, TerminalProgress, mlflow_uri
 from mnasnet.train.plan import Training
 from mnasnet.train.run import TrainedRun, resume, train
-from mnasnet.train.run_folder import RunFolder, open_run_folder, read_yaml
+from mnasnet.train.run_folder import RunFolder, asked_of, read_yaml
 from mnasnet.train.trainer import Status
 from mnasnet.zoo import model_path
 
@@ -118,11 +118,8 @@ def resume_run(arguments: argparse.Namespace) -> TrainedRun:
 
 def settings_so_far(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the user set for the training, or its folds, that goes on: when it began, and now."""
-    asked = read_yaml(open_run_folder(arguments.run).arguments).get("asked")
     now = {"data": arguments.data and arguments.data.absolute(), "max_minutes": arguments.max_minutes}
-    began = asked if isinstance(asked, dict) else {}
-    so_far = {**began, **{name: value for name, value in now.items() if value is not None}}
-    return {name: value for name, value in so_far.items() if name != "output_folder"}
+    return {**asked_of(arguments.run), **{name: value for name, value in now.items() if value is not None}}
 
 
 class _Steps:

@@ -59,7 +59,9 @@ def tracking(settings: TrainSettings, folder: Path) -> Tracking:
 
     ``folder`` holds the images, or the run that goes on, whose own settings count then.
     """
-    parameters = {"resume_folder": folder} if settings.resume_folder else {"data": folder, **settings.arguments()}
+    from mnasnet.train.run_folder import asked_of  # torch comes with it
+
+    parameters = asked_of(folder) if settings.resume_folder else {"data": folder, **settings.arguments()}
     run_name = f"{folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     services: list[Service] = []
     uri = mlflow_uri(settings.tracking, local_mlflow_uri())

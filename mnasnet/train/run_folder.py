@@ -159,6 +159,12 @@ def open_run_folder(path: Path | str) -> RunFolder:
     )
 
 
+def asked_of(path: Path | str) -> dict[str, Any]:
+    """What the user set when the run in ``path`` began, but where it lies; raises RunFolderError."""
+    asked = read_yaml(open_run_folder(path).arguments).get("asked")
+    return {name: value for name, value in asked.items() if name != "output_folder"} if isinstance(asked, dict) else {}
+
+
 @contextlib.contextmanager
 def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death.

@@ -20,6 +20,7 @@ from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.events import Ended, EpochEnded, Opened, Started, failures_told
 from mnasnet.train.listeners import MlflowRun, metric_name
+from mnasnet.train.run_folder import write_yaml
 from tests.plugins.own_process import ROOT, run_python
 
 pytestmark = pytest.mark.ikomia
@@ -266,6 +267,20 @@ def test_a_resumed_training_goes_on_in_its_folder_of_tensorboard(tmp_path):
 
     (kept,) = (Path.home() / "Ikomia" / "Tensorboard").glob("meadow*")
     assert kept.name.startswith("meadow_")
+
+
+def test_a_resumed_training_that_mlflow_first_hears_of_is_logged_with_its_settings(tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    write_yaml(tmp_path / "meadow" / "args.yaml", {"asked": {"data": "photos", "epochs": 7, "output_folder": "runs"}})
+    settings = TrainSettings(resume_folder=str(tmp_path / "meadow"), tracking=tmp_path.as_uri())
+    services = tracking(settings, tmp_path / "meadow")
+    for event in (Opened(tmp_path / "meadow"), Started(2, 0, (), {}), Ended("done", "all epochs", ())):
+        services.hear(event)
+
+    client = MlflowClient(tmp_path.as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("train_torchvision_mnasnet").experiment_id])
+    assert {"data": "photos", "epochs": "7"}.items() <= run.data.params.items()
 
 
 def test_ikomias_own_mlflow_files_are_meant_by_local():
