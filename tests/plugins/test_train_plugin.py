@@ -272,13 +272,14 @@ def test_a_resumed_training_goes_on_in_its_folder_of_tensorboard(tmp_path):
 def test_a_resumed_training_that_mlflow_first_hears_of_is_logged_with_its_settings(tmp_path):
     from mlflow.tracking import MlflowClient
 
+    uri = (tmp_path / "mlruns").as_uri()
     write_yaml(tmp_path / "meadow" / "args.yaml", {"asked": {"data": "photos", "epochs": 7, "output_folder": "runs"}})
-    settings = TrainSettings(resume_folder=str(tmp_path / "meadow"), tracking=tmp_path.as_uri())
+    settings = TrainSettings(resume_folder=str(tmp_path / "meadow"), tracking=uri)
     services = tracking(settings, tmp_path / "meadow")
     for event in (Opened(tmp_path / "meadow"), Started(2, 0, (), {}), Ended("done", "all epochs", ())):
         services.hear(event)
 
-    client = MlflowClient(tmp_path.as_uri())
+    client = MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("train_torchvision_mnasnet").experiment_id])
     assert {"data": "photos", "epochs": "7"}.items() <= run.data.params.items()
 
