@@ -8,7 +8,6 @@ Prints the accuracy as thumbnails and enlarged to 256 px, and each class's recal
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 from train_bundled import answers_of, read_split
 
 from mnasnet.classify import Classifier
+from mnasnet.train.evaluate import wilson_interval
 
 
 def main() -> None:
@@ -38,10 +38,8 @@ def main() -> None:
 
 def percent(right: int, total: int) -> str:
     """The share with its 95 % Wilson interval."""
-    z, share = 1.96, right / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return f"{share:6.2%}  ({centre - half:.1%} to {centre + half:.1%}, {total} photos)"
+    low, high = wilson_interval(right, total)
+    return f"{right / total:6.2%}  ({low:.1%} to {high:.1%}, {total} photos)"
 
 
 if __name__ == "__main__":
