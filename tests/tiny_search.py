@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mnasnet.search.run import Searching
+from mnasnet import modelfile
+from mnasnet.search.run import SearchedRun, Searching
 
 SPACE_FILE = Path(__file__).parent / "three_blocks.json"
 SPACE: dict[str, Any] = json.loads(SPACE_FILE.read_text())  # 64 combinations
@@ -43,3 +44,11 @@ def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:
     )
     target = {} if "cost" not in chosen else {"target_cost": 0.0}
     return replace(searching, **{**target, **chosen})
+
+
+def told_of(searched: SearchedRun) -> list[object]:
+    """All that must be equal between equal searches: trials, finalists, winner, weights."""
+    answer = searched.answer
+    trials = [(r.number, r.state, dict(r.params), r.accuracy, r.values, dict(r.costs)) for r in answer.records]
+    trained = [(one.name, one.val_accuracy, one.test_accuracy, one.epochs) for one in answer.contenders]
+    return [trials, trained, modelfile.load(searched.model).fingerprint]

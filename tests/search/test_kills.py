@@ -10,8 +10,7 @@ import pytest
 from killed_search import problem_of
 from PIL import Image
 from sklearn.datasets import load_digits
-from test_search_run import told_of
-from tiny_search import tiny_searching
+from tiny_search import tiny_searching, told_of
 
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import records

@@ -10,7 +10,6 @@ import os
 import pickle
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,34 +18,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_search import SPACE, tiny_searching
+from tiny_search import SPACE, tiny_searching, told_of
 
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
 from mnasnet.commands.search import tell
-from mnasnet.errors import (
-    DataError,
-    LatencyError,
-    RuntimeMissingError,
-    SearchError,
-    SettingsError,
-    SpecError,
-    TrainingError,
-)
-from mnasnet.latency.agreement import agreement
-from mnasnet.latency.meter import Latency
-from mnasnet.latency.pieces import pieces_of_space
-from mnasnet.latency.table import LatencyTable
+from mnasnet.errors import DataError, RuntimeMissingError, SearchError, SettingsError, TrainingError
 from mnasnet.machine import processor_name
-from mnasnet.search.answering import answer_of
-from mnasnet.search.counts import CountMeter
-from mnasnet.search.curriculum import extreme
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.open_search import opened
-from mnasnet.search.prepare import forecast, prepared
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
@@ -67,9 +50,6 @@ from mnasnet.testing import write_image_folder
 from mnasnet.train.run_folder import only_user
 
 pytestmark = pytest.mark.usefixtures("quick_latencies")
-
-#: with three classes
-PARAMETERS_OF_SMALLEST = CountMeter("parameters", num_classes=3).measure(extreme(space_of(SPACE), "smallest"))
 
 ANSWER = ("trials.csv", "pareto.csv", "pareto.json", "pareto.png", "progress.png", "choices.png", "report.html")
 
@@ -136,14 +116,6 @@ def rechosen(copied, monkeypatch):
         return resume_search(copied)
 
     return choose
-
-
-def told_of(searched: SearchedRun) -> list[object]:
-    """All that must be equal between equal searches: trials, finalists, winner, weights."""
-    answer = searched.answer
-    trials = [(r.number, r.state, dict(r.params), r.accuracy, r.values, dict(r.costs)) for r in answer.records]
-    trained = [(one.name, one.val_accuracy, one.test_accuracy, one.epochs) for one in answer.contenders]
-    return [trials, trained, modelfile.load(searched.model).fingerprint]
 
 
 def all_params() -> Iterator[dict[str, object]]:
@@ -754,364 +726,6 @@ class TestElsewhere:
     def test_minutes_without_end_are_refused(self, data, tmp_path, value):
         with pytest.raises(SettingsError, match="minutes must be a finite number"):
             tiny_searching(data, tmp_path, minutes=value)
-
-
-class TestBeforeTheStart:
-    @pytest.mark.skipif(sys.platform != "linux", reason="children are counted in /proc")
-    def test_a_forecast_that_is_stopped_or_refused_leaves_no_process(self, data: Path, tmp_path: Path) -> None:
-        def children() -> set[str]:
-            return {
-                pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-            }
-
-        measuring = tiny_searching(data, tmp_path, trials=7, cost="latency", profile=False)
-        before = children()
-
-        with pytest.raises(SearchError, match="stopped before the first trial; nothing is left behind"):
-            forecast(measuring, stop=lambda: True)
-        with pytest.raises(SettingsError, match="minutes must be at least"):
-            forecast(replace(measuring, trials=0, minutes=0.01))
-
-        assert children() <= before
-
-    @pytest.mark.slow
-    def test_prices_by_a_table_that_is_not_there_are_measured_first(self, data: Path, tmp_path: Path) -> None:
-        searched = run_search(
-            tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, latency="table", trials=2)
-        )
-
-        assert searched.status == "done"
-        assert (searched.folder / "latency_table.json").is_file()
-        assert all(record.costs["latency_ms"] > 0 for record in searched.answer.records if record.state == "done")
-
-    def test_a_forecast_tells_trials_and_time_and_leaves_nothing(self, data, tmp_path):
-        told = forecast(tiny_searching(data, tmp_path, trials=7))
-
-        assert told.trials == 7 and told.networks == 32  # different ones, of 64 combinations
-        assert 0 < told.plan.small_s <= told.plan.large_s + 5
-        assert "together" in told.text
-        assert re.search(r"cost      [\d.e+]+ to [\d.e+]+ operations, the smallest and the largest", told.text)
-        assert not (tmp_path / "runs").exists()
-
-    def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
-        few = {"stem_channels": 8, "head_channels": 32, "blocks": [{"channels": 8, "stride": 2, "kernel": [3, 5]}]}
-        few["blocks"][0]["skip"] = ["identity", "none"]  # which does nothing at stride 2
-        searching = tiny_searching(data, tmp_path, trials=40)
-        Path(searching.space).write_text(json.dumps(few))
-
-        told = forecast(searching)
-
-        assert (told.networks, told.trials) == (2, 2)
-        assert told.times.search_s == pytest.approx(2 * told.plan.trial_s)
-
-    def test_minutes_are_divided_and_the_share_of_images_follows(self, data, tmp_path):
-        told = forecast(tiny_searching(data, tmp_path, trials=0, minutes=30.0, proxy_share=0.0, final_epochs=0))
-
-        times = told.times
-        assert 0.5 * 1800 < times.search_limit_s < 1800
-        assert times.total_s == pytest.approx(1800, rel=0.35)
-        assert 0 < told.plan.proxy_share <= 1
-
-    @pytest.mark.parametrize(
-        ("chosen", "error", "message"),
-        [
-            ({"trials": 0}, SettingsError, "set minutes or trials"),
-            ({"cost": "energy", "meter": "adb"}, SettingsError, "cost energy"),
-            ({"target_cost": 0.0}, SettingsError, "cost multiply_adds needs target_cost"),
-            ({"algorithm": "luck"}, SettingsError, "algorithm must be one of guided"),
-            ({"max_model_mb": -4.0}, SettingsError, "max_model_mb must not be negative, got -4.0"),
-            ({"proxy_share": 2.0}, SettingsError, "proxy_share must be a share of the training images, 0 to 1, got 2"),
-            ({"objectives": "watts"}, SettingsError, "objectives must be some of latency"),
-            ({"objectives": "latency", "algorithm": "ppo"}, SettingsError, "ppo maximises one reward"),
-            ({"meter": "sundial"}, SettingsError, "meter must be one of onnxruntime"),
-            ({"space": "nowhere"}, SpecError, "no search space and no file is called 'nowhere'"),
-            ({"data": Path("/nowhere")}, DataError, "must be an existing folder"),
-            ({"agent_url": "https://pi.local:8765"}, SettingsError, "agent_url names a device for meter remote"),
-            ({"meter": "remote"}, SettingsError, "meter remote needs agent_url"),
-            ({"storage": "nosql://here"}, SearchError, "nosql://here"),
-            *(
-                ({"meter_device": "cuda", "meter": meter, **named}, SettingsError, f"onnxruntime, got meter {meter};")
-                for meter, named in (("openvino", {}), ("adb", {}), ("remote", {"agent_url": "https://pi.local:8765"}))
-            ),
-            ({"meter_device": "cuda", "cost": "energy", "target_cost": 1.0}, SettingsError, "meter_device must be cpu"),
-        ],
-    )
-    def test_what_is_wrong_is_told_before_anything_is_made(self, data, tmp_path, chosen, error, message):
-        with pytest.raises(error, match=message):
-            run_search(replace(tiny_searching(data, tmp_path), **chosen))
-        assert not (tmp_path / "runs").exists()
-
-    @pytest.mark.parametrize("meter", ["torch", "onnxruntime"])
-    @pytest.mark.parametrize("begin", [forecast, run_search])
-    def test_a_gpu_that_is_not_there_is_told(self, begin, meter, data, tmp_path, monkeypatch):
-        monkeypatch.setattr("mnasnet.runtime.session._may_have_driver", lambda: False)
-        asked = tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0, meter=meter, meter_device="cuda")
-
-        with pytest.raises(
-            SettingsError, match=f"cuda was asked for but {meter} reaches no NVIDIA GPU on this machine"
-        ):
-            begin(asked)
-        assert not (tmp_path / "runs").exists()
-
-    @pytest.mark.parametrize(
-        ("storage", "message"),
-        [
-            ("{}/space.json/trials.journal", "trials cannot be kept in .*: Not a directory; set storage to a file"),
-            ("{}", "trials cannot be kept in .*: Is a directory; set storage to a file"),
-            ("{}/nowhere/trials.journal", "trials cannot be kept in .*: there is no folder .*nowhere; set storage to"),
-            ("sqlite:///{}/nowhere/trials.db", "the database sqlite.* does not let us in: unable to open database"),
-            ("nosql://here", "no database is called nosql"),
-        ],
-    )
-    @pytest.mark.parametrize("begin", [forecast, run_search])
-    def test_a_storage_that_cannot_be_opened_is_told(self, begin, storage, message, data, tmp_path):
-        with pytest.raises(SearchError, match=message):
-            begin(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
-        assert not (tmp_path / "runs").exists()
-
-    @pytest.mark.parametrize(
-        ("place", "error", "message"),
-        [
-            ("space.json", SearchError, "cannot make a run folder in .*space.json: Not a directory; set output_folder"),
-            ("space.json/runs", SearchError, "cannot make a run folder in .*: Not a directory; set output_folder"),
-            ("photos/red", SettingsError, "output_folder must lie outside of the dataset"),
-        ],
-    )
-    @pytest.mark.parametrize("begin", [forecast, run_search])
-    def test_a_place_where_no_run_folder_can_be_made_is_told(self, begin, place, error, message, data, tmp_path):
-        asked = tiny_searching(data, tmp_path, storage=f"sqlite:///{tmp_path}/trials.db")
-        (tmp_path / "photos").symlink_to(data)
-
-        with pytest.raises(error, match=message):
-            begin(replace(asked, output_folder=tmp_path / place))
-        assert not (tmp_path / "trials.db").exists()
-
-    @pytest.mark.parametrize("begin", [forecast, run_search])
-    def test_a_cluster_that_is_away_is_told_before_anything_is_trained(self, begin, data, tmp_path):
-        pytest.importorskip("ray", reason="Ray is not installed")
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))  # and does not listen
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
-
-            with pytest.raises(SearchError, match=f"no Ray cluster can be reached at {address}"):
-                begin(tiny_searching(data, tmp_path, ray=address))
-        assert not (tmp_path / "runs").exists()
-
-    @pytest.mark.parametrize("storage", ["{}/trials.journal", "sqlite:///{}/trials.db"])
-    def test_a_forecast_makes_no_storage(self, storage, data, tmp_path):
-        forecast(tiny_searching(data, tmp_path, storage=storage.format(tmp_path)))
-
-        assert {path.name for path in tmp_path.iterdir()} == {"space.json"}
-
-    @pytest.mark.parametrize(
-        ("chosen", "told"),
-        [
-            (
-                {"target_cost": 1000.0},
-                "even the smallest network is far above the limits: multiply_adds .*, limit 1000;",
-            ),
-            ({"max_parameters": 0.9}, "even the smallest network is above the limits: parameters .*; hardly one meets"),
-            (
-                {"target_cost": 1000.0, "strict": False},
-                "above the target: multiply_adds .*, target 1000; twice the cost must bring 2 times the accuracy",
-            ),
-            (
-                {"target_cost": 1000.0, "reward": "absolute"},
-                "target 1000; a tenth of the target more must bring an accuracy 1.0% higher",
-            ),
-            ({"target_cost": 1000.0, "reward": "soft"}, None),
-            ({}, None),
-        ],
-    )
-    def test_a_forecast_tells_what_no_network_of_the_space_is_likely_to_meet(self, chosen, told, data, tmp_path):
-        asked = tiny_searching(data, tmp_path, **chosen)
-        if "max_parameters" in chosen:  # as a share of what the smallest has
-            asked = replace(asked, max_parameters=chosen["max_parameters"] * PARAMETERS_OF_SMALLEST)
-
-        text = forecast(asked).text
-
-        assert re.search(told, text) if told else "even the smallest" not in text
-
-
-def priced_by(parent: Path, input_size: int = 32, **conditions: object) -> str:
-    """The file of a table in which each piece of the tiny space takes half a millisecond on this machine."""
-    latency = Latency(f"{processor_name()}, 999 cores", "onnxruntime", "1", "fp32", 1, 1, input_size, 9, 1.0, 1.0, 1.0)
-    pieces = pieces_of_space(space_of(SPACE), input_size)
-    file = parent / "table.json"
-    LatencyTable(replace(latency, **conditions), {piece.key: 0.5 for piece in pieces}).save(file)
-    return str(file)
-
-
-class TestATableOfTheUsers:
-    def asked(self, data: Path, parent: Path, table: str, latency: str = "table") -> Searching:
-        return tiny_searching(
-            data, parent, cost="latency", target_latency_ms=50.0, latency=latency, latency_table=table, profile=False
-        )
-
-    @pytest.mark.parametrize("latency", ["table", "measured"])
-    def test_for_images_of_another_size_is_refused_before_the_plan(self, data, tmp_path, latency):
-        asked = self.asked(data, tmp_path, priced_by(tmp_path, input_size=224), latency)
-
-        for begin in (forecast, run_search):
-            with pytest.raises(LatencyError, match="is for 224 px, networks take 32 px here; profile with --input-si"):
-                begin(asked)
-        assert not list((tmp_path / "runs").glob("*"))
-
-    @pytest.mark.parametrize(
-        ("latency", "conditions"),
-        [
-            ("table", {"device": "Raspberry Pi 5, 4 cores"}),
-            ("measured", {"device": "Raspberry Pi 5, 4 cores"}),
-            ("table", {"runtime": "litert"}),
-            ("table", {"precision": "int8"}),
-            ("table", {"threads": 4}),
-        ],
-    )
-    def test_of_another_device_or_setting_is_not_mixed_with_measurements(self, data, tmp_path, latency, conditions):
-        asked = self.asked(data, tmp_path, priced_by(tmp_path, **conditions), latency)
-
-        with pytest.raises(SettingsError, match="the latency table is of .*; this search measures on .*; set") as told:
-            forecast(asked)
-        table, measured = str(told.value).split("; ")[:2]
-        assert str(next(iter(conditions.values()))) in table
-        assert processor_name() in measured and "onnxruntime" in measured and "fp32, 1 thread" in measured
-
-    def test_of_this_machine_with_more_cores_is_taken_and_tells_what_networks_take(self, data, tmp_path):
-        told = forecast(self.asked(data, tmp_path, priced_by(tmp_path)))
-        low_and_high = "predicted by the table of the device, the smallest and the largest network of the space"
-
-        # a stem and a head around three blocks of one layer, of which the second may have two
-        assert told.costs["latency_ms"] == (2.5, 3.0)
-        assert f"latency   2.5 to 3 ms {low_and_high}" in told.text
-
-    def test_takes_no_minutes_of_the_forecast_for_one_to_be_made(self, data, tmp_path):
-        asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), profile=True, trials=0, minutes=60.0)
-
-        assert forecast(asked).times.total_s > 3600 - 60  # one to be made is given a tenth: 360 s
-
-    def test_that_hardly_orders_networks_is_told_at_the_start_and_in_the_answer(self, data, tmp_path, caplog):
-        file = Path(priced_by(tmp_path))
-        replace(LatencyTable.load(file), error=agreement([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])).save(file)
-        (tmp_path / "run").mkdir()
-
-        search = prepared(self.asked(data, tmp_path, str(file)), SearchFolder(tmp_path / "run"))
-
-        notes = answer_of(search, [], "done", "", 0.0).notes
-        reason = "it hardly orders networks as the device does; profile again"
-        assert f"do not trust the latency table of {search.table.conditions.measured_on}: {reason}" in caplog.text
-        assert any(note.startswith("the table of") and reason in note for note in notes)
-
-    @pytest.mark.parametrize(
-        ("ms", "version", "told"),
-        [
-            (0.1, "1", ["prices the smallest network at 2.5 ms, measured it took 0.1 ms; profile the device again"]),
-            (25.0, "1", ["prices the smallest network at 2.5 ms, measured it took 25 ms; profile the device again"]),
-            (2.0, "2", ["was made on 2026-01-31 with onnxruntime 1, the device has 2 now; profile it again where"]),
-            (2.0, "1", []),
-        ],
-    )
-    def test_that_the_first_measurement_speaks_against_is_told_at_the_start_and_in_the_answer(
-        self, ms, version, told, data, tmp_path, monkeypatch, caplog
-    ):
-        file = Path(priced_by(tmp_path))
-        table = replace(LatencyTable.load(file), made_on="2026-01-31")
-        table.save(file)
-        meter = FixedDevice(replace(table.conditions, undisturbed_ms=ms, runtime_version=version))
-        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
-        (tmp_path / "run").mkdir()
-
-        search = prepared(self.asked(data, tmp_path, str(file)), SearchFolder(tmp_path / "run"))
-
-        notes = [note for note in answer_of(search, [], "done", "", 0.0).notes if "profile" in note]
-        assert len(notes) == len(told) and notes == [line for line in caplog.messages if "profile" in line]
-        assert all(text in note for text, note in zip(told, notes, strict=True))
-
-    def test_is_named_where_no_network_meets_a_limit_by_its_prices(self, data, tmp_path, monkeypatch):
-        file = priced_by(tmp_path)
-        meter = FixedDevice(replace(LatencyTable.load(Path(file)).conditions, undisturbed_ms=0.1))
-        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
-        asked = replace(self.asked(data, tmp_path, file), reward="hard", target_latency_ms=1.0, trials=2)
-
-        prices = "raise the limit .*; latencies are prices of the table; the table of .* prices the smallest network at"
-        with pytest.raises(NothingFoundError, match=f"no network met the limits; .* {prices} 2.5 ms, measured it took"):
-            run_search(asked)
-
-    @pytest.mark.slow
-    def test_is_named_in_the_answer_which_says_that_the_target_never_bound(self, data, tmp_path):
-        asked = replace(self.asked(data, tmp_path, priced_by(tmp_path)), trials=2, proxy_epochs=1)
-
-        stopped = run_search(asked, stop=lambda: bool(list(tmp_path.glob("runs/tiny/trained"))))
-        notes = stopped.answer.notes
-
-        dearest_ms = max(record.costs["latency_ms"] for record in stopped.answer.records)
-        device = f"{processor_name()}, 999 cores, onnxruntime 1 fp32, 1 thread, batch 1"
-        assert f"the table of {device}: of unknown error, prices every trial" in notes
-        assert [note for note in notes if note.startswith("the target")] == [
-            f"the target of 50 ms never bound: the dearest network tried has latency {dearest_ms:g} ms; a larger space "
-            "or input_size would make use of the rest, a smaller target would favour cheaper networks"
-        ]
-
-
-class FixedDevice:
-    """Takes as long for every network."""
-
-    def __init__(self, latency: Latency) -> None:
-        self.latency = latency
-
-    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
-        return replace(self.latency, input_size=input_size)
-
-
-class DroppingOut:
-    """A device that is away for one of its first measurements."""
-
-    def __init__(self) -> None:
-        self.measured = 0
-
-    def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
-        self.measured += 1
-        if self.measured == 5:
-            raise LatencyError("the device is away")
-        return Latency("a board", "fixed", "1", "fp32", 1, 1, input_size, 9, 1.0, 1.0, 1.0)
-
-
-class TestADeviceThatDropsOutOfItsTable:
-    @pytest.fixture
-    def asked(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
-        meter = DroppingOut()
-        monkeypatch.setattr("mnasnet.search.open_search.open_device_meter", lambda *_: meter)
-        (tmp_path / "run").mkdir()
-        return tiny_searching(data, tmp_path, cost="latency", target_latency_ms=50.0)
-
-    def test_costs_the_search_no_more_than_the_table_that_would_have_steered_it(self, asked, tmp_path, caplog):
-        search = prepared(asked, SearchFolder(tmp_path / "run"))
-
-        assert search.table is None and search.folder.latencies.exists()
-        assert "the device is away; the search goes without a table of the device" in caplog.text
-
-    def test_is_told_how_a_table_of_prices_is_made_in_several_goes(self, asked, tmp_path):
-        with pytest.raises(LatencyError, match="the device is away; .*mnasnet profile.* goes on where it was stopped"):
-            prepared(replace(asked, latency="table"), SearchFolder(tmp_path / "run"))
-
-
-class TestAnAnswerIn8Bits:
-    def test_says_that_its_accuracy_is_of_float32_and_how_to_have_both(self, data, tmp_path):
-        file = priced_by(tmp_path, precision="int8")
-        asked = tiny_searching(
-            data,
-            tmp_path,
-            cost="latency",
-            target_latency_ms=50.0,
-            latency="table",
-            latency_table=file,
-            precision="int8",
-        )
-        (tmp_path / "run").mkdir()
-
-        search = prepared(asked, SearchFolder(tmp_path / "run"))
-
-        told = "latency is of 8 bits made up for timing, accuracy and size are of float32: python -m mnasnet export RUN"
-        assert f"{told} --int8 --data {data} makes and judges the file" in answer_of(search, [], "done", "", 0.0).notes
 
 
 class TestAnotherMachine:
