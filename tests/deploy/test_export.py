@@ -3,45 +3,32 @@
 import ast
 import errno
 import json
-import logging
 import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from PIL import Image
 
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
 from mnasnet.cli import main
-from mnasnet.commands.export import lines_of
-from mnasnet.data.folder import scan
-from mnasnet.data.split import SPLIT_FILE, split, write_split
-from mnasnet.data.transforms import prepare
-from mnasnet.deploy import export as deploy
-from mnasnet.deploy.export import Exported, export_int8, export_model
-from mnasnet.deploy.parity import Parity, compare
+from mnasnet.deploy.export import export_int8, export_model
+from mnasnet.deploy.parity import compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError, RuntimeMissingError
 from mnasnet.export.executorch import to_executorch
 from mnasnet.export.exported import read_exported
-from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter, open_int8_exporter
+from mnasnet.export.exporter import EXPORTERS, INT8_EXPORTERS, open_exporter
 from mnasnet.export.litert import LitertExporter, to_litert
 from mnasnet.export.onnx import OnnxExporter, to_onnx
 from mnasnet.files import write_atomic
 from mnasnet.preprocess import Preprocess
-from mnasnet.runtime.session import open_session
-from mnasnet.testing import coloured_image, random_model, write_image_folder
-from mnasnet.train.evaluate import evaluate
-from mnasnet.train.held_out import division_of
-from mnasnet.zoo import open_model
+from mnasnet.testing import random_model
 from tests.deploy.conftest import NAMES
 
 pytestmark = pytest.mark.usefixtures("first_passes_count")
@@ -382,241 +369,6 @@ def test_the_command_says_when_photos_of_the_users_own_were_compared(model, phot
     assert "same answer on all 12 images, " in capsys.readouterr().out
 
 
-def test_the_command_prints_what_8_bits_cost_in_accuracy_size_and_time(photos, tmp_path, capsys):
-    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
-    words = ["--int8", "--data", str(photos), "--max-drop", "0.99", "--out", str(tmp_path / "out")]
-
-    assert main(["export", str(tmp_path / "m.safetensors"), *words]) == 0
-
-    shown = capsys.readouterr().out
-    assert re.search(r"tiny\.int8\.onnx  onnx int8, \d\.\d\d MB", shown)
-    assert re.search(r"accuracy \d+\.\d% before, \d+\.\d% after, 3 images", shown)
-    cost = r"MB of float32 become \d\.\d\d MB, \d+\.\d\d ms become \d+\.\d\d ms \(onnxruntime, one thread"
-    assert re.search(cost, shown)
-
-
-def test_classes_that_8_bits_cost_most_are_named_first():
-    before, after = (
-        evaluate(np.eye(3, dtype=np.float32)[guesses], np.repeat([0, 1, 2], 4), ("red", "green", "blue"))
-        for guesses in (np.repeat([0, 1, 2], 4), np.array([0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1]))
-    )
-    done = Exported("onnx", "int8", (Path(__file__),), Parity(12, 0.5), before, after)
-
-    assert done.to_dict()["class_drops"] == {"blue": 0.5, "green": 0.25}
-    assert "  recall lost: blue 50.0 points, green 25.0 points" in lines_of(done)
-
-
-@pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("name", INT8_EXPORTERS)
-def test_int8_is_calibrated_and_judged_in_every_format(name, pixels, photos, tmp_path):
-    model = random_model(class_names=("red", "green", "blue"))
-
-    # random weights judge by chance, so any drop is allowed here; trained ones are the bundled model's test
-    (done,) = export_int8(model, tmp_path, photos, [name], max_drop=0.99, pixels=pixels, softmax=pixels)
-
-    assert done.format == name
-    assert done.before.images == done.after.images == 3  # of a folder without val/ a third of each class
-    assert done.cost.latency.precision == "int8" and done.float_twin.latency.precision == "fp32"
-    assert done.cost.size_bytes == done.size_bytes
-    assert done.parity.images == 3
-    exported = read_exported(done.files[0])
-    assert exported.precision == "int8" and exported.class_names == model.class_names
-    assert " int8 " in Classifier.load(done.files[0]).description
-
-
-def test_int8_is_never_judged_on_images_the_model_learned_from_also_when_the_folder_has_grown(tmp_path, monkeypatch):
-    photos = write_image_folder(tmp_path / "photos", per_class=8)
-    dataset = scan(photos)
-    parts = split(dataset, val_fraction=0.25, seed=5)
-    write_split(parts, tmp_path / "run" / SPLIT_FILE, photos)
-    training = {"images_fingerprint": parts.fingerprint, "val_fraction": 0.25, "seed": 5, "data": "photos"}
-    model = replace(random_model(class_names=("red", "green", "blue")), training=training)
-    coloured_image((255, 0, 0)).save(photos / "red" / "came_later.jpg")
-
-    class JudgedError(Exception):
-        """Ends the export as soon as it is known what would be judged."""
-
-    def judge(model, dataset, samples):
-        raise JudgedError({sample.path for sample in samples})
-
-    monkeypatch.setattr(deploy, "evaluate_samples", judge)
-
-    with pytest.raises(JudgedError) as judged:
-        export_int8(model, tmp_path / "out", photos, file=tmp_path / "run" / "weights" / "best.safetensors")
-
-    assert judged.value.args[0] and not {sample.path for sample in parts.train} & judged.value.args[0]
-
-
-def test_a_header_may_hold_any_seed(photos):
-    training = {"images_fingerprint": "of other images", "seed": float("inf")}
-
-    assert division_of(replace(random_model(), training=training), scan(photos)) is None
-
-
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
-def test_two_products_in_8_bits_fit_into_the_16_that_older_processors_add_them_in(name):
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
-
-    made = open_int8_exporter(name, images).quantise(random_model(input_size=32), pixels=True, softmax=False)
-
-    graph = made.graph.graph
-    numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
-    weights = [value for name, value in numbers.items() if value.dtype == np.int8 and name.endswith("_quantized")]
-    assert len(weights) > 10
-    assert max(2 * 255 * np.abs(value.astype(int)).max() for value in weights) < 2**15
-
-
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
-def test_8_bits_answer_alike_on_processors_with_and_without_instructions_for_them(name, tmp_path):
-    """Without optimisation ONNX Runtime computes the same rounded numbers in float32, where nothing is cut off."""
-    bundled = open_model("photos10")
-    pictures = [prepare(picture, bundled.preprocess) for _, picture in built_in_pictures()]
-    exporter = open_int8_exporter(name, pictures)
-    made = exporter.quantise(bundled, pixels=True, softmax=False)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(made.graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-    opened = open_session(read_exported(made.write(tmp_path / f"m{exporter.suffix}", {})[0]), threads=1)
-
-    (expected,) = plain.run(None, {"images": np.stack(pictures)})
-    assert np.abs(opened.run(np.stack(pictures)) - expected).max() < 0.1 * np.abs(expected).max()
-
-
-class Passes(list):
-    """Calibration images that count how often each is taken."""
-
-    def __init__(self, images):
-        super().__init__(images)
-        self.taken = [0] * len(self)
-
-    def __iter__(self):
-        return (self[place] for place in range(len(self)))
-
-    def __getitem__(self, place):
-        for one in range(len(self))[place] if isinstance(place, slice) else [place]:
-            self.taken[one] += 1
-        return super().__getitem__(place)
-
-
-class Telling(list):
-    """Calibration images that tell the log when they are taken."""
-
-    def __getitem__(self, place):
-        logging.getLogger("camera").info("an image")
-        return super().__getitem__(place)
-
-
-def test_quantising_silences_advice_and_nothing_else(caplog):
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
-    exporter = open_int8_exporter("onnx", images)
-    exporter.images = Telling(images)
-
-    with caplog.at_level(logging.INFO):
-        exporter.quantise(random_model(input_size=32), pixels=True, softmax=False)
-
-    assert {(record.name, record.message) for record in caplog.records} == {("camera", "an image")}
-
-
-@pytest.mark.parametrize("name", INT8_EXPORTERS)
-def test_int8_is_calibrated_once_though_its_accuracy_is_written_afterwards(name, photos, tmp_path, monkeypatch):
-    model, passes = random_model(class_names=("red", "green", "blue")), []
-
-    def counted(name, images):
-        exporter = open_int8_exporter(name, images)
-        passes.append(Passes(exporter.images))
-        exporter.images = passes[0]
-        return exporter
-
-    monkeypatch.setattr(deploy, "open_int8_exporter", counted)
-
-    (done,) = export_int8(model, tmp_path, photos, [name], max_drop=0.99)
-
-    assert passes[0].taken == [1] * 9  # the other three judge
-    assert read_exported(done.files[0]).header["metrics"]["int8_accuracy"] == done.after.accuracy
-
-
-@pytest.mark.parametrize("name", INT8_EXPORTERS)
-def test_int8_that_costs_too_much_is_refused_with_the_classes(name, photos, tmp_path, monkeypatch):
-    model = random_model(class_names=("red", "green", "blue"))
-    accuracies = iter([[0, 1, 2], [0, 0, 0]])
-
-    def judged(model, dataset, samples):
-        from mnasnet.train.evaluate import evaluate
-
-        guesses = np.repeat(next(accuracies), 2)
-        return evaluate(np.eye(3, dtype=np.float32)[guesses], np.repeat([0, 1, 2], 2), model.class_names)
-
-    monkeypatch.setattr(deploy, "evaluate_samples", judged)
-
-    message = (
-        r"from 100.0% to 33.3% on 6 images, by more than max_drop 5.0%; .*: green 100.0, blue 100.0; train .* allow"
-    )
-    with pytest.raises(ExportError, match=message):
-        export_int8(model, tmp_path / "out", photos, [name], max_drop=0.05)
-
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_drop_of_just_max_drop_is_allowed(photos, tmp_path, monkeypatch):
-    model = random_model(class_names=("red", "green", "blue"))
-    rights = iter([90, 89])  # of 100: in binary 0.9 - 0.89 is a little more than 0.01
-
-    def judged(model, dataset, samples):
-        guesses = np.repeat([0, 1], [(right := next(rights)), 100 - right])
-        return evaluate(np.eye(3, dtype=np.float32)[guesses], np.zeros(100, int), model.class_names)
-
-    monkeypatch.setattr(deploy, "evaluate_samples", judged)
-
-    (done,) = export_int8(model, tmp_path, photos, max_drop=0.01)
-
-    assert (done.before.accuracy, done.after.accuracy) == (0.9, 0.89)
-
-
-@pytest.fixture
-def refused_in_onnx(photos, tmp_path, monkeypatch):
-    """Words of an export whose 8 bits cost too much in ONNX alone."""
-    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
-    accuracies = iter([[0, 1, 2], [0, 0, 0], [0, 1, 2]])  # before, after in onnx, after in litert
-
-    def judged(model, dataset, samples):
-        return evaluate(np.eye(3, dtype=np.float32)[next(accuracies)], np.arange(3), ("red", "green", "blue"))
-
-    monkeypatch.setattr(deploy, "evaluate_samples", judged)
-    words = ["--to", "onnx,litert", "--int8", "--data", str(photos), "--out", str(tmp_path / "out")]
-    return ["export", str(tmp_path / "m.safetensors"), *words]
-
-
-def test_8_bits_that_are_refused_in_one_format_are_written_in_the_others(refused_in_onnx, tmp_path, capsys):
-    assert main(refused_in_onnx) == 2
-
-    shown = capsys.readouterr()
-    assert [line.split()[1:3] for line in shown.out.splitlines() if " MB" in line and not line.startswith(" ")] == [
-        ["onnx", "fp32,"], ["litert", "fp32,"], ["litert", "int8,"],
-    ]  # fmt: skip
-    assert "error: int8 for onnx lowers accuracy from 100.0% to 33.3%" in shown.err
-    written = {path.name for path in (tmp_path / "out").iterdir() if not path.name.endswith(".md")}
-    assert written == {"tiny.onnx", "tiny.tflite", "tiny.int8.tflite"}
-
-
-def test_a_program_hears_what_was_written_beside_what_was_refused(refused_in_onnx, capsys):
-    assert main([*refused_in_onnx, "--json"]) == 2
-
-    told = json.loads(capsys.readouterr().out)
-    assert told["status"] == "failed" and "int8 for onnx lowers accuracy" in told["error"]
-    assert [(one["format"], one["precision"]) for one in told["exports"]] == [
-        ("onnx", "fp32"), ("litert", "fp32"), ("litert", "int8"),
-    ]  # fmt: skip
-
-
-def test_int8_needs_labelled_images(tmp_path, model, capsys):
-    modelfile.save(model, tmp_path / "m.safetensors")
-
-    assert main(["export", str(tmp_path / "m.safetensors"), "--int8"]) == 2
-
-    assert "give their folder with --data" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", INT8_EXPORTERS)
 def test_info_tells_what_an_exported_file_holds_and_what_8_bits_cost(name, photos, tmp_path, capsys):
     model = random_model(class_names=("red", "green", "blue"))
@@ -647,44 +399,6 @@ def test_an_export_to_nothing_is_refused(tmp_path, capsys):
     assert "--to names one or more of onnx, openvino, litert, executorch, got ','" in capsys.readouterr().err
 
 
-def test_int8_for_a_format_that_has_none_is_refused_before_anything_is_written(photos, tmp_path, capsys):
-    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
-    out = tmp_path / "out"
-    wanted = ["--to", "onnx,executorch", "--int8", "--data", str(photos), "--out", str(out)]
-
-    assert main(["export", str(tmp_path / "m.safetensors"), *wanted]) == 2
-
-    assert "int8 is written for onnx, openvino, litert, got 'executorch'" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_a_drop_that_is_no_share_is_refused_before_anything_is_written(photos, tmp_path, capsys):
-    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
-    out = tmp_path / "out"
-    wanted = ["--to", "onnx", "--int8", "--data", str(photos), "--max-drop", "2", "--out", str(out)]
-
-    assert main(["export", str(tmp_path / "m.safetensors"), *wanted]) == 2
-
-    assert "max_drop is a share of images, 0 or more and below 1, such as 0.01, got 2.0" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_a_drop_without_8_bits_is_refused_before_anything_is_written(tmp_path, capsys):
-    out = tmp_path / "out"
-
-    assert main(["export", "photos10", "--max-drop", "0.02", "--out", str(out)]) == 2
-
-    assert "--max-drop 0.02 is about 8 bits; give --int8 too, or leave it out" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_few_calibration_images_are_refused(tmp_path):
-    few = write_image_folder(tmp_path / "few", per_class=2)
-
-    with pytest.raises(ExportError, match="int8 needs 8 or more images to calibrate on, .* got 3; give"):
-        export_int8(random_model(class_names=("red", "green", "blue")), tmp_path, few)
-
-
 def test_an_odd_and_an_even_side_have_the_same_zeros_around_them():
     for side in (63, 64, 65, 66):  # strided convolutions and pools fall on odd and even sides
         model = random_model(input_size=side)
@@ -694,36 +408,6 @@ def test_an_odd_and_an_even_side_have_the_same_zeros_around_them():
 
         expected = Classifier(model, runtime="torch", device="cpu")._session.run(image)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_an_8_bit_network_may_have_a_mean_of_nothing(tmp_path):
-    whole = random_model(input_size=32)
-    model = replace(whole, preprocess=replace(whole.preprocess, mean=(0.0, 0.0, 0.0)))
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
-
-    quantised = open_int8_exporter("litert", images).quantise(model, pixels=True, softmax=False)
-    (path,) = quantised.write(tmp_path / "m.tflite", {})
-
-    found = Classifier.load(path)._session.run(images)
-    expected = Classifier(model, runtime="torch", device="cpu")._session.run(images)
-    assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)  # 8 bits through the few layers of tiny
-
-
-@pytest.mark.parametrize("name", INT8_EXPORTERS)
-def test_a_channel_whose_weights_have_decayed_keeps_its_bias_in_8_bits(name, tmp_path):
-    model = random_model(input_size=32)
-    weights = {key: value.copy() for key, value in model.weights.items()}
-    weights["head.bn.weight"][:16], weights["head.bn.bias"][:16] = 1e-9, 1.0
-    model = replace(model, weights=weights)
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
-
-    quantised = open_int8_exporter(name, images).quantise(model, pixels=True, softmax=False)
-
-    found = open_session(
-        read_exported(quantised.write(tmp_path / f"m{open_exporter(name).suffix}", {})[0]), threads=1
-    ).run(images)
-    expected = open_session(model, runtime="torch", device="cpu").run(images)
-    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()  # without these biases half of it is gone
 
 
 @pytest.mark.parametrize(("name", "stem"), [("猫" * 120, "猫" * 50), ("..", "model"), ("a/b", "a_b")])

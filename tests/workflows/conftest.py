@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 pytest.importorskip("ikomia")
 
+import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
+from ikomia.dataprocess.workflow import Workflow
+
 from mnasnet.classify import Classifier
 from mnasnet.modelfile import ModelFile, save
 from mnasnet.testing import random_model
@@ -58,3 +61,11 @@ def add_infer(model_path: Path) -> Callable[..., Any]:
         return task
 
     return add
+
+
+def with_detector(boxes: str) -> tuple[Any, Any]:
+    """A workflow that begins with the stand-in for a detector, which finds these boxes; and that task."""
+    workflow = Workflow("objects")
+    detector = workflow.add_task(name="standin_detector", auto_connect=True, public_hub=False)
+    detector.set_parameters({"boxes": boxes})
+    return workflow, detector

@@ -1,4 +1,4 @@
-"""What a training and a search hand on through their outputs."""
+"""What tasks hand on through their outputs, read for tests."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def table_of(output):
         header: dict(zip(labels, values, strict=True))
         for header, labels, values in zip(table["headers"], table["valueLabels"], table["values"], strict=True)
     }
+
+
+def rows_of(task):
+    """The rows of the inference task's table output."""
+    table = json.loads(task.get_output(3).to_json())
+    return list(zip(*table["valueLabels"], *table["values"], strict=True)) if table["values"] else []
+
+
+def rounded(prediction):
+    """The same rows of a prediction."""
+    return list(zip(prediction.names, (f"{value:.3f}" for value in prediction.confidences), strict=True))

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,33 +13,17 @@ from safetensors.torch import save_file
 pytest.importorskip("ikomia")
 
 import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
-from ikomia import core, dataprocess
 from ikomia.dataprocess import workflow as ikomia_workflow
 from ikomia.dataprocess.workflow import Workflow
 
 from mnasnet.data.images import read_image, to_rgb
-from mnasnet.draw import percent
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
 from mnasnet.settings import InferSettings
 from mnasnet.testing import random_model
+from tests.workflows.outputs import rounded, rows_of
 
 pytestmark = pytest.mark.ikomia
-
-
-def table_of(task):
-    """The rows of the task's table output."""
-    table = json.loads(task.get_output(3).to_json())
-    return list(zip(*table["valueLabels"], *table["values"], strict=True)) if table["values"] else []
-
-
-def boxes_of(task):
-    detections = json.loads(task.get_output(1).to_json())["detections"]
-    return [tuple(found["box"][side] for side in ("x", "y", "width", "height")) for found in detections]
-
-
-def rounded(prediction):
-    return list(zip(prediction.names, (f"{value:.3f}" for value in prediction.confidences), strict=True))
 
 
 # ------------------------------------------------------------------ whole images
@@ -54,7 +36,7 @@ def test_an_array_is_classified_and_all_outputs_agree(add_infer, classifier, ima
     workflow.run_on(array=image)
 
     expected = classifier.predict([image], 3)[0]
-    assert table_of(task) == rounded(expected)
+    assert rows_of(task) == rounded(expected)
     assert [name for name, _ in task.get_results()] == list(expected.names)
     found = json.loads(task.get_output(4).to_json())
     assert found["label"] == expected.label
@@ -97,7 +79,7 @@ def test_every_kind_of_array_is_classified_as_its_rgb(change, add_infer, classif
     workflow.run_on(array=array)
 
     expected = classifier.predict([to_rgb(array)], 5)[0]
-    assert table_of(task) == rounded(expected)
+    assert rows_of(task) == rounded(expected)
     assert task.get_image_with_graphics().shape == (*array.shape[:2], 3)
 
 
@@ -223,7 +205,7 @@ def test_a_failed_run_leaves_no_results_of_the_run_before(add_infer, image, tmp_
     with pytest.raises(RuntimeError):
         workflow.run_on(path=str(tmp_path / "broken.png"))
 
-    assert task.get_results() == [] == table_of(task)
+    assert task.get_results() == [] == rows_of(task)
     assert json.loads(task.get_output(4).to_json()) == {}
 
 
@@ -238,7 +220,7 @@ def test_a_run_that_ends_before_the_task_leaves_no_results_of_the_run_before(add
     with pytest.raises(RuntimeError):
         workflow.run_on(array=image[::-1])
 
-    assert second.get_results() == [] == table_of(second)
+    assert second.get_results() == [] == rows_of(second)
 
 
 def test_the_bundled_model_says_once_what_it_knows_and_how_to_get_imagenets_classes(image, capsys):
@@ -490,7 +472,7 @@ def test_below_the_threshold_the_label_is_unknown(add_infer, classifier, image):
     workflow.run_on(array=image)
 
     assert task.get_results() == [("unknown", pytest.approx(best.confidence, abs=1e-4))]
-    assert [name for name, _ in table_of(task)][:2] == ["unknown", best.label]
+    assert [name for name, _ in rows_of(task)][:2] == ["unknown", best.label]
     found = json.loads(task.get_output(4).to_json())
     assert found["label"] == "unknown"
     assert found["top_k"][0]["class"] == best.label
@@ -510,399 +492,3 @@ def test_what_is_not_certain_is_never_drawn_as_100_percent(image, model, tmp_pat
     texts = [item["text"] for item in json.loads(task.get_output(2).to_json())["items"]]
     assert texts == ["cat >99%", "dog <1%"]
     assert task.get_results() == [("cat", 1.0), ("dog", 0.0)]  # rounded, to be printed
-
-
-def test_an_unsure_object_is_unknown(add_infer, image):
-    workflow, _ = with_detector("10,10,60,60")
-    task = add_infer(workflow, confidence_threshold=1.0)
-
-    workflow.run_on(array=image)
-
-    assert json.loads(task.get_output(1).to_json())["detections"][0]["label"] == "unknown"
-
-
-# ------------------------------------------------------------------ objects
-
-
-def with_detector(boxes):
-    workflow = Workflow("objects")
-    detector = workflow.add_task(name="standin_detector", auto_connect=True, public_hub=False)
-    detector.set_parameters({"boxes": boxes})
-    return workflow, detector
-
-
-@pytest.mark.parametrize("source", ["array", "path"])
-def test_objects_are_classified_by_their_own_pixels(source, add_infer, classifier, image, tmp_path):
-    """Ikomia's own cropping gives the whole image for arrays and shifts boxes that start outside."""
-    workflow, _ = with_detector("10,20,60,70;-30,-20,80,90;250,150,100,100;100,100,1,1;400,10,50,50")
-    task = add_infer(workflow, top_k=2)
-
-    if source == "array":
-        workflow.run_on(array=image)
-    else:
-        Image.fromarray(image).save(tmp_path / "image.png")
-        workflow.run_on(path=str(tmp_path / "image.png"))
-
-    crops = [image[20:90, 10:70], image[:70, :50], image[150:, 250:]]
-    expected = classifier.predict(crops, 2)
-    found = json.loads(task.get_output(4).to_json())["objects"]
-    assert [entry["box"] for entry in found] == [[10, 20, 60, 70], [0, 0, 50, 70], [250, 150, 50, 50]]
-    assert [entry["label"] for entry in found] == [prediction.label for prediction in expected]
-    for entry, prediction in zip(found, expected, strict=True):
-        assert entry["confidence"] == pytest.approx(prediction.confidence, abs=2e-4)
-    assert [label for label, _ in table_of(task)] == [prediction.label for prediction in expected]
-    assert len(boxes_of(task)) == 3
-    assert task.get_results() == [
-        (prediction.label, pytest.approx(prediction.confidence, abs=1e-4)) for prediction in expected
-    ]
-
-
-def test_all_objects_of_a_frame_go_through_the_network_together(add_infer, image):
-    workflow, _ = with_detector(";".join(f"{x},10,40,40" for x in range(0, 200, 10)))
-    task = add_infer(workflow)
-    workflow.run_on(array=image)
-    session, sizes = task._classifier._session, []
-
-    class Counting:
-        description = session.description
-
-        def run(self, batch):
-            sizes.append(len(batch))
-            return session.run(batch)
-
-    task._classifier._session = Counting()
-    workflow.run_on(array=image)
-
-    assert sizes == [20]
-
-
-def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, image):
-    workflow, detector = with_detector("10,10,60,60")
-    task = add_infer(workflow)
-    workflow.run_on(array=image)
-    assert len(task.get_results()) == 1
-
-    detector.set_parameters({"boxes": ""})
-    workflow.run_on(array=image)
-
-    assert task.get_results() == [] == table_of(task) == boxes_of(task)
-    assert json.loads(task.get_output(4).to_json())["objects"] == []
-    np.testing.assert_array_equal(image, task.get_image_with_graphics())
-
-
-@pytest.mark.parametrize("boxes", ["500,500,20,20", "10,10,1,1;-40,-40,20,20"])
-def test_objects_outside_the_image_or_without_pixels_are_said_to_be_that(boxes, add_infer, image, capsys):
-    workflow, _ = with_detector(boxes)
-    task = add_infer(workflow)
-
-    workflow.run_on(array=image)
-
-    assert task.get_results() == []
-    said = capsys.readouterr().out
-    assert "no object of the task before has 2 x 2 pixels or more inside the image, so there is nothing to" in said
-    assert "no objects came" not in said
-
-
-def test_objects_that_get_no_name_are_told_beside_those_that_get_one(add_infer, image, capsys):
-    workflow, _ = with_detector("500,500,20,20;10,10,60,60;10,10,1,50")
-    task = add_infer(workflow)
-
-    workflow.run_on(array=image)
-
-    ids = [item.get_id() for item in task.get_input_objects()]
-    found = json.loads(task.get_output(4).to_json())
-    assert [one["id"] for one in found["objects"]] == ids[1:2] and found["left_out"] == [ids[0], ids[2]]
-    assert "some objects of the task before have less than 2 x 2 pixels inside the image" in capsys.readouterr().out
-
-
-def behind(name, add_infer, **parameters):
-    """A workflow in which Ikomia itself connects our task to the stand-in called ``name``."""
-    workflow = Workflow("behind")
-    workflow.add_task(name=name, auto_connect=True, public_hub=False)
-    return workflow, add_infer(workflow, **parameters)
-
-
-def test_a_segmented_object_is_one_object_not_one_more_for_each_piece_of_its_mask(add_infer, classifier, image):
-    workflow, task = behind("standin_segmenter", add_infer)
-
-    workflow.run_on(array=image)
-
-    crops = [image[20:90, 10:70], image[100:180, 200:290]]
-    assert [label for label, _ in task.get_results()] == [found.label for found in classifier.predict(crops, 1)]
-    assert boxes_of(task) == [(10, 20, 60, 70), (200, 100, 90, 80)]
-
-
-def test_a_person_is_one_object_not_one_more_for_each_point_and_limb(add_infer, image):
-    workflow, task = behind("standin_keypoints", add_infer)
-
-    workflow.run_on(array=image)
-
-    assert boxes_of(task) == [(10, 20, 100, 90)]
-
-
-@pytest.mark.parametrize("boxes", ["100,100,80,40,30", "100,100,80,40,30;100,80,180,140,0"])
-def test_a_turned_box_is_an_object_also_inside_a_straight_one(boxes, add_infer, image):
-    """Ikomia makes a polygon of it, as of a mask."""
-    workflow, _ = with_detector(boxes)
-    task = add_infer(workflow)
-
-    workflow.run_on(array=image)
-
-    assert len(task.get_results()) == len(boxes.split(";"))
-
-
-def test_behind_another_makers_classifier_the_log_says_how_to_name_the_whole_image(add_infer, image, capsys):
-    """Its empty graphics look like those of a detector that found nothing."""
-    workflow, task = behind("standin_classifier", add_infer)
-
-    for _ in range(2):
-        workflow.run_on(array=image)
-
-    assert task.get_results() == []
-    assert capsys.readouterr().out.count("without auto_connect and call wf.connect_tasks(wf.root(), task)") == 1
-
-
-@pytest.mark.parametrize("before", ["standin_detector", "standin_classifier"])
-def test_the_whole_image_can_be_named_beside_another_task(before, model_path, classifier, image):
-    workflow = Workflow("beside")
-    workflow.add_task(name=before, auto_connect=True, public_hub=False)
-    task = workflow.add_task(name="infer_torchvision_mnasnet", public_hub=False)
-    workflow.connect_tasks(workflow.root(), task)
-    task.set_parameters({"model_weight_file": str(model_path)})
-
-    workflow.run_on(array=image)
-
-    assert table_of(task) == rounded(classifier.predict([image], 5)[0])
-
-
-def test_a_box_drawn_by_hand_is_an_object(add_infer, classifier, image):
-    """STUDIO's user draws on the task's own graphics input."""
-    workflow = Workflow("hand")
-    task = add_infer(workflow)
-    graphics = dataprocess.CGraphicsInput()
-    graphics.set_items([core.CGraphicsRectangle(20.0, 30.0, 80.0, 50.0)])
-    task.set_input(graphics, 1)
-
-    workflow.run_on(array=image)
-
-    assert task.get_results()[0][0] == classifier.predict([image[30:80, 20:100]], 1)[0].label
-
-
-def test_two_classification_tasks_in_a_row_both_see_the_whole_image(add_infer, image):
-    """The first one's labels are graphics too; they are no objects."""
-    workflow = Workflow("row")
-    first, second = add_infer(workflow), add_infer(workflow)
-
-    workflow.run_on(array=image)
-
-    assert first.get_results() == second.get_results() != []
-
-
-# ------------------------------------------------------------------ labels
-
-
-def test_labels_are_graphics_over_an_untouched_image(add_infer, image):
-    workflow = Workflow("labels")
-    task = add_infer(workflow, top_k=2)
-
-    workflow.run_on(array=image)
-
-    texts = [item["text"] for item in json.loads(task.get_output(2).to_json())["items"]]
-    assert texts == [f"{name} {percent(confidence)}" for name, confidence in task.get_results()]
-    assert (task.get_image_with_graphics() != image).any()
-    np.testing.assert_array_equal(image, task.get_output(0).get_image())
-
-
-def test_objects_are_drawn_with_their_boxes(add_infer):
-    picture = np.full((200, 300, 3), 128, np.uint8)
-    workflow, _ = with_detector("40,60,200,120")
-    task = add_infer(workflow)
-
-    workflow.run_on(array=picture)
-
-    changed = (task.get_image_with_graphics() != picture).any(axis=2)
-    assert changed[60:180, 40].all() and changed[60, 40:240].all()  # left and upper edge of the frame
-    assert not changed[100:160, 80:200].any()  # inside it nothing is covered
-
-
-def test_labels_can_be_drawn_into_the_output_image(add_infer, image):
-    workflow = Workflow("labels")
-    task = add_infer(workflow, draw_on_image=True)
-
-    workflow.run_on(array=image)
-
-    assert json.loads(task.get_output(2).to_json())["items"] == []
-    assert (task.get_output(0).get_image() != image).any()
-    np.testing.assert_array_equal(task.get_output(0).get_image(), task.get_image_with_graphics())
-
-
-def test_labels_can_be_left_out(add_infer, image):
-    workflow = Workflow("labels")
-    task = add_infer(workflow, label_style="none")
-
-    workflow.run_on(array=image)
-
-    np.testing.assert_array_equal(image, task.get_image_with_graphics())
-    assert table_of(task) != []
-
-
-# ------------------------------------------------------------------ video, folder, stop
-
-
-@pytest.fixture
-def video(tmp_path):
-    """Six frames of plain grey, darker to lighter."""
-    import cv2
-
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
-    for grey in range(0, 240, 40):
-        writer.write(np.full((96, 128, 3), grey, np.uint8))
-    writer.release()
-    return path
-
-
-def test_a_video_is_classified_frame_by_frame(add_infer, video):
-    workflow = Workflow("film")
-    task = add_infer(workflow, draw_on_image=True)
-    workflow.set_auto_save(True)
-
-    workflow.run_on(path=str(video))
-
-    frames = json.loads(next(saved_by("film").rglob("NumericIO_3.json")).read_text())
-    assert len(frames) == 6
-    assert len(task.get_results()) == 5
-
-
-@pytest.fixture
-def red_film(tmp_path):
-    import cv2
-
-    path = tmp_path / "red.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
-    for _ in range(3):
-        writer.write(np.full((96, 128, 3), (0, 0, 220), np.uint8))
-    writer.release()
-    return path
-
-
-def is_red(picture):
-    return picture[90, 120, 0] > 150 > 50 > picture[90, 120, 2]
-
-
-@pytest.mark.parametrize("draw_on_image", [False, True])
-def test_the_picture_of_a_film_that_ikomia_saved_keeps_its_colours(draw_on_image, add_infer, red_film, image):
-    workflow = Workflow("saved film")
-    task = add_infer(workflow, draw_on_image=draw_on_image)
-    workflow.set_auto_save(True)
-
-    workflow.run_on(path=str(red_film))
-
-    assert is_red(task.get_image_with_graphics())
-    assert is_red(task.get_input(0).get_image())
-    workflow.set_auto_save(False)
-    workflow.clear_inputs()
-    workflow.run_on(array=image)
-    assert task.get_image_with_graphics().shape == image.shape
-
-
-@pytest.mark.parametrize("detector_saves", [True, False])
-def test_a_detectors_film_that_ikomia_saves_is_said_to_have_its_colours_swapped(
-    detector_saves, add_infer, red_film, capsys
-):
-    workflow = Workflow(f"detected film {detector_saves}")
-    detector = workflow.add_task(name="standin_detector", auto_connect=True, public_hub=False)
-    detector.set_parameters({"boxes": "0,0,128,96"})
-    task = add_infer(workflow)
-    workflow.set_auto_save(True)
-    detector.set_auto_save(detector_saves)
-
-    workflow.run_on(path=str(red_film))
-
-    said = capsys.readouterr().out
-    assert said.count("swaps red and blue") == detector_saves
-    assert ("task_before.set_auto_save(False)" in said) == detector_saves
-    assert is_red(task.get_image_with_graphics()) != detector_saves
-
-
-def test_a_film_that_ikomia_saves_tells_what_went_wrong_too(add_infer, video, caplog):
-    """Ikomia raises an error of its own there: "Video buffer pointer is null"."""
-    workflow = Workflow("broken film")
-    add_infer(workflow, model_weight_file="/not/there.safetensors")
-    workflow.set_auto_save(True)
-
-    with caplog.at_level("ERROR"), pytest.raises(RuntimeError):
-        workflow.run_on(path=str(video))
-
-    assert "there is no file /not/there.safetensors; check the path" in caplog.text
-
-
-def saved_by(name):
-    return Path.home() / "Ikomia" / "Workflows" / name
-
-
-def test_a_folder_is_classified_and_a_bad_file_named(add_infer, image, tmp_path, caplog):
-    for index in range(3):
-        Image.fromarray(np.roll(image, 20 * index, axis=0)).save(tmp_path / f"photo_{index}.png")
-    (tmp_path / "bad.png").write_bytes(b"")
-    workflow = Workflow("folder")
-    add_infer(workflow)
-
-    with caplog.at_level("ERROR"):
-        workflow.run_on(folder=str(tmp_path))
-
-    assert len(list(saved_by("folder").rglob("*photo_*.json"))) >= 3
-    assert "bad.png" in caplog.text and "empty" in caplog.text
-
-
-def test_a_folder_of_photos_leaves_a_json_file_of_all_results_for_each(add_infer, image, tmp_path):
-    """Ikomia itself would write them without an ending and nothing of the objects."""
-    for index in range(2):
-        Image.fromarray(np.roll(image, 20 * index, axis=0)).save(tmp_path / f"photo{index}.png")
-    workflow, _ = with_detector("10,10,60,60;20,20,90,90")
-    add_infer(workflow)
-
-    workflow.run_on(folder=str(tmp_path))
-
-    files = sorted(saved_by("objects").rglob("infer_torchvision_mnasnetphoto*.json"))
-    assert [len(json.loads(file.read_text())["objects"]) for file in files] == [2, 2]
-    assert all(file.suffix in (".png", ".csv", ".json") for file in saved_by("objects").rglob("*photo*"))
-
-
-def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, image):
-    workflow, detector = with_detector(";".join(f"{x % 200},{x % 100},60,60" for x in range(1000)))
-    task = add_infer(workflow)
-    workflow.init_long_process()
-    session, batches = task._classifier._session, []
-
-    class StoppedFromOutside:
-        description = session.description
-
-        def run(self, batch):
-            if not batches:
-                stopper = threading.Thread(target=workflow.stop)
-                stopper.start()
-                stopper.join()
-            batches.append(len(batch))
-            return session.run(batch)
-
-    task._classifier._session = StoppedFromOutside()
-    with pytest.raises(RuntimeError, match="Stop workflow requested"):
-        workflow.run_on(array=image)
-    assert batches == [64] and task.get_results() == []
-
-    detector.set_parameters({"boxes": "10,10,60,60"})
-    workflow.run_on(array=image)
-
-    assert len(task.get_results()) == 1
-
-
-def test_the_model_can_be_loaded_before_the_first_image(add_infer, image):
-    workflow = Workflow("early")
-    task = add_infer(workflow)
-
-    workflow.init_long_process()
-    loaded = task._classifier
-    workflow.run_on(array=image)
-
-    assert loaded is not None and task._classifier is loaded
