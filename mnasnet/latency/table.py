@@ -28,7 +28,6 @@ ROUNDS = 5  # on a machine with neighbours the error still fell from the third t
 FOLDS = 5
 LEAST_TAU = 0.5  # below, the order of a table's prices says little of the device's
 FEWEST_TO_FIT = 6  # networks beside the held-out ones; with fewer, three coefficients would only learn their noise
-"""Hears of the timings done so far and of all, networks times rounds."""
 
 
 @dataclass(frozen=True, slots=True)

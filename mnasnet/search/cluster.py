@@ -20,6 +20,7 @@ from typing import Any
 import optuna
 
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
+from mnasnet.progress import Stop
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import Evaluator, SearchProblem
 from mnasnet.search.records import TrialRecord
@@ -42,7 +43,7 @@ def search_on_cluster(
     cpus: float = 1.0,
     gpus: float = 0.0,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Stop = lambda: False,
 ) -> Ending:
     """Search with all the Ray cluster at ``address`` has: host:port, ray://host:port, or ``auto`` for this machine.
 

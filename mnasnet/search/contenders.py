@@ -29,6 +29,7 @@ from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.meter import Latency, RunnableMeter
 from mnasnet.latency.remembered import RememberingMeter, quietest
 from mnasnet.modelfile import ModelFile, weights_of
+from mnasnet.progress import Stop
 from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.costs import COUNTS, LATENCY
 from mnasnet.search.counts import CountMeter
@@ -132,7 +133,7 @@ def train_longer(
     shared_start: Candidate | None = None,
     most_minutes: float = 0.0,
     listeners: Sequence[Listener] = (),
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
 ) -> ModelFile:
     """Train a network to its end, or go on where it was left, then measure it on the device.
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import optuna
 
+from mnasnet.progress import Stop
 from mnasnet.search.journal import RETRIES
 from mnasnet.search.problem import Evaluator, SearchProblem
 from mnasnet.search.records import TrialRecord
@@ -22,7 +23,7 @@ from mnasnet.search.study import POLL_S, Budget, Ending, Proposal, Search
 from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate
 
-MakeEvaluator = Callable[[Callable[[], bool]], Evaluator]
+MakeEvaluator = Callable[[Stop], Evaluator]
 """Makes the evaluator in the process that judges; its argument says whether to stop. Must be picklable: a function of
 a module, or functools.partial of one and plain values."""
 
@@ -74,7 +75,7 @@ def search_with_crew(
     budget: Budget,
     *,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Stop = lambda: False,
 ) -> Ending:
     """Search until the budget is spent, and say what ended it; trials that were left running are taken up first.
 

@@ -19,6 +19,7 @@ from mnasnet.latency.pieces import pieces_of_space, random_probes
 from mnasnet.latency.session import device_name
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.packages import require
+from mnasnet.progress import Stop
 from mnasnet.runtime.session import reaches_cuda
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
@@ -62,7 +63,7 @@ class EnergyCost:
         return self.meter.measure_mj(candidate.architecture, candidate.input_size or self.input_size)
 
 
-def open_device_meter(searching: Searching, num_classes: int, stop: Callable[[], bool]) -> LatencyMeter:
+def open_device_meter(searching: Searching, num_classes: int, stop: Stop) -> LatencyMeter:
     """The meter that the search asks for; an engine of this machine gets a process of its own.
 
     While that one measures ``stop`` is asked now and then, and SearchStopped is raised when it says so.

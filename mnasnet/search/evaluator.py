@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +13,7 @@ import optuna
 from mnasnet.errors import SearchError
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.seeded import seeded
+from mnasnet.progress import Stop
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import Report
 from mnasnet.space import Candidate
@@ -57,7 +57,7 @@ class ShortTraining:
     flip: bool = True
     seed: int = 0
     threads: int = 1
-    stop: Callable[[], bool] = lambda: False
+    stop: Stop = lambda: False
 
     def evaluate(self, candidate: Candidate, report: Report) -> float:
         """The accuracy on the validation images after the last epoch, 0 to 1.
@@ -70,7 +70,7 @@ class ShortTraining:
         seed = seed_of(candidate, self.seed)
         team = Team(device=self.images.device)
 
-        def trained() -> tuple[FitResult[MnasNet], float]:
+        def trained(stop: Stop) -> tuple[FitResult[MnasNet], float]:
             result = fit(
                 self._network(candidate, seed),
                 train,
@@ -82,17 +82,17 @@ class ShortTraining:
                 balance="auto",
                 team=team,
                 listeners=[reporting],
-                stop=lambda: self.stop() or reporting.ended is not None,
+                stop=lambda: stop() or reporting.ended is not None,
                 prefetch=train.streams or self.images.device != "cpu",
             )
             if result.status == "stopped" or self.accuracy == "top1":
                 return result, float(result.history[-1]["val_accuracy"]) if result.history else 0.0
-            logits = predict_logits(result.average, val, preprocess, team, self.stop)
+            logits = predict_logits(result.average, val, preprocess, team, stop)
             if logits is None:
                 raise SearchStopped
             return result, evaluate(logits, val.labels, self.images.parts.class_names).worst_recall
 
-        result, accuracy = in_own_thread(trained, threads=self.threads)
+        result, accuracy = in_own_thread(trained, stop=self.stop, threads=self.threads)
         if reporting.ended is not None:
             raise reporting.ended
         if result.status == "stopped":
@@ -121,7 +121,7 @@ class ShortTraining:
         )
         times = _StepTimes()
         in_own_thread(
-            lambda: fit(
+            lambda stop: fit(
                 self._network(candidate, self.seed),
                 noise,
                 StoredImages(noise.pixels[:2], noise.labels[:2]),
@@ -130,8 +130,9 @@ class ShortTraining:
                 epochs=1,
                 team=Team(device=self.images.device),
                 listeners=[times],
-                stop=self.stop,
+                stop=stop,
             ),
+            stop=self.stop,
             threads=self.threads,
         )
         if len(times.moments) < 2:

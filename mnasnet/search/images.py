@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,12 +16,10 @@ from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.split import Grouping, Split, split
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Counted
 from mnasnet.train.batches import DecodedSquares, Labels
 from mnasnet.train.plan import preprocess_for, require_validation, stored_side
 from mnasnet.train.reading import squares
-
-Filling = Callable[[int, int], None]
-"""Hears of the images decoded so far and of all; may raise to stop."""
 
 VAL_MEMORY = 0.25  # of the memory for decoded images
 LARGER = 1.3  # times the input size: images kept larger are reduced before a training cuts and turns them
@@ -80,7 +78,7 @@ class SearchImages:
     max_bad: float = 0.05
     threads: int | None = None
     unreadable: frozenset[str] = frozenset()
-    filling: Filling = lambda done, total: None
+    filling: Counted = lambda done, total: None
     _train: DecodedSquares | None = field(default=None, init=False, repr=False)
     _val: dict[int, DecodedSquares] = field(default_factory=dict, init=False, repr=False)
 

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import optuna
 
 from mnasnet.errors import SearchError
+from mnasnet.progress import Stop
 from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.judging import Stop, stopping
+from mnasnet.search.judging import stopping
 from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, records

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnasnet.data.folder import scan
 from mnasnet.data.split import Split
 from mnasnet.errors import SearchError
+from mnasnet.progress import Counted, Stop
 from mnasnet.search.evaluator import SearchStopped, ShortTraining
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.images import Filling, SearchImages
+from mnasnet.search.images import SearchImages
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Evaluator
 from mnasnet.search.searching import Searching
@@ -19,10 +19,8 @@ from mnasnet.search.shared import SharedWeights
 from mnasnet.search.shared_plan import curriculum_of
 from mnasnet.space import SearchSpace
 
-Stop = Callable[[], bool]
 
-
-def stopping(stop: Stop) -> Callable[[int, int], None]:
+def stopping(stop: Stop) -> Counted:
     """A progress hook that raises SearchStopped when ``stop`` says so."""
 
     def watch(done: int, total: int) -> None:
@@ -60,7 +58,7 @@ class Judging:
             )
         return shared
 
-    def images(self, folder: Path, filling: Filling = lambda done, total: None) -> SearchImages:
+    def images(self, folder: Path, filling: Counted = lambda done, total: None) -> SearchImages:
         """The search's images; nothing is decoded yet."""
         asked, plan = self.searching, self.plan
         sizes = self.space.input_sizes

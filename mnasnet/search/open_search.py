@@ -21,14 +21,15 @@ from mnasnet.latency.meter import DISTANT, Latency, LatencyMeter
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
 from mnasnet.machine import without_cores
+from mnasnet.progress import Counted, Stop
 from mnasnet.runtime.session import Runtime
 from mnasnet.search.costs import COUNTS, ENERGY, LATENCY
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
 from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.folder import KIND, SearchFolder, SearchFolderError, open_search_folder
-from mnasnet.search.images import Filling, SearchImages
-from mnasnet.search.judging import Judging, Stop
+from mnasnet.search.images import SearchImages
+from mnasnet.search.judging import Judging
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import Searching
@@ -79,7 +80,7 @@ def opened(
     path: Path,
     *,
     stop: Stop = lambda: False,
-    filling: Filling = lambda done, total: None,
+    filling: Counted = lambda done, total: None,
     with_device: bool = True,
     with_images: bool = True,
 ) -> Iterator[OpenSearch]:
@@ -210,7 +211,7 @@ def assemble(
     parts: Split,
     *,
     stop: Stop = lambda: False,
-    filling: Filling = lambda done, total: None,
+    filling: Counted = lambda done, total: None,
     with_device: bool = True,
 ) -> OpenSearch:
     """Put images, evaluator, meters and limits together; nothing is decoded or measured yet."""

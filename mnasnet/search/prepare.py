@@ -22,6 +22,7 @@ from mnasnet.latency.meter import Latency, NotAllowedError
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
+from mnasnet.progress import Stop
 from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled, require_meter_device
@@ -30,7 +31,6 @@ from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
 from mnasnet.search.forecast import Forecast, forecast_of
 from mnasnet.search.images import divide
-from mnasnet.search.judging import Stop
 from mnasnet.search.open_search import (
     OpenSearch,
     assemble,

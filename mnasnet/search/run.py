@@ -11,12 +11,13 @@ from mnasnet.checks import is_whole, plain
 from mnasnet.data.folder import scan
 from mnasnet.data.split import read_split, warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
+from mnasnet.progress import Stop
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off, winning_trial
 from mnasnet.search.contenders import full_training_place
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.judging import Stop, stopping
+from mnasnet.search.judging import stopping
 from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress, SearchListener, audience_of

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
+from mnasnet.progress import Stop
 from mnasnet.search.curriculum import Curriculum
 from mnasnet.search.evaluator import AccuracyKind, SearchStopped
 from mnasnet.search.images import SearchImages
@@ -52,14 +53,14 @@ class SharedWeights:
     flip: bool = True
     seed: int = 0
     threads: int = 1
-    stop: Callable[[], bool] = lambda: False
+    stop: Stop = lambda: False
     _trained: FitResult[Supernet] | None = field(default=None, init=False, repr=False)
 
     def train(self, listeners: Iterable[Listener] = ()) -> Supernet:
         """The shared weights, trained to the end; raises SearchStopped when asked to stop before that."""
         if self._trained is None:
             result = in_own_thread(
-                lambda: train_supernet(
+                lambda stop: train_supernet(
                     self.space,
                     self.images,
                     input_size=self.input_size,
@@ -70,8 +71,9 @@ class SharedWeights:
                     seed=self.seed,
                     store=self.store,
                     listeners=listeners,
-                    stop=self.stop,
+                    stop=stop,
                 ),
+                stop=self.stop,
                 threads=self.threads,
             )
             if result.status == "stopped":
@@ -90,12 +92,12 @@ class SharedWeights:
         Raises SearchStopped when asked to stop.
         """
         supernet = self.train()
-        return in_own_thread(lambda: self._judged(supernet, candidate), threads=self.threads)
+        return in_own_thread(lambda stop: self._judged(supernet, candidate, stop), stop=self.stop, threads=self.threads)
 
     def cut_out(self, candidate: Candidate) -> MnasNet:
         """The network with its part of the weights and batch statistics of its own, in evaluation mode."""
         supernet = self.train()
-        return in_own_thread(lambda: self._ready(supernet, candidate), threads=self.threads)
+        return in_own_thread(lambda _: self._ready(supernet, candidate), threads=self.threads)
 
     def size_of(self, candidate: Candidate) -> int:
         """The input size in pixels at which the candidate is judged."""
@@ -123,11 +125,11 @@ class SharedWeights:
         )
         return network
 
-    def _judged(self, supernet: Supernet, candidate: Candidate) -> float:
+    def _judged(self, supernet: Supernet, candidate: Candidate, stop: Stop) -> float:
         size = self.size_of(candidate)
         val = self.images.val(size)
         network, team = self._ready(supernet, candidate), Team(device=self.images.device)
-        logits = predict_logits(network, val, self.images.preprocess(size), team, self.stop)
+        logits = predict_logits(network, val, self.images.preprocess(size), team, stop)
         if logits is None:
             raise SearchStopped
         probabilities = true_class_probabilities(logits, val.labels)

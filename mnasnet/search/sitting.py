@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnasnet.errors import MnasNetError, SearchError
+from mnasnet.progress import Stop
 from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.judging import Stop
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.progress import Progress, Stage
 from mnasnet.search.records import records

@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.checks import is_number, make_plain, plain
 from mnasnet.errors import LatencyError, SearchError
+from mnasnet.progress import Stop
 from mnasnet.search.categorical import categories_of
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, RETRIES
@@ -153,6 +154,8 @@ class Search:
     Not shared between threads: each process that works on the study has its own. One of them, that which leads, may be
     ``alone`` on it until others join. From then on they show each other that they are alive: trials of one that died
     are marked as failed and their networks proposed once more. Close it to leave trials in work to the others.
+
+    Raises SearchError for a study that was made for another problem.
     """
 
     def __init__(
@@ -163,6 +166,7 @@ class Search:
         alone: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _require_made_for(study, problem)
         self.study = study
         self.problem = problem
         self._alone = alone
@@ -437,7 +441,7 @@ def search(
     budget: Budget,
     *,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Stop = lambda: False,
     alone: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
@@ -450,7 +454,6 @@ def search(
     process left while it was alone: first let such a study go on alone. Raises SearchError for a study that was made
     for another problem.
     """
-    _require_made_for(study, problem)
     with contextlib.closing(Search(study, problem, alone=alone, clock=clock)) as steps:
         waiting = steps.left_running()
         started, idle, polls = clock(), 0, 0

@@ -17,6 +17,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.search.curriculum import Curriculum, extreme
 from mnasnet.search.images import SearchImages
 from mnasnet.space import Candidate, SearchSpace
@@ -50,7 +51,7 @@ def train_supernet(
     seed: int = 0,
     store: CheckpointStore | None = None,
     listeners: Iterable[Listener] = (),
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
 ) -> FitResult[Supernet]:
     """Train the shared weights of ``space`` for ``epochs``, or go on with what ``store`` holds.
 
@@ -165,7 +166,7 @@ class SharedObjective:
         images: Images,
         preprocess: Preprocess,
         team: Team,
-        stop: Callable[[], bool],
+        stop: Stop,
         batch_size: int,
     ) -> NDArray[np.float32] | None:
         """Those of the largest network."""

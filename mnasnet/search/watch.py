@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from mnasnet.progress import Stop
 from mnasnet.search.contenders import best_trials, told_rewards
-from mnasnet.search.judging import Stop
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.study import MOST_FAILURES

@@ -18,6 +18,7 @@ import optuna
 from mnasnet.errors import SearchError, SettingsError
 from mnasnet.machine import python_program, usable_cores
 from mnasnet.memory import one_arena
+from mnasnet.progress import Stop
 from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord
@@ -42,7 +43,7 @@ def search_with_workers(
     workers: int,
     threads: int = 0,
     on_trial: Callable[[TrialRecord], object] = lambda record: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Stop = lambda: False,
 ) -> Ending:
     """Search with so many worker processes, which judge accuracy; everything else happens here, as in `search`.
 

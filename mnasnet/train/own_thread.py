@@ -9,30 +9,33 @@ from typing import TypeVar
 
 import torch
 
+from mnasnet.progress import Stop
 from mnasnet.train.process_settings import kept_memory
 
 _Result = TypeVar("_Result")
 
 
 def in_own_thread(
-    function: Callable[[], _Result], *, threads: int | None = None, on_interrupt: Callable[[], None] = lambda: None
+    function: Callable[[Stop], _Result], *, stop: Stop = lambda: False, threads: int | None = None
 ) -> _Result:
     """Call ``function`` in a fresh thread with ``threads`` torch threads and return or raise what it does.
 
-    On Ctrl-C ``on_interrupt`` is called, which should make ``function`` end; KeyboardInterrupt follows when it has.
+    It is given a ``stop`` that also answers yes after Ctrl-C, and should ask it often; KeyboardInterrupt follows when
+    it has ended.
 
     ``import ikomia`` loads an OpenCV that turns on OpenMP's dynamic mode for the importing thread: teams then get
     smaller than oneDNN expects, and the first backward pass waits for ever. A new thread has the mode off. While it
     works, memory that tensors give back is kept for the next ones (:func:`mnasnet.memory.keep_memory`).
     """
     outcome: Future[_Result] = Future()
+    interrupted = threading.Event()
 
     def work() -> None:
         previous = torch.get_num_threads()
         if threads:
             torch.set_num_threads(threads)
         try:
-            outcome.set_result(function())
+            outcome.set_result(function(lambda: stop() or interrupted.is_set()))
         except BaseException as error:  # handed to the caller
             outcome.set_exception(error)
         finally:
@@ -46,7 +49,7 @@ def in_own_thread(
             while not over.wait(0.2):  # returns to Python now and then, so that signals are handled
                 pass
         except KeyboardInterrupt:
-            on_interrupt()
+            interrupted.set()
             over.wait()
             raise
     return outcome.result()

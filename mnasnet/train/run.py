@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -305,9 +304,8 @@ def _fitted(
     stop: Stop,
 ) -> FitResult[MnasNet]:
     """The network trained, in a thread of its own, which an interrupt stops as ``stop`` does."""
-    interrupted = threading.Event()
     return in_own_thread(
-        lambda: fit(
+        lambda stop: fit(
             network,
             train_images,
             val_images,
@@ -330,11 +328,11 @@ def _fitted(
             },
             on_best=save_best,
             listeners=[listener],
-            stop=lambda: stop() or interrupted.is_set(),
+            stop=stop,
             prefetch=train_images.streams or team.device != "cpu",
         ),
+        stop=stop,
         threads=plan.threads,
-        on_interrupt=interrupted.set,
     )
 
 

@@ -205,6 +205,14 @@ class TestJudging:
         with pytest.raises(SearchStopped):
             evaluator(images, epochs=50, stop=lambda: True).evaluate(CANDIDATE, nobody)
 
+    def test_ctrl_c_ends_a_training_after_its_batch(self, images, ctrl_c):
+        def press(step: int, accuracy: float) -> None:
+            if step == 1:
+                ctrl_c()
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluator(images, epochs=100_000).evaluate(CANDIDATE, press)
+
     def test_images_are_decoded_once_for_all_networks(self, images):
         evaluator(images).evaluate(CANDIDATE, nobody)
         train, val = images.train(), images.val(32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.events import Event, Stepped
+from mnasnet.train.events import EpochEnded, Event, Stepped
 from mnasnet.train.objective import predict_logits
 
 SPACE = SearchSpace(
@@ -117,6 +118,21 @@ def test_another_process_takes_trained_weights_from_the_store(shared: SharedWeig
     candidate = extreme(SPACE, "largest")
     assert not any(isinstance(event, Stepped) for event in heard)
     assert again.evaluate(candidate, silent) == shared.evaluate(candidate, silent)
+
+
+def test_ctrl_c_ends_the_training_and_keeps_what_it_learned(
+    images: SearchImages, tmp_path: Path, ctrl_c: Callable[[], None]
+) -> None:
+    class Finger:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, EpochEnded) and event.row["epoch"] == 2:
+                ctrl_c()
+
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        SharedWeights(SPACE, images, 48, epochs=100_000, store=store).train([Finger()])
+
+    assert store.load() is not None
 
 
 def test_stop_ends_training_and_judging(images: SearchImages, shared: SharedWeights, tmp_path: Path) -> None:

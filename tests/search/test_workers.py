@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -195,6 +196,16 @@ def test_the_last_networks_that_a_killed_process_left_are_judged_though_others_h
 
     assert ending == "budget"
     assert [record.state for record in records(again)] == ["done", "done"]
+
+
+@pytest.mark.parametrize("go_on", [search, partial(search_with_crew, AtOnce())], ids=["alone", "with a crew"])
+def test_networks_of_two_problems_never_meet_in_one_study(go_on):
+    study = study_of()
+    other = replace(problem_of(), space=space("tiny"))
+
+    with pytest.raises(SearchError, match="was made with another space"):
+        go_on(study, other, Budget(evaluations=1))
+    assert not study.trials
 
 
 def study_of(problem: SearchProblem | None = None, algorithm: str = "random", **arguments) -> optuna.Study:

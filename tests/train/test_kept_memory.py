@@ -46,7 +46,7 @@ def told_by(code: str, mib: int) -> list[float]:
 def test_a_training_uses_the_same_pages_in_every_step() -> None:
     code = """
 from mnasnet.train.own_thread import in_own_thread
-print(pages_made(use), in_own_thread(lambda: pages_made(use)))
+print(pages_made(use), in_own_thread(lambda _: pages_made(use)))
 """
     alone, training = told_by(code, mib=48)
     pages = 48 * MIB / PAGE
@@ -64,7 +64,7 @@ def use_much():
     return resident_mib()
 
 before = resident_mib()
-print(in_own_thread(use_much) - before, resident_mib() - before)
+print(in_own_thread(lambda _: use_much()) - before, resident_mib() - before)
 """
     during, after = told_by(code, mib=32)
     assert during > 20 * 32
@@ -77,7 +77,7 @@ def test_the_command_line_keeps_pieces_that_no_threads_own_place_holds() -> None
 from mnasnet.cli import main
 from mnasnet.train.own_thread import in_own_thread
 main(["spaces", "tiny"])
-print("pages", in_own_thread(lambda: pages_made(use)), file=sys.stderr)
+print("pages", in_own_thread(lambda _: pages_made(use)), file=sys.stderr)
 """
     program = USES.format(mib=96) + code
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

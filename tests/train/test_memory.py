@@ -72,7 +72,7 @@ def test_accumulated_batches_take_the_very_step_of_one_large_batch(
     recipe = Recipe("r", "sgd", 0.1, 16, dropout=0.0, frozen_epochs=3)
 
     whole = train_on(10**9, recipe)
-    accumulated = in_own_thread(lambda: train_on(4, recipe, accumulate_steps=4), threads=threads)
+    accumulated = in_own_thread(lambda _: train_on(4, recipe, accumulate_steps=4), threads=threads)
 
     assert torch.allclose(whole.average.classifier.weight, accumulated.average.classifier.weight, atol=1e-6)
     assert parts_told(caplog) == []  # four images at a time were enough from the start
@@ -90,8 +90,8 @@ def test_parts_of_a_batch_that_do_not_fit_are_divided_further(caplog: pytest.Log
     recipe = Recipe("r", "sgd", 0.1, 64, dropout=0.0, frozen_epochs=3)
     twice = StoredImages(np.concatenate([NOISE, NOISE]), np.concatenate([LABELS, LABELS]))
 
-    whole = in_own_thread(lambda: train_on(10**9, recipe, twice), threads=1)
-    divided = in_own_thread(lambda: train_on(10, recipe, twice), threads=2)  # parts of 32 images
+    whole = in_own_thread(lambda _: train_on(10**9, recipe, twice), threads=1)
+    divided = in_own_thread(lambda _: train_on(10, recipe, twice), threads=2)  # parts of 32 images
 
     assert parts_told(caplog) == ["32", "16", "8"]
     assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)

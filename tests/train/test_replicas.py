@@ -176,9 +176,9 @@ def test_learning_threads_leave_the_number_of_torch_threads_as_it_was() -> None:
         learners = Replicas(network_with(), 2)
         inside = learners.learn(lambda network, x: torch.get_num_threads(), BATCH[0])
         learners.close()
-        return torch.get_num_threads(), inside, in_own_thread(torch.get_num_threads)
+        return torch.get_num_threads(), inside, in_own_thread(lambda _: torch.get_num_threads())
 
-    assert in_own_thread(seen, threads=5) == (5, [2, 2], 5)
+    assert in_own_thread(lambda _: seen(), threads=5) == (5, [2, 2], 5)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def fitted(threads: int, store: CheckpointStore, steps: int = 1000) -> FitResult
     stop = StopAfter(steps)
     recipe = Recipe("r", "sgd", 0.05, 2 * SMALLEST_PART, dropout=0.5, mixup=0.5, ema=0.9)
     return in_own_thread(
-        lambda: fit(
+        lambda _: fit(
             network_with(dropout=0.5),
             IMAGES,
             IMAGES,

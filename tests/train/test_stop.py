@@ -20,6 +20,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.network.build import MnasNet
 from mnasnet.network.quantized import Rounding, quantized
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.runtime.session import Session, open_session
 from mnasnet.testing import TINY, write_image_folder
 from mnasnet.train.batches import StoredImages
@@ -73,7 +74,7 @@ def train_in(
         network = quantized(network, Preprocess(32, 32), observed_batches=1)
     slow(network)
 
-    def work() -> FitResult:
+    def work(_: Stop) -> FitResult:
         return fit(network, IMAGES, FEW, RECIPE, Preprocess(32, 32), epochs=2, store=CheckpointStore(folder), **given)
 
     return in_own_thread(work, threads=threads)
