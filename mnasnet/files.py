@@ -12,12 +12,14 @@ import shlex
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mnasnet.errors import SettingsError
 
+WINDOWS_WAITS_S = (0.05, 0.1, 0.2, 0.6)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
 
 
@@ -37,11 +39,22 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(OSError):  # there is none yet
             temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # who may read the old file may read the new one
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``old``; on Windows a reader of the old one is given a second to end."""
+    for wait_s in WINDOWS_WAITS_S if sys.platform == "win32" else ():
+        try:
+            new.replace(old)
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    new.replace(old)
 
 
 def as_text(name: str) -> str:

@@ -83,17 +83,24 @@ class IsolatedMeter:
 
     def _ask(self, question: Mapping[str, Any]) -> Latency:
         with self._lock:
-            process = self._started()
-            assert process.stdin is not None
             try:
-                process.stdin.write(json.dumps(question) + "\n")
-                process.stdin.flush()
-            except OSError as error:
-                raise self._died() from error
-            answer = self._next_answer(self.timeout_s)
+                answer = self._answer_to(question)
+            except BaseException:
+                self.close()  # an answer that is still to come would be taken for that of the next question
+                raise
         if "error" in answer:
             raise LatencyError(answer["error"])
         return Latency.from_dict(answer["latency"])
+
+    def _answer_to(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        process = self._started()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+        except OSError as error:
+            raise self._died() from error
+        return self._next_answer(self.timeout_s)
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
@@ -130,13 +137,8 @@ class IsolatedMeter:
                 line = self._answers.get(timeout=WAKE_S)
                 break
             except queue.Empty:
-                try:
-                    self.on_wait()
-                except BaseException:
-                    self.close()  # its answer would be taken for that of the next question
-                    raise
+                self.on_wait()
             if time.monotonic() > deadline:
-                self.close()
                 raise LatencyError(f"{self.runtime} did not answer within {timeout_s:g} s; it was ended")
         if not line:
             raise self._died()
@@ -146,7 +148,6 @@ class IsolatedMeter:
     def _died(self) -> LatencyError:
         process = self._process
         code = process.wait() if process is not None else None
-        self.close()
         return LatencyError(f"{self.runtime} ended its process while it was measured (exit code {code})")
 
 

@@ -110,8 +110,8 @@ class Hears(Protocol[_Event]):
 class Audience(Generic[_Event]):
     """Passes events on; a listener that fails is reported once and heard no more.
 
-    ``work`` is what goes on without it. Our own errors pass through: a run folder that cannot be written must stop the
-    training. Raises SettingsError for a listener that cannot hear.
+    ``work`` is what goes on without it. Our own errors pass through: they mean to end the work. Raises SettingsError
+    for a listener that cannot hear.
     """
 
     def __init__(self, listeners: Iterable[Hears[_Event]], work: str = "training") -> None:

@@ -97,14 +97,20 @@ def epoch_line(event: EpochEnded) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """``results.csv``: one line an epoch, rewritten whole so that a resumed run never has a line twice."""
+    """``results.csv``: one line an epoch, rewritten whole so that a resumed run never has a line twice.
+
+    Where it cannot be written now, as while a spreadsheet holds it open on Windows, the next epoch tries again.
+    """
 
     path: Path
 
     def hear(self, event: Event) -> None:
         """Write all rows so far."""
-        if isinstance(event, EpochEnded):
-            write_atomic(self.path, csv_bytes(event.history))
+        if isinstance(event, (EpochEnded, Ended)) and event.history:
+            try:
+                write_atomic(self.path, csv_bytes(event.history))
+            except OSError as error:
+                _log.warning("%s is not up to date: %s; it is written again later", self.path, error.strerror or error)
 
 
 def csv_bytes(rows: Sequence[Row]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,15 @@ class TestIsolatedMeter(LatencyMeterContract):
 
             with pytest.raises(LatencyError, match="onnxruntime ended its process while it was measured"):
                 meter.measure(TINY, 64)
+
+    def test_an_interrupted_question_leaves_no_answer_for_the_next(self, ctrl_c):
+        with IsolatedMeter("onnxruntime") as meter:
+            meter.measure(TINY, 64)
+            threading.Timer(0.05, ctrl_c).start()
+            with pytest.raises(KeyboardInterrupt):
+                meter.measure(TINY, 512)
+
+            assert meter.measure(TINY, 64).input_size == 64
 
     def test_a_waiting_caller_can_end_it(self):
         class Enough(Exception):

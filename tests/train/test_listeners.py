@@ -280,6 +280,19 @@ def test_csv_is_whole_after_every_epoch(tmp_path: Path) -> None:
     assert (tmp_path / "results.csv").read_text().splitlines()[1].startswith("1,0.1,1.0")
 
 
+def test_a_table_that_could_not_be_written_is_written_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "results.csv"
+    path.mkdir()  # in its place
+    audience = Audience[Event]([CsvFile(path)])
+
+    audience.hear(EPOCH)
+    path.rmdir()
+    audience.hear(ENDED)
+
+    assert "results.csv is not up to date: Is a directory; it is written again later" in caplog.text
+    assert path.read_text().splitlines()[1].startswith("1,0.1,1.0")
+
+
 def test_plain_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     progress = TerminalProgress()
