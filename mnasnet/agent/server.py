@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import select
 import socket
 import sys
@@ -40,6 +41,7 @@ class Agent(ThreadingHTTPServer):
     """Listens by ``rules`` and tells ``log`` of every request; raises SettingsError when it cannot."""
 
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # on Windows it would let a second agent take the port of a first
     request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, rules: Rules, log: Log) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from mnasnet.commands.bar import counting_bar
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path, folder_of_results, share, whole
 from mnasnet.data.check import DatasetReport, examine
 from mnasnet.data.folder import require_outside, scan
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; exit code 0 is fine, 1 warnings with ``--strict``, 2 errors."""
     report = _examined(arguments)
-    print(json.dumps(report.to_dict()) if arguments.json else as_text(report))
+    print(json_line(report.to_dict()) if arguments.json else as_text(report))
     if report.errors:
         return 2
     return 1 if arguments.strict and report.warnings else 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import whole
 from mnasnet.network.count import count
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "imagenet_top1_percent": published.top1_percent if published else None,
                 "source": spec.source,
             }
-            print(json.dumps(row))
+            print(json_line(row))
         else:
             top1 = f"{published.top1_percent:.2f} %" if published else "no weights"
             print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -67,7 +66,7 @@ def _search(searching: Searching, arguments: argparse.Namespace) -> int:
                 "limits": found.told_of_missed,
                 "target": found.told_of_target,
             }
-            print(json.dumps(plan) if arguments.json else found.text)
+            print(json_line(plan) if arguments.json else found.text)
             return 0
         searched = run_search(searching, listeners=[TrialTable()], stop=stop.is_set)
     return tell(searched, as_json=arguments.json)
@@ -150,7 +149,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists{few}")
     for one in searched.answer.contenders:
         if one.kind != "finalist":
-            latency = f", {one.costs['latency_ms']:.2f} ms" if "latency_ms" in one.costs else ""
+            latency = f", {quantity(LATENCY).text(one.costs[LATENCY])}" if LATENCY in one.costs else ""
             lines.append(f"{one.name}: {_trained(one, searched.answer)}{latency}")
     if searched.answer.ranking is not None:
         lines += ["", searched.answer.ranking.table(), ""]

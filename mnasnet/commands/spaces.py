@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from mnasnet.commands.json_line import json_line
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import open_space
 from mnasnet.spaces import SPACES
@@ -23,10 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, or the choices."""
     if arguments.space is None:
         spaces = [make() for make in SPACES.values()]
-        print(json.dumps([_summary(own) for own in spaces]) if arguments.json else _table(spaces))
+        print(json_line([_summary(own) for own in spaces]) if arguments.json else _table(spaces))
         return 0
     own = open_space(arguments.space)
-    print(json.dumps({**_summary(own), "space": own.to_dict()}) if arguments.json else _choices(own))
+    print(json_line({**_summary(own), "space": own.to_dict()}) if arguments.json else _choices(own))
     return 0
 
 

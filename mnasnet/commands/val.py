@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
+from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path, folder_of_results, whole
 from mnasnet.data.report import columns
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
     )
     if arguments.json:
-        print(json.dumps(evaluation.summary()))
+        print(json_line(evaluation.summary()))
     else:
         print(_table(evaluation), file=sys.stdout)
     return 0

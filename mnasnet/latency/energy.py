@@ -82,15 +82,15 @@ class EnergyMeter:
 
     def measure_mj(self, architecture: ArchitectureSpec, input_size: int) -> float:
         """The energy of ``architecture`` with random weights; raises LatencyError."""
-        try:
-            model = untrained_model(architecture, input_size, self.num_classes)
-            session = open_session(
-                model, runtime=self.runtime, device="cpu", precision=self.precision, threads=self.threads
-            )
-        except MnasNetError as error:
-            raise LatencyError(f"this network's energy cannot be measured at {input_size} px: {error}") from error
         image = np.random.default_rng(0).integers(0, 256, (1, input_size, input_size, 3), np.uint8)
-        with pinned(self.threads):
+        with pinned(self.threads):  # the engine's threads too, which inherit the cores of the one that opens it
+            try:
+                model = untrained_model(architecture, input_size, self.num_classes)
+                session = open_session(
+                    model, runtime=self.runtime, device="cpu", precision=self.precision, threads=self.threads
+                )
+            except MnasNetError as error:
+                raise LatencyError(f"this network's energy cannot be measured at {input_size} px: {error}") from error
             return energy_of(lambda: session.run(image), self.counter, seconds=self.seconds)
 
 

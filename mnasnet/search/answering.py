@@ -230,10 +230,10 @@ def about_promoted(limits: Mapping[str, float], found: Sequence[TrialRecord], co
 
 def about_device_away(found: Sequence[TrialRecord], status: str) -> str:
     """Why the last networks were not measured, where that ended the search, and how it goes on."""
-    last = [record.state == "unmeasured" for record in found[-MOST_UNMEASURED:]]
-    if status != "done" or len(last) < MOST_UNMEASURED or not all(last):
+    last = [record for record in found if record.duplicate_of is None][-MOST_UNMEASURED:]
+    if status != "done" or len(last) < MOST_UNMEASURED or any(record.state != "unmeasured" for record in last):
         return ""
-    cause = found[-1].reason.partition(";")[0]
+    cause = last[-1].reason.partition(";")[0]
     return f"the search ended early: {cause}; {EXTEND} --trials 10 goes on when the device measures again"
 
 

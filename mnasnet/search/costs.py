@@ -15,7 +15,7 @@ COUNTS: tuple[CountName, ...] = get_args(CountName)
 #: the setting's word -> the meter's name, where they differ
 METERS = {"latency": LATENCY, "energy": ENERGY}
 
-#: cost -> what it is counted in
+#: cost -> what it is counted in, and typed
 UNITS: dict[str, str] = {
     "latency": "ms",
     LATENCY: "ms",
@@ -28,6 +28,11 @@ UNITS: dict[str, str] = {
 }
 
 
+def digits(value: float) -> str:
+    """Three significant digits, or all before the point where they are more; never an exponent for a large number."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A cost as it is shown: ``scale`` turns the meter's number into ``unit``."""
@@ -37,10 +42,8 @@ class Quantity:
     scale: float = 1.0
 
     def text(self, value: float) -> str:
-        """The value with its unit, three significant digits at least."""
-        shown = value * self.scale
-        digits = f"{shown:,.0f}" if abs(shown) >= 1000 else f"{shown:.3g}"
-        return f"{digits} {self.unit}".strip()
+        """The value with its unit, in :func:`digits`."""
+        return f"{digits(value * self.scale)} {self.unit}".strip()
 
     @property
     def label(self) -> str:

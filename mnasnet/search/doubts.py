@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.open_search import OpenSearch
 
@@ -23,12 +24,13 @@ def doubts(search: OpenSearch) -> Iterator[str]:
     if measured is None:
         return
     name, made, now_ms = table.conditions.measured_on, table.conditions, measured.undisturbed_ms
+    latency = quantity(LATENCY)
     priced_ms = table.predict_ms(*network)
     error = table.error.mape_percent / 100 if table.error else 0.0
     if abs(priced_ms / now_ms - 1) > max(FAR_OFF, ERRORS_OFF * error):
         yield (
-            f"the table of {name} prices the smallest network at {priced_ms:.3g} ms, measured it took {now_ms:.3g} ms; "
-            "profile the device again"
+            f"the table of {name} prices the smallest network at {latency.text(priced_ms)}, measured it took "
+            f"{latency.text(now_ms)}; profile the device again"
         )
     if measured.runtime_version != made.runtime_version:
         day = f" on {table.made_on}" if table.made_on else ""

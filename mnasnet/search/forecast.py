@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mnasnet.errors import LatencyError
-from mnasnet.search.costs import LATENCY, UNITS
+from mnasnet.search.costs import LATENCY, UNITS, digits
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.plan import SearchPlan
@@ -28,8 +28,8 @@ class Missed:
 
     @property
     def text(self) -> str:
-        """Such as "parameters 4.2e+06, limit 1e+06"."""
-        return f"{self.cost} {self.smallest:.4g}, {'limit' if self.is_limit else 'target'} {self.bound:.4g}"
+        """Such as "parameters 562,437, limit 400,000"."""
+        return f"{self.cost} {digits(self.smallest)}, {'limit' if self.is_limit else 'target'} {digits(self.bound)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Forecast:
         if max(self.costs.get(cost, (math.inf,))) >= target:
             return ""
         return (
-            f"{target:g} {UNITS[cost]} is more than the largest network takes, so it decides nothing; take "
+            f"{digits(target)} {UNITS[cost]} is more than the largest network takes, so it decides nothing; take "
             f"{_range(sorted(self.costs[cost]))} {UNITS[cost]}, or a larger space or input_size"
         )
 
@@ -194,7 +194,7 @@ def _costs(search: OpenSearch) -> dict[str, tuple[float, float]]:
 
 
 def _range(ends: Iterable[float]) -> str:
-    return _span(f"{end:.3g}" for end in ends)
+    return _span(digits(end) for end in ends)
 
 
 def _span(ends: Iterable[str]) -> str:

@@ -150,6 +150,7 @@ def check_ranking(
             foretold = shared.evaluate(candidate, _deaf)
             between = clock()
             true = alone.evaluate(candidate, _deaf)
+            after = clock()
             size = candidate.input_size or input_size
             network = RankedNetwork(
                 values=space.named_values(candidate),
@@ -160,7 +161,7 @@ def check_ranking(
                 multiply_adds=CountMeter("multiply_adds", size, num_classes).measure(candidate),
                 synaptic_flow=synaptic_flow(candidate.architecture, size, num_classes=num_classes, seed=seed),
                 shared_s=round(between - began, 3),
-                alone_s=round(clock() - between, 3),
+                alone_s=round(after - between, 3),
             )
             known[candidate.fingerprint] = network
             if record is not None:

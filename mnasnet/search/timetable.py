@@ -148,7 +148,7 @@ def after_trials(searching: Searching, plan: SearchPlan, left_s: float, epoch_s:
         if _least(searching, plan, finalists, compared).after_search_s <= room_s:
             return _divided(searching, plan, room_s, finalists, compared)
     fitting = max(1, math.floor((room_s - _setup_s(plan)) / max(plan.epoch_s, 1e-9)))
-    return _later(searching, plan, 0, 1, searching.final_epochs or fitting, False)
+    return _later(plan, 0, 1, searching.final_epochs or fitting, False)
 
 
 def holds_another_finalist(searching: Searching, plan: SearchPlan, left_s: float, epoch_s: float, epochs: int) -> bool:
@@ -190,7 +190,6 @@ def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:
 def _in_full(searching: Searching, plan: SearchPlan) -> Timetable:
     finalists, compared = next(_courses(searching))
     return _later(
-        searching,
         plan,
         finalists,
         searching.finalist_epochs or LONGER * searching.proxy_epochs,
@@ -202,7 +201,6 @@ def _in_full(searching: Searching, plan: SearchPlan) -> Timetable:
 def _least(searching: Searching, plan: SearchPlan, finalists: int, compared: bool) -> Timetable:
     least_full = LONGER if compared else LEAST_FULL  # a comparison of what has hardly begun to learn tells nothing
     return _later(
-        searching,
         plan,
         finalists,
         searching.finalist_epochs or _least_finalist_epochs(searching, plan),
@@ -230,16 +228,14 @@ def _divided(searching: Searching, plan: SearchPlan, room_s: float, finalists: i
         trained = 1 + (compared_networks(plan) if compared else 0)
         part_s = room_s - finalists * training_s(plan, finalist_epochs) - (trained - 1) * SCALING_S
         final_epochs = min(MOST * FULL * searching.proxy_epochs, max(final_epochs, _fitting(plan, part_s / trained)))
-    return _later(searching, plan, finalists, finalist_epochs, final_epochs, compared)
+    return _later(plan, finalists, finalist_epochs, final_epochs, compared)
 
 
 def _fitting(plan: SearchPlan, seconds: float) -> int:
     return math.floor((seconds - _setup_s(plan)) / max(plan.epoch_s, 1e-9))
 
 
-def _later(
-    searching: Searching, plan: SearchPlan, finalists: int, finalist_epochs: int, final_epochs: int, compared: bool
-) -> Timetable:
+def _later(plan: SearchPlan, finalists: int, finalist_epochs: int, final_epochs: int, compared: bool) -> Timetable:
     final_s = training_s(plan, final_epochs)
     return Timetable(
         finalists=finalists,

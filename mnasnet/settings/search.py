@@ -11,6 +11,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.files import exists, unquoted
 from mnasnet.packages import AgentRuntime
 from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.reward import RewardForm
 from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
 from mnasnet.spaces import SPACES
 
@@ -86,7 +87,7 @@ class SearchSettings(Settings):
         ge=0,
         le=MAX_INPUT_SIZE,
     )
-    reward: Literal["hard", "soft", "absolute", "product"] = setting(
+    reward: RewardForm = setting(
         "hard",
         "How accuracy is weighed against cost: `hard` keeps to the target; `soft` fixes an exchange and ignores the "
         "target; `absolute` pulls to the target from both sides; `product` has the exponents `alpha` and `beta`.",

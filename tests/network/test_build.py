@@ -126,7 +126,8 @@ def test_an_identity_start_leaves_layers_alone_that_have_no_skip_or_end_in_a_rel
     blocks = (BlockSpec("separable", 8, skip="none"), BlockSpec("conv", 8, repeats=2, skip="identity"))
     network = build(ArchitectureSpec(blocks, stem_channels=8, head_channels=16), 2, identity_start=True)
 
-    assert all(value.min() == 1 for name, value in network.named_parameters() if name.endswith("bn.weight"))
+    scales = [value for name, value in network.named_parameters() if name.endswith("bn.weight")]
+    assert len(scales) == 6 and all(value.min() == 1 for value in scales)
 
 
 @pytest.mark.parametrize("in_channels", [1, 3])

@@ -59,7 +59,7 @@ class TestBeforeTheStart:
         assert told.trials == 7 and told.networks == 32  # different ones, of 64 combinations
         assert 0 < told.plan.small_s <= told.plan.large_s + 5
         assert "together" in told.text
-        assert re.search(r"cost      [\d.e+]+ to [\d.e+]+ operations, the smallest and the largest", told.text)
+        assert re.search(r"cost      \d{3},\d{3} to \d{3},\d{3} operations, the smallest and the largest", told.text)
         assert not (tmp_path / "runs").exists()
 
     def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
@@ -177,16 +177,16 @@ class TestBeforeTheStart:
         [
             (
                 {"target_cost": 1000.0},
-                "even the smallest network is far above the limits: multiply_adds .*, limit 1000;",
+                "even the smallest network is far above the limits: multiply_adds .*, limit 1,000;",
             ),
             ({"max_parameters": 0.9}, "even the smallest network is above the limits: parameters .*; hardly one meets"),
             (
                 {"target_cost": 1000.0, "strict": False},
-                "above the target: multiply_adds .*, target 1000; twice the cost must bring 2 times the accuracy",
+                "above the target: multiply_adds .*, target 1,000; twice the cost must bring 2 times the accuracy",
             ),
             (
                 {"target_cost": 1000.0, "reward": "absolute"},
-                "target 1000; a tenth of the target more must bring an accuracy 1.0% higher",
+                "target 1,000; a tenth of the target more must bring an accuracy 1.0% higher",
             ),
             ({"target_cost": 1000.0, "reward": "soft"}, None),
             ({}, None),
