@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def without_cores(device: str) -> str:
 
 def processor_name() -> str:
     """The processor in words, as far as the system tells."""
+    if sys.platform == "darwin":  # platform.processor says "arm" of every one that Apple makes
+        return _brand_of_a_mac() or platform.machine()
     if sys.platform != "linux":
         return platform.processor() or platform.machine()
     board = _told("/proc/device-tree/model").strip("\0 \n")  # most boards, and no PC
@@ -41,6 +44,15 @@ def processor_name() -> str:
     parts = [value[key] for key in ("CPU implementer", "CPU part") for value in values if key in value]
     # of an ARM processor these alone tell which it is; platform.processor would start a program
     return " ".join([name or platform.machine(), *dict.fromkeys(parts)])
+
+
+def _brand_of_a_mac() -> str:
+    """Such as "Apple M2"; empty where the system does not tell."""
+    try:
+        asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _told(path: str) -> str:

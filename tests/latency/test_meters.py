@@ -4,6 +4,7 @@ import importlib.metadata
 import itertools
 import json
 import os
+import subprocess
 import time
 from dataclasses import replace
 
@@ -273,6 +274,17 @@ def test_a_processor_is_told_from_others_by_its_board_or_its_numbers(board, proc
     monkeypatch.setattr(machine.sys, "platform", "linux")
     monkeypatch.setattr(machine.Path, "read_text", read)
     monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+
+    assert machine.processor_name() == name
+
+
+@pytest.mark.parametrize(("told", "name"), [("Apple M2\n", "Apple M2"), ("", "arm64")])
+def test_macs_are_told_apart_by_their_chips(told, name, monkeypatch):
+    answer = subprocess.CompletedProcess([], 0, stdout=told)
+    monkeypatch.setattr(machine.sys, "platform", "darwin")
+    monkeypatch.setattr(machine.platform, "processor", lambda: "arm")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: answer)
 
     assert machine.processor_name() == name
 
