@@ -223,12 +223,24 @@ class MlflowRun:
     def _begin(self, event: Started) -> None:
         from mlflow.entities import Param
 
-        known = self._client.get_experiment_by_name(self._experiment)
-        experiment_id = known.experiment_id if known else self._client.create_experiment(self._experiment)
-        self._run_id = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
+        self._run_id = self._client.create_run(self._experiment_id(), run_name=self._run_name).info.run_id
         used = {**self._parameters, **_flat(event.settings)}
         shown = [Param(metric_name(key), str(value)[:500]) for key, value in used.items() if value is not None]
         self._client.log_batch(self._run_id, params=shown)
+
+    def _experiment_id(self) -> str:
+        """The id of the experiment, made where it is not there; another training may make it in this moment."""
+        from mlflow.exceptions import MlflowException
+
+        known = self._client.get_experiment_by_name(self._experiment)
+        if known is None:
+            try:
+                return str(self._client.create_experiment(self._experiment))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                known = self._client.get_experiment_by_name(self._experiment)
+        return str(known.experiment_id)
 
     def _log_row(self, row: Row) -> None:
         for key, value in row.items():

@@ -214,6 +214,26 @@ def test_a_resumed_training_that_another_mlflow_hears_begins_a_run_there(tmp_pat
         assert only_run(tracking.MlflowClient(uri)).info.status == "FINISHED"
 
 
+def test_trainings_that_begin_at_once_share_a_new_experiment_of_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    uri = (tmp_path / "mlruns").as_uri()
+    create = tracking.MlflowClient.create_experiment
+
+    def create_second(client: Any, name: str) -> str:
+        create(client, name)  # the other training's
+        return str(create(client, name))
+
+    monkeypatch.setattr(tracking.MlflowClient, "create_experiment", create_second)
+    listener = MlflowRun(uri, "mnasnet", "flowers")
+
+    for event in (STARTED, EPOCH, ENDED):
+        listener.hear(event)
+
+    assert only_run(tracking.MlflowClient(uri)).info.status == "FINISHED"
+
+
 def test_a_figure_is_drawn_while_mlflow_imports_ipython(tmp_path: Path) -> None:
     slow = "import threading, time\nif threading.current_thread() is not threading.main_thread():\n    time.sleep(60)\n"
     (tmp_path / "IPython.py").write_text(f"{slow}version_info = (9, 0)\n")
