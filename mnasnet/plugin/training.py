@@ -62,7 +62,7 @@ def tracking(settings: TrainSettings, folder: Path) -> Tracking:
     from mnasnet.train.run_folder import asked_of  # torch comes with it
 
     parameters = asked_of(folder) if settings.resume_folder else {"data": folder, **settings.arguments()}
-    run_name = f"{folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    run_name = f"{parameters.get('name') or folder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     services: list[Service] = []
     uri = mlflow_uri(settings.tracking, local_mlflow_uri())
     if uri is not None:

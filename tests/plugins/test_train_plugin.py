@@ -269,6 +269,20 @@ def test_a_resumed_training_goes_on_in_its_folder_of_tensorboard(tmp_path):
     assert kept.name.startswith("meadow_")
 
 
+def test_a_training_is_called_by_its_name_in_mlflow_and_tensorboard(tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    uri = (tmp_path / "mlruns").as_uri()
+    services = tracking(TrainSettings(name="poppies", tracking=uri, tensorboard=True), tmp_path / "data")
+    for event in (Opened(tmp_path / "poppies"), Started(2, 0, (), {}), Ended("done", "all epochs", ())):
+        services.hear(event)
+
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("train_torchvision_mnasnet").experiment_id])
+    assert run.info.run_name.startswith("poppies_")
+    assert list((Path.home() / "Ikomia" / "Tensorboard").glob("poppies_*"))
+
+
 def test_a_resumed_training_that_mlflow_first_hears_of_is_logged_with_its_settings(tmp_path):
     from mlflow.tracking import MlflowClient
 
