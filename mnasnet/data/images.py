@@ -105,10 +105,8 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
         rgb = _to_rgb(array)
     except _UnreadableError as error:
         raise DataError(str(error)) from error.__cause__
-    if _is_16_bit(array) and 0 < (highest := int(array.max())) <= 255:
-        _warn_once(
-            "16-bit values only up to %d are nearly black; pass array.astype('uint8') where 255 is white", highest
-        )
+    if _is_16_bit(array):
+        _tell_of_dark_16_bits(int(array.max()))
     return rgb
 
 
@@ -217,6 +215,19 @@ def _scale_by_range(array: NDArray[Any]) -> NDArray[np.uint8]:
     np.clip(values, 0.0, 255.0, out=values)
     values += 0.5  # rounds, as the integer cast cuts off
     return values.astype(np.uint8)
+
+
+def _tell_of_dark_16_bits(highest: int) -> None:
+    """Say what values are that come in 16 bits and use fewer, as of cameras with 10 or 12 bits."""
+    if 0 < highest <= 255:
+        _warn_once(
+            "16-bit values only up to %d are nearly black; pass array.astype('uint8') where 255 is white", highest
+        )
+    elif 255 < highest <= 4095:
+        _warn_once(
+            "16-bit values only up to %d are dark; if they have 10 or 12 bits, multiply them so that white is 65535",
+            highest,
+        )
 
 
 _told: set[str] = set()  # each is said once

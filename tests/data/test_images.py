@@ -405,15 +405,23 @@ def told_of(*arrays: str) -> list[str]:
             "numpy.array([[0, 9], [99, 255]], 'uint16')",
             "16-bit values only up to 255 are nearly black; pass array.astype('uint8') where 255 is white",
         ),
+        (
+            "numpy.array([[0, 9], [99, 1023]], 'uint16')",
+            "16-bit values only up to 1023 are dark; if they have 10 or 12 bits, multiply them so that white is 65535",
+        ),
+        (
+            "numpy.array([[0, 9], [99, 4095]], 'uint16')",
+            "16-bit values only up to 4095 are dark; if they have 10 or 12 bits, multiply them so that white is 65535",
+        ),
     ],
 )
-def test_arrays_that_become_black_are_told_once(array: str, line: str) -> None:
+def test_arrays_that_become_dark_are_told_once(array: str, line: str) -> None:
     assert told_of(array, array) == [line]
 
 
 def test_nothing_is_told_of_arrays_a_little_below_black_or_truly_dark() -> None:
     overshot = ("numpy.array([[-12.0, 0.0], [128.0, 255.0]])", "numpy.array([[-0.1, 0.0], [0.1, 0.1]])")
-    dark = ("numpy.array([[0, 9], [99, 256]], 'uint16')", "numpy.zeros((2, 2), 'uint16')")
+    dark = ("numpy.array([[0, 9], [99, 4096]], 'uint16')", "numpy.zeros((2, 2), 'uint16')")
 
     assert told_of(*overshot, *dark) == []
 
