@@ -230,7 +230,7 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         self.set_whole_image_results([name for name, _ in rows], [confidence_text(value) for _, value in rows])
         self._results = list(shown.shown_pairs)
         drawn_elsewhere = settings.draw_on_image or settings.label_style == "none"
-        show_pairs(self.get_output(2), NAME, [] if drawn_elsewhere else self._results, image.shape[0])
+        show_pairs(self.get_output(2), NAME, [] if drawn_elsewhere else self._results, image.shape)
 
     def _name_objects(self, classifier, image, settings):
         start = perf_counter()

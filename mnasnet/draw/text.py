@@ -29,7 +29,7 @@ LabelStyle = Literal["plate", "outline", "none"]
 MIN_FONT_PX = 11  # smaller letters cannot be told apart
 _FONT_SHARE = 0.036  # of the image's shorter side
 _FEW_LETTERS = 4  # letter sizes; a name cut to less cannot be guessed
-_ELLIPSIS = "…"
+ELLIPSIS = "…"
 _MISSING = "□"
 
 
@@ -66,18 +66,18 @@ def fit_rows(lines: Sequence[tuple[str, float]], size: int, room: int) -> list[t
     rows = []
     for rank, (name, confidence) in enumerate(lines):
         number = Text(percent(confidence), size, is_bold=rank == 0)
-        alone = _shortened(name, size, room, is_bold=rank == 0)
+        alone = shortened(name, size, room, is_bold=rank == 0)
         beside = room - number.width - gap_of(size)
         if alone.width <= beside:
             rows.append((alone, number))
         elif not alone.is_shortened or beside < _FEW_LETTERS * size:
             rows.append((alone, Text("", size, is_bold=False)))
         else:
-            rows.append((_shortened(name, size, beside, is_bold=rank == 0), number))
+            rows.append((shortened(name, size, beside, is_bold=rank == 0), number))
     return rows
 
 
-def _shortened(text: str, size: int, room: int, *, is_bold: bool) -> Text:
+def shortened(text: str, size: int, room: int, *, is_bold: bool) -> Text:
     """``text``, or as much of its beginning as fits into ``room`` pixels, with an ellipsis."""
     text = " ".join(text.split()) or "?"
     whole = Text(text, size, is_bold=is_bold)
@@ -87,9 +87,9 @@ def _shortened(text: str, size: int, room: int, *, is_bold: bool) -> Text:
     low, high = 0, len(clusters)  # the longest beginning that fits lies in low..high
     while low < high:
         middle = (low + high + 1) // 2
-        candidate = Text("".join(clusters[:middle]).rstrip() + _ELLIPSIS, size, is_bold=is_bold)
+        candidate = Text("".join(clusters[:middle]).rstrip() + ELLIPSIS, size, is_bold=is_bold)
         low, high = (middle, high) if candidate.width <= room else (low, middle - 1)
-    return Text("".join(clusters[:low]).rstrip() + _ELLIPSIS, size, is_bold=is_bold)
+    return Text("".join(clusters[:low]).rstrip() + ELLIPSIS, size, is_bold=is_bold)
 
 
 def _clusters(text: str) -> Iterator[str]:
@@ -114,8 +114,9 @@ class Text:
     """One line of text, split into runs that one font each can draw."""
 
     def __init__(self, text: str, size: int, *, is_bold: bool) -> None:
-        self.is_shortened = text.endswith(_ELLIPSIS)
-        self.is_empty = text == _ELLIPSIS  # nothing of the name is left
+        self.text = text
+        self.is_shortened = text.endswith(ELLIPSIS)
+        self.is_empty = text == ELLIPSIS  # nothing of the name is left
         self._size = size
         self._runs = [(part, _font(path, size)) for part, path in _runs(text, is_bold)]
         self._widths = [font.width(part) for part, font in self._runs]

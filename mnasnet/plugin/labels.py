@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from mnasnet.classify import Prediction
 from mnasnet.data.images import to_rgb
 from mnasnet.draw import Box, LabelStyle, colour_of, draw_boxes, draw_labels, percent
+from mnasnet.draw.text import ELLIPSIS, Text, shortened
 
 DARK = [20, 20, 20, 255]  # on the light grey that Ikomia puts behind every text
 MIN_FONT_PX = 8
-FONT_SHARE = 0.035  # of the image's height
+FONT_SHARE = 0.035  # of the image's shorter side
+LEAST_ROOM = 10  # letter sizes; in less, hardly a letter of a name would be left beside its percentage
 CONFIDENCE_DIGITS = 4  # more would be noise
 
 
@@ -37,24 +39,38 @@ def annotated(
     return draw_boxes(rgb, boxes, pairs, style)
 
 
-def show_pairs(graphics: Any, layer: str, pairs: Sequence[tuple[str, float]], image_height: int) -> None:
+def show_pairs(graphics: Any, layer: str, pairs: Sequence[tuple[str, float]], image_shape: tuple[int, ...]) -> None:
     """Make ``pairs``, one line each, the only content of an Ikomia graphics output, in a font that suits the image.
 
     STUDIO shows it, and Ikomia burns it into videos that it saves. Lines that do not fit below each other are left
-    out.
+    out, names that are too wide end in dots.
     """
+    height, width = image_shape[:2]
     graphics.clear_data()
     graphics.set_new_layer(layer)
     graphics.set_image_index(0)
-    font_px = max(MIN_FONT_PX, round(image_height * FONT_SHARE))
+    font_px = max(MIN_FONT_PX, round(min(width, height) * FONT_SHARE))
     style = core.GraphicsTextProperty()
     style.font_size = font_px
     style.bold = True
     style.color = DARK
     step = round(font_px * 1.7)
-    for index, (name, confidence) in enumerate(pairs[: max(1, image_height // step)]):
+    for index, (name, confidence) in enumerate(pairs[: max(1, height // step)]):
+        line = _line(name, percent(confidence), font_px, width - 2 * font_px)
         # Ikomia takes the text's lower left corner when it burns text in
-        graphics.add_text(f"{name} {percent(confidence)}", float(font_px), float(step * (index + 1)), style)
+        graphics.add_text(line, float(font_px), float(step * (index + 1)), style)
+
+
+def _line(name: str, number: str, font_px: int, room: int) -> str:
+    """Both, the name shortened where they do not fit into ``room`` pixels; whole on a thumbnail, as STUDIO shows it.
+
+    They are measured in a font wider than the one that Ikomia burns in, which has no ellipsis.
+    """
+    line = f"{name} {number}"
+    if len(line) * font_px <= room or room < LEAST_ROOM * font_px:
+        return line
+    number_px = Text(f" {number}", font_px, is_bold=True).width
+    return f"{shortened(name, font_px, room - number_px, is_bold=True).text.replace(ELLIPSIS, '...')} {number}"
 
 
 def class_colors(names: Iterable[str]) -> list[list[int]]:
