@@ -1,28 +1,16 @@
-"""The forms under the mouse, shown in windows; test_clicked_forms.py runs this once a Qt binding, without Ikomia."""
+"""The forms under the mouse, shown in windows; test_clicked_forms.py runs this, without Ikomia."""
 
 from __future__ import annotations
 
-import os
-import sys
-
 import pytest
-
-if os.environ["MNASNET_TEST_QT"] == "PyQt5":
-    sys.modules["PyQt6"] = None  # as in a STUDIO that has no PyQt6
+from PyQt6 import QtWidgets
+from PyQt6.QtCore import QLocale, QPoint, QPointF, Qt, QTimer
+from PyQt6.QtGui import QWheelEvent
+from PyQt6.QtTest import QTest
 
 from mnasnet.errors import SettingsError
 from mnasnet.plugin.form import PathBox, SettingsForm
-from mnasnet.plugin.qt import QtWidgets
 from mnasnet.settings import InferSettings, SearchSettings, TrainSettings
-
-if os.environ["MNASNET_TEST_QT"] == "PyQt5":
-    from PyQt5.QtCore import QLocale, QPoint, QPointF, Qt, QTimer
-    from PyQt5.QtGui import QWheelEvent
-    from PyQt5.QtTest import QTest
-else:
-    from PyQt6.QtCore import QLocale, QPoint, QPointF, Qt, QTimer
-    from PyQt6.QtGui import QWheelEvent
-    from PyQt6.QtTest import QTest
 
 LEFT = Qt.MouseButton.LeftButton
 every_task = pytest.mark.parametrize("settings", [InferSettings, TrainSettings, SearchSettings])
