@@ -76,6 +76,15 @@ def test_the_readmes_example_parameters_are_accepted(task):
     assert {name: task.get_parameters()[name] for name in values} == {name: str(v) for name, v in values.items()}
 
 
+def test_the_readmes_parameters_for_what_release_1_trained_are_those_of_release_1(task):
+    (text,) = re.findall(r"^`(\{.*?\})`", README, flags=re.MULTILINE)
+    values = eval(text, {})  # our own README
+
+    task.set_parameters(OLD_PARAMETERS)
+
+    assert values == {name: getattr(task.get_param_object().settings, name) for name in values}
+
+
 def test_the_readmes_workflows_run_with_nothing_but_the_two_paths(tmp_path, capsys):
     folder = write_image_folder(tmp_path / "data", per_class=6)
     coloured_image((200, 40, 40)).save(tmp_path / "photo.jpg")
