@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -227,7 +226,7 @@ class TrainSettings(Settings):
         called, known = values.get("model_name"), (*BUNDLED_MODELS, *PRESETS)
         if called == "mnasnet":
             values["model_name"] = "mnasnet1_0"
-        elif is_release_1 and called and not difflib.get_close_matches(str(called), known, cutoff=0.75):
+        elif is_release_1 and called and called not in known:
             _log.warning("model_name %s is no network; it is the run's name, as in release 1, of mnasnet1_0", called)
             values.update(model_name="mnasnet1_0", name=values.get("name") or called)
         return values

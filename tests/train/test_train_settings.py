@@ -46,6 +46,19 @@ def test_the_parameters_of_the_first_release_are_understood() -> None:
     assert (settings.batch_size, settings.momentum, settings.export_pth) == (8, 0.9, True)
 
 
+@pytest.mark.parametrize("called", ["flowers", "mnasnet_v2", "mnasnet_cats", "mnasnet10"])
+def test_what_release_1_called_its_model_is_the_name_of_the_run(called: str) -> None:
+    settings = TrainSettings.parse({"model_name": called, "num_workers": "0"})
+
+    assert (settings.model_name, settings.name) == ("mnasnet1_0", called)
+
+
+def test_a_network_that_is_named_beside_a_parameter_of_release_1_is_trained() -> None:
+    settings = TrainSettings.parse({"model_name": "mnasnet0_5", "num_workers": "0"})
+
+    assert (settings.model_name, settings.name) == ("mnasnet0_5", "")
+
+
 def test_a_file_of_weights_goes_before_a_name() -> None:
     settings = TrainSettings.parse({"model_name": "mnasnet1_0", "model_weight_file": "mine.safetensors"})
 
