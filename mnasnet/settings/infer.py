@@ -45,6 +45,7 @@ class InferSettings(Settings):
         "",
         "Text file with one class name a line, UTF-8. Needed only where the weights carry no class names and no "
         "`classes.txt` lies beside them.",
+        old_names=("classes_path",),
         path="file",
     )
     input_size: InputSize = setting(
@@ -101,9 +102,9 @@ class InferSettings(Settings):
             if not values.get("model_weight_file"):
                 values.setdefault("model_name", "mnasnet1_0")
                 values["model_weight_file"] = ""
-                # the class file that STUDIO stored lay in a plugin of release 2; these weights carry their names
-                if not is_file(expanded(str(values.get("class_file") or ""))):
-                    values["class_file"] = ""
+                # the class file that STUDIO stored lay in a plugin of that time; these weights carry their names
+                class_file = values.pop("classes_path", "") or values.get("class_file") or ""
+                values["class_file"] = class_file if is_file(expanded(str(class_file))) else ""
         if cuda != "":
             wanted = TRUTH.get(str(cuda).strip().lower())
             if wanted is None:

@@ -314,6 +314,16 @@ def test_imagenet_keeps_a_file_of_names_that_is_given_with_it(tmp_path):
     assert (settings.model_name, settings.class_file) == ("mnasnet1_0", str(names))
 
 
+def test_the_class_file_of_release_1_keeps_its_meaning(tmp_path):
+    names = tmp_path / "de.txt"
+    names.write_text("Schleie\n", encoding="utf-8")
+    gone = "/old/plugin/models/imagenet_classes.txt"
+
+    assert InferSettings.parse({"dataset": "Custom", "classes_path": gone}) == InferSettings(class_file=gone)
+    assert InferSettings.parse({"dataset": "ImageNet", "classes_path": str(names)}).class_file == str(names)
+    assert InferSettings.parse({"dataset": "ImageNet", "classes_path": gone}) == InferSettings(model_name="mnasnet1_0")
+
+
 @pytest.mark.parametrize("old", [{"dataset": "COCO"}, {"cuda": "maybe"}])
 def test_wrong_values_of_retired_parameters_are_told(old):
     with pytest.raises(SettingsError, match=f"{next(iter(old))} must be .*; today set "):

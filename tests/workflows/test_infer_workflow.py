@@ -422,41 +422,46 @@ def test_a_saved_workflow_loads_with_its_parameters(add_infer, image, tmp_path):
     assert task.get_parameters()["confidence_threshold"] == "0.25"
 
 
-def test_a_workflow_file_of_release_2_still_loads(add_infer, image, model_path, tmp_path):
+def loaded_with(add_infer, file, old):
+    """A workflow whose file holds the parameters ``old`` and no others."""
     workflow = Workflow("old")
     add_infer(workflow)
-    file = tmp_path / "old.json"
     workflow.save(str(file))
     content = json.loads(file.read_text())
-    old = {"dataset": "Custom", "input_size": "64", "model_path": str(model_path), "class_file": ""}
     for task in content["tasks"]:
         if task["task_data"]["name"] == "infer_torchvision_mnasnet":
             task["task_data"]["parameters"] = [{"name": name, "value": value} for name, value in old.items()]
     file.write_text(json.dumps(content))
-
     loaded = ikomia_workflow.load(str(file))
-    loaded.run_on(array=image)
+    return loaded, loaded.find_task("infer_torchvision_mnasnet", 0)
 
-    task = loaded.find_task("infer_torchvision_mnasnet", 0)
+
+def test_a_workflow_file_of_release_2_still_loads(add_infer, image, model_path, tmp_path):
+    old = {"dataset": "Custom", "input_size": "64", "model_path": str(model_path), "class_file": ""}
+    workflow, task = loaded_with(add_infer, tmp_path / "old.json", old)
+
+    workflow.run_on(array=image)
+
     assert task.get_param_object().settings == InferSettings(model_weight_file=str(model_path), input_size=64)
     assert len(task.get_results()) == 5
 
 
+def test_a_workflow_file_of_release_1_keeps_its_class_names(add_infer, image, model_path, tmp_path):
+    names = write_names(tmp_path / "names.txt", "abcde")
+    old = {"dataset": "Custom", "input_size": "64", "model_path": str(model_path), "classes_path": names}
+    workflow, task = loaded_with(add_infer, tmp_path / "old.json", old)
+
+    workflow.run_on(array=image)
+
+    assert {name for name, _ in task.get_results()} == set("abcde")
+
+
 def test_an_imagenet_workflow_of_release_2_needs_no_class_file(add_infer, tmp_path):
     """The old form stored the path of a list inside the old plugin."""
-    workflow = Workflow("old")
-    add_infer(workflow)
-    file = tmp_path / "old.json"
-    workflow.save(str(file))
-    content = json.loads(file.read_text())
     classes = "/old/plugin/models/imagenet_classes.txt"
     old = {"dataset": "ImageNet", "input_size": "224", "model_path": "Not used", "class_file": classes}
-    for task in content["tasks"]:
-        if task["task_data"]["name"] == "infer_torchvision_mnasnet":
-            task["task_data"]["parameters"] = [{"name": name, "value": value} for name, value in old.items()]
-    file.write_text(json.dumps(content))
 
-    task = ikomia_workflow.load(str(file)).find_task("infer_torchvision_mnasnet", 0)
+    _, task = loaded_with(add_infer, tmp_path / "old.json", old)
 
     assert task.get_param_object().settings == InferSettings(model_name="mnasnet1_0", input_size=224)
 
