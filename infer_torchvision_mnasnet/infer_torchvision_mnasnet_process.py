@@ -196,7 +196,9 @@ class InferTorchvisionMnasnet(dataprocess.CClassificationTask):
         if wanted != self._loaded_for:
             from mnasnet.classify import Classifier  # the engines start here, not with Ikomia
 
-            class_file = settings.class_file
+            own, class_file = settings.model_weight_file, settings.class_file
+            if connected and own not in ("", connected):
+                self._tell_once(f"{connected} comes from the task before, so model_weight_file {own} is not read")
             if connected and class_file and carries_names(connected):
                 self._tell_once(f"the model of the task before has class names, so class_file {class_file} is not read")
                 class_file = ""

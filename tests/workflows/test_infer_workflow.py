@@ -281,6 +281,18 @@ def test_the_model_of_the_task_before_keeps_its_names_whatever_class_file_says(
     assert capsys.readouterr().out.count("the model of the task before has class names") == 1
 
 
+def test_a_model_file_that_gives_way_to_the_model_of_the_task_before_is_told(add_infer, model_path, image, capsys):
+    workflow = Workflow("chain")
+    task = add_infer(workflow, model_weight_file="other.safetensors")
+    task.get_input(2).set_path(str(model_path))
+
+    workflow.run_on(array=image)
+    workflow.run_on(array=image[::-1])
+
+    told = f"{model_path} comes from the task before, so model_weight_file other.safetensors is not read"
+    assert capsys.readouterr().out.count(told) == 1
+
+
 # ------------------------------------------------------------------ parameters
 
 
