@@ -30,11 +30,10 @@ class SettingsForm:
     """The rows of a form for ``settings``, laid out in :attr:`layout`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self.layout = QtWidgets.QGridLayout()
         self.layout.setColumnStretch(1, 1)
         parameters = settings.parameters()
-        self.fields = {parameter.name: _field(parameter, getattr(settings, parameter.name)) for parameter in parameters}
+        self.fields = {parameter.name: _field(parameter) for parameter in parameters}
         self._labels: dict[str, QtWidgets.QLabel] = {}
         self.message = QtWidgets.QLabel()
         self.message.setWordWrap(True)
@@ -45,6 +44,14 @@ class SettingsForm:
         advanced = [parameter for parameter in parameters if parameter.advanced]
         if advanced:
             self._add_advanced(advanced)
+        self.show(settings)
+
+    def show(self, settings: Settings) -> None:
+        """Show ``settings`` in place of whatever the fields hold."""
+        self._settings = settings
+        for name, field in self.fields.items():
+            _show(getattr(settings, name), field)
+        self._mark("", ())
 
     def settings(self) -> Settings:
         """What the form says; raises SettingsError, whose text is then also shown in the form."""
@@ -98,11 +105,10 @@ class NumberBox(QtWidgets.QAbstractSpinBox):  # type: ignore[misc]
     Qt's own boxes leave out keys that they do not expect: 0.001 is 1 to them where numbers have a decimal comma.
     """
 
-    def __init__(self, parameter: Parameter, value: float) -> None:
+    def __init__(self, parameter: Parameter) -> None:
         super().__init__()
         _take_no_focus_by_wheel(self)
         self._parameter = parameter
-        self.show_number(value)
 
     def show_number(self, value: float) -> None:
         """Show ``value``; for a 0 that has a word, the word."""
@@ -170,10 +176,10 @@ class ChoiceBox(QtWidgets.QComboBox):  # type: ignore[misc]
 class PathBox(QtWidgets.QWidget):  # type: ignore[misc]
     """A path to type, with a button that picks it; cancelling the dialog keeps the path."""
 
-    def __init__(self, path: str, *, folder: bool) -> None:
+    def __init__(self, *, folder: bool) -> None:
         super().__init__()
         self._folder = folder
-        self.edit = QtWidgets.QLineEdit(path)
+        self.edit = QtWidgets.QLineEdit()
         self.button = QtWidgets.QPushButton("...")
         self.button.setMaximumWidth(3 * self.button.sizeHint().height() // 2)  # the room belongs to the path
         self.button.clicked.connect(self._pick)
@@ -213,28 +219,25 @@ def _label_text(name: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _field(parameter: Parameter, value: Any) -> QtWidgets.QWidget:
-    """The Qt field that suits a parameter, showing ``value``."""
+def _field(parameter: Parameter) -> QtWidgets.QWidget:
+    """The Qt field that suits a parameter."""
     if parameter.choices or parameter.suggestions:
         combo = ChoiceBox()
         combo.addItems(parameter.choices or parameter.suggestions)
         combo.setEditable(not parameter.choices)
-        combo.setCurrentText(str(value))
         return combo
     if parameter.path:
-        return PathBox(str(value or ""), folder=parameter.path == "folder")
+        return PathBox(folder=parameter.path == "folder")
     if parameter.kind is bool:
-        check = QtWidgets.QCheckBox()
-        check.setChecked(bool(value))
-        return check
+        return QtWidgets.QCheckBox()
     if parameter.optional or parameter.kind is str:
-        return _line("" if value is None else str(value), parameter.unset)
-    return NumberBox(parameter, value)
+        return _line(parameter.unset)
+    return NumberBox(parameter)
 
 
-def _line(text: str, unset: str) -> QtWidgets.QWidget:
+def _line(unset: str) -> QtWidgets.QWidget:
     """A line to type in that shows the word ``unset`` while it is empty."""
-    line = QtWidgets.QLineEdit(text)
+    line = QtWidgets.QLineEdit()
     line.setPlaceholderText(unset)
     palette = line.palette()
     role, colour = type(palette).ColorRole, palette.color(type(palette).ColorRole.Text)
@@ -260,6 +263,20 @@ def _with_point(text: str) -> str:
     """``0,5`` as ``0.5``; ``1,000``, a thousand to some and one to others, stays and is refused."""
     is_ambiguous = re.fullmatch(r"\s*[+-]?[1-9]\d*,\d{3}\s*", text)
     return text if is_ambiguous else re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text)
+
+
+def _show(value: Any, field: QtWidgets.QWidget) -> None:
+    """Put a setting's value into its field."""
+    if isinstance(field, QtWidgets.QComboBox):
+        field.setCurrentText(str(value))
+    elif isinstance(field, QtWidgets.QCheckBox):
+        field.setChecked(value)
+    elif isinstance(field, NumberBox):
+        field.show_number(value)
+    elif isinstance(field, PathBox):
+        field.edit.setText(value)
+    else:
+        field.setText("" if value is None else str(value))
 
 
 def _value_of(field: QtWidgets.QWidget) -> Any:

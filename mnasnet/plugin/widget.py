@@ -29,3 +29,7 @@ class SettingsWidget(core.CWorkflowTaskWidget):  # type: ignore[misc]  # Ikomia 
             return  # the form shows why
         self.parameters.replace(settings)
         self.emit_apply(self.parameters)
+
+    def on_parameters_changed(self) -> None:
+        """Show what a script or another part of STUDIO has set."""
+        self.form.show(self.parameters.settings)

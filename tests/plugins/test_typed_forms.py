@@ -138,6 +138,21 @@ def test_applying_an_untouched_form_changes_nothing(open_panel, name):
 
 
 @every_form
+def test_an_open_form_shows_what_a_script_sets_and_apply_keeps_it(open_panel, name):
+    panel = open_panel(name)
+    expected = {parameter.name: wanted(parameter) for parameter in FORMS[name].parameters()}
+    fill(panel.widget.form.fields["input_size"], 5)
+    panel.press_apply()
+
+    panel.task.set_parameters(expected)
+    panel.widget.on_parameters_changed()  # STUDIO connects the two
+    panel.press_apply()
+
+    assert panel.widget.form.message.text() == ""
+    assert panel.task.get_param_object().settings == FORMS[name].parse(expected)
+
+
+@every_form
 def test_a_wrong_value_reaches_the_task_only_when_it_is_right(open_panel, name):
     panel = open_panel(name)
 
