@@ -141,6 +141,22 @@ def test_the_explanation_is_seen_wherever_the_form_was_scrolled_to(application, 
     assert widget.form.message.visibleRegion().boundingRect() == widget.form.message.rect()
 
 
+@pytest.mark.parametrize("size", [(320, 400), (420, 300), (900, 300)])
+def test_an_explanation_of_several_lines_is_seen_whole_in_a_small_panel(application, panel, size):
+    widget, window = panel
+    for name, number in (("input_size", 5), ("minutes", -1), ("max_bad", 7)):
+        widget.form.fields[name].show_number(number)
+
+    button_of(window, "Apply").click()
+    settle(application)
+    window.resize(*size)
+    settle(application)
+
+    message = widget.form.message
+    assert message.height() >= message.heightForWidth(message.width()) > 20
+    assert window.findChild(QtWidgets.QScrollArea).viewport().height() > message.height()
+
+
 def colour_of_label(widget, name):
     """The colour that the label left of a field is drawn in."""
     layout = widget.form.layout
