@@ -18,7 +18,7 @@ CURE = f'"{PYTHON}" -m pip install {SOURCE}'
 
 try:
     from mnasnet.files import expanded
-    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed, say_why_anew
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.printing import lines_on_stdout
@@ -101,10 +101,13 @@ class SearchMnasnet(core.CWorkflowTask):
             data=input_folder(self), output_folder=output_folder(settings, FOLDER), **settings.arguments()
         )
         folder, searched = self._unfinished or (None, None)
-        if searched == searching and folder.is_dir():
-            run = resumed(folder, lambda: self._resume(folder, bar))
-            if run is not None:
-                return run
+        if folder and folder.is_dir():
+            if searched == searching:
+                run = resumed(folder, lambda: self._resume(folder, bar))
+                if run is not None:
+                    return run
+            else:
+                say_why_anew(folder)
         run = run_search(searching, listeners=[SearchBar(bar)], stop=lambda: self._stopped)
         self._unfinished = (run.folder, searching) if run.status == "stopped" else None
         return run

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ikomia import core, dataprocess
@@ -18,7 +19,7 @@ CURE = f'"{PYTHON}" -m pip install {SOURCE}'
 
 try:
     from mnasnet.files import expanded
-    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed
+    from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, input_folder, output_folder, resumed, say_why_anew
     from mnasnet.plugin.metadata import describe
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.printing import lines_on_stdout
@@ -98,13 +99,16 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
             settings = settings.changed({"model_weight_file": start})
         with lines_on_stdout(), running(self):
             bar = StepBar(self.emit_step_progress)
-            run = self._resume(settings, bar) if settings.resume_folder else self._train(settings, start, bar)
+            if settings.resume_folder:
+                run = self._resume(settings, settings.max_minutes or None, bar)  # unset, the run's own counts
+            else:
+                run = self._train(settings, start, bar)
             bar.finish()
             show_run(self, run)
             say_what_came_of(run)
 
     def _train(self, settings, start, bar):
-        """A new run, or the one that was stopped, when nothing has changed since."""
+        """A new run, or the one that was stopped, when nothing but its time limit has changed since."""
         from mnasnet.train.plan import Training  # torch starts here, not with Ikomia
         from mnasnet.train.run import train
 
@@ -115,19 +119,22 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
             **{**settings.arguments(), "tensorboard": False},  # written where Ikomia looks for it
         )
         folder, trained = self._unfinished or (None, None)
-        if trained == training and folder.is_dir():
-            run = resumed(folder, lambda: self._resume(settings.changed({"resume_folder": folder}), bar))
-            if run is not None:
-                return run
+        if folder and folder.is_dir():
+            limit = training.max_minutes
+            if replace(trained, max_minutes=limit) == training:
+                run = resumed(folder, lambda: self._resume(settings.changed({"resume_folder": folder}), limit, bar))
+                if run is not None:
+                    return run
+            else:
+                say_why_anew(folder)
         run = self._told(settings, data, bar, lambda **told: train(training, **told))
         self._unfinished = (run.folder, training) if run.status == "stopped" else None
         return run
 
-    def _resume(self, settings, bar):
+    def _resume(self, settings, limit, bar):
         from mnasnet.train.run import resume
 
         folder = expanded(settings.resume_folder)
-        limit = settings.max_minutes or None  # unset, the run's own counts
         run = self._told(settings, folder, bar, lambda **told: resume(folder, max_minutes=limit, **told))
         if run.status != "stopped":
             self._unfinished = None

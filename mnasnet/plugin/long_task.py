@@ -87,6 +87,11 @@ def resumed(folder: Path, resume: Callable[[], Run]) -> Run | None:
         return None
 
 
+def say_why_anew(stopped: Path) -> None:
+    """Log that the run in the folder ``stopped`` does not go on with what is given now, and how it would."""
+    _log.info("a new run begins, with other parameters or images; to go on with %s set resume_folder to it", stopped)
+
+
 class StepBar:
     """Moves a task's progress bar by hundredths of the whole; the last one belongs to the end of the run."""
 

@@ -269,23 +269,28 @@ def test_a_stop_keeps_every_trial_and_running_again_goes_on(data):
     assert (finished["status"], finished["trials"], finished["run"]) == ("done", 2, stopped["run"])
 
 
+def stopped_at_the_first_step(workflow, task):
+    """What ``task`` reports of a search that was stopped at its first step."""
+    step = task.emit_step_progress
+
+    def stop():
+        step()
+        task.emit_step_progress = step
+        threading.Thread(target=workflow.stop).start()
+
+    task.emit_step_progress = stop
+    with pytest.raises(RuntimeError, match="Stop workflow requested"):
+        workflow.run()
+    return details_of(task)
+
+
 @pytest.mark.slow
 def test_a_stopped_search_whose_images_went_gives_way_to_a_new_one(data, tmp_path, capsys):
     images = Path(shutil.copytree(data, tmp_path / "images"))
     workflow = Workflow("changed images")
     workflow.set_directory_input(folder=str(images))
     task = add_search(workflow, trials=1, finalists=0, final_epochs=1, name="changed")
-    step = task.emit_step_progress
-
-    def stop_in_the_first_trial():
-        step()
-        task.emit_step_progress = step
-        threading.Thread(target=workflow.stop).start()
-
-    task.emit_step_progress = stop_in_the_first_trial
-    with pytest.raises(RuntimeError, match="Stop workflow requested"):
-        workflow.run()
-    stopped = details_of(task)
+    stopped = stopped_at_the_first_step(workflow, task)
 
     for folder in images.rglob("red"):
         shutil.rmtree(folder)
@@ -294,6 +299,21 @@ def test_a_stopped_search_whose_images_went_gives_way_to_a_new_one(data, tmp_pat
     assert details_of(task)["status"] == "done"
     assert details_of(task)["run"] != stopped["run"]
     assert f"a new run begins, {stopped['run']} cannot go on: the classes in" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_stopped_search_with_other_parameters_gives_way_to_a_new_one_and_says_how_it_goes_on(data, capsys):
+    workflow = Workflow("changed parameters")
+    workflow.set_directory_input(folder=str(data))
+    task = add_search(workflow, trials=1, finalists=0, final_epochs=1, name="changed")
+    stopped = stopped_at_the_first_step(workflow, task)
+
+    task.set_parameters({"seed": 1})
+    workflow.run()
+
+    assert details_of(task)["status"] == "done"
+    assert details_of(task)["run"] != stopped["run"]
+    assert f"to go on with {stopped['run']} set resume_folder to it" in capsys.readouterr().out
 
 
 @pytest.mark.slow

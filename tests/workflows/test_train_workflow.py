@@ -28,6 +28,7 @@ from mnasnet.plugin.long_task import PROGRESS_STEPS
 from mnasnet.settings import TrainSettings
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
+from mnasnet.train.run_folder import asked_of
 from mnasnet.train.run_state import checkpoint_digest
 from tests.workflows.outputs import details_of, table_of
 
@@ -357,7 +358,22 @@ def store_of(task):
     return CheckpointStore(model_of(task).parent)
 
 
-def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small):
+@pytest.mark.parametrize(("limit", "another"), [(0, 60), (60, 0)])
+def test_a_run_that_was_stopped_goes_on_with_another_time_limit(limit, another, data, small):
+    workflow = Workflow("another limit")
+    task = add_train(workflow, {**small, "epochs": 6, "max_minutes": limit})
+    workflow.set_directory_input(folder=str(data))
+    stop_after_an_epoch(workflow, task)
+    stopped = details_of(task)["run"]
+
+    task.set_parameters({"max_minutes": another})
+    workflow.run()
+
+    assert (details_of(task)["run"], details_of(task)["epochs"]) == (stopped, 6)
+    assert asked_of(Path(stopped))["max_minutes"] == another
+
+
+def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small, capsys):
     workflow = Workflow("changed")
     task = add_train(workflow, {**small, "epochs": 200})
     workflow.set_directory_input(folder=str(data))
@@ -369,6 +385,7 @@ def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small
 
     assert details_of(task)["run"] != stopped
     assert details_of(task)["epochs"] == 1
+    assert f"to go on with {stopped} set resume_folder to it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("lost", ["red", "checkpoints"])
