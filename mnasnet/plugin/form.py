@@ -6,8 +6,9 @@ import math
 import re
 from typing import Any
 
+from PyQt6 import QtCore, QtWidgets
+
 from mnasnet.errors import SettingsError
-from mnasnet.plugin.qt import QtCore, QtWidgets
 from mnasnet.settings import Parameter, Settings
 
 SHORT_FORMS = {  # words of parameter names that are not written as they sound

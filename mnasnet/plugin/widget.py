@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ikomia import core
+from PyQt6 import sip
 
 from mnasnet.errors import SettingsError
 from mnasnet.plugin.form import SettingsForm
 from mnasnet.plugin.params import SettingsParam
-from mnasnet.plugin.qt import sip
 
 
 class SettingsWidget(core.CWorkflowTaskWidget):  # type: ignore[misc]  # Ikomia ships no types
