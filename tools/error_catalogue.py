@@ -934,7 +934,7 @@ ENTRIES = (
             "^…; send a file that",
             "neither ONNX nor LiteRT",
             "an agent has",
-            "which are not run$",
+            "which (are|is) not run$",
             "only operators of image networks are run",
             "only (ONNX|LiteRT)'s own are run",
             "no other file is opened",

@@ -58,6 +58,8 @@ def recognise(content: bytes) -> Graph:
     """
     if content[4:8] == b"TFL3":
         return _litert(content)
+    if content[4:8] == b"ORTM":  # an ONNX file too, maybe, but ONNX Runtime would run what this format holds
+        raise LatencyError("the file is of ONNX Runtime's own format, which is not run")
     try:
         return _onnx(protobuf.read(content))
     except protobuf.DamagedError as error:

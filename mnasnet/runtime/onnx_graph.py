@@ -28,6 +28,8 @@ def open_graph(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # else the same bytes may hold another graph than was judged, in its own format, which it looks for first
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Threads wait awake between the layers of a pass, 15 % faster, and fall asleep soon after: a busy neighbour then
     # costs little more than its share of the cores. An older ONNX Runtime knows no such limit and sleeps at once.
     spins = tuple(map(int, ort.__version__.split(".")[:2])) >= _LIMITED_SPINNING

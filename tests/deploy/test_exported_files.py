@@ -288,6 +288,15 @@ def test_an_onnx_file_that_looks_like_litert_is_not_opened(onnx_file, litert_fil
         Classifier.load(tmp_path / "m.onnx")
 
 
+def test_an_onnx_file_that_looks_like_onnx_runtimes_own_format_is_not_opened(onnx_file, tmp_path):
+    """ONNX Runtime would run the graph that its own format finds in the same bytes, not the one that was judged."""
+    start = b"\x7a\x06\0\0ORTM"  # a field that ONNX skips; an offset and the mark of a file of ONNX Runtime's own
+    (tmp_path / "m.onnx").write_bytes(start + onnx_file.read_bytes())
+
+    with pytest.raises(WeightsError, match="m.onnx is not opened: the file is of ONNX Runtime's own format"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
 @pytest.fixture(scope="module")
 def openvino_file(model, tmp_path_factory):
     return export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0]

@@ -240,6 +240,7 @@ HOSTILE = {
     "zip": (lambda content: b"PK\x03\x04" + bytes(200), "damaged or neither ONNX nor LiteRT"),
     "text": (lambda content: b"import os; os.system('id')", "damaged or neither ONNX nor LiteRT"),
     "litert in name only": (lambda content: b"\x1c\0\0\0TFL3" + b"\xff" * 40, "LiteRT file is damaged"),
+    "two files in one": (lambda content: b"\x7a\x06\0\0ORTM" + content, "of ONNX Runtime's own format"),
     "own operator": (
         lambda content: graph_of(helper.make_node("Run", ["images"], ["scores"], domain="com.example")),
         "'Run' is of the domain 'com.example'",

@@ -16,7 +16,7 @@ from mnasnet.export.onnx import to_onnx
 from mnasnet.modelfile import header_of, network_of
 from mnasnet.presets import architecture
 from mnasnet.runtime import executorch, session
-from mnasnet.runtime.onnx_graph import CUDA
+from mnasnet.runtime.onnx_graph import CUDA, open_graph
 from mnasnet.runtime.passes import PASS_PIXELS, in_passes
 from mnasnet.runtime.session import open_session
 from mnasnet.spec import ArchitectureSpec, BlockSpec
@@ -97,6 +97,12 @@ def test_exported_graphs_are_valid_and_carry_the_header(takes_pixels, softmax):
         expected = np.exp(expected) / np.exp(expected).sum(1, keepdims=True)
     np.testing.assert_allclose(output, expected, atol=1e-5)
     assert json.loads(graph.metadata_props[0].value) == json.loads(json.dumps(header_of(model)))
+
+
+def test_a_graph_is_read_as_onnx_whatever_its_first_bytes_look_like():
+    content = b"\x7a\x06\0\0ORTM" + in_memory(random_model()).content  # a field that ONNX skips
+
+    assert open_graph(content, threads=1).get_inputs()[0].name == "images"
 
 
 def test_auto_takes_onnx_runtime_where_no_gpu_answers(monkeypatch):
