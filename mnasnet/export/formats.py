@@ -5,7 +5,7 @@ A file is judged before any runtime sees it. Only its structure is read; weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +38,10 @@ LITERT_OPERATORS = {
 }  # fmt: skip
 
 MOST_NODES = 5000
-_CUSTOM = 32  # BuiltinOperator.CUSTOM
+LEAST_SCALE, MOST_SCALE = 2.0**-64, 2.0**64  # of a value in 8 bits; those of networks lie well between
+MOST_SUMMAND_SCALE = 2.0**19  # times that of the sum
+_ADD, _CUSTOM = 0, 32  # BuiltinOperator
+_8_BITS = (3, 9)  # TensorType.UINT8 and INT8
 _GRAPHS_AND_SPARSE = (6, 11, 22, 23)  # AttributeProto
 _EXTERNAL = 1  # TensorProto.DataLocation
 
@@ -57,7 +60,10 @@ def recognise(content: bytes) -> Graph:
     What to do about it is told by who asks.
     """
     if content[4:8] == b"TFL3":
-        return _litert(content)
+        try:
+            return _litert(flatbuffer.root(content))
+        except flatbuffer.DamagedError as error:
+            raise LatencyError(f"the LiteRT file is damaged ({error})") from error
     if content[4:8] == b"ORTM":  # an ONNX file too, maybe, but ONNX Runtime would run what this format holds
         raise LatencyError("the file is of ONNX Runtime's own format, which is not run")
     try:
@@ -102,25 +108,47 @@ def _require_inside(tensor: Message) -> None:
         raise LatencyError(f"the tensor {tensor.text(8)!r} lies in another file; no other file is opened")
 
 
-def _litert(content: bytes) -> Graph:
+def _litert(model: Table) -> Graph:
     """Field numbers are the order of fields in schema.fbs."""
-    try:
-        model = flatbuffer.root(content)
-        codes = [_code(entry) for entry in model.tables(1)]
-        subgraphs = model.tables(2)
-        nodes = len(subgraphs[0].tables(3)) if subgraphs else 0  # of one: thousands may lie in the same bytes
-    except flatbuffer.DamagedError as error:
-        raise LatencyError(f"the LiteRT file is damaged ({error})") from error
-    if len(subgraphs) != 1 or not 0 < nodes <= MOST_NODES:
+    codes = [_code(entry) for entry in model.tables(1)]
+    subgraphs = model.tables(2)
+    nodes = subgraphs[0].tables(3) if subgraphs else []  # of one: thousands may lie in the same bytes
+    if len(subgraphs) != 1 or not 0 < len(nodes) <= MOST_NODES:
         raise LatencyError(
-            f"a file has one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs, the first of {nodes} nodes"
+            f"a file has one graph of 1 to {MOST_NODES} nodes, got {len(subgraphs)} graphs, the first of {len(nodes)} "
+            "nodes"
         )
     for code in codes:
         if code == _CUSTOM:
             raise LatencyError("the file has an operator of its own (CUSTOM); only LiteRT's own are run")
         if code not in LITERT_OPERATORS:
             raise LatencyError(f"only operators of image networks are run, got LiteRT's number {code}")
+    additions = [node for node in nodes if codes[node.int32(0) : node.int32(0) + 1] == [_ADD]]
+    _require_scales(subgraphs[0].tables(0), additions)
     return Graph("litert", frozenset(LITERT_OPERATORS[code] for code in codes))
+
+
+def _require_scales(tensors: Sequence[Table], additions: Sequence[Table]) -> None:
+    """Raise LatencyError for scales of 8-bit values at which LiteRT ends the whole process without a word."""
+    scales = {place: scale for place, tensor in enumerate(tensors) if (scale := _scale(tensor)) is not None}
+    for scale in scales.values():
+        if not LEAST_SCALE < scale < MOST_SCALE:
+            raise LatencyError(f"the LiteRT file is damaged: {scale:g} is no scale of a value in 8 bits")
+    for addition in additions:
+        summands, sums = (
+            [scales[place] for place in addition.int32s(field, most=2) if place in scales] for field in (1, 2)
+        )
+        if summands and sums and max(summands) >= MOST_SUMMAND_SCALE * min(sums):
+            raise LatencyError(
+                f"the LiteRT file is damaged: a sum in 8 bits has the scale {min(sums):g}, of a value of the scale "
+                f"{max(summands):g}"
+            )
+
+
+def _scale(tensor: Table) -> float | None:
+    """Of a value in 8 bits; weights have one for each channel."""
+    quantization = tensor.table(4)
+    return quantization.only_float(2) if quantization and tensor.int8(1) in _8_BITS else None
 
 
 def _code(entry: Table) -> int:

@@ -392,6 +392,34 @@ def test_a_litert_file_that_means_harm_is_not_opened(change, message, litert_fil
         Classifier.load(tmp_path / "m.tflite")
 
 
+@pytest.fixture(scope="module")
+def int8_litert_file(tmp_path_factory):
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    made = open_int8_exporter("litert", images).quantise(random_model(), pixels=True, softmax=False)
+    return made.write(tmp_path_factory.mktemp("int8") / "m.int8.tflite", {})[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "message"),
+    [
+        ("images", 0, "0 is no scale of a value in 8 bits"),
+        ("pooled", -0.02, "-0.02 is no scale of a value in 8 bits"),
+        ("pooled", float("nan"), "nan is no scale of a value in 8 bits"),
+        ("pooled", 6e36, "6e+36 is no scale of a value in 8 bits"),
+        (".sum", 1e-9, "a sum in 8 bits has the scale 1e-09, of a value of the scale 0.0"),
+    ],
+)
+def test_scales_at_which_litert_would_end_the_process_are_not_opened(value, scale, message, int8_litert_file, tmp_path):
+    def change(_, graph):
+        tensor = next(one for one in graph.tensors if one.name.decode().endswith(value))
+        tensor.quantization.scale = [scale]
+
+    (tmp_path / "m.tflite").write_bytes(changed_litert(int8_litert_file, change))
+
+    with pytest.raises(WeightsError, match=f"m.tflite is not opened: the LiteRT file is damaged: {re.escape(message)}"):
+        Classifier.load(tmp_path / "m.tflite")
+
+
 @pytest.mark.parametrize("change", [other_operator, operator_of_its_own, thousands_of_operators])
 def test_a_litert_file_is_judged_before_its_engine_sees_it(change, litert_file, tmp_path, monkeypatch):
     (tmp_path / "m.tflite").write_bytes(changed_litert(litert_file, change))
