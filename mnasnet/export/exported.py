@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnasnet.data.transforms import normalise
 from mnasnet.errors import MnasNetError, WeightsError
-from mnasnet.export.checksum import CHECKSUM_KEY, require_weights
+from mnasnet.export.checksum import CHECKSUM_KEY, require_weights, require_whole
 from mnasnet.export.executorch import read_program, to_executorch
 from mnasnet.export.limits import onnx_shapes, require_bounded, require_plain
 from mnasnet.export.litert import litert_weights, read_ends, to_litert
@@ -110,6 +110,7 @@ def read_exported(path: str | Path) -> ExportedModel:
     except OSError as error:
         hint = "; it must lie beside the .xml" if kind == "openvino" and path.exists() else ""
         raise WeightsError(f"cannot read {error.filename or path}: {error.strerror or error}{hint}") from error
+    require_whole(content, path)  # before anything reads in it
     return _checked(kind, content, weights, _FACTS[kind](content, weights, path), path)
 
 
@@ -171,7 +172,8 @@ def _executorch_facts(content: bytes, _: bytes, path: Path) -> _Facts:
 
 
 #: format -> what a file says, from its content, that of its second file and its path. Each judges the graph before an
-#: engine opens it (a program ExecuTorch checks itself), then bounds its values and compares its weights' checksum
+#: engine opens it (a program ExecuTorch checks itself), then bounds its values and compares its weights' checksum,
+#: which OpenVINO's second file has and the others had before they had one of the whole file
 _FACTS: Mapping[Format, Callable[[bytes, bytes, Path], _Facts]] = {
     "onnx": _onnx_facts,
     "openvino": _openvino_facts,

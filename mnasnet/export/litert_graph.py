@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.export.checksum import CHECKSUM_KEY, checksum
+from mnasnet.export.checksum import FILE_KEY, NOT_YET, with_checksum
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -177,9 +177,7 @@ class LitertGraph:
         """The file of the graph from the input ``source`` to ``result``, with ``metadata`` by its keys."""
         schema = self._schema
         entries = []
-        weights = (b"" if buffer.data is None else bytes(buffer.data) for buffer in self._buffers)
-        metadata = {**metadata, CHECKSUM_KEY: checksum(weights).encode()}
-        for key, value in metadata.items():
+        for key, value in {**metadata, FILE_KEY: NOT_YET.encode()}.items():
             entries.append(schema.MetadataT(key, len(self._buffers)))
             self._buffers.append(schema.BufferT(np.frombuffer(value, np.uint8)))
         inputs, outputs = ([np.int32(self._index[end])] for end in (source, result))
@@ -192,7 +190,7 @@ class LitertGraph:
             buffers=self._buffers,
             metadata=entries,
         )
-        return _packed(model)
+        return with_checksum(_packed(model))
 
     def _padded(self, value: str, kernel: int, stride: int) -> tuple[str, int]:
         """What to convolve and LiteRT's name for the zeros around it; its SAME is symmetric only in these cases."""

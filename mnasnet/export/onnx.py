@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnasnet.export.checksum import CHECKSUM_KEY, checksum
+from mnasnet.export.checksum import FILE_KEY, NOT_YET, with_checksum
 from mnasnet.export.exporter import require_rgb
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import HEADER_KEY, ModelFile, Weights, header_text
@@ -40,9 +40,9 @@ class OnnxExporter:
 
 
 def write_onnx(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
-    """Write a graph with the checksum of its weights; returns ``path`` alone."""
-    graph.metadata_props.add(key=CHECKSUM_KEY, value=checksum(onnx_weights(graph)))
-    content = graph.SerializeToString()
+    """Write a graph with the file's checksum; returns ``path`` alone."""
+    graph.metadata_props.add(key=FILE_KEY, value=NOT_YET)
+    content = with_checksum(graph.SerializeToString())
     del graph.metadata_props[-1]
     write_atomic(path, content)
     return (path,)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.errors import WeightsError
-from mnasnet.export.checksum import CHECKSUM_KEY, checksum
+from mnasnet.export.checksum import CHECKSUM_KEY, FILE_KEY, NOT_YET, checksum, with_checksum
 from mnasnet.export.limits import openvino_shapes, require_bounded, require_plain_ir
 from mnasnet.export.onnx import to_onnx
 from mnasnet.files import write_atomic
@@ -41,10 +41,11 @@ def write_ir(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
         ov.save_model(network, made, compress_to_fp16=False)
         weights = made.with_suffix(".bin").read_bytes()
         network.set_rt_info(checksum([weights]), [CHECKSUM_KEY])
+        network.set_rt_info(NOT_YET, [FILE_KEY])
         ov.save_model(network, made, compress_to_fp16=False)
         files = path, path.with_suffix(".bin")
         write_atomic(files[1], weights)
-        write_atomic(files[0], made.read_bytes())  # last, so that no .xml is ever without its weights
+        write_atomic(files[0], with_checksum(made.read_bytes()))  # last, so that no .xml is ever without its weights
     return files
 
 

@@ -11,17 +11,26 @@ from mnasnet.classify import Classifier
 from mnasnet.cli import main
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import SettingsError, WeightsError
-from mnasnet.export.checksum import CHECKSUM_KEY
+from mnasnet.export.checksum import CHECKSUM_KEY, FILE_KEY, checksum
+from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import open_exporter, open_int8_exporter
+from mnasnet.export.litert import litert_weights
+from mnasnet.export.onnx import onnx_weights
 from mnasnet.testing import random_model
 from mnasnet.zoo import open_model
 
 pytestmark = pytest.mark.usefixtures("first_passes_count")
 
 
+def unchecked(path):
+    """``path``, whose checksum is found no more: so files look that were changed on purpose."""
+    path.write_bytes(path.read_bytes().replace(b"SHA-256 of this file", b"SHA-256 of nothing  "))
+    return path
+
+
 @pytest.fixture(scope="module")
 def onnx_file(model, tmp_path_factory):
-    return export_model(model, tmp_path_factory.mktemp("onnx"), ["onnx"])[0].files[0]
+    return unchecked(export_model(model, tmp_path_factory.mktemp("onnx"), ["onnx"])[0].files[0])
 
 
 def test_an_exported_file_has_one_input_size(onnx_file):
@@ -155,7 +164,7 @@ def test_openvino_without_its_second_file_says_so(model, tmp_path):
 
 @pytest.fixture(scope="module")
 def litert_file(model, tmp_path_factory):
-    return export_model(model, tmp_path_factory.mktemp("litert"), ["litert"])[0].files[0]
+    return unchecked(export_model(model, tmp_path_factory.mktemp("litert"), ["litert"])[0].files[0])
 
 
 @pytest.mark.parametrize(
@@ -184,14 +193,30 @@ def test_a_litert_file_from_elsewhere_is_refused(litert_file, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino", "litert"])
-def test_a_flipped_bit_of_a_weight_is_noticed(kind, model, tmp_path):
+def test_a_flipped_bit_is_noticed_wherever_it_lies(kind, model, tmp_path):
     (done,) = export_model(model, tmp_path, [kind])
-    content = bytearray(done.files[-1].read_bytes())
-    content[content.index(model.weights["classifier.weight"].tobytes()) + 2] ^= 1
-    done.files[-1].write_bytes(content)
+    for file in done.files:
+        content = file.read_bytes()
+        for place in range(0, len(content), len(content) // 30):
+            damaged = bytearray(content)
+            damaged[place] ^= 64
+            file.write_bytes(damaged)
 
-    with pytest.raises(WeightsError, match=f"{done.files[-1].name} has other weights than were exported"):
-        Classifier.load(done.files[0])
+            with pytest.raises(WeightsError, match=rf"{file.name} (is damaged|has other weights).*; copy .* again"):
+                Classifier.load(done.files[0])
+        file.write_bytes(content)
+
+
+def test_a_damaged_litert_file_is_named_before_its_engine_sees_it(model, tmp_path, monkeypatch):
+    path = open_exporter("litert").export(model, tmp_path / "m.tflite", pixels=True, softmax=False)[0]
+    path.write_bytes(path.read_bytes().replace(b"stem.weight", b"stem.weighs"))
+    opened = []
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", lambda *args, **options: opened.append(options))
+
+    with pytest.raises(WeightsError, match="m.tflite is damaged: it has other bytes than were exported"):
+        Classifier.load(path)
+
+    assert opened == []
 
 
 def test_the_second_file_of_another_export_is_noticed(model, tmp_path):
@@ -215,11 +240,41 @@ def test_a_second_file_of_another_length_is_named_with_its_first(model, tmp_path
 
 def test_files_of_before_there_was_a_checksum_open(onnx_file, tmp_path):
     graph = onnx.load(onnx_file)
-    (told,) = (item for item in graph.metadata_props if item.key == CHECKSUM_KEY)
+    (told,) = (item for item in graph.metadata_props if item.key == FILE_KEY)
     graph.metadata_props.remove(told)
     onnx.save(graph, tmp_path / "old.onnx")
 
     assert Classifier.load(tmp_path / "old.onnx").class_names == Classifier.load(onnx_file).class_names
+
+
+def as_before(path):
+    """The content of an exported file as earlier versions wrote it, with a checksum of its weights alone."""
+    if path.suffix == ".onnx":
+        graph = onnx.load(path)
+        (told,) = (item for item in graph.metadata_props if item.key == FILE_KEY)
+        told.key, told.value = CHECKSUM_KEY, checksum(onnx_weights(graph))
+        return graph.SerializeToString()
+
+    def change(model, _):
+        (told,) = (entry for entry in model.metadata if entry.name == FILE_KEY.encode())
+        told.name = CHECKSUM_KEY
+        weights = checksum(litert_weights(path.read_bytes()))
+        model.buffers[told.buffer].data = np.frombuffer(weights.encode(), np.uint8)
+
+    return changed_litert(path, change)
+
+
+@pytest.mark.parametrize("name", ["onnx_file", "litert_file"])
+def test_files_of_before_have_a_checksum_of_their_weights(name, model, tmp_path, request):
+    path = tmp_path / f"old{request.getfixturevalue(name).suffix}"
+    content = bytearray(as_before(request.getfixturevalue(name)))
+    path.write_bytes(content)
+    assert Classifier.load(path).class_names == model.class_names
+
+    content[content.index(model.weights["classifier.weight"].tobytes()) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"{path.name} has other weights than were exported"):
+        Classifier.load(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<net/>", b"<?xml version='1.0'?><net name='x'></net>"])
@@ -299,7 +354,7 @@ def test_an_onnx_file_that_looks_like_onnx_runtimes_own_format_is_not_opened(onn
 
 @pytest.fixture(scope="module")
 def openvino_file(model, tmp_path_factory):
-    return export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0]
+    return unchecked(export_model(model, tmp_path_factory.mktemp("openvino"), ["openvino"])[0].files[0])
 
 
 HOSTILE_IR = {
@@ -396,7 +451,7 @@ def test_a_litert_file_that_means_harm_is_not_opened(change, message, litert_fil
 def int8_litert_file(tmp_path_factory):
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     made = open_int8_exporter("litert", images).quantise(random_model(), pixels=True, softmax=False)
-    return made.write(tmp_path_factory.mktemp("int8") / "m.int8.tflite", {})[0]
+    return unchecked(made.write(tmp_path_factory.mktemp("int8") / "m.int8.tflite", {})[0])
 
 
 @pytest.mark.parametrize(
@@ -436,6 +491,7 @@ def test_a_litert_file_is_judged_before_its_engine_sees_it(change, litert_file, 
 def test_whatever_happens_to_a_file_on_its_way_is_an_answer_or_one_sentence(kind, model, tmp_path):
     """A hundred random changes each; thousands more were tried by hand, in processes with limits."""
     path = open_exporter(kind).export(model, tmp_path / f"m{open_exporter(kind).suffix}", pixels=True, softmax=True)[0]
+    unchecked(path)  # its checksum would end all of them alike
     content, rng = path.read_bytes(), np.random.default_rng(0)
     for _ in range(100):
         damaged = bytearray(content)
@@ -444,7 +500,7 @@ def test_whatever_happens_to_a_file_on_its_way_is_an_answer_or_one_sentence(kind
         path.write_bytes(damaged[: rng.choice([len(content), rng.integers(1, len(content))], p=[0.8, 0.2])])
 
         try:
-            Classifier.load(path, threads=1)
+            read_exported(path)
         except WeightsError as error:
             assert "\n" not in str(error)
 
