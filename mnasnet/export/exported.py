@@ -51,8 +51,8 @@ class ExportedModel:
     header: Mapping[str, Any] = field(default_factory=dict)
 
     def as_input(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
-        """N x S x S x 3 pixels as the graph takes them."""
-        if self.takes_pixels:
+        """N x S x S x 3 pixels as the graph takes them; numbers that were made so already stay as they are."""
+        if self.takes_pixels or batch.dtype != np.uint8:
             return batch
         numbers = normalise(batch, self.preprocess)
         return np.ascontiguousarray(numbers.transpose(0, 2, 3, 1)) if self.format == "litert" else numbers

@@ -52,7 +52,10 @@ class Session(Protocol):
         ...
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """N x S x S x 3 RGB pixels to N x classes scores before softmax."""
+        """N x S x S x 3 RGB pixels, or what an exported file's ``as_input`` made of them, to N x classes scores.
+
+        Scores are those before softmax.
+        """
         ...
 
 

@@ -13,8 +13,11 @@ import onnxruntime
 import pytest
 
 from mnasnet import machine
+from mnasnet.data.transforms import normalise
 from mnasnet.errors import LatencyError, SettingsError
-from mnasnet.export.exported import in_memory
+from mnasnet.export import exported
+from mnasnet.export.exported import in_memory, read_exported
+from mnasnet.export.exporter import open_exporter
 from mnasnet.latency import timing
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import METERS, Latency, open_meter
@@ -115,6 +118,18 @@ def test_a_model_is_measured_at_its_own_size_and_batch():
     latency = SessionMeter("onnxruntime", batch=2, warmups=0, runs=2).measure_model(random_model(input_size=40))
 
     assert (latency.input_size, latency.batch, latency.n) == (40, 2, 2)
+
+
+def test_the_graph_of_a_file_is_timed_without_the_normalisation_before_it(tmp_path, monkeypatch):
+    (path,) = open_exporter("onnx").export(random_model(), tmp_path / "m.onnx", pixels=False, softmax=True)
+    normalised = []
+    monkeypatch.setattr(
+        exported, "normalise", lambda batch, own: normalised.append(len(batch)) or normalise(batch, own)
+    )
+
+    latency = SessionMeter("onnxruntime", batch=2).measure_model(read_exported(path))
+
+    assert (latency.n, normalised.count(2)) == (50, 1)  # a file that is opened answers for one image too
 
 
 def test_the_sentence_has_every_condition():
