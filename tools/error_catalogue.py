@@ -890,7 +890,7 @@ ENTRIES = (
         "Its answer is of another size of images, number of threads, runtime or precision than it was asked for, or of "
         "times in no order, as of a program that only looks like an agent.",
         "Start `python -m mnasnet agent` of the same version there. The trial is `unmeasured`.",
-        ("^the agent at … was asked for", "^the agent at … answered with times"),
+        ("^the agent at … was asked for", "^the agent at … answered (with times|in other words)"),
     ),
     Entry(
         errors.LatencyError,

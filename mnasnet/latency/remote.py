@@ -133,7 +133,14 @@ class RemoteMeter:
             "runs": self.runs,
         }
         graph = self._graph(model)
-        latency = Latency.from_dict(self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", graph.content))
+        answer = self._ask("POST", f"/measure?{urllib.parse.urlencode(query)}", graph.content)
+        try:
+            latency = Latency.from_dict(answer)
+        except LatencyError as error:
+            raise LatencyError(
+                f"the agent at {self.address.url} answered in other words than this version's; start the agent of this "
+                "version there"
+            ) from error
         asked = {name: query[name] for name in ("runtime", "threads", "batch")}
         of_model = {"input_size": model.preprocess.input_size, "precision": graph.precision}
         for name, value in {**asked, **of_model}.items():

@@ -345,6 +345,16 @@ def test_times_that_no_measurement_has_are_refused(agent, answer, monkeypatch):
         meter.measure(TINY, 32)
 
 
+@pytest.mark.parametrize("answer", [{"governor": "performance"}, {"note": None}])
+def test_an_agent_of_another_version_is_to_be_replaced(agent, answer, monkeypatch):
+    meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
+    ask = RemoteMeter._ask
+    monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), **answer})
+
+    with pytest.raises(LatencyError, match="answered in other words than this version's; start the agent of this vers"):
+        meter.measure(TINY, 32)
+
+
 def test_a_name_that_no_machine_has_is_told_to_be_looked_at():
     meter = RemoteMeter(AgentAddress("https://nowhere.invalid:8765"), sleep=lambda _: None)
 
