@@ -121,7 +121,9 @@ class AdbMeter:
         """The time of ``model`` at its own input size; raises LatencyError."""
         graph = graph_to_send(model, "litert", self.precision)
         if graph.format != "litert":
-            raise LatencyError(f"a phone runs LiteRT files, {graph.name or 'this model'} is {graph.format}")
+            raise LatencyError(
+                f"a phone runs LiteRT files, {graph.name or 'this model'} is {graph.format}; export the model to litert"
+            )
         times = tool_times(self._run(graph.content))
         spread = (times.p95_ms - times.p5_ms) / times.median_ms
         quiet = spread <= MAX_SPREAD

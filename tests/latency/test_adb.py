@@ -160,6 +160,13 @@ def test_a_missing_adb_is_named(monkeypatch):
         open_meter("adb")
 
 
+def test_a_file_that_no_phone_runs_is_told_what_to_export():
+    file = in_memory(random_model(), "onnx")
+
+    with pytest.raises(LatencyError, match="runs LiteRT files, tiny is onnx; export the model to litert$"):
+        AdbMeter(AndroidPhone(), "a phone", "1").measure_model(file)
+
+
 @needs_adb
 def test_no_phone_is_said_with_what_to_do(adb_server):
     with pytest.raises(LatencyError, match="no phone is connected; switch on USB debugging"):
