@@ -415,7 +415,7 @@ ENTRIES = (
         "An address that an agent cannot have",
         "The URL or host is misspelt, belongs to another machine, or another program listens there already.",
         "Write the URL as `https://NAME:8765`; give `--port` another number where it is taken.",
-        ("^an agent's URL", "^host must be an address", "^cannot listen on"),
+        ("^an agent's URL", "^host must be an address", "^--name takes a host", "^cannot listen on"),
     ),
     Entry(
         errors.SettingsError,

@@ -38,6 +38,7 @@ class Rules:
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise SettingsError("TLS needs a certificate and its key, got one of them")
+        object.__setattr__(self, "names", tuple(map(_client_name, self.names)))
         if self.is_loopback:
             return
         if not self.token:
@@ -101,7 +102,7 @@ class Rules:
         return None
 
     def _own_names(self) -> frozenset[str]:
-        return LOOPBACK_NAMES | {self.host.lower()} | {name.lower() for name in self.names}
+        return LOOPBACK_NAMES | {self.host.lower(), *self.names}
 
 
 class _LockedKeyError(Exception):
@@ -110,6 +111,15 @@ class _LockedKeyError(Exception):
 
 def _no_password() -> str:
     raise _LockedKeyError
+
+
+def _client_name(text: str) -> str:
+    """What clients' Host headers say of the name ``text``, which may come with a port or in brackets."""
+    is_bare = text.count(":") > 1 and not text.startswith("[")  # an IPv6 address
+    name = text.lower() if is_bare else _host_name(text)
+    if not re.fullmatch(r"[\w.:%-]+", name):
+        raise SettingsError(f"--name takes a host name or address, such as pi.local or 192.168.1.20, got {text!r}")
+    return name
 
 
 def _host_name(header: str) -> str:

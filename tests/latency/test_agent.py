@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from running_agent import ROOT, TOKEN, RunningAgent, meter_of
 from mnasnet.agent import server
 from mnasnet.agent.measure import Job
 from mnasnet.agent.rules import Rules
-from mnasnet.errors import LatencyError
+from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.testing import TINY
@@ -104,6 +105,29 @@ def test_an_agent_does_not_start_open_to_strangers(options, reason, tmp_path):
     )
 
     assert started.returncode == 2 and reason in started.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("Pi.local", "pi.local:8765"),
+        ("pi.local:18766", "pi.local:8765"),
+        ("[fe80::1]", "[fe80::1]:8765"),
+        ("fe80::1", "[fe80::1]"),
+        ("192.168.1.20", "192.168.1.20"),
+    ],
+)
+def test_a_name_of_an_agent_is_that_of_its_clients_host_header(name, host):
+    headers = Message()
+    headers["Host"] = host
+
+    assert Rules(names=(name,)).objection(headers) is None
+
+
+@pytest.mark.parametrize("name", ["https://pi.local", "https://pi.local:8765", "pi.local/measure", "me@pi.local", ""])
+def test_what_no_client_calls_an_agent_is_no_name(name):
+    with pytest.raises(SettingsError, match="--name takes a host name or address, such as pi.local or 192.168.1.20"):
+        Rules(names=(name,))
 
 
 @pytest.mark.parametrize(
