@@ -101,12 +101,22 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
     """The table for people; names come from files, and devices from agents."""
     for line in (title, *chart.text_table(rows).split("\n")):
         print(printable(line))
+    for name, images in _own_images(rows).items():
+        print(printable(f"accuracy of {name} is on {images}"))
     if any(row.latency and row.is_of_made_up_numbers for row in rows):
         print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
     if any(row.latency and row.latency.precision == "bf16" for row in rows):
         print("bf16 is less exact than float32, in which accuracy was measured: no accuracy")
     if any(row.latency and not row.latency.quiet for row in rows):
         print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
+
+
+def _own_images(rows: Sequence[Row]) -> dict[str, str]:
+    """On what images each of the user's models was judged, where not all that stand in the table were on the same."""
+    known = [row.subject for row in rows if row.subject.accuracy_percent is not None]
+    if len({subject.accuracy_on for subject in known}) < 2:
+        return {}
+    return {subject.name: subject.accuracy_on for subject in known if subject.kind == "yours"}
 
 
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:

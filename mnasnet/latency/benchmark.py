@@ -161,7 +161,8 @@ def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
 def _accuracy_in_8_bits(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
     if not isinstance(share := metrics.get("int8_accuracy"), int | float):
         return None
-    return 100 * float(share), f"{metrics.get('int8_judged_images', 'its')} images"
+    images, before = f"{metrics.get('int8_judged_images', 'its')} images", metrics.get("float32_accuracy")
+    return 100 * float(share), images + (f", where float32 had {before:.1%}" if isinstance(before, int | float) else "")
 
 
 def measure_all(
