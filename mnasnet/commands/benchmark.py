@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--card",
         action="store_true",
-        help="store the latencies in the given model files; 8-bit latencies are not stored: they were timed with "
-        "invented ranges",
+        help="store the latencies in the given model files; those in 8 bits are of made-up numbers, as their note says",
     )
     parser.add_argument(
         "--out", type=folder_to_write, default=Path("runs/benchmark"), metavar="DIR", help="default: runs/benchmark"
@@ -104,7 +103,7 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
     for name, images in _own_images(rows).items():
         print(printable(f"accuracy of {name} is on {images}"))
     if any(row.latency and row.is_of_made_up_numbers for row in rows):
-        print("int8 of a model in float is timed with made-up numbers: no accuracy, and no card")
+        print("int8 of a model in float is timed with made-up numbers: no accuracy")
     if any(row.latency and row.latency.precision == "bf16" for row in rows):
         print("bf16 is less exact than float32, in which accuracy was measured: no accuracy")
     if any(row.latency and not row.latency.quiet for row in rows):
@@ -182,7 +181,7 @@ def write_cards(rows: Sequence[Row]) -> None:
             continue
         if path is None or isinstance(model, ExportedModel) or not modelfile.is_model_file(path):
             without[row.subject.name] = None
-        elif not row.is_of_made_up_numbers:
+        else:
             cards.setdefault(path, []).append(row.latency)
     if without:
         _log.warning(

@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import DataError, ExportError
 from mnasnet.export.exported import ExportedModel, read_exported
 from mnasnet.export.exporter import MAX_DROP, Exporter, open_exporter, open_int8_exporter, require_int8
+from mnasnet.export.int8_timing import without_made_up
 from mnasnet.files import exists, expanded, write_atomic
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.session import SessionMeter
@@ -143,6 +144,7 @@ def export_int8(
     dataset = scan(Path(data))
     parts = _parts(model, dataset, file)
     calibration = [image for _, image in _prepared(model, _evenly(_paths(dataset, parts.train or parts.val)))]
+    model = replace(model, latencies=without_made_up(model.latencies))
     exporters = {name: open_int8_exporter(name, calibration) for name in formats}
     judging = parts.val or parts.train
     before = evaluate_samples(model, dataset, judging)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mnasnet.export.quantize import FOR_OPENVINO, QUANTISED, quiet
 from mnasnet.modelfile import ModelFile
 
 NEVER_NEGATIVE = ("Relu", "Sigmoid", "GlobalAveragePool")
+MADE_UP = "8-bit numbers made up for timing"  # the note of such a latency
 
 
 def int8_for_timing(model: ModelFile, runtime: str) -> ExportedModel:
@@ -29,7 +30,12 @@ def is_made_up(model: ModelFile | ExportedModel, precision: str) -> TypeGuard[Mo
 
 def made_up_note(model: ModelFile | ExportedModel, precision: str) -> str:
     """What the latency of ``model`` says when its 8-bit numbers were made up; else empty."""
-    return "8-bit numbers made up for timing" if is_made_up(model, precision) else ""
+    return MADE_UP if is_made_up(model, precision) else ""
+
+
+def without_made_up(cards: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """The latency cards of a model, as a file of it in real 8-bit numbers has them."""
+    return tuple(card for card in cards if MADE_UP not in str(card.get("note", "")))
 
 
 def _onnx(model: ModelFile, operators: tuple[str, ...]) -> ExportedModel:

@@ -25,6 +25,7 @@ from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import INT8_EXPORTERS, open_exporter, open_int8_exporter
+from mnasnet.latency.session import SessionMeter
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.evaluate import evaluate
@@ -45,6 +46,16 @@ def test_the_command_prints_what_8_bits_cost_in_accuracy_size_and_time(photos, t
     assert re.search(r"accuracy \d+\.\d% before, \d+\.\d% after, 3 images", shown)
     cost = r"MB of float32 become \d\.\d\d MB, \d+\.\d\d ms become \d+\.\d\d ms \(onnxruntime, one thread"
     assert re.search(cost, shown)
+
+
+def test_a_file_in_8_bits_has_no_latency_of_numbers_that_were_made_up(photos, tmp_path):
+    model = random_model(class_names=("red", "green", "blue"))
+    meters = [SessionMeter("litert", precision=precision, warmups=0, runs=2) for precision in ("fp32", "int8")]
+    measured = replace(model, latencies=tuple(meter.measure_model(model).to_dict() for meter in meters))
+
+    (done,) = export_int8(measured, tmp_path, photos, ["litert"], max_drop=0.99)
+
+    assert [card["precision"] for card in read_exported(done.files[0]).header["latencies"]] == ["fp32"]
 
 
 def test_classes_that_8_bits_cost_most_are_named_first():

@@ -115,7 +115,7 @@ def test_a_batch_that_no_memory_holds_is_refused(capsys):
     assert "--batch: must be a whole number from 1 to 256, got '100000'" in capsys.readouterr().err
 
 
-def test_numbers_in_8_bits_that_are_made_up_are_told_and_get_no_card(tmp_path, capsys):
+def test_numbers_in_8_bits_that_are_made_up_are_told_and_their_cards_say_so(tmp_path, capsys):
     modelfile.save(random_model(), tmp_path / "m.safetensors")
     words = ["benchmark", str(tmp_path / "m.safetensors"), "--only", "--runtimes", "onnxruntime", "--card"]
 
@@ -123,7 +123,10 @@ def test_numbers_in_8_bits_that_are_made_up_are_told_and_get_no_card(tmp_path, c
 
     assert "int8 of a model in float is timed with made-up numbers" in capsys.readouterr().out
     cards = modelfile.load(tmp_path / "m.safetensors").latencies
-    assert [card["precision"] for card in cards] == ["fp32"]
+    assert {card["precision"]: "8-bit numbers made up for timing" in card["note"] for card in cards} == {
+        "fp32": False,
+        "int8": True,
+    }
 
 
 def test_accuracies_on_other_images_are_told_below_the_table(tmp_path, capsys):
@@ -329,7 +332,7 @@ def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, c
     assert {file.name for file in out.iterdir()} == {"benchmark.csv", "benchmark.png", "benchmark.html"}
     after = modelfile.load(path)
     assert after.fingerprint == before.fingerprint and path.stat().st_size < 2.2 * model_bytes(model) / 2 + 20_000
-    assert [card["runtime"] for card in after.latencies] == ["onnxruntime"]
+    assert [card["precision"] for card in after.latencies] == ["fp32", "int8"]
     assert main(["info", str(path)]) == 0
     assert "latency " in (shown := capsys.readouterr().out) and "onnxruntime" in shown
 
