@@ -191,6 +191,7 @@ def seconds_to_read(images: SearchImages) -> float:
 
 def epoch_s_of(trial: TrialRecord, plan: SearchPlan) -> float:
     """The seconds of an epoch of a trial's network on all images: its short training against a middling one's."""
-    if plan.evaluator == "shared" or min(trial.seconds, plan.short_trial_s) <= OVERHEAD_S:
+    took_s = trial.judged_s or trial.seconds  # trials of earlier versions tell the whole alone
+    if plan.evaluator == "shared" or min(took_s, plan.short_trial_s) <= OVERHEAD_S:
         return plan.epoch_s
-    return plan.epoch_s * (trial.seconds - OVERHEAD_S) / (plan.short_trial_s - OVERHEAD_S)
+    return plan.epoch_s * (took_s - OVERHEAD_S) / (plan.short_trial_s - OVERHEAD_S)

@@ -24,8 +24,9 @@ class TrialRecord:
     """One trial as the search tells it: what was tried, what it costs, how good it is, or why there is no answer.
 
     ``values`` are the study's: the reward, or accuracy and the objectives. ``accuracy`` lies in 0 to 1.
-    ``duplicate_of`` is the trial that was evaluated in place of this one. ``so_far`` is what the study was told after
-    each step of the training; ``trials.csv`` does not have it.
+    ``duplicate_of`` is the trial that was evaluated in place of this one. Of its ``seconds`` judging the
+    accuracy took ``judged_s``. ``so_far`` is what the study was told after each step of the training.
+    ``trials.csv`` has neither of the two.
     """
 
     number: int
@@ -37,6 +38,7 @@ class TrialRecord:
     values: tuple[float, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    judged_s: float = 0.0
     duplicate_of: int | None = None
     so_far: Mapping[int, float] = field(default_factory=dict)
 
@@ -75,6 +77,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         values=tuple(trial.values or ()),
         reason=reason,
         seconds=outcome.get("seconds", 0.0),
+        judged_s=outcome.get("judged_s", 0.0),
         duplicate_of=outcome.get("duplicate_of"),
         so_far=dict(trial.intermediate_values),
     )

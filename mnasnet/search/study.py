@@ -91,6 +91,7 @@ class Proposal:
     candidate: Candidate
     costs: Mapping[str, float]
     started: float  # seconds of the search's clock
+    priced: float  # and when its costs were known
 
 
 def create_study(
@@ -245,7 +246,7 @@ class Search:
                 if value > 0
             )
             return self._settle(trial, candidate, "infeasible", started, costs=costs, excess=excess, reason=over)
-        return Proposal(trial, candidate, costs, started)
+        return Proposal(trial, candidate, costs, started, self._clock())
 
     def evaluate(self, proposal: Proposal) -> TrialRecord:
         """Judge the network here and settle its trial; an evaluator's error is recorded, not raised."""
@@ -274,7 +275,13 @@ class Search:
             return self.settle(proposal, verdict.accuracy)
         state: State = "pruned" if verdict.kind == "pruned" else "failed"
         return self._settle(
-            proposal.trial, proposal.candidate, state, proposal.started, costs=proposal.costs, reason=verdict.reason
+            proposal.trial,
+            proposal.candidate,
+            state,
+            proposal.started,
+            priced=proposal.priced,
+            costs=proposal.costs,
+            reason=verdict.reason,
         )
 
     def settle(self, proposal: Proposal, accuracy: float) -> TrialRecord:
@@ -291,6 +298,7 @@ class Search:
             proposal.candidate,
             "done",
             proposal.started,
+            priced=proposal.priced,
             costs=proposal.costs,
             accuracy=accuracy,
             values=values,
@@ -373,6 +381,7 @@ class Search:
         state: State,
         started: float,
         *,
+        priced: float | None = None,
         costs: Mapping[str, float] | None = None,
         excess: Mapping[str, float] | None = None,
         accuracy: float | None = None,
@@ -382,6 +391,7 @@ class Search:
         is_left: bool = False,
     ) -> TrialRecord:
         """Write down what became of the trial; ``is_left`` says that its network is left to another worker."""
+        now = self._clock()
         outcome: dict[str, Any] = {"state": state}
         if candidate is not None:
             outcome["fingerprint"] = candidate.fingerprint
@@ -391,7 +401,8 @@ class Search:
             "accuracy": accuracy,
             "reason": reason,
             "duplicate_of": duplicate_of,
-            "seconds": round(self._clock() - started, 3),
+            "seconds": round(now - started, 3),
+            "judged_s": None if priced is None else round(now - priced, 3),
         }
         outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial

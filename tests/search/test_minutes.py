@@ -18,8 +18,9 @@ from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
 from mnasnet.search.folder import open_search_folder
 from mnasnet.search.open_search import read_arguments, write_arguments
-from mnasnet.search.plan import SearchPlan, Speeds, chosen_share, with_speeds
+from mnasnet.search.plan import SearchPlan, Speeds, chosen_share, epoch_s_of, with_speeds
 from mnasnet.search.prepare import begin, forecast
+from mnasnet.search.records import TrialRecord
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
 from mnasnet.search.timetable import ANSWER_S, after_trials, holds_another_finalist, require_time, timetable
@@ -108,6 +109,14 @@ def test_a_slower_machine_trains_the_winner_before_more_finalists() -> None:
     assert holds_another_finalist(searching, PHOTOS, left_s, epoch_s=40.0, epochs=5)
     assert not holds_another_finalist(searching, PHOTOS, left_s - 1, epoch_s=40.0, epochs=5)
     assert not holds_another_finalist(searching, PHOTOS, left_s, epoch_s=90.0, epochs=5)
+
+
+def test_an_epoch_is_foreseen_by_the_training_of_a_trial_and_not_by_its_measurements() -> None:
+    middling = TrialRecord(0, "done", {}, seconds=45.0, judged_s=25.0)  # as PHOTOS foresees one
+
+    assert epoch_s_of(middling, PHOTOS) == PHOTOS.epoch_s
+    assert epoch_s_of(replace(middling, judged_s=13.0), PHOTOS) == PHOTOS.epoch_s / 2
+    assert epoch_s_of(TrialRecord(0, "done", {}, seconds=49.0), PHOTOS) == 2 * PHOTOS.epoch_s  # of an older study
 
 
 @pytest.mark.parametrize(("trials", "finalists"), [(1, 0), (2, 2), (50, 3)])

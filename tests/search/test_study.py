@@ -407,6 +407,24 @@ class TestTime:
 
         assert search(study, problem, Budget(minutes=5), clock=lambda: float(next(ticks))) == "time"
 
+    def test_the_seconds_of_judging_are_told_apart_from_those_of_measuring(self):
+        now = [0.0]
+
+        def after(seconds: float, answer: float) -> float:
+            now[0] += seconds
+            return answer
+
+        problem = SearchProblem(
+            space("tiny"),
+            FunctionEvaluator(lambda candidate: after(3.0, 0.5)),
+            meters={"latency_ms": FunctionMeter(lambda candidate: after(8.0, 5.0))},
+        )
+        study = create_study(problem, algorithm="random")
+        search(study, problem, Budget(evaluations=1), clock=lambda: now[0])
+
+        (record,) = records(study)
+        assert (record.seconds, record.judged_s) == (11.0, 3.0)
+
     def test_a_search_stops_when_asked(self):
         problem = problem_of(CountingEvaluator())
         study = create_study(problem, algorithm="random")
