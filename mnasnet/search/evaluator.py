@@ -31,7 +31,7 @@ AccuracyKind = Literal["top1", "worst_recall"]
 
 TIMED_STEPS = 4  # the first, which warms up, does not count
 VALIDATION_COST = 1 / 3  # of a training image: a forward pass without a backward one
-OVERHEAD_S = 1.0  # of a trial: building, measuring latency, telling the study
+OVERHEAD_S = 1.0  # of a trial besides measuring and training: building, telling the study
 
 
 class SearchStopped(BaseException):  # no Exception: a search must not take it for a failed trial

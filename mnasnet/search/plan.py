@@ -33,8 +33,8 @@ class SearchPlan:
 
     ``small_s`` and ``large_s`` are the seconds of a trial of a small and a large network as timed at the start,
     ``epoch_s`` those of an epoch of a full training of a middling one on all images, ``read_s`` those of reading all
-    images before it. The ``shared`` numbers are those of shared weights: epochs, seconds of one, and of judging a
-    network.
+    images before it. ``measure_s`` of a trial's seconds measure its latency, 0 where a table or nothing prices it. The
+    ``shared`` numbers are those of shared weights: epochs, seconds of one, and of judging a network.
     """
 
     class_names: tuple[str, ...]
@@ -53,10 +53,11 @@ class SearchPlan:
     shared_epoch_s: float = 0.0
     shared_trial_s: float = 0.0
     read_s: float = 0.0
+    measure_s: float = 0.0
 
     @property
     def short_trial_s(self) -> float:
-        """The seconds of a short training of a middling network."""
+        """The seconds of a trial of a middling network with a short training."""
         return (self.small_s + self.large_s) / 2
 
     @property
@@ -143,7 +144,7 @@ def timed(evaluator: ShortTraining, small: Candidate, large: Candidate) -> Speed
     return Speeds(small_s, large_s, scale * middling_s, images, step_s)
 
 
-def chosen_share(searching: Searching, parts: Split, speeds: Speeds) -> float:
+def chosen_share(searching: Searching, parts: Split, speeds: Speeds, *, measure_s: float = 0.0) -> float:
     """The share of the training images of a short training: the user's, else what lets enough networks be tried.
 
     Of shares that take equally long the largest is taken: with few images a training takes hardly less time.
@@ -156,22 +157,23 @@ def chosen_share(searching: Searching, parts: Split, speeds: Speeds) -> float:
     per_trial_s = 60 * searching.minutes * 0.6 * searching.workers / wanted
     fewest = min(1.0, FEWEST_PER_CLASS * len(parts.class_names) / len(parts.train))
     shares = [max(fewest, step / SHARES) for step in range(SHARES, 0, -1)]
-    seconds = [sum(_trial_s(searching, parts, speeds, share)) / 2 for share in shares]
+    seconds = [sum(_trial_s(searching, parts, speeds, share, measure_s)) / 2 for share in shares]
     fitting = next((share for share, each_s in zip(shares, seconds, strict=True) if each_s <= per_trial_s), None)
     return round(fitting or shares[seconds.index(min(seconds))], 3)
 
 
-def _trial_s(searching: Searching, parts: Split, speeds: Speeds, share: float) -> tuple[float, float]:
-    """The seconds of a short training of a small and a large network."""
+def _trial_s(searching: Searching, parts: Split, speeds: Speeds, share: float, measure_s: float) -> tuple[float, float]:
+    """The seconds of a trial of a small and a large network with a short training."""
     train, val = share * len(parts.train), VALIDATION_COST * len(parts.val)
     more_s = speeds.more_s(train)
     small, large = (each_s * (train + val) + more_s * train for each_s in (speeds.small_s, speeds.large_s))
-    return OVERHEAD_S + searching.proxy_epochs * small, OVERHEAD_S + searching.proxy_epochs * large
+    besides_s = OVERHEAD_S + measure_s
+    return besides_s + searching.proxy_epochs * small, besides_s + searching.proxy_epochs * large
 
 
 def with_speeds(plan: SearchPlan, searching: Searching, parts: Split, speeds: Speeds) -> SearchPlan:
     """``plan`` with the seconds of trials and epochs that follow from the speeds."""
-    small_s, large_s = _trial_s(searching, parts, speeds, plan.proxy_share)
+    small_s, large_s = _trial_s(searching, parts, speeds, plan.proxy_share, plan.measure_s)
     return replace(
         plan,
         small_s=round(small_s, 2),
@@ -192,6 +194,7 @@ def seconds_to_read(images: SearchImages) -> float:
 def epoch_s_of(trial: TrialRecord, plan: SearchPlan) -> float:
     """The seconds of an epoch of a trial's network on all images: its short training against a middling one's."""
     took_s = trial.judged_s or trial.seconds  # trials of earlier versions tell the whole alone
-    if plan.evaluator == "shared" or min(took_s, plan.short_trial_s) <= OVERHEAD_S:
+    foreseen_s = plan.short_trial_s - plan.measure_s
+    if plan.evaluator == "shared" or min(took_s, foreseen_s) <= OVERHEAD_S:
         return plan.epoch_s
-    return plan.epoch_s * (took_s - OVERHEAD_S) / (plan.short_trial_s - OVERHEAD_S)
+    return plan.epoch_s * (took_s - OVERHEAD_S) / (foreseen_s - OVERHEAD_S)

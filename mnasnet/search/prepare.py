@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import math
@@ -45,7 +46,7 @@ from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
-from mnasnet.space import SearchSpace
+from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
 from mnasnet.train.run_folder import write_classes
 
@@ -160,12 +161,16 @@ def prepared(
                 require_table_of_device(search.table, first)
             for doubt in doubts(search):
                 _log.warning("%s", doubt)
+            if searching.latency == "measured":
+                plan = replace(plan, measure_s=round(_seconds_to_measure(search), 2))
         small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
         tell("timing a small and a large network")
         speeds = timed(search.training, small, large)
-        plan = with_speeds(replace(plan, proxy_share=chosen_share(searching, parts, speeds)), searching, parts, speeds)
+        share = chosen_share(searching, parts, speeds, measure_s=plan.measure_s)
+        plan = with_speeds(replace(plan, proxy_share=share), searching, parts, speeds)
         plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
-        times = shared_times(search.training, space, curriculum_of(searching), speeds)
+        curriculum = curriculum_of(searching)
+        times = shared_times(search.training, space, curriculum, speeds, measure_s=plan.measure_s)
         plan = with_shared(plan, searching, space, times, images=len(parts.train), spent_s=time.monotonic() - began)
         spent_s = round(time.monotonic() - began, 1)
         require_time(searching, plan, spent_s=spent_s)
@@ -220,8 +225,21 @@ def _warn_of(table: LatencyTable) -> None:
 def _first_latency(search: OpenSearch) -> Latency:
     """The smallest network's, measured on the device and remembered."""
     smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
+    return _measured(search, smallest)
+
+
+def _seconds_to_measure(search: OpenSearch) -> float:
+    """How long measuring a network takes, by the largest: the first one waited for the device's process too."""
+    _, largest = cheapest_and_dearest(search.problem.space, search.plan.input_size)
+    began = time.monotonic()
+    with contextlib.suppress(LatencyError):  # the trials say so
+        _measured(search, largest)
+    return time.monotonic() - began
+
+
+def _measured(search: OpenSearch, candidate: Candidate) -> Latency:
     meter = RememberingMeter(search.device_meter, search.folder.latencies)
-    return meter.measure(smallest.architecture, smallest.input_size or search.plan.input_size)
+    return meter.measure(candidate.architecture, candidate.input_size or search.plan.input_size)
 
 
 def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop: Stop) -> bool:

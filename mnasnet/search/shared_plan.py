@@ -25,7 +25,7 @@ FEWEST_FOR_SHARED = 1000
 
 @dataclass(frozen=True, slots=True)
 class SharedTimes:
-    """Seconds of an epoch of shared weights, and of judging one middling network by them."""
+    """Seconds of an epoch of shared weights, and of a trial of a middling network by them."""
 
     epoch_s: float
     trial_s: float
@@ -36,8 +36,10 @@ def curriculum_of(searching: Searching) -> Curriculum:
     return Curriculum(searching.shared_rule, shrinking=searching.shrinking)
 
 
-def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curriculum, speeds: Speeds) -> SharedTimes:
-    """Time the largest and the smallest network on noise and foresee an epoch and a trial.
+def shared_times(
+    training: ShortTraining, space: SearchSpace, curriculum: Curriculum, speeds: Speeds, *, measure_s: float = 0.0
+) -> SharedTimes:
+    """Time the largest and the smallest network on noise and foresee an epoch and a trial, ``measure_s`` included.
 
     ``speeds`` are those of small and large networks among random ones, whose mean stands for all others. Shared
     weights learn in small batches, where an image takes longer; so they are timed, at the risk of foreseeing too much.
@@ -54,7 +56,7 @@ def shared_times(training: ShortTraining, space: SearchSpace, curriculum: Curric
     judging_s = VALIDATION_COST * (speeds.small_s + speeds.large_s) / 2
     return SharedTimes(
         epoch_s=step_s * len(parts.train) + VALIDATION_COST * largest_s * watched,
-        trial_s=OVERHEAD_S + judging_s * (calibration + len(parts.val)),
+        trial_s=OVERHEAD_S + measure_s + judging_s * (calibration + len(parts.val)),
     )
 
 

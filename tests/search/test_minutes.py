@@ -114,7 +114,8 @@ def test_a_slower_machine_trains_the_winner_before_more_finalists() -> None:
 def test_an_epoch_is_foreseen_by_the_training_of_a_trial_and_not_by_its_measurements() -> None:
     middling = TrialRecord(0, "done", {}, seconds=45.0, judged_s=25.0)  # as PHOTOS foresees one
 
-    assert epoch_s_of(middling, PHOTOS) == PHOTOS.epoch_s
+    measured = replace(PHOTOS, small_s=40.0, large_s=50.0, measure_s=20.0)
+    assert epoch_s_of(middling, PHOTOS) == epoch_s_of(middling, measured) == PHOTOS.epoch_s
     assert epoch_s_of(replace(middling, judged_s=13.0), PHOTOS) == PHOTOS.epoch_s / 2
     assert epoch_s_of(TrialRecord(0, "done", {}, seconds=49.0), PHOTOS) == 2 * PHOTOS.epoch_s  # of an older study
 
@@ -219,6 +220,18 @@ class TestClock:
             extend_search(first.folder, minutes=0.01)
 
         assert json.loads(open_search_folder(first.folder).state.read_bytes()) == before
+
+
+def test_measuring_each_network_takes_its_part_of_the_minutes() -> None:
+    images = tuple(Sample(f"{number}.png", "ab"[number % 2]) for number in range(1000))
+    parts, searching = Split(("a", "b"), images, val=()), Searching(data=Path(), minutes=60)
+    speeds = Speeds(0.02, 0.03, 0.03, images=1000)
+
+    counted, measured = (with_speeds(replace(PLAN, measure_s=seconds), searching, parts, speeds) for seconds in (0, 8))
+
+    assert measured.short_trial_s == pytest.approx(counted.short_trial_s + 8)
+    assert timetable(replace(searching, minutes=0, trials=30), measured).search_s == 30 * measured.short_trial_s
+    assert chosen_share(searching, parts, speeds, measure_s=8) < chosen_share(searching, parts, speeds)
 
 
 def test_fewer_images_in_smaller_batches_are_not_foreseen_to_save_time() -> None:

@@ -62,6 +62,14 @@ class TestBeforeTheStart:
         assert re.search(r"cost      \d{3},\d{3} to \d{3},\d{3} operations, the smallest and the largest", told.text)
         assert not (tmp_path / "runs").exists()
 
+    def test_a_forecast_counts_the_time_of_measuring_where_networks_are_measured(self, data, tmp_path):
+        latency = {"cost": "latency", "target_latency_ms": 50.0, "profile": False}
+        counted = forecast(tiny_searching(data, tmp_path)).plan
+        measured = forecast(tiny_searching(data, tmp_path, **latency)).plan
+
+        assert counted.measure_s == 0 < measured.measure_s
+        assert min(measured.small_s, measured.shared_trial_s) > 1 + measured.measure_s
+
     def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
         few = {"stem_channels": 8, "head_channels": 32, "blocks": [{"channels": 8, "stride": 2, "kernel": [3, 5]}]}
         few["blocks"][0]["skip"] = ["identity", "none"]  # which does nothing at stride 2
