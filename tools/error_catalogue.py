@@ -1272,6 +1272,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "An extension of a search that is not over",
+        "It was stopped or killed before its trials or minutes were spent, and an extension would drop the rest.",
+        "`resume` it; `extend` it when it is done.",
+        ("has not spent its trials or minutes yet",),
+    ),
+    Entry(
+        errors.SearchError,
         "A search that cannot be joined",
         "It has not shown its first trial yet, it is over, or it counts energy.",
         "Wait for the first trial, `extend` a search that is over, or search with another cost.",

@@ -11,6 +11,7 @@ from mnasnet.checks import is_whole, plain
 from mnasnet.data.folder import scan
 from mnasnet.data.split import read_split, warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
+from mnasnet.files import quoted
 from mnasnet.progress import Stop
 from mnasnet.search import prepare
 from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off, winning_trial
@@ -99,7 +100,7 @@ def extend_search(
     """Search on for so many trials or minutes more, then choose finalists anew and a winner among all that there were.
 
     Trainings that exist already are not repeated. Warns when the last third of the trials brought hardly a gain. Raises
-    SearchError on another machine, as :func:`resume_search` does.
+    SearchError on another machine, as :func:`resume_search` does, and where that one has trials or minutes left.
     """
     if trials <= 0 and minutes <= 0:
         raise SettingsError(f"extend needs trials or minutes above 0, got {trials} and {minutes:g}")
@@ -114,11 +115,16 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     with opened(folder.path, with_device=False) as old:
         require_same_device(old)
         found = records(old.study())
+    state = folder.read_state()
+    if state.get("status", "running") in ("running", "stopped") and not state.get("search_over"):
+        raise SearchError(
+            f"the search in {folder.path} has not spent its trials or minutes yet; let `python -m mnasnet resume "
+            f"{quoted(folder.path)}` go on with it first"
+        )
     warning = levelled_off(found)
     if warning:
         _log.warning("%s; extending it is not likely to pay", warning)
     searching, plan = read_arguments(folder)
-    state = folder.read_state()
     spent_s = float(state.get("seconds", 0.0))
     judged = sum(record.was_judged for record in found)
     longer = replace(

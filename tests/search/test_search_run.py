@@ -308,6 +308,14 @@ class TestGoingOn:
         with pytest.raises(SettingsError, match="extend needs trials or minutes above 0"):
             extend_search(copied)
 
+    def test_a_search_that_is_not_over_is_resumed_before_it_is_extended(self, copied):
+        SearchFolder(copied).write_state(status="stopped", search_over=False)
+
+        with pytest.raises(SearchError, match=r"has not spent its trials or minutes yet; let .* resume .* go on with"):
+            extend_search(copied, trials=1)
+
+        assert resume_search(copied).status == "done"
+
     def test_an_extension_too_short_for_a_network_is_not_told_to_change_what_is_settled(self, copied):
         with pytest.raises(SettingsError, match=r"minutes must be at least .*; give more minutes$"):
             extend_search(copied, minutes=0.001)
