@@ -99,8 +99,9 @@ def extend_search(
 ) -> SearchedRun:
     """Search on for so many trials or minutes more, then choose finalists anew and a winner among all that there were.
 
-    Trainings that exist already are not repeated. Warns when the last third of the trials brought hardly a gain. Raises
-    SearchError on another machine, as :func:`resume_search` does, and where that one has trials or minutes left.
+    Trainings that exist already are not repeated; published networks that its minutes left out stay out of an extension
+    by trials. Warns when the last third of the trials brought hardly a gain. Raises SearchError on another machine, as
+    :func:`resume_search` does, and for a search that has trials or minutes left.
     """
     if trials <= 0 and minutes <= 0:
         raise SettingsError(f"extend needs trials or minutes above 0, got {trials} and {minutes:g}")
@@ -127,10 +128,13 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     searching, plan = read_arguments(folder)
     spent_s = float(state.get("seconds", 0.0))
     judged = sum(record.was_judged for record in found)
+    is_done = state.get("status") == "done"
     longer = replace(
         searching,
         trials=judged + trials if trials else 0,
         minutes=spent_s / 60 + minutes if minutes else 0.0,
+        # what the first part's minutes left out stays out where none end the extension
+        references=searching.references and (minutes > 0 or not is_done or bool(state.get("references"))),
         # trainings of the first part stay comparable, and need not be repeated
         finalist_epochs=int((state.get("finalists") or {}).get("epochs", searching.finalist_epochs)),
         final_epochs=int((state.get("final") or {}).get("epochs", searching.final_epochs)),

@@ -29,7 +29,7 @@ from mnasnet.errors import DataError, RuntimeMissingError, SearchError, Settings
 from mnasnet.machine import processor_name
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
-from mnasnet.search.open_search import opened
+from mnasnet.search.open_search import opened, read_arguments, write_arguments
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
@@ -307,6 +307,16 @@ class TestGoingOn:
     def test_extending_by_nothing_is_refused(self, copied):
         with pytest.raises(SettingsError, match="extend needs trials or minutes above 0"):
             extend_search(copied)
+
+    def test_published_networks_that_the_minutes_left_out_stay_out_of_an_extension_by_trials(self, copied):
+        folder = SearchFolder(copied)
+        asked, plan = read_arguments(folder)
+        write_arguments(folder, replace(asked, minutes=1.0, references=True, finalists=0), plan)
+
+        longer = extend_search(copied, trials=1)
+
+        assert longer.status == "done" and len(longer.answer.records) == 5
+        assert not [one for one in longer.answer.contenders if one.kind == "reference"]
 
     def test_a_search_that_is_not_over_is_resumed_before_it_is_extended(self, copied):
         SearchFolder(copied).write_state(status="stopped", search_over=False)
