@@ -106,7 +106,7 @@ def _is_measured(name: str, asked: Searching) -> bool:
 
 def winning_trial(search: OpenSearch, found: list[TrialRecord]) -> TrialRecord | None:
     """The trial that was, or would be, trained fully: after the finalists' training the best of them."""
-    final = search.folder.read_state().get("final")
+    final = search.folder.final
     if final:
         trained = next((record for record in found if record.number == final["trial"]), None)
         if trained is not None:  # trials of a report that was written before it do not have it

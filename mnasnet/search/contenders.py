@@ -101,7 +101,7 @@ def reference_place(search: OpenSearch, name: str, width: float, input_size: int
 def places(search: OpenSearch) -> Iterator[Place]:
     """Every longer training that was begun: finalists, full ones (a trial's own of the search first), references."""
     folder = search.folder.path
-    final_epochs = int((search.folder.read_state().get("final") or {}).get("epochs", 0))
+    final_epochs = int(search.folder.final.get("epochs", 0))
     for (number,) in _found(folder / "finalists", r"trial(\d+)"):
         yield finalist_place(search, int(number))
     trained = [(int(trial), int(epochs)) for trial, epochs in _found(folder / "trained", r"trial(\d+)_(\d+)epochs")]

@@ -108,6 +108,15 @@ class SearchFolder:
         write_atomic(self.state, json.dumps(values, indent=1).encode())
 
     @property
+    def final(self) -> Mapping[str, Any]:
+        """The trial that is trained fully and its epochs; empty before the choice.
+
+        While a search is extended that of the model file counts, until a new one is trained.
+        """
+        state = self.read_state()
+        return state.get("previous_final") or state.get("final") or {}
+
+    @property
     def prepared_s(self) -> float:
         """The seconds that were gone before the first trial, or before an extension of the search."""
         return float(self.read_state().get("prepared_s", 0.0))

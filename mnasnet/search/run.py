@@ -144,7 +144,13 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     prepared_s = spent_s - plan.supernet_s
     write_arguments(folder, longer, plan)
     folder.write_state(
-        finalists=None, final=None, references=None, search_over=False, status="running", prepared_s=prepared_s
+        finalists=None,
+        final=None,
+        previous_final=folder.final if folder.model.exists() else None,
+        references=None,
+        search_over=False,
+        status="running",
+        prepared_s=prepared_s,
     )
 
 

@@ -66,6 +66,7 @@ class TrainingStages:
             here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
         model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
         modelfile.save(replace(model, name=here.folder.path.name), here.folder.model)
+        here.folder.write_state(previous_final=None)
         return chosen, model
 
     def _plan_the_rest(self, networks: Sequence[TrialRecord], *, finalists: int) -> None:

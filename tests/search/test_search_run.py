@@ -318,6 +318,22 @@ class TestGoingOn:
         assert longer.status == "done" and len(longer.answer.records) == 5
         assert not [one for one in longer.answer.contenders if one.kind == "reference"]
 
+    @pytest.mark.parametrize("stage", ["searching", "training"])
+    def test_until_a_new_winner_is_trained_an_extension_names_that_of_the_model_file(
+        self, finished, copied, stage, monkeypatch
+    ):
+        hearing, ranked = Hearing(), sorted(finished.answer.records, key=lambda record: record.values)
+        SearchFolder(copied).write_state(final={"trial": ranked[0].number, "epochs": 1})  # not the best trial
+        monkeypatch.setattr("mnasnet.search.stage_training.finalist_trials", lambda found, *others: [found[-1]])
+
+        stopped = extend_search(
+            copied, trials=1, listeners=[hearing], stop=lambda: stage in {progress.stage for progress in hearing.heard}
+        )
+
+        assert stopped.status == "stopped" and len(stopped.answer.records) == 5
+        assert stopped.answer.winner.number == ranked[0].number
+        assert resume_search(copied).answer.winner.number == 4
+
     def test_a_search_that_is_not_over_is_resumed_before_it_is_extended(self, copied):
         SearchFolder(copied).write_state(status="stopped", search_over=False)
 
