@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from mnasnet.errors import RuntimeMissingError, SearchError
 from mnasnet.files import exists, obstacle
 from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, Journal, JournalFile, retry_callback
 
 _DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+MOST_OPENINGS = 10  # of a database that several processes begin together; Optuna looks for tables and then makes them
+OPENING_S = 0.2  # in which another process makes its tables
 
 _BEGINNING = b'{"op_code":'  # of each journal, Optuna's own among them
 _BEGINNING_OF_SQLITE = b"SQLite format 3"
@@ -117,12 +121,25 @@ class _Database(optuna.storages.RDBStorage):
 def _open_database(location: str, heartbeat_s: int) -> optuna.storages.BaseStorage:
     with _database(location) as url, warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return _Database(
-            url.render_as_string(hide_password=False),
-            heartbeat_interval=heartbeat_s,
-            grace_period=GRACE_BEATS * heartbeat_s,
-            heartbeat_stale_trial_callback=retry_callback(),
-        )
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return _Database(
+                    url.render_as_string(hide_password=False),
+                    heartbeat_interval=heartbeat_s,
+                    grace_period=GRACE_BEATS * heartbeat_s,
+                    heartbeat_stale_trial_callback=retry_callback(),
+                )
+            except DatabaseError as error:
+                if attempts == MOST_OPENINGS or not _was_made_meanwhile(error):
+                    raise
+            time.sleep(OPENING_S)
+
+
+def _was_made_meanwhile(error: DatabaseError) -> bool:
+    """Whether a table, or the row of one, was there when it was to be made: another process makes them now too."""
+    return isinstance(error, IntegrityError) or "already exists" in str(error)
 
 
 @contextlib.contextmanager

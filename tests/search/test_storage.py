@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
@@ -213,6 +214,19 @@ def test_a_database_that_is_away_for_a_moment_costs_a_beat_and_not_the_trial(tmp
 
     beats = sqlite3.connect(tmp_path / "study.db").execute("SELECT count(*) FROM trial_heartbeats").fetchone()
     assert beats == (1,)
+
+
+def test_several_may_begin_a_database_together(tmp_path):
+    url, together = f"sqlite:///{tmp_path / 'study.db'}", threading.Barrier(4)
+
+    def begin(name: str) -> optuna.Study:
+        together.wait()
+        return optuna.create_study(storage=open_storage(url), study_name=name)
+
+    with ThreadPoolExecutor(4) as pool:
+        studies = list(pool.map(begin, "abcd"))
+
+    assert sorted(optuna.get_all_study_names(open_storage(url))) == [study.study_name for study in studies]
 
 
 def test_a_folder_is_no_file_for_a_study(tmp_path):
