@@ -180,6 +180,7 @@ class Search:
         self._failures: Counter[str] = Counter()  # judgements that failed, by network
         self._read: set[int] = set()
         self._has_read = False
+        self._is_sampler_done = False
         self._evaluations = 0
         self._in_vain = 0  # networks that could not be judged or measured, until one is
 
@@ -189,9 +190,12 @@ class Search:
         return self._evaluations
 
     def has_tried_all(self, in_work: int = 0) -> bool:
-        """Whether every network of the space is settled, or one of the ``in_work`` that are judged now."""
+        """Whether every network of the space is settled, or one of the ``in_work`` that are judged now.
+
+        Also when the study's sampler, such as Optuna's for grids, says that it has proposed all that it knows.
+        """
         self._read_finished()
-        return all_tried(self.problem.space, self._first, in_work)
+        return self._is_sampler_done or all_tried(self.problem.space, self._first, in_work)
 
     def require_hope(self) -> None:
         """Raise SearchError where the first networks all failed, so many that it is not they."""
@@ -418,6 +422,11 @@ class Search:
             trial.set_user_attr(OUTCOME, outcome)  # before tell: a finished trial cannot be changed
             frozen = self.study.tell(trial, list(values) if values else None, state=told, skip_if_finished=True)
         except UpdateFinishedTrialError:  # another process took this one for dead, and judges the network again
+            frozen = self.study._storage.get_trial(trial._trial_id)
+        except RuntimeError as error:  # of a sampler that ends Optuna's own loop; the trial is told all the same
+            if "Study.stop" not in str(error):
+                raise
+            self._is_sampler_done = True
             frozen = self.study._storage.get_trial(trial._trial_id)
         self._remember(frozen)
         return record_of(frozen)

@@ -99,6 +99,20 @@ class TestSpending:
         assert len({record.fingerprint for record in found}) == 4
         assert last.duplicate_of is None
 
+    @pytest.mark.parametrize(
+        ("sampler", "networks"),
+        [
+            (optuna.samplers.BruteForceSampler(seed=0), 4),
+            (optuna.samplers.GridSampler({"block0.channels": [16], "block0.kernel": [3, 5]}, seed=0), 2),
+        ],
+    )
+    def test_a_sampler_of_optunas_that_has_proposed_all_it_knows_ends_the_search(self, sampler, networks):
+        problem = problem_of(CountingEvaluator(), SearchSpace((BlockChoices(channels=(16, 24), kernel=(3, 5)),)))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+
+        assert search(study, problem, Budget(evaluations=100)) == "exhausted"
+        assert [record.state for record in records(study)] == ["done"] * networks
+
     def test_networks_above_a_limit_count_as_tried_but_failed_ones_are_tried_again(self):
         smallest = min(CountMeter("parameters", num_classes=10).measure(c) for c in all_of(space_with_doubles()))
         limited = problem_of(CountingEvaluator(), space_with_doubles(), limits={"parameters": smallest})
