@@ -176,6 +176,9 @@ def promote(
     wanted = plain(epochs)
     if not is_whole(wanted):
         raise SettingsError(f"epochs must be a whole number, got {epochs!r}")
+    number = plain(trial)
+    if number is not None and not is_whole(number):
+        raise SettingsError(f"trial must be a whole number, got {trial!r}")
     folder = _to_go_on(path)
     audience = audience_of(listeners)
     with only_user(folder.as_run), opened(folder.path, stop=stop) as here:
@@ -183,9 +186,9 @@ def promote(
         sitting = Sitting(here, audience, stop, is_promotion=True)
         training = TrainingStages(sitting)
         found = {record.number: record for record in records(here.study())}
-        record = _winner_of(here, list(found.values())) if trial is None else found.get(trial)
+        record = _winner_of(here, list(found.values())) if number is None else found.get(number)
         if record is None or not record.fingerprint:
-            which = f"{trial}" if record is None else f"{trial}, which has no network yet"
+            which = f"{number}" if record is None else f"{number}, which has no network yet"
             raise SearchError(f"trial must be a finished trial of this search, 0 to {len(found) - 1}, got {which}")
         record = _told_first(record, found)
         epochs = wanted or training.final_epochs()

@@ -525,6 +525,11 @@ class TestGoingOn:
         with pytest.raises(SettingsError, match=r"epochs must be a whole number, got 1\.5"):
             promote(copied, 0, epochs=1.5)
 
+    @pytest.mark.parametrize("trial", ["1", True, 1.5])
+    def test_a_trial_to_promote_is_told_by_its_number(self, copied, trial):
+        with pytest.raises(SettingsError, match=f"trial must be a whole number, got {trial!r}"):
+            promote(copied, trial)
+
     def test_a_trial_that_is_not_there_cannot_be_promoted(self, copied):
         with pytest.raises(SearchError, match="trial must be a finished trial of this search, 0 to 3, got 99"):
             promote(copied, 99)
