@@ -1255,7 +1255,7 @@ ENTRIES = (
         "The first ten networks failed or could not be measured, so it is the evaluator or the meter and not they. "
         "More trials would fail alike.",
         "Mend what the last reason names, and search on with the same study.",
-        ("^the first … networks could not be judged",),
+        ("fix that and search on, the study keeps its trials$",),
     ),
     Entry(
         errors.SearchError,

@@ -83,6 +83,25 @@ class Budget:
                 raise SearchError(f"{name} must be a number from {least} on, got {value!r}")
 
 
+@dataclass
+class InVain:
+    """Counts networks of the space that could not be judged or measured, until one is."""
+
+    count: int = 0
+
+    def hear(self, record: TrialRecord) -> None:
+        """Take notice of a trial that is settled."""
+        if record.state == "done":
+            self.count = 0
+        elif record.state in ("failed", "unmeasured") and record.fingerprint:
+            self.count += 1
+
+    @property
+    def told(self) -> str:
+        """A sentence once they are so many that, where no other worked, it is not the networks; "" before."""
+        return f"the first {self.count} networks could not be judged or measured" if self.count >= MOST_FAILURES else ""
+
+
 @dataclass(frozen=True)
 class Proposal:
     """A trial that waits for its accuracy: priced, within all limits and not evaluated before."""
@@ -182,7 +201,7 @@ class Search:
         self._has_read = False
         self._is_sampler_done = False
         self._evaluations = 0
-        self._in_vain = 0  # networks that could not be judged or measured, until one is
+        self._in_vain = InVain()
 
     def evaluations(self) -> int:
         """How many networks had their accuracy judged, finished, pruned or failed, in the whole study."""
@@ -199,15 +218,13 @@ class Search:
 
     def require_hope(self) -> None:
         """Raise SearchError where the first networks all failed, so many that it is not they."""
-        if self._in_vain < MOST_FAILURES:
+        told = self._in_vain.told
+        if not told:
             return
         found = records(self.study)
         if not any(record.is_result for record in found):
             reason = next(record.reason for record in reversed(found) if record.state in ("failed", "unmeasured"))
-            raise SearchError(
-                f"the first {self._in_vain} networks could not be judged or measured; the last reason: {reason}; fix "
-                "that and search on, the study keeps its trials"
-            )
+            raise SearchError(f"{told}; the last reason: {reason}; fix that and search on, the study keeps its trials")
 
     def propose(self, trial: optuna.Trial | None = None) -> Proposal | TrialRecord:
         """Ask for the next network (or take up ``trial``) and price it.
@@ -411,10 +428,6 @@ class Search:
         outcome |= {key: value for key, value in optional.items() if value not in (None, "", {})}
         # a network left to another worker tells samplers nothing, so for Optuna it is no pruned trial
         told = TrialState.FAIL if is_left else _OPTUNA_STATES[state]
-        if state == "done":
-            self._in_vain = 0
-        elif candidate is not None and state in ("failed", "unmeasured"):
-            self._in_vain += 1
         self._in_work.pop(trial.number, None)
         if trial.number in self._beats:
             self._beats.pop(trial.number).join()
@@ -429,7 +442,9 @@ class Search:
             self._is_sampler_done = True
             frozen = self.study._storage.get_trial(trial._trial_id)
         self._remember(frozen)
-        return record_of(frozen)
+        record = record_of(frozen)
+        self._in_vain.hear(record)
+        return record
 
     def _read_finished(self) -> None:
         if not self._has_helpers and self._has_read:

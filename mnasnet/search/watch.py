@@ -9,7 +9,7 @@ from mnasnet.progress import Stop
 from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.records import TrialRecord
-from mnasnet.search.study import MOST_FAILURES
+from mnasnet.search.study import InVain
 from mnasnet.words import amount
 
 MOST_UNMEASURED = 10  # in a row: the device is away for longer than a search waits
@@ -42,7 +42,7 @@ class Watch:
         self._before_s = self._spent_s = sum(record.seconds for record in before) / self._workers
         done = best_trials(before, asked, 1)
         self._best = done[0] if done else None
-        self._failures = self._unmeasured = 0
+        self._unmeasured, self._in_vain = 0, InVain()
         self._repeats = Repeats(lambda text, count: self._tell(*self._progress(text), repeats=count))
 
     @property
@@ -59,7 +59,7 @@ class Watch:
         """
         if self._unmeasured >= MOST_UNMEASURED:
             return f"the device did not measure the last {self._unmeasured} networks"
-        return "too many trials failed" if self._best is None and self._failures >= MOST_FAILURES else ""
+        return self._in_vain.told if self._best is None else ""
 
     def should_stop(self) -> bool:
         """Whether the user ends the search, or more trials are no use."""
@@ -71,13 +71,11 @@ class Watch:
         if record.was_judged:
             self._judged += 1
             self._seconds.append(record.seconds)
-        if record.state in ("failed", "unmeasured"):
-            self._failures += 1
+        self._in_vain.hear(record)
         if record.duplicate_of is None:
             self._unmeasured = self._unmeasured + 1 if record.state == "unmeasured" else 0
         asked = self._here.searching
         if record.is_result:
-            self._failures = 0
             rivals = [record] if self._best is None else [self._best, record]
             self._best = best_trials(rivals, asked, 1)[0]
         if self._repeats.is_told(record):

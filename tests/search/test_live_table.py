@@ -18,7 +18,8 @@ from mnasnet.commands.search import TrialTable
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.searching import Searching
-from mnasnet.search.watch import MOST_FAILURES, MOST_UNMEASURED, RECENT_TRIALS, Watch
+from mnasnet.search.study import MOST_FAILURES
+from mnasnet.search.watch import MOST_UNMEASURED, RECENT_TRIALS, Watch
 from mnasnet.testing import write_image_folder
 
 
@@ -181,7 +182,7 @@ class TestHopeless:
         for number in range(5 * MOST_UNMEASURED):
             watch.hear(trial(number, "infeasible" if number % 3 == 0 else "unmeasured"))
 
-        assert watch.hopeless == "too many trials failed"  # since none worked at all
+        assert "could not be judged or measured" in watch.hopeless  # since none worked at all
         watch.hear(trial(100))
         assert not watch.should_stop()
 
@@ -190,7 +191,13 @@ class TestHopeless:
             assert not watch.should_stop()
             watch.hear(trial(number, "failed"))
 
-        assert watch.hopeless == "too many trials failed"
+        assert watch.hopeless == "the first 10 networks could not be judged or measured"
+
+    def test_not_for_what_is_no_network_of_the_space(self, watch):
+        for number in range(2 * MOST_FAILURES):
+            watch.hear(TrialRecord(number, "failed", {}, reason="not a network of the space: kernel 9"))
+
+        assert not watch.should_stop()
 
 
 class TestTable:
