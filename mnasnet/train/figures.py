@@ -29,11 +29,9 @@ def curves(history: Sequence[Mapping[str, Any]], best_epoch: int, kept: Kept = "
     _lines(loss, epochs, history, "loss", marker)
     loss.set_title("Loss")
     _lines(accuracy, epochs, history, "accuracy", marker)
-    accuracy.set_title("Accuracy")
+    accuracy.set_title(f"Accuracy, {kept}: {best['val_accuracy']:.1%} in epoch {best['epoch']}")
     accuracy.yaxis.set_major_formatter(percent_ticks())
     accuracy.plot(best["epoch"], best["val_accuracy"], "o", color=BLUE, markersize=10, fillstyle="none")
-    text = f"{kept}: {best['val_accuracy']:.1%} in epoch {best['epoch']}"
-    accuracy.text(0.97, 0.05, text, transform=accuracy.transAxes, ha="right", color=BLUE)
     rate.plot(epochs, [row["learning_rate"] for row in history], color=GREY, **marker)
     rate.set_title("Learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))

@@ -48,5 +48,6 @@ def test_the_curves_mark_the_epoch_that_is_kept_not_the_most_accurate(monkeypatc
 
     _, accuracy, _ = figures.curves(history, best_epoch=1).axes
 
-    assert [text.get_text() for text in accuracy.texts] == ["best: 87.5% in epoch 1"]
+    assert accuracy.get_title() == "Accuracy, best: 87.5% in epoch 1"
+    assert not accuracy.texts  # the curves may end anywhere in the panel
     assert accuracy.lines[-1].get_xydata().tolist() == [[1, 0.875]]
