@@ -89,7 +89,7 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
 
     Shapes: H x W or H x W x 1 is grey, H x W x 2 grey and alpha, H x W x 3 RGB, H x W x 4 RGB and alpha. What is
     transparent is laid over white. A contiguous H x W x 3 uint8 array is returned as it is, everything else as a
-    new one; the input is never written to. A Pillow image is taken as well.
+    new one; the input is never written to. A Pillow image is taken as well, upright as its EXIF data say.
 
     Depths: bool is black and white; uint8 is taken as it is; uint16 is divided by 257, so that 65535 becomes 255.
     Floats and the other integers do not say their range, so the largest value decides: floats up to 2 are 0 to 1,
@@ -101,7 +101,8 @@ def to_rgb(array: NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
     """
     try:
         if isinstance(array, Image.Image):
-            return _to_rgb(_pixels_of(array))
+            array.load()  # a TIFF is upright from then on
+            return _to_rgb(_pixels_of(_upright(array)))
         rgb = _to_rgb(array)
     except _UnreadableError as error:
         raise DataError(str(error)) from error.__cause__

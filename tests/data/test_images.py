@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from mnasnet.data.images import ImageFileError, read_image, to_rgb
 from mnasnet.errors import DataError
@@ -450,3 +450,15 @@ def test_a_pillow_image_is_taken_as_well(photo: NDArray[np.uint8]) -> None:
     buffer.seek(0)
 
     assert np.array_equal(to_rgb(Image.open(buffer)), photo)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_a_pillow_image_is_turned_as_its_file_is(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / f"a{suffix}", Image.fromarray(photo), exif=exif)
+
+    with Image.open(path) as image:
+        assert np.array_equal(to_rgb(image), read_image(path))
+    with Image.open(path) as image:
+        assert np.array_equal(to_rgb(ImageOps.exif_transpose(image)), read_image(path))
