@@ -343,6 +343,7 @@ ENTRIES = (
         (
             "^feature_extract needs",
             "^frozen_epochs must be at most",
+            "does not go with feature_extract",
             "^mixup and cutmix must be at most",
             "^crossval judges each image by a training",
             "^crossval trains in one process",

@@ -132,7 +132,8 @@ def recipe_for(
     ``continue`` is for weights that have learned from these very images: nothing is frozen or held back.
     ``knows_classes`` says that the trained start names these very classes already.
     ``chosen`` are fields of :class:`Recipe` that the user decided; None leaves the choice to the recipe. Raises
-    SettingsError for a field that is none or cannot have its value.
+    SettingsError for a field that is none or cannot have its value, and for ``frozen_epochs`` beside
+    ``feature_extract``, which freezes all.
     """
     if name not in get_args(RecipeName):
         raise SettingsError(f"recipe must be one of {', '.join(get_args(RecipeName))}, got {name!r}")
@@ -150,6 +151,11 @@ def recipe_for(
         gentle: dict[str, Any] = {"augment": "light", "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "frozen_epochs": 0}
         gentle |= {"learning_rate": made.learning_rate / 10, "body_rate": 1.0}
         made = replace(made, name=f"{made.name}, 8 bits", **gentle)
+    if feature_extract and chosen.get("frozen_epochs", epochs) != epochs:
+        raise SettingsError(
+            f"frozen_epochs {chosen['frozen_epochs']} does not go with feature_extract, which trains only the "
+            f"classifier in all {epochs} epochs; leave one of the two out"
+        )
     if feature_extract:
         chosen["frozen_epochs"] = epochs
     try:

@@ -67,6 +67,14 @@ def test_a_pretrained_start_first_trains_the_new_classifier_alone() -> None:
     assert recipe_for(images=600, epochs=15, pretrained=False).frozen_epochs == 0
 
 
+def test_a_few_frozen_epochs_beside_feature_extract_are_refused() -> None:
+    with pytest.raises(SettingsError, match="frozen_epochs 3 does not go with feature_extract"):
+        recipe_for(images=600, epochs=15, pretrained=True, feature_extract=True, frozen_epochs=3)
+
+    alike = recipe_for(images=600, epochs=15, pretrained=True, feature_extract=True, frozen_epochs=15)
+    assert alike.frozen_epochs == 15
+
+
 def test_a_start_that_knows_the_classes_keeps_its_features_nearly_as_they_are() -> None:
     known = recipe_for(images=600, epochs=15, pretrained=True, knows_classes=True)
 
