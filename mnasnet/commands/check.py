@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from mnasnet.commands.bar import counting_bar
 from mnasnet.commands.json_line import json_line
@@ -22,7 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val-fraction", type=float, default=0.2, metavar="0..1", help="where val/ is missing (0.2)")
     parser.add_argument("--seed", type=int, default=0, help="of the split, where val/ is missing (0)")
     parser.add_argument(
-        "--group-frames", action="store_true", help="keep frames of one video (names equal up to a number) together"
+        "--grouping",
+        default="images",
+        choices=get_args(Grouping),
+        help="frames keeps the frames of one video (names equal up to a number) together (images)",
+    )
+    parser.add_argument(  # its earlier name
+        "--group-frames", dest="grouping", action="store_const", const="frames", help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--max-bad",
@@ -52,8 +59,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
     if arguments.out:
         require_outside(arguments.out, arguments.folder, setting="--out")
     dataset = scan(arguments.folder)
-    grouping: Grouping = "frames" if arguments.group_frames else "images"
-    parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=grouping)
+    parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=arguments.grouping)
     with counting_bar(" images") as show:
         report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
     if arguments.out:

@@ -271,6 +271,15 @@ def test_numbers_that_cannot_be_are_refused_in_a_line(option, value, folder, cap
     assert f"argument {option}: must be a" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--grouping", "frames"], ["--group-frames"]])
+def test_frames_of_one_video_are_kept_together_as_a_training_keeps_them(option, tmp_path, capsys):
+    folder = write_image_folder(tmp_path / "data", per_class=8)
+
+    assert main(["check", str(folder), *option]) == 0
+
+    assert "is one sequence of images" in capsys.readouterr().out
+
+
 def test_the_report_does_not_depend_on_the_number_of_threads(folder):
     (folder / "train/red/000.jpg").write_bytes(b"")
     shutil.copy(folder / "train/red/003.jpg", folder / "val/red/copy.jpg")
