@@ -49,8 +49,11 @@ def _lines(axes: Axes, epochs: list[int], history: Sequence[Mapping[str, Any]], 
     axes.plot(epochs, [row[f"val_{what}"] for row in history], color=BLUE, label="validation", **marker)
 
 
-def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
-    """True classes down, predicted classes across, as PNG; normalised rows add up to 100 %."""
+def confusion_matrix(evaluation: Evaluation, *, normalised: bool, split: str = "") -> bytes:
+    """True classes down, predicted classes across, as PNG; normalised rows add up to 100 %.
+
+    ``split`` says which images they are of.
+    """
     counts = evaluation.confusion
     classes = len(counts)
     shown: NDArray[Any] = counts / np.maximum(1, counts.sum(1, keepdims=True)) if normalised else counts
@@ -74,7 +77,7 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool) -> bytes:
     means, size = ("", 10) if are_named else (": number of the class, the first is 0", 20)  # to be read in a page
     axes.set_xlabel(f"Predicted{means}", fontsize=size)
     axes.set_ylabel(f"True{means}", fontsize=size)
-    axes.set_title(evaluation.sentence(), fontsize=size)
+    axes.set_title(evaluation.sentence(split), fontsize=size)
     axes.tick_params(length=0, labelsize=size)
     bar.ax.tick_params(labelsize=size)
     axes.spines[:].set_visible(False)

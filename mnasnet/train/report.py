@@ -63,16 +63,17 @@ class Story:
         return f"{self.kept} epoch {self.best_epoch} of {epochs}"
 
 
-def per_class_csv(evaluation: Evaluation) -> bytes:
-    """Images, precision, recall and F1 of each class."""
-    return csv_bytes([_class_row(score) for score in evaluation.classes])
+def per_class_csv(evaluations: Mapping[str, Evaluation]) -> bytes:
+    """Images, precision, recall and F1 of each class, by split."""
+    return csv_bytes([_class_row(split, score) for split, one in evaluations.items() for score in one.classes])
 
 
-def _class_row(score: ClassScore) -> dict[str, Any]:
+def _class_row(split: str, score: ClassScore) -> dict[str, Any]:
     def rounded(value: float | None) -> Any:
         return "" if value is None else round(value, 4)
 
     return {
+        "split": split,
         "class": score.name,
         "images": score.images,
         "precision": rounded(score.precision),
@@ -130,13 +131,12 @@ def model_card(story: Story) -> str:
             f"| {split} | {result.images} | {result.accuracy:.2%} | {low:.2%} to {high:.2%} | {result.macro_f1:.3f} "
             f"| {result.worst_recall:.2%} | {result.calibration_error:.3f} |"
         )
-    main = next(iter(story.evaluations.values()), None)
-    if main is not None:
-        lines += ["", "| class | images | precision | recall | F1 |", "|---|---|---|---|---|"]
+    for split, result in story.evaluations.items():
+        lines += ["", f"| class | {split} images | precision | recall | F1 |", "|---|---|---|---|---|"]
         lines += [
             f"| {_md(score.name)} | {score.images} | {_share(score.precision)} | {_share(score.recall)} "
             f"| {_share(score.f1)} |"
-            for score in main.classes
+            for score in result.classes
         ]
     lines += [
         "",
@@ -164,7 +164,7 @@ def _limits(story: Story) -> list[str]:
         if len(story.history) > 1 and story.kept == "best":
             limits.append("The best epoch was chosen by the validation images, which flatters their accuracy a little.")
         points = 50 * (high - low)
-        known = f"On {result.images} images this accuracy is known to ±{points:.1f} points"
+        known = f"On {result.images} validation images this accuracy is known to ±{points:.1f} points"
         more = "more images or a cross-validation" if story.kept == "best" else "all folds together"
         cure = f"; {more} would tell more" if points > COARSE_POINTS else ""
         limits.append(f"{known}: smaller differences mean nothing{cure}.")

@@ -90,12 +90,14 @@ def write_results(
         wrong = [mistake for evaluation in evaluations.values() for mistake in evaluation.mistakes]
         wrong.sort(key=lambda mistake: -mistake.confidence)
         write(_MISTAKES, lambda: report.mistakes_csv(wrong))
-        write(_TABLE, lambda: report.per_class_csv(main))
+        write(_TABLE, lambda: report.per_class_csv(evaluations))
         if not training.report:
             return evaluations
         drawings: dict[str, Callable[[], bytes]] = {
-            "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False),
-            "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(main, normalised=True),
+            "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False, split="validation"),
+            "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(
+                main, normalised=True, split="validation"
+            ),
             "most_wrong.png": lambda: _mistakes(val_images, logits, plan.class_names),
             "results.png": lambda: figures.curves(result.history, best_epoch, kept_of(parts)),
         }

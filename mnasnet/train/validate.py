@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 SplitChoice = Literal["train", "val", "test"]
 SPLITS: tuple[SplitChoice, ...] = ("train", "val", "test")
+_IN_WORDS: dict[SplitChoice, str] = {"train": "training", "val": "validation", "test": "test"}
 BATCH = 64
 
 
@@ -56,13 +57,16 @@ def validate(
     dataset = scan_to_judge(data, model.class_names)
     for note in dataset.notes:
         _log.info("%s", note)
-    samples = _samples(_divided(model, dataset, model_path(source)), split)
-    evaluation = evaluate_samples(model, dataset, samples, threads=threads)
+    divided = _divided(model, dataset, model_path(source))
+    chosen = _chosen(divided, split)
+    evaluation = evaluate_samples(model, dataset, divided.splits[chosen], threads=threads)
     if out is not None:
-        write_atomic(out / "per_class.csv", report.per_class_csv(evaluation))
+        is_all = not divided.val and not divided.split_folders
+        name = "" if is_all else _IN_WORDS[chosen]
+        write_atomic(out / "per_class.csv", report.per_class_csv({name: evaluation}))
         write_atomic(out / "mistakes.csv", report.mistakes_csv(evaluation.mistakes))
-        for name, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
-            write_atomic(out / f"{name}.png", figures.confusion_matrix(evaluation, normalised=normalised))
+        for file, normalised in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
+            write_atomic(out / f"{file}.png", figures.confusion_matrix(evaluation, normalised=normalised, split=name))
     return evaluation
 
 
@@ -82,17 +86,18 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
     return dataset
 
 
-def _samples(dataset: Dataset, split: SplitChoice | None) -> tuple[Sample, ...]:
+def _chosen(dataset: Dataset, split: SplitChoice | None) -> SplitChoice:
     if split is None:
-        chosen = dataset.val or (dataset.test if dataset.split_folders else ()) or dataset.train
-        if dataset.split_folders and chosen is not dataset.val:
-            name = "test" if chosen is dataset.test else "train"
-            _log.info("%s has no val images: those of %s are judged", dataset.folder, name)
+        if dataset.val:
+            return "val"
+        chosen: SplitChoice = "test" if dataset.split_folders and dataset.test else "train"
+        if dataset.split_folders:
+            _log.info("%s has no val images: those of %s are judged", dataset.folder, chosen)
         return chosen
     if not dataset.splits[split]:
         have = [name for name, samples in dataset.splits.items() if samples]
         raise DataError(f"{dataset.folder} has no {split} images, only {', '.join(have)}; choose one of these")
-    return dataset.splits[split]
+    return split
 
 
 def evaluate_samples(

@@ -19,6 +19,15 @@ def test_axes_that_show_numbers_say_of_what(classes: int, label: str, monkeypatc
     assert confusion_matrix(found, normalised=True).axes[0].get_ylabel() == label
 
 
+def test_a_confusion_matrix_says_of_which_images_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = evaluate(np.eye(2, dtype=np.float32), np.arange(2), ["a", "b"])
+    monkeypatch.setattr("mnasnet.train.figures.png", lambda figure: figure)
+
+    title = confusion_matrix(found, normalised=True, split="validation").axes[0].get_title()
+
+    assert title.startswith("100.0% of 2 validation images right")
+
+
 def height_of(images: int) -> int:
     picture = mistakes([np.zeros((32, 32, 3), np.uint8)] * images, ["a"] * images, ["b"] * images, [0.9] * images)
     return Image.open(io.BytesIO(picture)).height

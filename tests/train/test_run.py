@@ -356,7 +356,8 @@ def test_a_test_folder_is_judged_apart_from_validation(judged: TrainedRun) -> No
         "19 test images right",
     ]
     card = (judged.folder / "model_card.md").read_text(encoding="utf-8", errors="surrogateescape")
-    assert "| test | 19 |" in card and re.search(rf"On {validated} images this accuracy is known to ±\d+\.\d po", card)
+    assert "| test | 19 |" in card
+    assert re.search(rf"On {validated} validation images this accuracy is known to ±\d+\.\d po", card)
 
 
 def test_every_image_that_the_model_got_wrong_is_named_so_that_its_label_can_be_looked_at(
