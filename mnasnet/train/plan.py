@@ -310,7 +310,7 @@ def preprocess_for(input_size: int, short_side: int, *, device: str, like: Prepr
 
 
 def stored_side(input_size: int, short_side: int) -> int:
-    """The side in pixels at which training images are kept decoded.
+    """The side in pixels at which training images are kept decoded, to be cut and turned.
 
     A little more than the network sees, so that crops stay sharp, but never more than the images have.
     """

@@ -41,7 +41,9 @@ def read_images(
     """
     budget = training.cache_mb * 1_000_000
     square = replace(plan.preprocess, input_size=plan.stored_px, resize=plan.stored_px)
-    wanted = 3 * plan.stored_px**2 * len(parts.train)
+    if plan.recipe.augment == "none":  # nothing is cut from them later: they are what inference sees
+        square = plan.preprocess
+    wanted = 3 * square.input_size**2 * len(parts.train)
     val = decoded(dataset.folder, parts.val, plan.preprocess, max(budget // 4, budget - wanted), plan.threads)
     train = decoded(dataset.folder, parts.train, square, budget - val.memory_bytes, plan.threads)
     rest = budget - val.memory_bytes - train.memory_bytes

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from tiny import tiny_training
 
 from mnasnet import modelfile
@@ -29,6 +30,25 @@ def test_images_that_do_not_fit_the_memory_budget_are_streamed_to_the_same_bits(
     streamed = train(tiny_training(data, tmp_path, epochs=1, cache_mb=0))
 
     assert modelfile.load(streamed.model).fingerprint == modelfile.load(cached.model).fingerprint
+
+
+def framed_images(folder: Path, brightness: int) -> Path:
+    """Images of 80 x 60 pixels, of which inference sees the middle, without this frame of two pixels."""
+    for path in write_image_folder(folder, per_class=4).rglob("*.jpg"):
+        image = Image.new("RGB", (80, 60), (brightness,) * 3)
+        image.paste(Image.fromarray(read_image(path)[2:-2, 2:-2]), (2, 2))
+        image.save(path, "PNG")
+    return folder
+
+
+@pytest.mark.parametrize("cache_mb", [2000, 0])
+def test_without_augmentation_nothing_is_learned_from_what_inference_cuts_off(cache_mb: int, tmp_path: Path) -> None:
+    black, white = (
+        train(tiny_training(framed_images(tmp_path / name, brightness), tmp_path, augment="none", cache_mb=cache_mb))
+        for name, brightness in (("black", 0), ("white", 255))
+    )
+
+    assert modelfile.load(black.model).fingerprint == modelfile.load(white.model).fingerprint
 
 
 class Decoded:
