@@ -15,7 +15,7 @@ from mnasnet.network.count import count
 from mnasnet.network.download import IMAGENET_CLASSES
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
-from mnasnet.words import printable
+from mnasnet.words import amount, printable
 from mnasnet.zoo import known_without_weights, open_runnable
 
 
@@ -64,6 +64,8 @@ def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *,
     ]
     for part in ("metrics", "training"):
         for index, (key, value) in enumerate(header[part].items()):
+            if key == "images_sketch" and isinstance(value, dict):
+                value = f"hashes of {amount(len(value), 'training image')}"
             lines.append(f"{part if index == 0 else '':13}{key}: {value}")
     if "int8_ranges" in header:
         lines.append(

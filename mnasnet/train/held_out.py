@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
+
+SKETCHED = 64  # training images that a model file remembers
 
 
 def training_of(model: ModelFile | ExportedModel) -> Mapping[str, Any]:
@@ -89,11 +93,24 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
     return division_of(model, dataset, file if dataset.val else None)
 
 
+def sketch_of(folder: Path, samples: Iterable[Sample]) -> dict[str, str]:
+    """A few of the images in ``folder``, by which they are known again elsewhere: those of the smallest hashes.
+
+    The hash of each one's file name and size -> that of its content.
+    """
+    looks = sorted((_look(folder / one.path), one.path) for one in samples)[:SKETCHED]
+    sketch = {}
+    for look, path in looks:
+        with suppress(OSError):
+            sketch[look] = _digest((folder / path).read_bytes())
+    return sketch
+
+
 def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | None) -> bool | None:
     """Whether ``model`` has learned from images of ``dataset``, also where some came or went since.
 
-    Images are the same where the file's name and size are. None where no more than half are, or only the dataset's
-    name says so.
+    Images are the same where the file's name and size are; where no run folder lies beside ``file``, those that it
+    remembers are looked for. None where no more than half are there, or only the dataset's name says so.
     """
     training = training_of(model)
     for path in _split_files(file) if training.get("images_fingerprint") else ():
@@ -107,7 +124,32 @@ def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | No
             return True if 2 * same > len(seen) else None if same else False
     if division_of(model, dataset, file) is not None:
         return True
-    return None if training.get("data") == dataset.folder.absolute().name else False
+    sketch = training.get("images_sketch")
+    remembered = sketch if isinstance(sketch, Mapping) else {}
+    same = _found_again(remembered, dataset)
+    if 2 * same > len(remembered):
+        return True
+    return None if same or training.get("data") == dataset.folder.absolute().name else False
+
+
+def _found_again(sketch: Mapping[str, Any], dataset: Dataset) -> int:
+    """How many images of ``sketch``, see :func:`sketch_of`, are in ``dataset``."""
+    found = set()
+    for sample in (one for samples in dataset.splits.values() for one in samples) if sketch else ():
+        path = dataset.folder / sample.path
+        if (look := _look(path)) in sketch and look not in found:
+            with suppress(OSError):
+                if _digest(path.read_bytes()) == sketch[look]:
+                    found.add(look)
+    return len(found)
+
+
+def _look(path: Path) -> str:
+    return _digest(f"{path.name}/{size_of(path)}".encode(errors="surrogatepass"))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def warn_where_unknown(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | None) -> None:

@@ -26,7 +26,7 @@ from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
-from mnasnet.train.held_out import grown_division_of, may_know
+from mnasnet.train.held_out import grown_division_of, may_know, sketch_of
 from mnasnet.train.listeners import Background, CsvFile, TensorBoardFiles
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import (
@@ -248,7 +248,7 @@ def _go_on(
             train_images, val_images, test_cache = read_images(training, plan, dataset, parts, run, team, stop)
         except Stopped:
             return TrainedRun(run.path, "stopped", "stopped while images were read", (), None, plan.class_names)
-        save = _saver(run, training, plan, parts, readable(parts, unreadable_paths(run, team)))
+        save = _saver(run, training, plan, parts, unreadable_paths(run, team))
         if run.best_whole_epoch.exists() and team.writes:  # the epoch whose part stood for it is trained on now
             run.best_whole_epoch.replace(run.best)
 
@@ -396,13 +396,14 @@ def _float_network(training: Training, plan: TrainingPlan, run: RunFolder) -> Mn
 
 
 def _saver(
-    run: RunFolder, training: Training, plan: TrainingPlan, parts: Split, images: Mapping[str, int]
+    run: RunFolder, training: Training, plan: TrainingPlan, parts: Split, unreadable: frozenset[str]
 ) -> Callable[[Path, Weights, Row], None]:
     """Writes model files of this run; equal weights give equal files."""
     about = {
         "data": training.data.absolute().name,
-        "images": dict(images),
+        "images": readable(parts, unreadable),
         "images_fingerprint": parts.fingerprint,
+        "images_sketch": sketch_of(training.data, (one for one in parts.train if one.path not in unreadable)),
         "started_from": plan.started_from,
         "val_fraction": parts.val_fraction,
         "grouping": parts.grouping,

@@ -89,6 +89,15 @@ def test_info_shows_nothing_that_a_terminal_obeys(tmp_path, capsys):
     assert r"red \x1b[31m\n, " in capsys.readouterr().out
 
 
+def test_info_counts_the_images_that_a_file_remembers(tmp_path, capsys):
+    remembers = replace(open_model("photos10"), training={"images_sketch": {"0123": "4567", "89ab": "cdef"}})
+    modelfile.save(remembers, tmp_path / "m.safetensors")
+
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+
+    assert "images_sketch: hashes of 2 training images\n" in capsys.readouterr().out
+
+
 def test_info_tells_of_a_published_network_without_downloading_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MNASNET_CACHE", str(tmp_path / "nothing"))
 

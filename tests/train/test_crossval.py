@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tiny import Ear, tiny_training
@@ -395,7 +396,9 @@ def test_it_does_not_go_on_as_one_training_nor_under_torchrun(few, tmp_path, mon
         cross_validate(tiny_training(few, tmp_path), 2)
 
 
-@pytest.mark.parametrize("change", ["one image less", "one class more", "another name", "other classes"])
+@pytest.mark.parametrize(
+    "change", ["one image less", "one class more", "another name", "other classes", "no run folder"]
+)
 def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, few, tmp_path):
     start = train(tiny_training(few, tmp_path, epochs=1)).model
     if change == "one class more":
@@ -405,6 +408,8 @@ def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, fe
     if change == "other classes":
         for name in ("red", "green", "blue", "lone"):
             (few / name).rename(few / f"{name}ish")
+    if change == "no run folder":
+        start = shutil.copy(start, tmp_path / "copied.safetensors")
     if change == "another name":
         few = few.rename(tmp_path / "renamed")
 
@@ -424,8 +429,9 @@ def test_a_start_from_other_images_of_the_same_names_is_taken(few, tmp_path, cap
 
 
 def test_a_start_of_which_only_the_name_of_its_images_is_known_is_told(few, tmp_path, caplog):
-    start = train(tiny_training(few, tmp_path / "a", epochs=1)).model
-    copied = shutil.copy(start, tmp_path / "copied.safetensors")
+    model = modelfile.load(train(tiny_training(few, tmp_path / "a", epochs=1)).model)
+    copied = tmp_path / "copied.safetensors"
+    modelfile.save(replace(model, training={**model.training, "images_sketch": {}}), copied)
     (few / "red" / "000.jpg").unlink()
 
     cross_validate(tiny_training(few, tmp_path / "b", model=str(copied), pretrained=True, epochs=1), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from mnasnet.train.events import EpochEnded, Event
 from mnasnet.train.plan import start_model
 from mnasnet.train.run import TrainedRun, train
 from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.validate import validate
 
 
 def test_fine_tuning_replaces_the_classifier_and_keeps_it_where_classes_are_the_same(
@@ -223,6 +225,26 @@ def test_a_start_whose_images_were_put_into_train_and_val_since_is_told_to_know_
     train(tiny_training(data, tmp_path, model=str(first.model), pretrained=True, epochs=1))
 
     assert "may have learned from images of this folder, and from which cannot be told" in caplog.text
+
+
+def test_a_model_file_alone_knows_its_images_again_in_a_folder_that_has_grown_and_has_another_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    alone = shutil.copy(train(tiny_training(data, tmp_path, epochs=1)).model, tmp_path / "alone.safetensors")
+    coloured_image((200, 20, 20)).save(data / "red" / "new.png")
+    renamed = data.rename(tmp_path / "renamed")
+    others = write_image_folder(
+        tmp_path / "others", colours={"red": (9, 9, 9), "green": (99, 9, 9), "blue": (9, 9, 99)}
+    )
+
+    validate(alone, others)
+    assert "cannot be told" not in caplog.text
+
+    validate(alone, renamed)
+    assert "which of them this model was trained on cannot be told" in caplog.text
+    train(tiny_training(renamed, tmp_path, model=str(alone), pretrained=True, epochs=1))
+    assert "may have learned from images of this folder" in caplog.text
 
 
 def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
