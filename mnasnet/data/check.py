@@ -34,9 +34,9 @@ TYPICAL_ACCURACY = 0.8  # where the interval of an accuracy is stated
 class DatasetReport:
     """What was found. ``errors`` stop a training, ``warnings`` should be read, ``remarks`` are good to know.
 
-    ``counts`` is images by split and class, unreadable ones included; ``duplicates`` are groups of files with the same
-    content in more than one split or class. Sizes are width x height in pixels. ``val_points`` is half the
-    95 % interval of a validation accuracy of 80 %, in percentage points: smaller differences mean nothing.
+    ``counts`` is images by split and class, unreadable ones included; ``identical`` are groups of files with the same
+    content, ``duplicates`` those in more than one split or class. Sizes are width x height in pixels. ``val_points`` is
+    half the 95 % interval of a validation accuracy of 80 %, in percentage points: smaller differences mean nothing.
     """
 
     folder: str
@@ -51,6 +51,7 @@ class DatasetReport:
     largest: tuple[int, int] | None
     tiny: tuple[str, ...]
     unreadable: Mapping[str, tuple[Unreadable, ...]]
+    identical: tuple[tuple[str, ...], ...]
     duplicates_across_splits: tuple[tuple[str, ...], ...]
     duplicates_across_classes: tuple[tuple[str, ...], ...]
     copies_within_class: int
@@ -246,6 +247,7 @@ def _report(dataset: Dataset, parts: Split, findings: _Findings, max_bad: float)
         largest=max(sizes, key=lambda size: (size[0] * size[1], size), default=None),
         tiny=tuple(findings.tiny),
         unreadable={name: tuple(files) for name, files in findings.unreadable.items()},
+        identical=_paths(groups),
         duplicates_across_splits=_paths(across_splits),
         duplicates_across_classes=_paths(across_classes),
         copies_within_class=within,

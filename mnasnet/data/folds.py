@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.data.split import Grouping, Split, seeded_rank, sequence_of
@@ -11,21 +12,29 @@ from mnasnet.errors import DataError
 _Sequences = dict[str, list[Sample]]  # what stays together -> its images of one class
 
 
-def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "images") -> list[Split]:
+def folds(
+    dataset: Dataset,
+    count: int,
+    *,
+    seed: int = 0,
+    grouping: Grouping = "images",
+    identical: Iterable[Sequence[str]] = (),
+) -> list[Split]:
     """``count`` splits of the training and validation images; the images of each class are dealt out evenly.
 
     What a class leaves over goes to the folds that are smallest so far, so that all validate about as many images.
-    With ``grouping="frames"`` the frames of one video are dealt out together. A class with a single image, or a
-    single video, trains in every fold and validates in none. Test images stay test images. The choice depends on the
-    seed and the relative paths alone. Raises DataError where ``count`` is less than 2 or a fold would validate
-    nothing.
+    The paths of each group in ``identical``, files of the same content, are dealt out together; with
+    ``grouping="frames"`` the frames of one video are. A class with a single image, or a single video, trains in every
+    fold and validates in none. Test images stay test images. The choice depends on the seed, the relative paths and
+    ``identical`` alone. Raises DataError where ``count`` is less than 2 or a fold would validate nothing.
     """
     by_class: dict[str, _Sequences] = defaultdict(lambda: defaultdict(list))
     samples = sorted((*dataset.train, *dataset.val))
-    for sample in samples:
-        by_class[sample.class_name][sequence_of(sample, grouping)].append(sample)
+    keys = _kept_together(samples, grouping, identical)
+    for sample, key in zip(samples, keys, strict=True):
+        by_class[sample.class_name][key].append(sample)
     most = max(map(len, by_class.values()), default=0)
-    things = "videos" if grouping == "frames" else "images"
+    things = "videos" if grouping == "frames" else "different images"
     if most < 2:
         raise DataError(
             f"folds need a class of two {things} or more, one to train and one to validate, and no class here has two"
@@ -35,11 +44,11 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "
             f"folds must be from 2 to {most}, the number of {things} in the largest class, got {count}; 5 is usual"
         )
     fold_of = _dealt(by_class, count, seed)
-    folds_of = [fold_of[sequence_of(sample, grouping)] for sample in samples]
+    folds_of = [fold_of[key] for key in keys]
     empty = sorted(set(range(count)) - set(folds_of))
     if empty:
         raise DataError(
-            f"folds must be fewer than {count}: classes share their videos, and fold {empty[0] + 1} would validate "
+            f"folds must be fewer than {count}: classes share images or videos, and fold {empty[0] + 1} would validate "
             "nothing"
         )
     return [
@@ -56,6 +65,14 @@ def folds(dataset: Dataset, count: int, *, seed: int = 0, grouping: Grouping = "
         )
         for number in range(count)
     ]
+
+
+def _kept_together(samples: Sequence[Sample], grouping: Grouping, identical: Iterable[Sequence[str]]) -> list[str]:
+    """What is equal for samples of one fold; a frame that is in several videos, such as a black one, joins none."""
+    if grouping == "frames":
+        return [sequence_of(sample, grouping) for sample in samples]
+    first = {path: paths[0] for paths in identical for path in paths}
+    return [first.get(sample.path, sample.path) for sample in samples]
 
 
 def _dealt(by_class: dict[str, _Sequences], count: int, seed: int) -> dict[str, int | None]:

@@ -156,8 +156,8 @@ def cross_validate(
             training.patience,
             training.epochs,
         )
-    splits = folds(dataset, count, seed=training.seed, grouping=training.grouping)
-    _require_readable(dataset, splits[0], training)
+    identical = _identical(dataset, _folds(training, dataset, count)[0], training)
+    splits = _folds(training, dataset, count, identical)
     name = training.name or training.data.absolute().name
     folder = new_run_folder(training.output_folder, f"{name}_folds", data=training.data)
     prints = [parts.fingerprint for parts in splits]
@@ -168,6 +168,7 @@ def cross_validate(
         "started_from": start_in_words(training, start),
         "folds": count,
         "fingerprints": prints,
+        "identical": identical,
     }
     write_yaml(folder.arguments, values)
     try:
@@ -218,7 +219,7 @@ def resume_cross_validation(
         training = replace(training, max_minutes=max_minutes)
     if not training.data.is_dir():
         raise DataError(f"the images of {folder.path} are not in {training.data} any more; give --data their new place")
-    splits = folds(scan(training.data), count, seed=training.seed, grouping=training.grouping)
+    splits = _folds(training, scan(training.data), count, values.get("identical", ()))  # files of older ones have none
     if [parts.fingerprint for parts in splits] != prints:
         raise DataError(
             f"the images in {training.data} are not those that {folder.path} began with, so its folds would hold "
@@ -236,13 +237,21 @@ def resume_cross_validation(
         return _trained(folder, training, splits, listeners, of_fold, stop)
 
 
-def _require_readable(dataset: Dataset, parts: Split, training: Training) -> None:
-    """Raise DataError for too many unreadable images in all; in a single fold chance decides how many there are."""
+def _folds(training: Training, dataset: Dataset, count: int, identical: Iterable[Sequence[str]] = ()) -> list[Split]:
+    return folds(dataset, count, seed=training.seed, grouping=training.grouping, identical=identical)
+
+
+def _identical(dataset: Dataset, parts: Split, training: Training) -> list[list[str]]:
+    """Groups of files of the same content, which belong into one fold.
+
+    Raises DataError for too many unreadable images in all; in a single fold chance decides how many there are.
+    """
     _log.info("looking at %d images", len(parts.train) + len(parts.val))
-    found = examine(dataset, parts, max_bad=1.0, threads=training.threads or None).unreadable
-    unreadable = [one for name in ("train", "val") for one in found.get(name, ())]
+    found = examine(dataset, parts, max_bad=1.0, threads=training.threads or None)
+    unreadable = [one for name in ("train", "val") for one in found.unreadable.get(name, ())]
     if text := complaint(unreadable, len(parts.train) + len(parts.val), training.max_bad):
         raise DataError(text)
+    return [sorted(paths) for paths in found.identical]
 
 
 def _require_one_process() -> None:

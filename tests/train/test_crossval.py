@@ -21,6 +21,7 @@ from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
 from mnasnet.train.events import Ended, Stepped
 from mnasnet.train.run import resume, train
+from mnasnet.train.run_folder import RunFolder, read_yaml, write_yaml
 
 
 @pytest.fixture
@@ -94,6 +95,27 @@ def test_frames_of_one_video_validate_together_also_across_classes(tmp_path):
         assert parts.grouping == "frames"
 
 
+def test_copies_of_a_file_validate_together_also_across_classes(tmp_path):
+    samples = [Sample(f"{name}/{number}.png", name) for name in "ab" for number in range(8)]
+    dataset = Dataset(tmp_path, ("a", "b"), tuple(samples))
+    identical = [("a/0.png", "a/1.png", "b/2.png"), ("b/3.png", "b/4.png")]
+
+    splits = folds(dataset, 3, identical=identical)
+
+    assert sorted(sample for parts in splits for sample in parts.val) == sorted(samples)
+    validated = [{sample.path for sample in parts.val} for parts in splits]
+    for group in identical:
+        assert sorted(len(paths & set(group)) for paths in validated) == [0, 0, len(group)]
+
+
+def test_a_black_frame_that_videos_share_does_not_make_them_one(tmp_path):
+    samples = [Sample(f"{name}/{video}_{frame}.png", name) for name in "ab" for video in "uvw" for frame in (0, 1)]
+    dataset = Dataset(tmp_path, ("a", "b"), tuple(samples))
+    black = [sample.path for sample in samples if sample.path.endswith("_0.png")]
+
+    assert folds(dataset, 3, grouping="frames", identical=[black]) == folds(dataset, 3, grouping="frames")
+
+
 def test_a_class_that_is_one_video_trains_in_every_fold(tmp_path):
     samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("aw", "bw", "bx", "by", "cx", "cy")]
     dataset = Dataset(tmp_path, ("a", "b", "c"), tuple(sorted(samples)))
@@ -107,7 +129,7 @@ def test_a_class_that_is_one_video_trains_in_every_fold(tmp_path):
 def test_classes_of_one_image_are_refused_by_what_they_lack(tmp_path):
     samples = (Sample("a/1.png", "a"), Sample("b/1.png", "b"))
 
-    with pytest.raises(DataError, match="folds need a class of two images or more.* no class here has two"):
+    with pytest.raises(DataError, match="folds need a class of two different images or more.* no class here has two"):
         folds(Dataset(tmp_path, ("a", "b"), samples), 2)
 
 
@@ -123,7 +145,7 @@ def test_a_fold_that_shared_videos_leave_empty_is_refused(tmp_path):
     samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("av", "bv", "bw", "bx")]
     dataset = Dataset(tmp_path, ("a", "b"), tuple(sorted(samples)))
 
-    with pytest.raises(DataError, match="folds must be fewer than 3: classes share their videos, and fold 3"):
+    with pytest.raises(DataError, match="folds must be fewer than 3: classes share images or videos, and fold 3"):
         folds(dataset, 3, grouping="frames")
 
 
@@ -161,6 +183,35 @@ def test_the_command_says_the_accuracy_over_all_images(few, tmp_path, capsys):
     mistakes = (folder / "mistakes.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert len(mistakes) == round(12 * (1 - said["accuracy"])) == len(set(mistakes))
     assert (folder / "fold1" / "weights" / "best.safetensors").exists() and (folder / "fold2" / "split.json").exists()
+
+
+def test_no_fold_is_judged_on_copies_of_what_it_was_trained_on_also_when_it_goes_on(few, tmp_path):
+    for number in range(3):
+        shutil.copy(few / "red" / f"00{number}.jpg", few / "red" / f"copy{number}.jpg")
+    shutil.copy(few / "red" / "000.jpg", few / "blue" / "wrong.jpg")
+    ear = Ear(stop_after=1)
+    stopped = cross_validate(tiny_training(few, tmp_path, epochs=1), 2, listeners=[ear], stop=ear.wants_to_stop)
+
+    result = resume_cross_validation(stopped.folder)
+
+    assert result.is_whole and result.images == 16
+    for fold in result.folds:
+        parts = read_split(fold.folder / "split.json", scan(few))
+        learned, judged = ({(few / one.path).read_bytes() for one in samples} for samples in (parts.train, parts.val))
+        assert not learned & judged
+
+
+def test_a_cross_validation_that_knows_of_no_copies_goes_on_with_its_folds(few, tmp_path):
+    shutil.copy(few / "red" / "000.jpg", few / "red" / "copy.jpg")
+    ear = Ear(stop_after=1)
+    stopped = cross_validate(tiny_training(few, tmp_path, epochs=1), 2, listeners=[ear], stop=ear.wants_to_stop)
+    settings = RunFolder(stopped.folder).arguments
+    older = {**read_yaml(settings), "fingerprints": [parts.fingerprint for parts in folds(scan(few), 2)]}
+    del older["identical"]
+    write_yaml(settings, older)
+    shutil.rmtree(stopped.folder / "fold1")
+
+    assert resume_cross_validation(stopped.folder).is_whole
 
 
 def test_a_fold_says_which_it_is_and_recommends_no_cross_validation(few, tmp_path):
