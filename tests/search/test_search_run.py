@@ -30,6 +30,7 @@ from mnasnet.machine import processor_name
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
+from mnasnet.search.problem import Meter
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
@@ -44,6 +45,7 @@ from mnasnet.search.run import (
 )
 from mnasnet.search.study import Search
 from mnasnet.search.verdict import Verdict
+from mnasnet.space import Candidate
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
@@ -124,21 +126,32 @@ def all_params() -> Iterator[dict[str, object]]:
         yield {choice.name: option for choice, option in zip(choices, options, strict=True)}
 
 
-def proposed(folder: Path, params: Mapping[str, object], **changed: object) -> TrialRecord:
-    """The settled trial of a network that one more proposal of the search in ``folder`` was told to take."""
+def proposed(folder: Path, params: Mapping[str, object], **meters: Meter) -> TrialRecord:
+    """The settled trial of a network that one more proposal of the search in ``folder`` was told to take.
+
+    ``meters`` take the places of the search's own.
+    """
     with opened(folder) as here:
         study = here.study()
         study.enqueue_trial(dict(params))
-        with contextlib.closing(Search(study, replace(here.problem, **changed), alone=True)) as steps:
+        problem = replace(here.problem, meters={**here.problem.meters, **meters})
+        with contextlib.closing(Search(study, problem, alone=True)) as steps:
             record = steps.propose()
     assert isinstance(record, TrialRecord)
     return record
 
 
+class Dear:
+    """Counts more multiply-adds in every network than the search allows."""
+
+    def measure(self, candidate: Candidate) -> float:
+        return 2e6
+
+
 def without_accuracy(folder: Path, params: Mapping[str, object], state: str) -> TrialRecord:
     """A further trial of the search in ``folder`` that ended in ``state``."""
     if state == "infeasible":
-        return proposed(folder, params, limits={"multiply_adds": 1e5})
+        return proposed(folder, params, multiply_adds=Dear())
     with opened(folder) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
         here.study().enqueue_trial(dict(params))
         return steps.settle_by(steps.propose(), Verdict(state, reason="the disk was full"))
@@ -427,7 +440,7 @@ class TestGoingOn:
         assert len(limits) == (state == "infeasible")
         for told in limits:
             assert told.startswith(f"trial {settled.number} is above a limit of this search (multiply_adds ")
-            assert told.endswith("> 100000); it is trained all the same")
+            assert told.endswith("> 1e+06); it is trained all the same")
 
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number

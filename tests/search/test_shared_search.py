@@ -243,7 +243,7 @@ def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
         (("latency_ms", 8.0), "8 ms is more than the largest network takes, so it decides nothing; take 0.155 to 2.56"),
         (
             ("parameters", 9e6),
-            "9e+06 weights is more than the largest network takes, so it decides nothing; take 2e+05",
+            "9,000,000 weights is more than the largest network takes, so it decides nothing; take 200,000 to 4",
         ),
         (("latency_ms", 2.0), ""),
         (("parameters", 1e6), ""),
@@ -260,7 +260,7 @@ def test_a_forecast_tells_of_a_target_that_every_network_meets(target: tuple[str
 
     assert f"target    {told}" in forecast.text if told else "target" not in forecast.text
     assert "latency   0.155 to 2.56 ms on the device, the smallest and the largest network" in forecast.text
-    assert "cost      2e+05 to 4.2e+06 weights, the smallest and the largest network" in forecast.text
+    assert "cost      200,000 to 4,200,000 weights, the smallest and the largest network" in forecast.text
 
 
 @pytest.mark.parametrize(
