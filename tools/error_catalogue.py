@@ -539,7 +539,7 @@ ENTRIES = (
         "Too many images that cannot be read",
         "A training leaves out unreadable images, up to a share of `max_bad`; here there are more.",
         "Replace them or remove them. Raise `max_bad` only if you can do without them.",
-        ("^data/cache.py:fill$", "^train/crossval.py:_require_readable$", "^max_bad must lie"),
+        ("^data/cache.py:fill$", "^train/crossval.py:_identical$", "^max_bad must lie"),
     ),
     Entry(
         errors.DataError,

@@ -27,10 +27,10 @@ from mnasnet.cli import main
 from mnasnet.commands.search import tell
 from mnasnet.errors import DataError, RuntimeMissingError, SearchError, SettingsError, TrainingError
 from mnasnet.machine import processor_name
+from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
-from mnasnet.search.problem import Meter
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.run import (
@@ -45,7 +45,6 @@ from mnasnet.search.run import (
 )
 from mnasnet.search.study import Search
 from mnasnet.search.verdict import Verdict
-from mnasnet.space import Candidate
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
@@ -126,32 +125,23 @@ def all_params() -> Iterator[dict[str, object]]:
         yield {choice.name: option for choice, option in zip(choices, options, strict=True)}
 
 
-def proposed(folder: Path, params: Mapping[str, object], **meters: Meter) -> TrialRecord:
-    """The settled trial of a network that one more proposal of the search in ``folder`` was told to take.
-
-    ``meters`` take the places of the search's own.
-    """
+def proposed(folder: Path, params: Mapping[str, object]) -> TrialRecord:
+    """The settled trial of a network that one more proposal of the search in ``folder`` was told to take."""
     with opened(folder) as here:
         study = here.study()
         study.enqueue_trial(dict(params))
-        problem = replace(here.problem, meters={**here.problem.meters, **meters})
-        with contextlib.closing(Search(study, problem, alone=True)) as steps:
+        with contextlib.closing(Search(study, here.problem, alone=True)) as steps:
             record = steps.propose()
     assert isinstance(record, TrialRecord)
     return record
 
 
-class Dear:
-    """Counts more multiply-adds in every network than the search allows."""
-
-    def measure(self, candidate: Candidate) -> float:
-        return 2e6
-
-
 def without_accuracy(folder: Path, params: Mapping[str, object], state: str) -> TrialRecord:
     """A further trial of the search in ``folder`` that ended in ``state``."""
     if state == "infeasible":
-        return proposed(folder, params, multiply_adds=Dear())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(CountMeter, "measure", lambda *_: 2e6)  # more than the search allows
+            return proposed(folder, params)
     with opened(folder) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
         here.study().enqueue_trial(dict(params))
         return steps.settle_by(steps.propose(), Verdict(state, reason="the disk was full"))
