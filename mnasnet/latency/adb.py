@@ -128,8 +128,10 @@ class AdbMeter:
         spread = (times.p95_ms - times.p5_ms) / times.median_ms
         quiet = spread <= MAX_SPREAD
         notes = [] if quiet else [f"not quiet: runs spread by {spread:.0%}"]
-        named = "p90 is the 95th percentile, the spread from the 5th", "median is the average, p90 the slowest"
-        notes.append(named[not times.has_percentiles])
+        if times.has_percentiles:
+            notes.append("p90 is the 95th percentile, the spread from the 5th")
+        else:
+            notes.append("median is the average, p90 the slowest")
         if made_up := made_up_note(model, self.precision):
             notes.append(made_up)
         return Latency(

@@ -333,25 +333,27 @@ def test_a_time_of_something_else_than_was_asked_for_is_refused(agent, name, val
         meter.measure(TINY, 32)
 
 
+IMPOSSIBLE = "with times that no measurement has, .*; start the agent of this version"
+OTHER_WORDS = "answered in other words than this version's; start the agent of this version"
+
+
 @pytest.mark.parametrize(
-    "answer", [{"predicted": True}, {"median_ms": 5.0, "p90_ms": 1.0}, {"undisturbed_ms": 1e6}, {"p90_ms": 1e300}]
+    ("answer", "told"),
+    [
+        ({"predicted": True}, IMPOSSIBLE),
+        ({"median_ms": 5.0, "p90_ms": 1.0}, IMPOSSIBLE),
+        ({"undisturbed_ms": 1e6}, IMPOSSIBLE),
+        ({"p90_ms": 1e300}, IMPOSSIBLE),
+        ({"governor": "performance"}, OTHER_WORDS),
+        ({"note": None}, OTHER_WORDS),
+    ],
 )
-def test_times_that_no_measurement_has_are_refused(agent, answer, monkeypatch):
+def test_an_answer_that_no_agent_of_this_version_gives_is_refused(agent, answer, told, monkeypatch):
     meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
     ask = RemoteMeter._ask
     monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), **answer})
 
-    with pytest.raises(LatencyError, match="with times that no measurement has, .*; start the agent of this version"):
-        meter.measure(TINY, 32)
-
-
-@pytest.mark.parametrize("answer", [{"governor": "performance"}, {"note": None}])
-def test_an_agent_of_another_version_is_to_be_replaced(agent, answer, monkeypatch):
-    meter = open_meter("remote", num_classes=3, agent=AgentAddress(agent.url))
-    ask = RemoteMeter._ask
-    monkeypatch.setattr(RemoteMeter, "_ask", lambda *asked: {**ask(*asked), **answer})
-
-    with pytest.raises(LatencyError, match="answered in other words than this version's; start the agent of this vers"):
+    with pytest.raises(LatencyError, match=told):
         meter.measure(TINY, 32)
 
 
