@@ -18,6 +18,7 @@ from ikomia.dataprocess.workflow import Workflow
 
 from mnasnet.classify import Classifier
 from mnasnet.modelfile import ModelFile, save
+from mnasnet.runtime.onnxruntime import OnnxRuntimeSession
 from mnasnet.testing import random_model
 
 NAMES = ("cat", "dog", "ship", "naïve café", "鳥")
@@ -61,6 +62,32 @@ def add_infer(model_path: Path) -> Callable[..., Any]:
         return task
 
     return add
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of each pass through a network, as it begins."""
+    run, sizes = OnnxRuntimeSession.run, []
+
+    def noted(session: OnnxRuntimeSession, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        sizes.append(len(batch))
+        return run(session, batch)
+
+    monkeypatch.setattr(OnnxRuntimeSession, "run", noted)
+    return sizes
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
+    """The models that tasks have loaded."""
+    load, models = Classifier.load, []
+
+    def noted(*arguments: Any, **options: Any) -> Classifier:
+        models.append(load(*arguments, **options))
+        return models[-1]
+
+    monkeypatch.setattr(Classifier, "load", noted)
+    return models
 
 
 def with_detector(boxes: str) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ pytest.importorskip("ikomia")
 import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
 from ikomia.dataprocess.workflow import Workflow
 
+from mnasnet.classify import Classifier
 from tests.workflows.conftest import with_detector
 
 pytestmark = pytest.mark.ikomia
@@ -140,24 +141,20 @@ def test_a_folder_of_photos_leaves_a_json_file_of_all_results_for_each(add_infer
     assert all(file.suffix in (".png", ".csv", ".json") for file in saved_by("objects").rglob("*photo*"))
 
 
-def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, image):
+def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, image, monkeypatch):
     workflow, detector = with_detector(";".join(f"{x % 200},{x % 100},60,60" for x in range(1000)))
     task = add_infer(workflow)
-    workflow.init_long_process()
-    session, batches = task._classifier._session, []
+    predict, batches = Classifier.predict, []
 
-    class StoppedFromOutside:
-        description = session.description
+    def stopped_from_outside(classifier, images, top_k):
+        if not batches:
+            stopper = threading.Thread(target=workflow.stop)
+            stopper.start()
+            stopper.join()
+        batches.append(len(images))
+        return predict(classifier, images, top_k)
 
-        def run(self, batch):
-            if not batches:
-                stopper = threading.Thread(target=workflow.stop)
-                stopper.start()
-                stopper.join()
-            batches.append(len(batch))
-            return session.run(batch)
-
-    task._classifier._session = StoppedFromOutside()
+    monkeypatch.setattr(Classifier, "predict", stopped_from_outside)
     with pytest.raises(RuntimeError, match="Stop workflow requested"):
         workflow.run_on(array=image)
     assert batches == [64] and task.get_results() == []
@@ -168,12 +165,12 @@ def test_a_stopped_run_ends_between_batches_and_can_be_run_again(add_infer, imag
     assert len(task.get_results()) == 1
 
 
-def test_the_model_can_be_loaded_before_the_first_image(add_infer, image):
+def test_the_model_can_be_loaded_before_the_first_image(add_infer, image, loaded):
     workflow = Workflow("early")
-    task = add_infer(workflow)
+    add_infer(workflow)
 
     workflow.init_long_process()
-    loaded = task._classifier
+    assert len(loaded) == 1
     workflow.run_on(array=image)
 
-    assert loaded is not None and task._classifier is loaded
+    assert len(loaded) == 1
