@@ -279,9 +279,12 @@ def test_kendall_tau_equals_scipys():
 
 def test_intervals_hold_the_value_and_two_networks_are_too_few():
     rng = np.random.default_rng(0)
-    truth = rng.uniform(1, 2, 50)
-    found = agreement(list(truth * rng.normal(1, 0.03, 50)), list(truth))
+    truth, factors = rng.uniform(1, 2, 50), rng.normal(1, 0.03, 50)
+    found = agreement(list(truth * factors), list(truth))
 
+    half = 1.96 * 100 * np.abs(factors - 1).std() / np.sqrt(50)
+    # of a mean of 50 the interval is nearly the normal one
+    assert found.mape_interval == pytest.approx((found.mape_percent - half, found.mape_percent + half), abs=0.2 * half)
     assert found.mape_interval[0] < found.mape_percent < found.mape_interval[1]
     assert found.tau_interval[0] < found.kendall_tau < found.tau_interval[1]
     with pytest.raises(LatencyError, match="three or more networks"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnasnet.search.surrogate import Features, Scales, choose_scales, fit
+from mnasnet.search.surrogate import ERROR_SCALES, Features, Scales, choose_scales, fit
 
 NAMES = [f"block{b}.{part}" for b in range(3) for part in ("kernel", "layers")]
 COUNTS = [2, 3] * 3
@@ -58,6 +58,12 @@ def test_the_dual_and_the_primal_form_agree():
     dual = fit(features, points, additive(points), Scales(10.0, 0.3, 1e-12, None))
 
     np.testing.assert_allclose(dual.mean(fresh), primal.mean(fresh), atol=1e-6)
+    spreads = [
+        np.std([form.draw(np.random.default_rng(i), 1.0)(fresh) for i in range(2000)], axis=0)
+        for form in (primal, dual)
+    ]
+    # the standard error of the spread of 2,000 draws is 1.6 %; 6 of them for the difference of two, at 30 points
+    np.testing.assert_allclose(*spreads, rtol=0.14)
 
 
 def test_draws_differ_most_where_nothing_was_seen():
@@ -88,6 +94,16 @@ def test_the_mean_of_many_draws_is_the_mean():
 
     # the standard error of 2,000 draws is 1/45 of their spread; 5 of them are a chance below one in a million
     assert (np.abs(draws.mean(0) - surrogate.mean(fresh)) < 5 * draws.std(0) / np.sqrt(2000)).all()
+
+
+@pytest.mark.parametrize("power", ERROR_SCALES)
+def test_what_is_predicted_on_a_scale_of_the_error_is_an_accuracy_again(power):
+    features, points = Features(NAMES, COUNTS), random_points(np.random.default_rng(5), 40)
+    values = 0.5 + 0.1 * (additive(points) - 0.5)  # so near to each other that what adds up on one scale does on all
+
+    surrogate = fit(features, points, values, Scales(1e6, 1.0, 0.0, power))
+
+    np.testing.assert_allclose(surrogate.mean(points), values, atol=0.001)
 
 
 def test_errors_that_multiply_are_predicted_on_a_scale_of_the_error():

@@ -27,6 +27,7 @@ def test_per_class_figures_agree_with_scikit_learn() -> None:
     assert [score.precision for score in result.classes] == pytest.approx(precision)
     assert [score.recall for score in result.classes] == pytest.approx(recall)
     assert [score.f1 for score in result.classes] == pytest.approx(f1)
+    assert result.macro_f1 == pytest.approx(f1.mean())
     assert [score.images for score in result.classes] == images.tolist()
     assert result.confusion.tolist() == metrics.confusion_matrix(labels, logits.argmax(1)).tolist()
     assert result.loss == pytest.approx(metrics.log_loss(labels, np.exp(logits) / np.exp(logits).sum(1)[:, None]))
@@ -40,6 +41,7 @@ def test_a_class_without_images_has_no_recall_and_does_not_count_as_the_worst() 
 
     assert result.classes[2].recall is None
     assert result.worst_recall > 0
+    assert result.macro_f1 == pytest.approx((result.classes[0].f1 + result.classes[1].f1) / 2)
 
 
 @pytest.mark.parametrize(("right", "count"), [(8, 10), (0, 10), (10, 10), (90, 100), (4999, 5000)])

@@ -93,6 +93,7 @@ def test_numbers_of_numpy_and_lists_make_the_same_recipe():
         ({"resize": 10_000_000}, "resize must be at most 16 times input_size, got resize 10,000,000 for"),
         ({"mean": ("a", "b", "c")}, r"mean and std need three numbers from 0 to 1, got \('a', 'b', 'c'\)"),
         ({"mean": (0.5, 0.5)}, "mean and std need three numbers"),
+        ({"mean": (123.7, 116.3, 103.5)}, "mean and std need three numbers from 0 to 1"),
         ({"mean": 0.5}, "mean and std need three numbers from 0 to 1, got 0.5"),
         ({"input_size": True}, "input_size must be a whole number of pixels, got True"),
         ({"mean": (0.5, 0.5, float("nan"))}, "mean and std need three numbers"),

@@ -25,6 +25,7 @@ def test_the_hard_form_is_the_accuracy_up_to_the_target():
     reward = Reward(80.0, "hard")
 
     assert reward(0.5, 79.0) == reward(0.5, 20.0) == 0.5
+    assert (reward(0.0, 80.0), reward(1.0, 80.0)) == (0.0, 1.0)
 
 
 def test_the_hard_form_above_the_target_scales_by_target_over_cost():
@@ -97,11 +98,15 @@ def test_impossible_rewards_are_refused(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "cost"), [(75.0, 10.0), (-0.1, 10.0), (math.nan, 10.0), (0.5, 0.0), (0.5, math.inf)]
+    "reward_of", [lambda *numbers: product_reward(*numbers, alpha=0.0, beta=-1.0), absolute_reward]
 )
-def test_impossible_measurements_are_refused(accuracy, cost):
+@pytest.mark.parametrize(
+    ("accuracy", "cost", "target"),
+    [(75.0, 10, 8), (-0.1, 10, 8), (math.nan, 10, 8), (0.5, 0, 8), (0.5, math.inf, 8), (0.5, 10, 0), (0.5, 10, -8)],
+)
+def test_impossible_measurements_are_refused(accuracy, cost, target, reward_of):
     with pytest.raises(SettingsError, match="must"):
-        Reward(8.0)(accuracy, cost)
+        reward_of(accuracy, cost, target)
 
 
 def test_a_reward_beyond_all_numbers_is_refused():
@@ -117,6 +122,7 @@ def test_a_reward_beyond_all_numbers_is_refused():
         (Reward(2.0, "product", -1.0, 0.0), False, "within the target and leaves those above it alone"),
         (Reward(2.0, "product", 0.0, 0.0), True, "the accuracy alone"),
         (Reward(2.0, "absolute", slope=0.0), True, "the accuracy alone"),
+        (Reward(2.0, "absolute", slope=-20.0), False, "pulls the cost to the target from both sides"),
         (Reward(2.0, "soft"), True, "the same network wins for every target"),
     ],
 )

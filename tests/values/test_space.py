@@ -122,6 +122,17 @@ class TestFurtherSpaces:
         assert space("small").size == 98_304
         assert space("tiny").size == 512
 
+    def test_of_several_widths_the_one_with_the_networks_stem_says_what_does_not_fit(self):
+        blocks = MNASNET_A1.blocks
+        other = replace(MNASNET_A1, blocks=(*blocks[:-1], replace(blocks[-1], kernel=7)))
+
+        with pytest.raises(SpecError, match="block 6 has kernel 7"):
+            space("resolution_width").values_of(other)
+
+    def test_an_input_size_that_the_space_lacks_is_named(self):
+        with pytest.raises(SpecError, match="input_size must be one of 96, 128, 160, 192, 224, got 100"):
+            space("resolution_width").values_of(MNASNET_A1, 100)
+
     def test_an_unknown_name_lists_the_known_ones(self):
         with pytest.raises(SpecError, match="paper, published"):
             space("nasnet")
@@ -240,6 +251,13 @@ class TestInvalidCombinations:
 
         assert SearchSpace((block,)).architecture((-1,)).blocks[0].repeats == 1
 
+    def test_of_several_choices_that_build_a_network_the_plainest_is_told(self):
+        searched = SearchSpace((BlockChoices(channels=(8,), filters=(0.75, 1.0), layers=(-1, 0)),))
+
+        network = searched.architecture((0.75, -1))
+
+        assert searched.values_of(network) == {"block0.filters": 1.0, "block0.layers": 0}
+
     def test_a_skip_that_no_layer_can_take_is_none(self):
         block = BlockChoices(channels=(16,), stride=(2,), skip=("none", "identity"))
         searched = SearchSpace((block,))
@@ -317,6 +335,7 @@ class TestSpaceFiles:
             ("blocks: [{channels: 16, kernel: [3, 3]}]", "the options of kernel must differ"),
             ("blocks: [{channels: 16, kernel: [3, [5]]}]", "an option is a number or a word"),
             ("blocks: [{channels: many}]", "channels must be whole numbers"),
+            ("blocks: [{channels: [0, 16]}]", "channels must be whole numbers >= 1, got [0, 16]"),
             ("blocks: [{channels: 16}]\nstart: mnasnet_a1", "either 'blocks' or 'start'"),
             ("start: mnasnet_z9", "no network is called 'mnasnet_z9'"),
             ("blocks: [{channels: 16}]\ninput_sizes: 8", "input_sizes must be whole numbers of pixels, 32 to 2048"),
@@ -337,6 +356,9 @@ class TestSpaceFiles:
             ("blocks: [{channels: 16}]\nschema: 99", "newer"),
             ("blocks: [{channels: 16}]\nschema: one", "schema must be a whole number >= 1, got 'one'"),
             ("blocks: [{channels: 16}]\nwidths: []", "widths are one or more numbers"),
+            ("blocks: [{channels: 16}]\nwidths: 0", "widths are one or more numbers above 0"),
+            ("blocks: [{channels: 16, filters: 0}]", "filters must lie between 0 and 10"),
+            ("blocks: [{channels: 16}]\nchannel_multiple: 0", "channel_multiple must be a whole number >= 1, got 0"),
             ("blocks: [{channels: 16, expansion: [3, 6]}]", "needs operator: inverted beside it"),
             ("blocks: [{channels: 16, expansion: 3}]", "expansion needs operator: inverted beside it, got inverted6"),
             ("blocks: [{channels: 16, operator: inverted}]", "operator inverted needs expansion beside it"),

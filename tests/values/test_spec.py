@@ -49,6 +49,7 @@ def test_name_and_source_are_labels_only():
 
     assert renamed == MNASNET_B1
     assert renamed.fingerprint == MNASNET_B1.fingerprint
+    assert renamed.named("again").source == "a friend"
     assert PRESETS["mnasnet1_0"] == PRESETS["mnasnet_100"]
 
 
@@ -120,6 +121,11 @@ def test_fingerprints_stay_as_files_and_studies_have_them(name, fingerprint):
 def test_an_impossible_block_says_the_rule_and_the_value(options, message):
     with pytest.raises(SpecError, match=message):
         BlockSpec(**{"operator": "conv", "channels": 8, **options})
+
+
+def test_the_smallest_and_the_largest_block_that_are_allowed_are_blocks():
+    assert BlockSpec("inverted", 1, 1, expansion=2).channels == 1
+    assert BlockSpec("inverted", 65_536, 31, repeats=64, expansion=64, se_ratio=1.0).channels == 65_536
 
 
 @pytest.mark.parametrize(
@@ -220,3 +226,10 @@ def test_only_the_first_layer_of_a_block_changes_stride_and_width():
         (40, 40, 1, "identity"),
     ]
     assert [layer.se_channels for layer in layers] == [6, 10, 10]  # a quarter of each layer's input
+
+
+@pytest.mark.parametrize(("channels", "skip"), [(16, "pool"), (8, "pool"), (4, "none")])
+def test_a_pooled_skip_also_works_where_a_layer_strides_or_widens_but_not_where_it_narrows(channels, skip):
+    network = ArchitectureSpec((BlockSpec("conv", channels, stride=2, skip="pool"),), stem_channels=8)
+
+    assert network.layers()[0][0].skip == skip
