@@ -195,9 +195,11 @@ class TestPoints:
 
     def test_a_missing_and_an_unknown_choice_are_named(self):
         values = dict(zip((c.name for c in space("tiny").choices), space("tiny").random(random.Random(0)).values))
-        values["block9.kernel"] = values.pop("block1.kernel")
 
-        with pytest.raises(SpecError, match=r"missing block1\.kernel, unknown block9\.kernel"):
+        with pytest.raises(SpecError, match=r"missing none, unknown block9\.kernel"):
+            space("tiny").candidate({**values, "block9.kernel": 3})
+        del values["block1.kernel"]
+        with pytest.raises(SpecError, match=r"missing block1\.kernel, unknown none"):
             space("tiny").candidate(values)
 
     def test_an_option_that_is_not_one_is_named(self):
