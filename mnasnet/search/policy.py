@@ -20,20 +20,23 @@ _SAME = 1e-6  # a spread, as a share of the largest reward: the mean of equal nu
 
 
 class Policy:
-    """A distribution over sequences of tokens, one per choice, each depending on all before it."""
+    """A distribution over sequences of tokens, one per choice, each depending on all before it.
+
+    ``network`` tells the log-probability of each token of given sequences, and the entropy of each decision.
+    """
 
     def __init__(self, counts: Sequence[int], seed: int, settings: ControllerSettings) -> None:
         self._settings = settings
         with seeded(seed):
-            self._network = _Network(counts, settings.hidden)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
+            self.network = _Network(counts, settings.hidden)
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self._baseline: float | None = None
         self._tables: _Tables | None = None
 
     def sample(self, uniform: NDArray[np.float64]) -> tuple[int, ...]:
         """One sequence; ``uniform`` are the random numbers in 0 to 1 that decide it, one per choice."""
         if self._tables is None:
-            self._tables = self._network.tables()
+            self._tables = self.network.tables()
         return self._tables.sample(uniform)
 
     def update(self, tokens: NDArray[np.int64], rewards: NDArray[np.float64], entropy_weight: float) -> None:
@@ -42,16 +45,16 @@ class Policy:
         inputs = torch.from_numpy(tokens)
         advantage = torch.from_numpy(self._advantage(rewards).astype(np.float32))[:, None]
         with torch.no_grad():
-            before, _ = self._network(inputs)
+            before, _ = self.network(inputs)
         for _ in range(settings.epochs):
-            after, entropy = self._network(inputs)
+            after, entropy = self.network(inputs)
             ratio = (after - before).exp()  # B x choices: each token is an action, eq. 6 of arXiv 1707.06347
             clipped = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
             gain = torch.minimum(ratio * advantage, clipped * advantage)  # eq. 7
             loss = -gain.sum(1).mean() - entropy_weight * entropy.sum(1).mean()  # eq. 9 without a value network
             self._optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self._network.parameters(), settings.max_gradient)
+            nn.utils.clip_grad_norm_(self.network.parameters(), settings.max_gradient)
             self._optimizer.step()
         self._tables = None
 

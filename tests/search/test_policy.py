@@ -47,7 +47,7 @@ def test_samples_come_with_the_chances_that_are_learned_from():
     sequences = np.array(list(itertools.product(*map(range, counts))))
 
     with torch.no_grad():
-        logs, entropies = policy._network(torch.from_numpy(sequences))
+        logs, entropies = policy.network(torch.from_numpy(sequences))
     chances = {tuple(map(int, row)): log.exp().double().numpy() for row, log in zip(sequences, logs, strict=True)}
 
     for sequence, found in chances.items():
@@ -104,9 +104,8 @@ def test_a_batch_of_one_network_leaves_the_say_to_entropy():
     for _ in range(60):
         tell(policy, [(1, 0.7950463696325935)] * 10, entropy=0.15)
 
-    with torch.no_grad():
-        _, entropies = policy._network(torch.tensor([[0, 0]]))
-    assert float(entropies[0, 0]) > 1.0  # of log 3, which is 1.0986
+    chances = np.array([chance_of(policy, token) for token in range(3)])
+    assert -np.sum(chances * np.log(chances)) > 1.0  # of log 3, which is 1.0986
 
 
 @pytest.mark.parametrize(("decay", "rises"), [(1.0, True), (0.0, False)])
@@ -195,6 +194,20 @@ def test_a_network_that_a_pruner_ended_is_heard_of_as_often_as_it_is_proposed(mo
 
     assert [record.state for record in records(study)][10:20] == ["pruned"] * 10
     assert heard == [[0.5] * 10, [0.1] * 10] * 2
+
+
+def test_entropy_weighs_more_while_most_networks_of_a_batch_were_judged_before(monkeypatch):
+    weights: list[float] = []
+    monkeypatch.setattr(Policy, "update", lambda policy, tokens, rewards, entropy: weights.append(entropy))
+    options = {"x": optuna.distributions.CategoricalDistribution(range(7))}
+    settings = ControllerSettings(batch=2, entropy=0.1, entropy_step=2.0)
+    study = optuna.create_study(direction="maximize", sampler=ControllerSampler(seed=0, settings=settings))
+    for option in (0, 1, 0, 1, 0, 0, 2, 0, 3, 4, 5, 6):
+        study.add_trial(optuna.trial.create_trial(params={"x": option}, distributions=options, value=0.5))
+
+    study.ask(options)
+
+    assert weights == [0.1, 0.2, 0.4, 0.2, 0.1, 0.1]
 
 
 def test_the_controller_keeps_away_from_networks_above_a_limit():
