@@ -20,7 +20,7 @@ from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.answering import about_device_away, about_promoted, about_target, levelled_off
-from mnasnet.search.contenders import measured
+from mnasnet.search.contenders import measured, rank_agreement
 from mnasnet.search.costs import quantity
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
@@ -362,7 +362,7 @@ class TestEffects:
 
         assert found.explained > 0.99  # the accuracy is a sum of what each kernel adds
         kernels = [effect for effect in found.choices if effect.choice.endswith("kernel")]
-        assert list(found.choices[: len(kernels)]) == kernels
+        assert kernels and list(found.choices[: len(kernels)]) == kernels
         assert all(effect.options[1].accuracy > effect.options[0].accuracy for effect in kernels)
         assert sum(effect.weight for effect in found.choices) == pytest.approx(1.0)
 
@@ -456,6 +456,15 @@ class TestWords:
         line = summary_lines(replace(answer, contenders=[], accuracy_name="expected top-1 accuracy"))[0]
 
         assert f"expected top-1 accuracy {answer.winner.accuracy:.1%} on 200 validation images; latency" in line
+
+    def test_tau_is_of_what_the_search_thought_of_finalists_against_their_longer_training(self):
+        finalists = [
+            Contender(name="", kind="finalist", proxy_accuracy=thought, val_accuracy=reached)
+            for thought, reached in ((0.5, 0.7), (0.6, 0.9), (0.7, 0.8), (0.1, None))
+        ]
+
+        assert rank_agreement(finalists) == pytest.approx(1 / 3)  # two of three pairs in order
+        assert rank_agreement(finalists[:2]) is None
 
     def test_the_networks_that_tau_is_about_are_the_finalists_alone(self, answer):
         finalists = [

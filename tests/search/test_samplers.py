@@ -12,6 +12,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.controller import ControllerSampler, ControllerSettings
 from mnasnet.search.evolution import EvolutionSampler
+from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.records import records
@@ -281,19 +282,18 @@ def test_a_constraint_without_end_does_no_harm(sampler):
     assert study.best_trial.params["first"] == "a"
 
 
-def test_evolution_keeps_to_limits_it_can_foresee():
-    limited = SearchProblem(
-        space("small"),
-        FunctionEvaluator(more_kernels_are_better),
-        meters={"work": FunctionMeter(cost_of)},
-        limits={"work": 12.0},
-        estimates={"work": FunctionMeter(cost_of)},
+@pytest.mark.parametrize("wanted", [{"limits": {"work": 12.0}}, {"reward": Reward(12.0), "reward_cost": "work"}])
+def test_evolution_keeps_to_limits_and_hard_targets_it_can_foresee(wanted):
+    meters = {"work": FunctionMeter(cost_of)}
+    problem = SearchProblem(
+        space("small"), FunctionEvaluator(more_kernels_are_better), meters=meters, estimates=meters, **wanted
     )
-    study = create_study(limited, algorithm="evolution", seed=0)
+    study = create_study(problem, algorithm="evolution", seed=0)
 
-    search(study, limited, Budget(evaluations=30))
+    search(study, problem, Budget(evaluations=30))
 
     assert {record.state for record in records(study)} == {"done"}
+    assert max(record.costs["work"] for record in records(study)) <= 12.0
 
 
 @pytest.mark.parametrize(
@@ -310,6 +310,16 @@ def test_a_training_ended_early_is_believed_to_reach_what_it_would_have_reached(
 
     assert problem.accuracy_of(so_far, costs) == pytest.approx(0.41)
     assert SearchProblem(space("small"), TellsItsSteps()).accuracy_of(0.41, {}) == pytest.approx(0.41)
+
+
+def test_a_training_ended_early_gains_in_thought_what_others_gained_after_that_step():
+    trained = Extrapolation()
+    for gain in (0.1, 0.2, 0.3, 0.9):
+        trained.learn({1: 0.1, 2: 0.4}, 0.4 + gain)
+
+    assert trained.of({1: 0.2, 2: 0.5}) == trained.at_most_of({1: 0.2, 2: 0.5}) == pytest.approx(0.75)
+    assert trained.of({3: 0.5}) is None  # nobody went on from there
+    assert (trained.at_most_of({3: 0.3}), trained.at_most_of({3: 0.7})) == (0.3, 0.5)  # 0.5 is the worst at its end
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

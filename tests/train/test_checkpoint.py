@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -45,7 +46,20 @@ def test_the_digest_tells_checkpoints_apart() -> None:
     assert digest(checkpoint()) != digest(checkpoint(1.0000001))
 
 
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_newer_release_asks_for_an_update() -> None:
+    newer = to_bytes(Checkpoint({"x": torch.zeros(1)}, {"schema": 2}))
+
+    with pytest.raises(TrainingError, match=r"newer release \(schema 2\); update the mnasnet package"):
+        from_bytes(newer)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_last_two_are_kept(has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("Operation not permitted")
+
+    if not has_links:  # as on the file systems of memory sticks
+        monkeypatch.setattr(os, "link", refuse)
     store = CheckpointStore(tmp_path)
     for value in (1.0, 2.0, 3.0):
         store.save(checkpoint(value))
