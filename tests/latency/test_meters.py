@@ -24,7 +24,7 @@ from mnasnet.latency.meter import METERS, Latency, open_meter
 from mnasnet.latency.probe import READS, STARTS, MachineProbe, machine_probe
 from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, frequency_note, pinned, time_calls
+from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, engines_for, frequency_note, pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import weights_of
@@ -37,49 +37,56 @@ from mnasnet.testing import TINY, random_model
 MEASURED = Latency("a board", "onnxruntime", "1.0", "fp32", 1, 1, 64, 50, 1.0, 1.1, 1.2)
 
 
-class TestOnnxRuntimeMeter(LatencyMeterContract):
+class MeterContract(LatencyMeterContract):
+    @pytest.fixture(autouse=True)
+    def first_passes_count(self, monkeypatch):
+        """However disturbed they are: how patient meters are is shown below."""
+        monkeypatch.setattr(timing, "PATIENCE", 1)
+
+
+class TestOnnxRuntimeMeter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("onnxruntime", num_classes=3)
 
 
-class TestOpenvinoMeter(LatencyMeterContract):
+class TestOpenvinoMeter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("openvino", num_classes=3)
 
 
-class TestOpenvinoBf16Meter(LatencyMeterContract):
+class TestOpenvinoBf16Meter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("openvino", precision="bf16", num_classes=3)
 
 
-class TestLitertMeter(LatencyMeterContract):
+class TestLitertMeter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("litert", num_classes=3)
 
 
-class TestOnnxRuntimeInt8Meter(LatencyMeterContract):
+class TestOnnxRuntimeInt8Meter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("onnxruntime", precision="int8", num_classes=3)
 
 
-class TestOpenvinoInt8Meter(LatencyMeterContract):
+class TestOpenvinoInt8Meter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("openvino", precision="int8", num_classes=3)
 
 
-class TestLitertInt8Meter(LatencyMeterContract):
+class TestLitertInt8Meter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("litert", precision="int8", num_classes=3)
 
 
-class TestTorchMeter(LatencyMeterContract):
+class TestTorchMeter(MeterContract):
     @pytest.fixture
     def meter(self):
         return open_meter("torch", num_classes=3)
@@ -97,7 +104,7 @@ def test_onnx_runtime_has_a_version_under_any_name(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", only_gpu)  # as with onnxruntime-gpu in its place
 
-    assert SessionMeter("onnxruntime").measure(TINY, 64).runtime_version == onnxruntime.__version__
+    assert SessionMeter("onnxruntime", warmups=0, runs=2).measure(TINY, 64).runtime_version == onnxruntime.__version__
 
 
 def test_torch_has_no_int8():
@@ -127,9 +134,9 @@ def test_the_graph_of_a_file_is_timed_without_the_normalisation_before_it(tmp_pa
         exported, "normalise", lambda batch, own: normalised.append(len(batch)) or normalise(batch, own)
     )
 
-    latency = SessionMeter("onnxruntime", batch=2).measure_model(read_exported(path))
+    latency = SessionMeter("onnxruntime", batch=2, warmups=0, runs=2).measure_model(read_exported(path))
 
-    assert (latency.n, normalised.count(2)) == (50, 1)  # a file that is opened answers for one image too
+    assert (latency.n, normalised.count(2)) == (2, 1)  # a file that is opened answers for one image too
 
 
 def test_the_sentence_has_every_condition():
@@ -351,6 +358,10 @@ def test_engines_take_turns_so_that_none_speaks_for_all():
     assert [set(block) for block in blocks] == [{"a"}, {"b"}, {"c"}, {"a"}, {"b"}]
 
 
+def test_the_fewer_passes_the_fewer_engines_are_opened_for_them():
+    assert [engines_for(runs) for runs in (1, 29, 30, 50, 1000)] == [1, 1, 2, 3, 3]
+
+
 def test_a_core_shared_with_others_is_noticed():
     assert "other work took the core 40% of the time" in Timing((1.0,) * 50, (0.6,) * 50).disturbance
 
@@ -360,10 +371,12 @@ def test_processor_time_sees_through_other_work():
 
     assert timing.undisturbed_ms == pytest.approx(0.9)
     assert Timing((1.0, 3.0, 9.0, 2.0)).undisturbed_ms == 1.0
+    assert Timing((1.0, 3.0, 9.0, 2.0), (2.6,) * 4).undisturbed_ms == 2.5  # never more than the clock says
 
 
 def test_a_processor_that_slows_down_is_noticed():
     assert "speed changed by +30% meanwhile" in Timing((1.0,) * 25 + (1.3,) * 25).disturbance
+    assert "speed changed by -23% meanwhile" in Timing((1.3,) * 25 + (1.0,) * 25).disturbance
 
 
 def probe_of(memory_ms, arithmetic_ms=None):
