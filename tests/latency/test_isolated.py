@@ -22,13 +22,34 @@ from mnasnet.search.searching import Searching
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import TINY, random_model
 
+LARGE = replace(TINY, stem_channels=512, head_channels=4096)  # at 1024 pixels its measurement takes over half a second
 QUIET = Latency("device", "runtime", "1", "fp32", 1, 1, 64, 50, 2.0, 2.0, 2.1)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that are started meanwhile."""
+    processes = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return processes
 
 
 @pytest.fixture(scope="module")
 def isolated():
     with IsolatedMeter("onnxruntime", num_classes=3) as meter:
         yield meter
+
+
+def let_it_begin(meter):
+    """Start the process by what it refuses at once."""
+    with pytest.raises(LatencyError, match="cannot be measured at 1 px"):
+        meter.measure(TINY, 1)
 
 
 class TestIsolatedMeter(LatencyMeterContract):
@@ -50,28 +71,28 @@ class TestIsolatedMeter(LatencyMeterContract):
             ):
                 meter.measure(TINY, 64)
 
-    def test_an_engine_that_dies_is_an_error_and_the_next_question_starts_anew(self):
+    def test_an_engine_that_dies_is_an_error_and_the_next_question_starts_anew(self, started):
         with IsolatedMeter("onnxruntime") as meter:
-            meter.measure(TINY, 64)
-            meter._process.kill()
+            let_it_begin(meter)
+            threading.Timer(0.05, started[0].kill).start()
 
             with pytest.raises(LatencyError, match="onnxruntime ended its process while it was measured"):
-                meter.measure(TINY, 64)
+                meter.measure(LARGE, 1024)
             assert meter.measure(TINY, 64).undisturbed_ms > 0
 
-    def test_an_engine_that_dies_just_before_it_is_asked_is_the_same_error(self, monkeypatch):
+    def test_an_engine_that_dies_just_before_it_is_asked_is_the_same_error(self, started, monkeypatch):
         with IsolatedMeter("onnxruntime") as meter:
-            meter.measure(TINY, 64)
-            meter._process.kill()
-            meter._process.wait()
-            monkeypatch.setattr(meter._process, "poll", lambda: None)  # it was still there when it was looked at
+            let_it_begin(meter)
+            started[0].kill()
+            started[0].wait()
+            monkeypatch.setattr(started[0], "poll", lambda: None)  # it was still there when it was looked at
 
             with pytest.raises(LatencyError, match="onnxruntime ended its process while it was measured"):
                 meter.measure(TINY, 64)
 
     def test_an_interrupted_question_leaves_no_answer_for_the_next(self, ctrl_c):
         with IsolatedMeter("onnxruntime") as meter:
-            meter.measure(TINY, 64)
+            let_it_begin(meter)
             threading.Timer(0.05, ctrl_c).start()
             with pytest.raises(KeyboardInterrupt):
                 meter.measure(TINY, 512)
@@ -85,10 +106,9 @@ class TestIsolatedMeter(LatencyMeterContract):
         def enough() -> None:
             raise Enough
 
-        large = replace(TINY, stem_channels=512, head_channels=4096)
         with IsolatedMeter("onnxruntime", on_wait=enough) as meter, pytest.raises(Enough):
             while True:  # the first measurement of over half a second
-                meter.measure(large, 1024)
+                meter.measure(LARGE, 1024)
 
     def test_an_engine_that_is_not_there_is_told(self):
         with IsolatedMeter("sundial") as meter, pytest.raises(LatencyError, match="a meter is one of"):
