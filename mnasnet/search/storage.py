@@ -165,7 +165,7 @@ def _database(location: str) -> Iterator[URL]:
                 "postgresql://... or a path"
             ) from None
         raise RuntimeMissingError(
-            f"the driver for {shown} is not installed; run: pip install 'psycopg[binary]'"
+            f'the driver for {shown} is not installed; run: pip install "psycopg[binary]"'
         ) from None
     except NoSuchModuleError:
         raise SearchError(
