@@ -13,11 +13,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mnasnet.errors import SettingsError
+
+_Result = TypeVar("_Result")
 
 WINDOWS_WAITS_S = (0.05, 0.1, 0.2, 0.6)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # as write_atomic names what is not whole yet
@@ -39,22 +41,27 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(OSError):  # there is none yet
             temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # who may read the old file may read the new one
-        _replace(temporary, path)
+        patiently(lambda: temporary.replace(path))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _replace(new: Path, old: Path) -> None:
-    """Put ``new`` in the place of ``old``; on Windows a reader of the old one is given a second to end."""
+def patiently(act: Callable[[], _Result]) -> _Result:
+    """What ``act`` does to a file; on Windows others who read it, or remove it just now, are given a second to end."""
     for wait_s in WINDOWS_WAITS_S if sys.platform == "win32" else ():
         try:
-            new.replace(old)
-            return
+            return act()
         except PermissionError:
             time.sleep(wait_s)
-    new.replace(old)
+    return act()
+
+
+def reader_has_gone(error: OSError) -> bool:
+    """Whether writing failed since nobody reads the pipe any more, which Windows calls an invalid argument."""
+    is_windows_word = sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or is_windows_word
 
 
 def as_text(name: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mnasnet.files import patiently
+
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.1  # how often is looked whether a lock is free
@@ -25,7 +27,7 @@ def locked(path: Path) -> Iterator[None]:
     has_waited = False
     try:
         while True:
-            with path.open("ab") as file:
+            with patiently(lambda: path.open("ab")) as file:
                 if _took(file, path):
                     try:
                         yield

@@ -20,7 +20,7 @@ from mnasnet.commands.json_line import json_line
 from mnasnet.data.find import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mnasnet.data.labelled import LABELLED, MARK, is_labelled_copy
 from mnasnet.errors import DataError
-from mnasnet.files import exists
+from mnasnet.files import exists, patiently
 from mnasnet.words import printable
 
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ class CsvFile:
             # a file name need not be valid text; it is then written with escapes
             self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise DataError(
-                f"cannot write {self._path}: {error.strerror or error}; name a file in another folder"
-            ) from error
+            raise self._unwritable(error) from error
         self._rows = csv.writer(self._file)
         self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error", "label"])
         return self
@@ -122,8 +120,15 @@ class CsvFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if kind is None:
-            self._part.replace(self._path)
+        if kind is not None:
+            return
+        try:
+            patiently(lambda: self._part.replace(self._path))
+        except OSError as error:  # on Windows a spreadsheet that shows the older one keeps it
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(f"cannot write {self._path}: {error.strerror or error}; name a file in another folder")
 
     def write(self, result: FileResult) -> None:
         """Write the rows of one image."""

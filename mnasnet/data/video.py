@@ -16,7 +16,7 @@ from mnasnet.data.images import ImageFileError
 from mnasnet.data.labelled import mark_video
 from mnasnet.data.opencv import require_opencv
 from mnasnet.errors import DataError
-from mnasnet.files import quoted
+from mnasnet.files import patiently, quoted
 
 _log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class VideoWriter:
             self._unfinished.unlink(missing_ok=True)
             raise DataError(f"{self.path}: the video could not be written to its end; is the disk full?")
         if error is None:
-            self._unfinished.replace(self.path)
+            patiently(lambda: self._unfinished.replace(self.path))
         else:
             self._unfinished.unlink(missing_ok=True)
 

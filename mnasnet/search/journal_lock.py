@@ -11,6 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
+from mnasnet.files import patiently
 from mnasnet.locks import try_lock
 
 # A process killed while it writes leaves its lock behind. On this machine that shows at once. On another only age can
@@ -68,12 +69,12 @@ class JournalLock:
         """Give the lock back; where others took it away, after a write of minutes, theirs stays."""
         owner = self._owner()
         if owner is not None and owner[0] == self._mine:
-            self._path.unlink(missing_ok=True)
+            patiently(lambda: self._path.unlink(missing_ok=True))
 
     def _made(self) -> bool:
         mine = f"{_here()} {os.getpid()} {uuid.uuid4().hex}".encode() if _IS_SIGNED else b""
         try:
-            _make(self._path, mine)
+            patiently(lambda: _make(self._path, mine))  # Windows refuses it while another removes his
         except FileExistsError:
             return False
         self._mine = mine
@@ -82,7 +83,7 @@ class JournalLock:
     def _owner(self) -> _Owner | None:
         """None where there is no lock."""
         try:
-            since_ns = self._path.lstat().st_mtime_ns
+            since_ns = patiently(self._path.lstat).st_mtime_ns
             is_read = _IS_SIGNED and not self._path.is_symlink()  # one kind of Optuna's is a link to the journal
             return _start_of(self._path) if is_read else b"", since_ns
         except FileNotFoundError:
@@ -95,7 +96,7 @@ class JournalLock:
             with contextlib.suppress(OSError):  # a file system without such locks
                 is_alone = try_lock(file)
             if is_alone and self._owner() == owner:
-                self._path.unlink(missing_ok=True)
+                patiently(lambda: self._path.unlink(missing_ok=True))
 
 
 def _make(path: Path, content: bytes) -> None:

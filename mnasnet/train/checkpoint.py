@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from mnasnet.errors import TrainingError
-from mnasnet.files import write_atomic
+from mnasnet.files import patiently, write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class CheckpointStore:
             with contextlib.suppress(OSError):
                 self.last.replace(self.before_last)
             return
-        spare.replace(self.before_last)
+        patiently(lambda: spare.replace(self.before_last))
 
     def _failure(self, error: OSError, size: int) -> str:
         whole = next((path for path in (self.last, self.before_last) if _is_whole(path)), None)

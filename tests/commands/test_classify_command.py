@@ -1,12 +1,14 @@
 """``classify`` as a user types it: tables, JSON, CSV, annotated copies, videos, and files that cannot be read."""
 
 import csv
+import errno
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +95,23 @@ def test_the_longest_file_name_costs_no_other_file_its_result(model, photos, tmp
     text = capsys.readouterr().out
     assert "6 of 7 classified" in text and "there is no such file" in text
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 6
+
+
+def test_a_table_that_a_spreadsheet_keeps_is_named_and_the_rows_stay_beside_it(
+    model, photos, tmp_path, monkeypatch, capsys
+):
+    table = tmp_path / "all.csv"
+    table.write_text("older")
+
+    def kept(*_):
+        raise PermissionError(errno.EACCES, "The process cannot access the file because it is being used")
+
+    monkeypatch.setattr(Path, "replace", kept)
+
+    assert main(["classify", str(photos), "--model", model, "--csv", str(table)]) == 2
+
+    assert f"cannot write {table}: The process cannot access" in capsys.readouterr().err
+    assert (table.read_text(), (tmp_path / "all.csv.part").exists()) == ("older", True)
 
 
 def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, photos, tmp_path, capsys):

@@ -126,6 +126,27 @@ def test_a_lock_names_its_owner_whatever_the_folder_can(tmp_path, monkeypatch, h
     assert [path.name for path in tmp_path.iterdir()] == ["journal"]
 
 
+def test_a_lock_that_windows_is_just_removing_is_waited_for(tmp_path, monkeypatch):
+    """Between a file's removal and its end Windows lets nobody open or make one of that name."""
+    (tmp_path / "journal").touch()
+    make, refused = os.open, iter([True, True])
+
+    def refusing(path, *given):
+        if str(path).endswith(".lock") and next(refused, False):
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return make(path, *given)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    monkeypatch.setattr(os, "open", refusing)
+    lock = JournalLock(tmp_path / "journal")
+
+    lock.acquire()
+
+    assert (tmp_path / "journal.lock").exists()
+    lock.release()
+
+
 def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
     (tmp_path / "journal").touch()
     lock, write = JournalLock(tmp_path / "journal"), os.write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,27 @@ def test_the_last_two_are_kept(has_links: bool, tmp_path: Path, monkeypatch: pyt
     values = [float(from_bytes(path.read_bytes()).tensors["b"][0, 0]) for path in (store.last, store.before_last)]
     assert values == [3.0, 2.0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1.safetensors", "checkpoint.safetensors"]
+
+
+def test_a_reader_of_an_older_checkpoint_is_waited_for_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, replace = CheckpointStore(tmp_path), Path.replace
+    refused: set[Path] = set()
+
+    def refusing(self: Path, target: Path) -> Path:
+        if target not in refused:
+            refused.add(target)
+            raise PermissionError(13, "The process cannot access the file because it is being used")
+        return replace(self, target)
+
+    store.save(checkpoint(1.0))
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "replace", refusing)
+
+    store.save(checkpoint(2.0))
+
+    assert refused == {store.last, store.before_last}
 
 
 def test_an_empty_store_has_nothing_to_load(tmp_path: Path) -> None:
