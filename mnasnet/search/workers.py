@@ -219,8 +219,15 @@ def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator)
     one_arena()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def is_over() -> bool:
+        try:
+            return lifeline.poll()
+        except OSError:  # Windows says of a pipe's end by an error (CPython issue 85180)
+            return True
+
     try:
-        evaluator = make_evaluator(lifeline.poll)
+        evaluator = make_evaluator(is_over)
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
         return
@@ -242,7 +249,7 @@ def _work(pipe: Connection, lifeline: Connection, make_evaluator: MakeEvaluator)
     except (EOFError, OSError):
         pass
     except BaseException:  # an evaluator that stops in the middle says so by one of its own
-        if not lifeline.poll():
+        if not is_over():
             raise
     os._exit(0)  # a worker has nothing to save, and taking torch down would cost the stop some seconds
 

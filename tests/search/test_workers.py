@@ -39,6 +39,7 @@ from tests.search.workers_evaluators import (
     refusing,
     slow_enough,
     stepwise,
+    told_as_on_windows,
 )
 
 WORKER = """
@@ -332,6 +333,17 @@ class TestStopping:
         assert {record.state for record in records(study)} == {"running"}
         search(study, problem_of(), Budget(evaluations=3))
         assert [record.state for record in records(study)] == ["done"] * 3
+
+    def test_a_stop_that_windows_tells_by_an_error_is_no_network_that_failed(self, tmp_path, capfd):
+        mark = tmp_path / "begun"
+        make = partial(told_as_on_windows, mark)
+
+        ending = search_with_workers(
+            make, study_of(), problem_of(), Budget(evaluations=1), workers=1, should_stop=mark.exists
+        )
+
+        assert ending == "stopped"
+        assert "Broken" not in capfd.readouterr().err
 
     def test_workers_end_with_a_search_that_was_killed(self, tmp_path, pytestconfig):
         mark = tmp_path / "begun"

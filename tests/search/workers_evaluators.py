@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from mnasnet.search.problem import Evaluator, FunctionEvaluator, Report
@@ -35,6 +37,18 @@ def refusing(stop: Stop) -> Evaluator:
 def dying(stop: Stop) -> Evaluator:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("dead")
+
+
+def told_as_on_windows(mark: Path, stop: Stop) -> Evaluator:
+    """As :func:`endless`, where a pipe's end is an error to who looks whether something came."""
+
+    def poll(pipe: Connection, timeout_s: float = 0.0) -> bool:
+        if wait([pipe], timeout_s):
+            raise BrokenPipeError(errno.EPIPE, "The pipe has been ended")
+        return False
+
+    Connection.poll = poll
+    return Endless(mark, False, stop)
 
 
 class Percent:
