@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mnasnet.errors import MnasNetError
-from mnasnet.files import exists
+from mnasnet.files import exists, reader_has_gone
 from mnasnet.memory import one_arena
 from mnasnet.words import one_line
 
@@ -105,7 +105,7 @@ def _run(given: list[str]) -> int:
     except MnasNetError as error:
         return _failed(str(error), given, error.done)
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has gone; nothing is left to say
+        if reader_has_gone(error):  # such as `head`; nothing is left to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")

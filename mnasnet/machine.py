@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -13,6 +14,9 @@ from mnasnet.words import amount
 
 #: by which a machine reaches itself
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+
+#: for processes that nobody shall see: on Windows each would open a console beside a program with windows
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
 def processor_description() -> str:
@@ -29,6 +33,8 @@ def processor_name() -> str:
     """The processor in words, as far as the system tells."""
     if sys.platform == "darwin":  # platform.processor says "arm" of every one that Apple makes
         return _brand_of_a_mac() or platform.machine()
+    if sys.platform == "win32":
+        return _named_by_windows() or platform.processor()
     if sys.platform != "linux":
         return platform.processor() or platform.machine()
     board = _told("/proc/device-tree/model").strip("\0 \n")  # most boards, and no PC
@@ -44,6 +50,17 @@ def processor_name() -> str:
     parts = [value[key] for key in ("CPU implementer", "CPU part") for value in values if key in value]
     # of an ARM processor these alone tell which it is; platform.processor would start a program
     return " ".join([name or platform.machine(), *dict.fromkeys(parts)])
+
+
+def _named_by_windows() -> str:
+    """Such as "AMD Ryzen 5 5600X", where platform.processor tells family and model; empty where it is not told."""
+    if sys.platform == "win32":  # so that type checkers elsewhere know what is imported where
+        import winreg
+
+        place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+    return ""
 
 
 def _brand_of_a_mac() -> str:

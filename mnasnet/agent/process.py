@@ -17,6 +17,7 @@ from typing import Any
 import mnasnet
 from mnasnet.agent.measure import Job
 from mnasnet.latency.token import VARIABLE
+from mnasnet.machine import NO_WINDOW
 
 LONGEST_ANSWER_BYTES = 1 << 20
 
@@ -38,6 +39,7 @@ def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
         stderr=subprocess.DEVNULL,
         env=_environment(),
         start_new_session=True,  # so that its own children, if a runtime has any, end with it
+        creationflags=NO_WINDOW,
     )
     assert process.stdin and process.stdout
     is_late = threading.Event()
@@ -49,7 +51,7 @@ def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
     timer = threading.Timer(time_limit_s, end_it)
     timer.start()
     try:
-        with contextlib.suppress(BrokenPipeError):  # it ended early; its exit code tells
+        with contextlib.suppress(OSError):  # it ended early; its exit code tells
             process.stdin.write(job.to_line())
             process.stdin.write(content)
             process.stdin.flush()

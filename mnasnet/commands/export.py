@@ -16,6 +16,7 @@ from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError, MnasNetError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
+from mnasnet.files import reader_has_gone
 from mnasnet.modelfile import ModelFile
 from mnasnet.zoo import model_path, open_model
 
@@ -103,7 +104,10 @@ def _as_json(done: Sequence[Exported]) -> dict[str, object]:
 def _print(one: Exported) -> None:
     try:
         print("\n".join(lines_of(one)), flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has gone; the formats after this one are wanted all the same
+    except OSError as error:
+        if not reader_has_gone(error):
+            raise
+        # a reader such as `head`; the formats after this one are wanted all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

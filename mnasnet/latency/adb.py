@@ -19,6 +19,7 @@ from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_the
 from mnasnet.latency.sending import graph_to_send
 from mnasnet.latency.timing import MAX_SPREAD
 from mnasnet.latency.untrained import untrained_to_time
+from mnasnet.machine import NO_WINDOW
 
 if TYPE_CHECKING:
     from mnasnet.export.exported import ExportedModel
@@ -264,6 +265,7 @@ def _adb(words: Sequence[str], timeout_s: float = COMMAND_S) -> str:
             encoding="utf-8",
             errors="replace",
             check=False,
+            creationflags=NO_WINDOW,
         )
     except subprocess.TimeoutExpired as error:
         raise LatencyError(f"the phone gave no answer to `adb {words[-1]}` in {timeout_s:.0f} s") from error

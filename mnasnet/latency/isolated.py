@@ -23,8 +23,9 @@ from typing import Any, TextIO
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
+from mnasnet.files import reader_has_gone
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, open_meter
-from mnasnet.machine import python_program
+from mnasnet.machine import NO_WINDOW, python_program
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Device, Runtime
 from mnasnet.spec import ArchitectureSpec
@@ -120,6 +121,7 @@ class IsolatedMeter:
                 encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 start_new_session=True,  # Ctrl-C is for the one who asks
+                creationflags=NO_WINDOW,  # nor does it reach a process that shares no terminal
             )
         except OSError as error:
             raise LatencyError(f"cannot start a process to measure in: {error.strerror or error}") from error
@@ -186,8 +188,10 @@ def main() -> None:
             print("{}", file=out, flush=True)
             for line in sys.stdin:
                 print(json.dumps(_answer(meter, json.loads(line))), file=out, flush=True)  # type: ignore[arg-type]
-        except BrokenPipeError:  # who asked was killed; nobody is left to be told
-            os._exit(0)
+        except OSError as error:
+            if not reader_has_gone(error):
+                raise
+            os._exit(0)  # who asked was killed; nobody is left to be told
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ class RemoteMeter:
         if token := read_token(self.address.token_file):
             headers["Authorization"] = f"Bearer {token}"
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all is sent
+            with contextlib.suppress(ConnectionError):  # a refusal may come before all is sent
                 connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, _parsed(response.read(LONGEST_ANSWER_BYTES))

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import io
 import json
 import os
 import shutil
@@ -51,6 +52,28 @@ def test_commands_run_in_programs_that_have_no_standard_error(command, model, ph
     )
 
     assert done.returncode == 0 and done.stdout
+
+
+class _Unread(io.StringIO):
+    """Standard output that nobody reads any more, as Windows tells it."""
+
+    def write(self, text):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def fileno(self):
+        return self.descriptor
+
+
+def test_a_reader_that_has_gone_is_no_failure_on_windows(monkeypatch, capsys):
+    out = _Unread()
+    out.descriptor = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sys, "stdout", out)
+
+    assert main(["models"]) == 0
+
+    os.close(out.descriptor)
+    assert capsys.readouterr().err == ""
 
 
 def test_version_tells_what_a_report_of_a_fault_needs(capsys):

@@ -1,7 +1,9 @@
 """What an agent does and refuses, as a process of its own."""
 
 import contextlib
+import errno
 import http.client
+import io
 import json
 import os
 import queue
@@ -20,7 +22,7 @@ import pytest
 from onnx import TensorProto, helper
 from running_agent import ROOT, TOKEN, RunningAgent, meter_of
 
-from mnasnet.agent import server
+from mnasnet.agent import process, server
 from mnasnet.agent.measure import Job
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import LatencyError, SettingsError
@@ -407,3 +409,25 @@ def test_an_agent_that_is_stopped_while_it_imports_a_runtime_stops_all_the_same(
     folder.mkdir()
     (folder / "onnxruntime.py").write_text(STOPPED_DURING_IMPORT)
     assert RunningAgent(folder).stop() == 0
+
+
+class _EndsAtOnce(subprocess.Popen):
+    """A process that reads nothing; Windows calls its closed pipe an invalid argument."""
+
+    def __init__(self, words, **options):
+        super().__init__([sys.executable, "-c", "raise SystemExit(3)"], **options)
+        self.wait()
+        self.stdin = _Closed()
+
+
+class _Closed(io.BytesIO):
+    def write(self, _):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_a_measurement_that_ends_before_it_has_read_the_file_is_told_on_windows_too(monkeypatch, content):
+    monkeypatch.setattr(process.subprocess, "Popen", _EndsAtOnce)
+
+    outcome = process.measure_apart(content, Job("onnxruntime", 1, 1, 1, 1, len(content), 1 << 30), 60.0)
+
+    assert "exit code 3" in outcome.answer["error"]

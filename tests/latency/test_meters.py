@@ -1,11 +1,14 @@
 """Meters of this machine keep their contract; the numbers themselves are the benchmark's business."""
 
+import contextlib
 import importlib.metadata
 import itertools
 import json
 import os
 import subprocess
+import sys
 import time
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -307,6 +310,19 @@ def test_macs_are_told_apart_by_their_chips(told, name, monkeypatch):
     monkeypatch.setattr(machine.platform, "processor", lambda: "arm")
     monkeypatch.setattr(machine.platform, "machine", lambda: "arm64")
     monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: answer)
+
+    assert machine.processor_name() == name
+
+
+@pytest.mark.parametrize(("told", "name"), [("AMD Ryzen 5 5600X  ", "AMD Ryzen 5 5600X"), (None, "Intel64 Family 6")])
+def test_windows_names_its_processor_in_the_registry(told, name, monkeypatch):
+    registry = types.ModuleType("winreg")
+    registry.HKEY_LOCAL_MACHINE = 0
+    registry.OpenKey = lambda *_: contextlib.nullcontext()
+    registry.QueryValueEx = lambda *_: (told, 1) if told else (_ for _ in ()).throw(FileNotFoundError())
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    monkeypatch.setattr(machine.sys, "platform", "win32")
+    monkeypatch.setattr(machine.platform, "processor", lambda: "Intel64 Family 6")
 
     assert machine.processor_name() == name
 
