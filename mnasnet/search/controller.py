@@ -5,8 +5,6 @@ at a time, trained with PPO (arXiv 1707.06347) on the reward, batch by batch. It
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -17,34 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnasnet.search.categorical import CategoricalSampler, Categories, generator, indices_of
 from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.history import History, excess_of, is_copy, outcome_of
-
-if TYPE_CHECKING:
-    from mnasnet.search.policy import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class ControllerSettings:
-    """The numbers of the controller; the paper states none of them, so each has another source.
-
-    ``clip`` is arXiv 1707.06347's (section 6.1). ``hidden``, ``batch`` and ``baseline_decay`` are in the range
-    of the NASNet controller that the paper takes over (arXiv 1707.07012, appendix: 100 units, batches of 20,
-    0.95). ``learning_rate``, ``entropy`` (per token) and ``epochs`` were chosen on benchmarks/search_algorithms.py:
-    entropy 0.05 collapses before 1,000 networks, 0.5 hardly learns by 2,000. ``max_gradient`` is a common guard.
-
-    Whenever more than ``most_repeated`` of a batch had been judged before, the weight of entropy grows by
-    ``entropy_step``, otherwise it shrinks back towards ``entropy``: a policy that settles goes on to find networks.
-    """
-
-    hidden: int = 64
-    learning_rate: float = 5e-4
-    batch: int = 10
-    epochs: int = 4
-    clip: float = 0.2
-    entropy: float = 0.15
-    most_repeated: float = 0.5
-    entropy_step: float = 1.05
-    baseline_decay: float = 0.95
-    max_gradient: float = 1.0
+from mnasnet.search.policy import ControllerSettings, Policy
 
 
 class ControllerSampler(CategoricalSampler):
@@ -87,12 +58,9 @@ class _Learner:
     """The policy and the finished trials that wait for a full batch."""
 
     def __init__(self, categories: Categories, sign: float, seed: int, settings: ControllerSettings) -> None:
-        from mnasnet.search.policy import Policy  # torch starts here, not with the table of samplers
-
         self.categories = categories
         self.policy = Policy([len(found.choices) for found in categories.values()], seed, settings)
         self._sign = sign
-        self._batch = settings.batch
         self._settings = settings
         self._entropy = settings.entropy
         self._judged: set[tuple[int, ...]] = set()
@@ -112,7 +80,7 @@ class _Learner:
             self._repeated += indices in self._judged
             self._judged.add(indices)
             self._waiting.append((indices, reward, self._worst is None))
-            if len(self._waiting) == self._batch:
+            if len(self._waiting) == self._settings.batch:
                 worst = min(0.0, self._worst or 0.0)
                 tokens: NDArray[np.int64] = np.asarray([indices for indices, _, _ in self._waiting])
                 rewards = [reward + worst if is_early else reward for _, reward, is_early in self._waiting]
@@ -124,11 +92,8 @@ class _Learner:
     def _next_entropy(self) -> float:
         """The weight of entropy for the batch that is full."""
         settings = self._settings
-        step = (
-            settings.entropy_step
-            if self._repeated > settings.most_repeated * self._batch
-            else 1 / settings.entropy_step
-        )
+        settles = self._repeated > settings.most_repeated * settings.batch
+        step = settings.entropy_step if settles else 1 / settings.entropy_step
         self._entropy = max(settings.entropy, self._entropy * step)
         self._repeated = 0
         return self._entropy

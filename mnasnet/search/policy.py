@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +12,32 @@ from torch import Tensor, nn
 
 from mnasnet.network.seeded import seeded
 
-if TYPE_CHECKING:
-    from mnasnet.search.controller import ControllerSettings
-
 _SAME = 1e-6  # a spread, as a share of the largest reward: the mean of equal numbers is often not quite that number
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """The numbers of the controller; the paper states none of them, so each has another source.
+
+    ``clip`` is arXiv 1707.06347's (section 6.1). ``hidden``, ``batch`` and ``baseline_decay`` are in the range
+    of the NASNet controller that the paper takes over (arXiv 1707.07012, appendix: 100 units, batches of 20,
+    0.95). ``learning_rate``, ``entropy`` (per token) and ``epochs`` were chosen on benchmarks/search_algorithms.py:
+    entropy 0.05 collapses before 1,000 networks, 0.5 hardly learns by 2,000. ``max_gradient`` is a common guard.
+
+    Whenever more than ``most_repeated`` of a batch had been judged before, the weight of entropy grows by
+    ``entropy_step``, otherwise it shrinks back towards ``entropy``: a policy that settles goes on to find networks.
+    """
+
+    hidden: int = 64
+    learning_rate: float = 5e-4
+    batch: int = 10
+    epochs: int = 4
+    clip: float = 0.2
+    entropy: float = 0.15
+    most_repeated: float = 0.5
+    entropy_step: float = 1.05
+    baseline_decay: float = 0.95
+    max_gradient: float = 1.0
 
 
 class Policy:

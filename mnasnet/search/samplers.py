@@ -14,7 +14,6 @@ from mnasnet.checks import is_whole, plain
 from mnasnet.errors import SettingsError
 from mnasnet.search.best_and_latest import best_and_latest
 from mnasnet.search.categorical import categories_of, generator
-from mnasnet.search.controller import ControllerSampler
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.guided import GuidedSampler
 from mnasnet.search.known_costs import KnownCosts
@@ -43,6 +42,8 @@ def _guided(problem: SearchProblem, seed: int) -> BaseSampler:
 
 
 def _ppo(problem: SearchProblem, seed: int) -> BaseSampler:
+    from mnasnet.search.controller import ControllerSampler  # torch starts here, not with this table
+
     return ControllerSampler(seed=seed, categories=categories_of(problem.space))
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mnasnet.reward import Reward
-from mnasnet.search.controller import ControllerSampler, ControllerSettings
-from mnasnet.search.policy import Policy
+from mnasnet.search.controller import ControllerSampler
+from mnasnet.search.policy import ControllerSettings, Policy
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.study import Budget, create_study, search

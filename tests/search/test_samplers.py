@@ -10,10 +10,11 @@ from optuna.testing import pytest_samplers
 from mnasnet.errors import SettingsError, SpecError
 from mnasnet.reward import Reward
 from mnasnet.search.best_and_latest import best_and_latest
-from mnasnet.search.controller import ControllerSampler, ControllerSettings
+from mnasnet.search.controller import ControllerSampler
 from mnasnet.search.evolution import EvolutionSampler
 from mnasnet.search.extrapolation import Extrapolation
 from mnasnet.search.guided import GuidedSampler
+from mnasnet.search.policy import ControllerSettings
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.samplers import PARETO, SAMPLERS, SeededPerTrial, make_sampler
