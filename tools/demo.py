@@ -132,7 +132,7 @@ def search_and_classify(digits: Path) -> None:
     from PIL import Image
 
     from mnasnet import architecture
-    from mnasnet.latency.meter import open_meter
+    from mnasnet.latency.meters import open_meter
     from mnasnet.search.curriculum import cheapest_and_dearest
     from mnasnet.spaces import space
 

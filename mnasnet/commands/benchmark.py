@@ -20,7 +20,8 @@ from mnasnet.export.int8_timing import INT8_RUNTIMES
 from mnasnet.files import obstacle, write_atomic
 from mnasnet.latency import chart
 from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, published, resized, told_apart, with_card
-from mnasnet.latency.meter import DISTANT, Latency, MeterPrecision, RunnableMeter, require_rgb
+from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, require_rgb
+from mnasnet.latency.meters import DISTANT
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed

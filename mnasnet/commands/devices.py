@@ -8,7 +8,8 @@ from typing import cast, get_args
 from mnasnet.commands.values import a_path
 from mnasnet.errors import SettingsError
 from mnasnet.latency.adb import AndroidPhone
-from mnasnet.latency.meter import MeterPrecision, RunnableMeter, open_meter
+from mnasnet.latency.meter import MeterPrecision, RunnableMeter
+from mnasnet.latency.meters import open_meter
 from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.token import VARIABLE
 from mnasnet.packages import AgentRuntime

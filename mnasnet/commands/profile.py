@@ -16,7 +16,8 @@ from mnasnet.commands.devices import add_device_arguments, distant_meter, requir
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import file_to_write, whole
 from mnasnet.errors import LatencyError, WeightsError
-from mnasnet.latency.meter import DISTANT, LatencyMeter, MeterPrecision, require_device_there, require_rgb
+from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_rgb
+from mnasnet.latency.meters import DISTANT, require_device_there
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_probes
 from mnasnet.latency.remembered import ContinuedMeter
 from mnasnet.latency.session import SessionMeter

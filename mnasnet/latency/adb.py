@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
 from mnasnet.export.int8_timing import made_up_note
-from mnasnet.latency.meter import Latency, MeterPrecision, require_precision_there
-from mnasnet.latency.sending import graph_to_send
+from mnasnet.latency.meter import Latency, MeterPrecision
+from mnasnet.latency.sending import graph_to_send, require_precision_there
 from mnasnet.latency.timing import MAX_SPREAD
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import NO_WINDOW

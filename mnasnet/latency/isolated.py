@@ -24,7 +24,8 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.files import reader_has_gone
-from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, open_meter
+from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter
+from mnasnet.latency.meters import open_meter
 from mnasnet.machine import NO_WINDOW, python_program
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Device, Runtime

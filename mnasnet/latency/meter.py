@@ -1,13 +1,11 @@
-"""What a latency says of itself, and who can tell it: the meters."""
+"""What a latency says of itself, and what a meter is, who tells it."""
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mnasnet.checks import is_number, make_plain, require_kinds
 from mnasnet.errors import LatencyError, SettingsError
@@ -16,27 +14,10 @@ from mnasnet.words import amount
 
 if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of these
     from mnasnet.export.exported import ExportedModel
-    from mnasnet.latency.adb import AndroidPhone
-    from mnasnet.latency.remote import AgentAddress
     from mnasnet.modelfile import ModelFile
-    from mnasnet.runtime.session import Device
     from mnasnet.spec import ArchitectureSpec
 
 MeterPrecision = Literal["fp32", "bf16", "int8"]
-
-#: meter -> the class that measures with it; the module is imported only when chosen
-METERS: dict[str, tuple[str, str]] = {
-    "onnxruntime": ("mnasnet.latency.session", "SessionMeter"),
-    "openvino": ("mnasnet.latency.session", "SessionMeter"),
-    "litert": ("mnasnet.latency.session", "SessionMeter"),
-    "executorch": ("mnasnet.latency.session", "SessionMeter"),
-    "torch": ("mnasnet.latency.session", "SessionMeter"),
-    "table": ("mnasnet.latency.table", "TableMeter"),
-    "remote": ("mnasnet.latency.remote", "RemoteMeter"),
-    "adb": ("mnasnet.latency.adb", "AdbMeter"),
-}
-
-DISTANT = ("remote", "adb")  # the meters of devices other than this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +111,6 @@ def require_time(value: object, name: str) -> None:
         raise LatencyError(f"a latency must be a number of milliseconds above 0, got {name} {value!r}")
 
 
-def require_precision_there(meter: str, precision: MeterPrecision) -> None:
-    """Raise SettingsError for a precision that networks sent to another device cannot have."""
-    if precision not in ("fp32", "int8"):
-        raise SettingsError(
-            f"the meter {meter!r} sends networks in fp32 or int8, got precision {precision!r}; choose one of them"
-        )
-
-
-def require_device_there(meter: str, device: str) -> None:
-    """Raise SettingsError for a device other than the processor, which alone another device times."""
-    if device != "cpu":
-        raise SettingsError(f"the meter {meter!r} times processor cores, got device {device!r}; set device to cpu")
-
-
 def require_rgb(name: str, model: ModelFile | ExportedModel) -> None:
     """Raise SettingsError unless ``model``, called ``name``, takes RGB images, on which all networks are timed."""
     if model.in_channels != 3:
@@ -179,45 +146,3 @@ class RunnableMeter(LatencyMeter, Protocol):
     def measure_model(self, model: ModelFile | ExportedModel) -> Latency:
         """The time of one pass of ``model`` at its own input size; raises LatencyError."""
         ...
-
-
-def open_meter(
-    name: str,
-    *,
-    device: Device = "cpu",
-    precision: MeterPrecision = "fp32",
-    threads: int = 1,
-    batch: int = 1,
-    num_classes: int = 1000,
-    runs: int = 50,
-    table: Path | None = None,
-    agent: AgentAddress | None = None,
-    phone: AndroidPhone | None = None,
-) -> LatencyMeter:
-    """The meter called ``name``.
-
-    ``table`` is the file that the meter ``table`` reads, ``agent`` where the meter ``remote`` sends networks, and
-    ``phone`` the device of the meter ``adb``, by default the only one connected.
-    Raises SettingsError for an unknown name and for what a meter cannot do, and RuntimeMissingError with the install
-    line for a runtime that is not installed.
-    """
-    if name not in METERS:
-        raise SettingsError(f"a meter is one of {', '.join(METERS)}, got {name!r}")
-    module, class_name = METERS[name]
-    kind = getattr(importlib.import_module(module), class_name)
-    if name == "table":
-        if table is None:
-            raise SettingsError("the meter 'table' needs the file that `python -m mnasnet profile` wrote, got none")
-        return cast("LatencyMeter", kind.load(table))
-    options = {"precision": precision, "threads": threads, "batch": batch, "num_classes": num_classes, "runs": runs}
-    if name in DISTANT:
-        require_device_there(name, device)
-    if name == "remote":
-        if agent is None:
-            raise SettingsError(
-                "the meter 'remote' needs --agent-url (agent_url), such as http://127.0.0.1:8765, got none"
-            )
-        return cast("LatencyMeter", kind(agent, **options))
-    if name == "adb":
-        return cast("LatencyMeter", kind.open(phone, **options))
-    return cast("LatencyMeter", kind(name, device=device, **options))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.formats import FORMATS
 from mnasnet.export.int8_timing import made_up_note
-from mnasnet.latency.meter import AwayError, Latency, MeterPrecision, NotAllowedError, require_precision_there
-from mnasnet.latency.sending import graph_to_send
+from mnasnet.latency.meter import AwayError, Latency, MeterPrecision, NotAllowedError
+from mnasnet.latency.sending import graph_to_send, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import LOOPBACK_NAMES

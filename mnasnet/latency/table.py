@@ -191,11 +191,6 @@ class TableMeter:
 
     table: LatencyTable
 
-    @classmethod
-    def load(cls, path: Path) -> TableMeter:
-        """A meter from the file of a table."""
-        return cls(LatencyTable.load(path))
-
     def measure(self, architecture: ArchitectureSpec, input_size: int) -> Latency:
         """The predicted time; raises LatencyError when the table lacks a piece of the network."""
         predicted_ms = self.table.predict_ms(architecture, input_size)

@@ -9,26 +9,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from mnasnet.errors import LatencyError, SettingsError
+from mnasnet.latency.adb import AndroidPhone
 from mnasnet.latency.energy import EnergyMeter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import DISTANT, LatencyMeter, NotAllowedError, open_meter
+from mnasnet.latency.meter import LatencyMeter, NotAllowedError
+from mnasnet.latency.meters import DISTANT, open_meter
 from mnasnet.latency.pieces import pieces_of_space, random_probes
+from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.session import device_name
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.packages import require
 from mnasnet.progress import Stop
-from mnasnet.runtime.session import reaches_cuda
+from mnasnet.runtime.session import Runtime, reaches_cuda
 from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
 from mnasnet.space import Candidate, SearchSpace
-
-if TYPE_CHECKING:
-    from mnasnet.latency.adb import AndroidPhone
-    from mnasnet.latency.remote import AgentAddress
-    from mnasnet.runtime.session import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +107,6 @@ def _is_on_gpu(searching: Searching) -> bool:
 
 
 def _agent_of(searching: Searching) -> AgentAddress:
-    from mnasnet.latency.remote import AgentAddress  # only who has such a device needs it
-
     return AgentAddress(
         url=searching.agent_url,
         token_file=Path(searching.agent_token_file) if searching.agent_token_file else None,
@@ -121,8 +117,6 @@ def _agent_of(searching: Searching) -> AgentAddress:
 
 
 def _phone_of(searching: Searching) -> AndroidPhone:
-    from mnasnet.latency.adb import AndroidPhone
-
     return AndroidPhone(serial=searching.adb_serial, tool=Path(searching.adb_tool) if searching.adb_tool else None)
 
 

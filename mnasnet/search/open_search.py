@@ -17,7 +17,8 @@ from mnasnet.errors import DataError, SearchError, SettingsError
 from mnasnet.files import quoted, write_atomic
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
-from mnasnet.latency.meter import DISTANT, Latency, LatencyMeter
+from mnasnet.latency.meter import Latency, LatencyMeter
+from mnasnet.latency.meters import DISTANT
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
 from mnasnet.machine import without_cores

@@ -16,7 +16,7 @@ from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
 from mnasnet.export.exported import in_memory
 from mnasnet.latency.adb import AdbMeter, AndroidPhone, tool_times
 from mnasnet.latency.contract import LatencyMeterContract
-from mnasnet.latency.meter import open_meter
+from mnasnet.latency.meters import open_meter
 from mnasnet.testing import TINY, random_model
 
 needs_adb = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")

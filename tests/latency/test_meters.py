@@ -23,7 +23,8 @@ from mnasnet.export.exported import in_memory, read_exported
 from mnasnet.export.exporter import open_exporter
 from mnasnet.latency import timing
 from mnasnet.latency.contract import LatencyMeterContract
-from mnasnet.latency.meter import METERS, Latency, open_meter
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.meters import METERS, open_meter
 from mnasnet.latency.probe import READS, STARTS, MachineProbe, machine_probe
 from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.session import SessionMeter

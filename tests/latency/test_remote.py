@@ -22,7 +22,7 @@ from mnasnet.export.exported import in_memory
 from mnasnet.latency import remote
 from mnasnet.latency.benchmark import measure_all, own
 from mnasnet.latency.contract import LatencyMeterContract
-from mnasnet.latency.meter import open_meter
+from mnasnet.latency.meters import open_meter
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE

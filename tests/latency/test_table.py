@@ -14,7 +14,8 @@ from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.agreement import agreement, kendall_tau
 from mnasnet.latency.contract import LatencyMeterContract
-from mnasnet.latency.meter import Latency, open_meter
+from mnasnet.latency.meter import Latency
+from mnasnet.latency.meters import open_meter
 from mnasnet.latency.pieces import pieces_of, pieces_of_space
 from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count

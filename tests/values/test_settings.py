@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mnasnet.draw import LabelStyle
 from mnasnet.errors import SettingsError
-from mnasnet.latency.meter import METERS
+from mnasnet.latency.meters import METERS
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
 from mnasnet.runtime.session import RUNTIMES, Precision
 from mnasnet.search.costs import CountName
