@@ -51,13 +51,13 @@ from mnasnet.network.count import count
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import Curriculum, Rule
 from mnasnet.search.device import LatencyCost, profiled
-from mnasnet.search.evaluator import ShortTraining
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import Evaluator, Report, SearchProblem
 from mnasnet.search.ranking import RankedNetwork, Ranking, check_ranking, recorded, spread
 from mnasnet.search.records import TrialRecord, records, winner
 from mnasnet.search.references import REFERENCES, at_cost
-from mnasnet.search.shared import SharedWeights
+from mnasnet.search.shared_weights import SharedWeights
+from mnasnet.search.short_training import ShortTraining
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import Candidate
@@ -337,7 +337,7 @@ class Bench:
     def _best_finalist(self, study: optuna.Study, count: int) -> tuple[TrialRecord, float]:
         """That of highest accuracy after a short training, and the seconds that the trainings of all took.
 
-        They are chosen as :func:`mnasnet.search.contenders.finalist_trials` does: by turns those that shared weights
+        They are chosen as :func:`mnasnet.search.selection.finalist_trials` does: by turns those that shared weights
         put first and the largest. Those of an earlier run are not trained again.
         """
         kept = self.out / f"finalists_{self._settings()}.json"

@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from mnasnet.search.front import pareto_front
 from mnasnet.search.history import excess_of
+from mnasnet.search.pareto import pareto_front
 
 BEST = 25  # as many as Optuna's TPE of one objective ever calls good
 LATEST = 200

@@ -21,7 +21,7 @@ import optuna
 
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.progress import Stop
-from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
+from mnasnet.search.pool import MakeEvaluator, Returned, StepReport, search_with_pool
 from mnasnet.search.problem import Evaluator, SearchProblem
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.study import Budget, Ending, hopeless_after
@@ -29,7 +29,7 @@ from mnasnet.search.verdict import Verdict, judge
 from mnasnet.space import Candidate
 
 CONNECT_TIMEOUT_S = 20.0
-DESK_S = 0.2  # how long its answer is waited for before tasks are looked at; it comes within milliseconds
+MAILBOX_S = 0.2  # how long its answer is waited for before tasks are looked at; it comes within milliseconds
 SILENCE_S = 120.0  # without an answer the cluster is away; on a busy one a process takes many seconds to start
 
 
@@ -51,8 +51,8 @@ def search_on_cluster(
     network whose process or machine is lost is judged once more elsewhere. Raises RuntimeMissingError without the
     package ray, and SearchError when the cluster cannot be reached or cannot judge.
     """
-    with RayCrew(make_evaluator, address=address, cpus=cpus, gpus=gpus) as crew:
-        return search_with_crew(crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
+    with RayPool(make_evaluator, address=address, cpus=cpus, gpus=gpus) as pool:
+        return search_with_pool(pool, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
 
 
 def require_cluster(address: str) -> None:
@@ -62,7 +62,7 @@ def require_cluster(address: str) -> None:
     ray.shutdown()
 
 
-class RayCrew:
+class RayPool:
     """Ray tasks that judge networks; a context that connects to the cluster and ends its tasks."""
 
     def __init__(self, make_evaluator: MakeEvaluator, *, address: str, cpus: float = 1.0, gpus: float = 0.0) -> None:
@@ -75,7 +75,7 @@ class RayCrew:
         self._numbers: dict[Any, int] = {}  # by the task's reference
         self._asked: tuple[Any, float] | None = None  # the mailbox, and since when it has not answered
 
-    def __enter__(self) -> RayCrew:
+    def __enter__(self) -> RayPool:
         self._ray = _ray()
         _connect(self._ray, self._address)
         try:
@@ -135,10 +135,10 @@ class RayCrew:
         asked, since = self._asked or (self._mailbox.take.remote(), time.monotonic())
         self._asked = asked, since
         try:
-            answered, _ = self._ray.wait([asked], timeout=DESK_S)
+            answered, _ = self._ray.wait([asked], timeout=MAILBOX_S)
             if not answered and time.monotonic() - since < SILENCE_S:
                 return []  # its process is still being started, or starved; tasks go on meanwhile
-            found: list[StepReport] = self._ray.get(asked, timeout=DESK_S)
+            found: list[StepReport] = self._ray.get(asked, timeout=MAILBOX_S)
         except self._ray.exceptions.RayError as error:
             raise SearchError(
                 f"the Ray cluster at {self._address} does not answer any more ({_first_line(error)}); resume goes on"
@@ -184,16 +184,16 @@ class _Mailbox:
             waiting.set_result(hopeless)
 
 
-_evaluators: dict[str, Evaluator] = {}  # by crew: a process of the cluster makes its evaluator once
+_evaluators: dict[str, Evaluator] = {}  # by pool: a process of the cluster makes its evaluator once
 
 
-def _judge(crew: str, make_evaluator: MakeEvaluator, number: int, candidate: Candidate, mailbox: Any) -> Verdict | str:
+def _judge(pool: str, make_evaluator: MakeEvaluator, number: int, candidate: Candidate, mailbox: Any) -> Verdict | str:
     """One network's verdict, in a process of the cluster; a text says why there is no evaluator."""
     ray = _ray()
-    if crew not in _evaluators:
+    if pool not in _evaluators:
         _evaluators.clear()  # of an earlier search
         try:
-            _evaluators[crew] = make_evaluator(lambda: False)  # a stopped search cancels its tasks
+            _evaluators[pool] = make_evaluator(lambda: False)  # a stopped search cancels its tasks
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
@@ -201,7 +201,7 @@ def _judge(crew: str, make_evaluator: MakeEvaluator, number: int, candidate: Can
         if ray.get(mailbox.ask.remote(number, step, accuracy)):
             raise optuna.TrialPruned(hopeless_after(step))
 
-    return judge(_evaluators[crew], candidate, report)
+    return judge(_evaluators[pool], candidate, report)
 
 
 def _ray() -> ModuleType:

@@ -24,8 +24,8 @@ from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.packages import require
 from mnasnet.progress import Stop
 from mnasnet.runtime.session import Runtime, reaches_cuda
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.searching import Searching
+from mnasnet.search.stop import SearchStopped
 from mnasnet.space import Candidate, SearchSpace
 
 _log = logging.getLogger(__name__)

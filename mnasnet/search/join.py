@@ -13,17 +13,16 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.progress import Stop
-from mnasnet.search.contenders import best_trials, told_rewards
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.judging import stopping
+from mnasnet.search.monitor import Repeats, line_of
 from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, records
+from mnasnet.search.selection import best_trials, told_rewards
+from mnasnet.search.stop import SearchStopped, stopping
 from mnasnet.search.storage import open_storage, telling_of_database
 from mnasnet.search.study import Budget, search
 from mnasnet.search.study_flags import is_over, mark_joined
-from mnasnet.search.watch import Repeats, line_of
 from mnasnet.train.events import Audience
 from mnasnet.train.run_folder import require_no_links
 

@@ -27,14 +27,14 @@ from mnasnet.runtime.session import Runtime
 from mnasnet.search.costs import COUNTS, ENERGY, LATENCY
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.device import EnergyCost, LatencyCost, device_now, open_device_meter
-from mnasnet.search.evaluator import ShortTraining
+from mnasnet.search.evaluators import EvaluatorFactory
 from mnasnet.search.folder import KIND, SearchFolder, SearchFolderError, open_search_folder
 from mnasnet.search.images import SearchImages
-from mnasnet.search.judging import Judging
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Meter, SearchProblem
 from mnasnet.search.searching import Searching
-from mnasnet.search.shared import SharedWeights
+from mnasnet.search.shared_weights import SharedWeights
+from mnasnet.search.short_training import ShortTraining
 from mnasnet.search.storage import open_storage, storage_with_study, without_password
 from mnasnet.search.study import create_study
 from mnasnet.space import SearchSpace
@@ -61,7 +61,7 @@ class OpenSearch:
     images: SearchImages
     training: ShortTraining
     shared: SharedWeights | None
-    judging: Judging
+    evaluator_factory: EvaluatorFactory
     device_meter: LatencyMeter
     table: LatencyTable | None
     problem: SearchProblem
@@ -219,9 +219,9 @@ def assemble(
     space = read_space(folder)
     looked_at = folder.as_run.dataset_report.exists()
     unreadable = unreadable_paths(folder.as_run, Team()) if looked_at else frozenset()
-    judging = Judging(folder, searching, plan, parts, space, unreadable)
-    images = judging.images(dataset.folder, filling)
-    training, shared = judging.short(images, stop), judging.shared(images, stop)
+    factory = EvaluatorFactory(folder, searching, plan, parts, space, unreadable)
+    images = factory.images(dataset.folder, filling)
+    training, shared = factory.short(images, stop), factory.shared(images, stop)
     device_meter = open_device_meter(searching, len(plan.class_names), stop) if with_device else _NoDevice()
     table = LatencyTable.load(folder.table) if folder.table.exists() else None
     estimates: dict[str, Meter] = {
@@ -257,7 +257,7 @@ def assemble(
         estimates=estimates,
     )
     return OpenSearch(
-        folder, searching, plan, dataset, parts, images, training, shared, judging, device_meter, table, problem
+        folder, searching, plan, dataset, parts, images, training, shared, factory, device_meter, table, problem
     )
 
 

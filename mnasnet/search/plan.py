@@ -11,11 +11,11 @@ from typing import Any, Literal
 from mnasnet.data.split import Split
 from mnasnet.errors import SearchError
 from mnasnet.network.count import count
-from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.searching import Searching
+from mnasnet.search.short_training import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.recipe import batch_size_for
 

@@ -27,11 +27,10 @@ from mnasnet.progress import Stop
 from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled, require_meter_device
-from mnasnet.search.doubts import doubts
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
 from mnasnet.search.forecast import Forecast, forecast_of
 from mnasnet.search.images import divide
+from mnasnet.search.notes import table_doubts
 from mnasnet.search.open_search import (
     OpenSearch,
     assemble,
@@ -43,6 +42,7 @@ from mnasnet.search.open_search import (
 from mnasnet.search.plan import SearchPlan, chosen_share, seconds_to_read, timed, typical_candidates, with_speeds
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
+from mnasnet.search.stop import SearchStopped
 from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
@@ -159,7 +159,7 @@ def prepared(
             tell(f"latency is that of {first.measured_on}")
             if search.table is not None:
                 require_table_of_device(search.table, first)
-            for doubt in doubts(search):
+            for doubt in table_doubts(search):
                 _log.warning("%s", doubt)
             if searching.latency == "measured":
                 plan = replace(plan, measure_s=round(_seconds_to_measure(search), 2))

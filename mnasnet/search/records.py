@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.errors import SearchError
 from mnasnet.search.extrapolation import Extrapolation
-from mnasnet.search.front import pareto_front
 from mnasnet.search.history import FINISHED, outcome_of
+from mnasnet.search.pareto import pareto_front
 from mnasnet.search.problem import SearchProblem
 from mnasnet.space import Option
 

@@ -14,20 +14,20 @@ from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
 from mnasnet.files import quoted
 from mnasnet.progress import Stop
 from mnasnet.search import prepare
-from mnasnet.search.answering import NothingFoundError, SearchedRun, levelled_off, winning_trial
-from mnasnet.search.contenders import full_training_place
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.folder import SearchFolder, open_search_folder
-from mnasnet.search.judging import stopping
+from mnasnet.search.longer_training import full_training_place
+from mnasnet.search.notes import levelled_off
 from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress, SearchListener, audience_of
 from mnasnet.search.records import TrialRecord, nothing_found, records
+from mnasnet.search.results import NothingFoundError, SearchedRun, winning_trial
 from mnasnet.search.searching import Searching
 from mnasnet.search.sitting import Sitting, told_without_storage
 from mnasnet.search.stage_ranking import ranking_stage
 from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
+from mnasnet.search.stop import SearchStopped, stopping
 from mnasnet.search.storage import telling_of_database
 from mnasnet.search.timetable import require_time
 from mnasnet.train.events import Audience

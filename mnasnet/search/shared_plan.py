@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mnasnet.search.curriculum import Curriculum, Rule, extreme, mixes_operators
-from mnasnet.search.evaluator import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.plan import SearchPlan, Speeds
 from mnasnet.search.searching import Searching
+from mnasnet.search.short_training import OVERHEAD_S, VALIDATION_COST, ShortTraining
 from mnasnet.search.supernet import CALIBRATION_IMAGES, SMALLEST_BATCH, WATCHED_IMAGES
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace

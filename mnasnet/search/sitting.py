@@ -8,12 +8,13 @@ from typing import Any
 
 from mnasnet.errors import MnasNetError, SearchError
 from mnasnet.progress import Stop
-from mnasnet.search.answering import SearchedRun, SearchStatus, answer_of, levelled_off, trials_s
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.notes import levelled_off
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.progress import Progress, Stage
 from mnasnet.search.records import records
 from mnasnet.search.report.files import trials_of_csv, write_answer
+from mnasnet.search.results import SearchedRun, SearchStatus, answer_of, trials_s
 from mnasnet.search.timetable import ANSWER_S, Timetable, timetable
 from mnasnet.train.events import Audience
 

@@ -12,19 +12,18 @@ import optuna
 
 from mnasnet.data.check import check
 from mnasnet.data.report import as_text, write_report
-from mnasnet.search.answering import NothingFoundError
-from mnasnet.search.contenders import best_trials
-from mnasnet.search.doubts import doubts
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.forecast import forecast_of
-from mnasnet.search.judging import stopping
+from mnasnet.search.monitor import TrialMonitor
+from mnasnet.search.notes import table_doubts
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, nothing_found, records
+from mnasnet.search.results import NothingFoundError
+from mnasnet.search.selection import best_trials
 from mnasnet.search.sitting import Sitting
+from mnasnet.search.stop import SearchStopped, stopping
 from mnasnet.search.study import Budget, Ending, all_tried, search
 from mnasnet.search.study_flags import set_over
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
-from mnasnet.search.watch import Watch
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import SearchSpace
 
@@ -52,11 +51,11 @@ def search_stage(sitting: Sitting) -> str:
         _train_shared_weights(sitting, left_s)
     found = records(study)
     limit_s = _limit_s(sitting, found)
-    watch = _watch(sitting, found, limit_s)
+    monitor = _monitor(sitting, found, limit_s)
     set_over(study, False)
-    ending = _run(sitting, study, watch, limit_s)
-    watch.tell_repeats()
-    if ending == "stopped" and not watch.hopeless:
+    ending = _run(sitting, study, monitor, limit_s)
+    monitor.tell_repeats()
+    if ending == "stopped" and not monitor.hopeless:
         raise SearchStopped
     set_over(study, True)
     found = records(study)
@@ -66,7 +65,7 @@ def search_stage(sitting: Sitting) -> str:
         "budget": "the trials are spent",
         "time": "the time for searching is used up",
         "exhausted": _exhausted(here.problem.space, found),
-        "stopped": watch.hopeless,
+        "stopped": monitor.hopeless,
     }[ending]
     sitting.folder.write_state(search_over=True, search_ended=reason)
     return reason
@@ -75,7 +74,7 @@ def search_stage(sitting: Sitting) -> str:
 def _go_on(sitting: Sitting, found: Sequence[TrialRecord]) -> float | None:
     """Let progress begin with what earlier sittings did; the seconds left, None where this is the first."""
     if found:
-        share, left_s = _watch(sitting, found, _limit_s(sitting, found)).standing
+        share, left_s = _monitor(sitting, found, _limit_s(sitting, found)).standing
         sitting.begin_at("searching", share)
         return left_s
     supernet_s = sitting.times.supernet_s
@@ -86,8 +85,8 @@ def _go_on(sitting: Sitting, found: Sequence[TrialRecord]) -> float | None:
     return sitting.times.total_s - trained_s
 
 
-def _watch(sitting: Sitting, found: Sequence[TrialRecord], limit_s: float) -> Watch:
-    return Watch(
+def _monitor(sitting: Sitting, found: Sequence[TrialRecord], limit_s: float) -> TrialMonitor:
+    return TrialMonitor(
         sitting.here,
         found,
         limit_s=limit_s,
@@ -146,7 +145,7 @@ def _limit_s(sitting: Sitting, found: Sequence[TrialRecord]) -> float:
     return max(sitting.left_s - later_s / MARGIN - unfinished_s, least_s, 0.0)
 
 
-def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) -> Ending:
+def _run(sitting: Sitting, study: optuna.Study, monitor: TrialMonitor, limit_s: float) -> Ending:
     asked = sitting.here.searching
     if not limit_s:
         return "time"
@@ -157,13 +156,13 @@ def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) ->
     budget = Budget(
         evaluations=asked.trials or None, minutes=limit_s / 60 if limit_s < float("inf") else None, max_idle=idle
     )
-    hooks: Any = {"on_trial": watch.hear, "should_stop": watch.should_stop}
-    judging = replace(sitting.here.judging, unreadable=sitting.here.images.unreadable)
+    hooks: Any = {"on_trial": monitor.hear, "should_stop": monitor.should_stop}
+    factory = replace(sitting.here.evaluator_factory, unreadable=sitting.here.images.unreadable)
     if asked.ray:
         from mnasnet.search.cluster import search_on_cluster  # the optional package ray
 
         return search_on_cluster(
-            judging,
+            factory,
             study,
             sitting.here.problem,
             budget,
@@ -175,7 +174,7 @@ def _run(sitting: Sitting, study: optuna.Study, watch: Watch, limit_s: float) ->
     if asked.workers > 1:
         threads = sitting.here.plan.threads
         return search_with_workers(
-            judging, study, sitting.here.problem, budget, workers=asked.workers, threads=threads, **hooks
+            factory, study, sitting.here.problem, budget, workers=asked.workers, threads=threads, **hooks
         )
     return search(study, sitting.here.problem, budget, **hooks)
 
@@ -198,6 +197,6 @@ def _give_up(sitting: Sitting, found: Sequence[TrialRecord]) -> None:
         text = nothing_found(found, sitting.here.problem)
         asked = sitting.here.searching
         if infeasible and asked.needs_latency and asked.latency == "table":
-            text = "; ".join((text, "latencies are prices of the table", *doubts(sitting.here)))
+            text = "; ".join((text, "latencies are prices of the table", *table_doubts(sitting.here)))
     searched = sitting.answered("infeasible" if infeasible and not failed else "failed", text)
     raise NothingFoundError(f"{text}; all trials are kept in {sitting.folder.path}", searched)

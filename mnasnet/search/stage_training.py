@@ -8,28 +8,27 @@ from dataclasses import dataclass, field, replace
 
 from mnasnet import modelfile
 from mnasnet.modelfile import ModelFile
-from mnasnet.search.contenders import (
+from mnasnet.search.costs import LATENCY
+from mnasnet.search.longer_training import (
     Place,
     accuracy_of,
     counted,
     epoch_seconds,
     finalist_place,
-    finalist_trials,
     fresh_place,
     full_training_place,
     places,
     reference_place,
-    reward_of,
     train_longer,
 )
-from mnasnet.search.costs import LATENCY
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, merit, records
 from mnasnet.search.references import REFERENCES, at_cost
+from mnasnet.search.selection import finalist_trials, reward_of
 from mnasnet.search.sitting import Sitting
+from mnasnet.search.stop import SearchStopped
 from mnasnet.search.timetable import (
     SCALING_S,
     SETTING_UP_S,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mnasnet.errors import SettingsError
-from mnasnet.search.evaluator import OVERHEAD_S
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.references import REFERENCES
 from mnasnet.search.searching import Searching
+from mnasnet.search.short_training import OVERHEAD_S
 from mnasnet.words import amount
 
 LEAST_TRIALS = 10  # no choice at all among fewer

@@ -19,7 +19,7 @@ from mnasnet.errors import SearchError, SettingsError
 from mnasnet.machine import python_program, usable_cores
 from mnasnet.memory import one_arena
 from mnasnet.progress import Stop
-from mnasnet.search.crew import MakeEvaluator, Returned, StepReport, search_with_crew
+from mnasnet.search.pool import MakeEvaluator, Returned, StepReport, search_with_pool
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.study import Budget, Ending, hopeless_after
@@ -51,8 +51,8 @@ def search_with_workers(
     another one. Programs start it below ``if __name__ == "__main__":``, as every program that starts processes.
     Raises SearchError when workers cannot begin or die one after the other; the study can then be resumed.
     """
-    with LocalCrew(make_evaluator, workers=workers, threads=threads) as crew:
-        return search_with_crew(crew, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
+    with WorkerPool(make_evaluator, workers=workers, threads=threads) as pool:
+        return search_with_pool(pool, study, problem, budget, on_trial=on_trial, should_stop=should_stop)
 
 
 def require_guard() -> None:
@@ -75,7 +75,7 @@ class _Worker:
     number: int | None = None  # the trial in work
 
 
-class LocalCrew:
+class WorkerPool:
     """Worker processes that judge networks; a context that ends them.
 
     Processes are spawned, not forked, so that no lock or thread of this process is copied in an unknown state.
@@ -93,7 +93,7 @@ class LocalCrew:
         self._count = workers
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> LocalCrew:
+    def __enter__(self) -> WorkerPool:
         multiprocessing.set_executable(python_program())  # its own guess is a program that embeds Python
         try:
             while len(self._workers) < self._count:

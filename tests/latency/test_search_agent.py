@@ -9,8 +9,8 @@ from tiny_search import tiny_searching
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, SearchError
 from mnasnet.latency.token import VARIABLE
+from mnasnet.search.monitor import MOST_UNMEASURED
 from mnasnet.search.run import extend_search, resume_search, run_search
-from mnasnet.search.watch import MOST_UNMEASURED
 from mnasnet.testing import write_image_folder
 
 pytestmark = pytest.mark.slow

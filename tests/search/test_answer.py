@@ -19,11 +19,11 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
-from mnasnet.search.answering import about_device_away, about_promoted, about_target, levelled_off
-from mnasnet.search.contenders import measured, rank_agreement
 from mnasnet.search.costs import quantity
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.folder import SearchFolder
+from mnasnet.search.longer_training import measured
+from mnasnet.search.notes import about_device_away, about_promoted, about_target, levelled_off
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.ranking import RankedNetwork, rank
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
@@ -32,6 +32,7 @@ from mnasnet.search.report.figures import pareto_picture, progress, progress_pic
 from mnasnet.search.report.files import write_answer
 from mnasnet.search.report.page import report_html
 from mnasnet.search.report.summary import summary_lines, tau_sentence
+from mnasnet.search.results import rank_agreement
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model

@@ -15,11 +15,11 @@ import pytest
 from tiny_search import SPACE
 
 from mnasnet.commands.search import TrialTable
+from mnasnet.search.monitor import MOST_UNMEASURED, RECENT_TRIALS, TrialMonitor
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import State, TrialRecord
 from mnasnet.search.searching import Searching
 from mnasnet.search.study import MOST_FAILURES
-from mnasnet.search.watch import MOST_UNMEASURED, RECENT_TRIALS, Watch
 from mnasnet.testing import write_image_folder
 
 
@@ -29,7 +29,7 @@ def trial(number: int, state: State = "done", seconds: float = 4.0, reward: floa
 
 
 class TestTimeLeft:
-    """The seconds that a watch foresees, with 10 s for each trial before there is one and 100 s for later stages."""
+    """The seconds that a monitor foresees, with 10 s for each trial before there is one and 100 s for later stages."""
 
     @pytest.fixture
     def told(self) -> list[tuple[float, float, TrialRecord | None]]:
@@ -41,18 +41,18 @@ class TestTimeLeft:
         def tell(share: float, text: str, eta_s: float, *, best: TrialRecord | None, **more: Any) -> None:
             told.append((share, eta_s, best))
 
-        def make(before: tuple[TrialRecord, ...] = (), limit_s: float = float("inf"), **asked: Any) -> Watch:
+        def make(before: tuple[TrialRecord, ...] = (), limit_s: float = float("inf"), **asked: Any) -> TrialMonitor:
             searching = Searching(Path("photos"), **asked)
             here: Any = SimpleNamespace(searching=searching, plan=SimpleNamespace(trial_s=10.0))
-            return Watch(here, before, limit_s=limit_s, later_s=100.0, tell=tell, stop=lambda: False)
+            return TrialMonitor(here, before, limit_s=limit_s, later_s=100.0, tell=tell, stop=lambda: False)
 
         return make
 
     def test_is_the_mean_trial_for_all_those_that_are_missing_and_what_comes_later(self, watch_of, told):
-        watch = watch_of(trials=10, minutes=0)
+        monitor = watch_of(trials=10, minutes=0)
 
         for number, seconds in enumerate([4.0, 6.0]):
-            watch.hear(trial(number, seconds=seconds))
+            monitor.hear(trial(number, seconds=seconds))
 
         assert [left for _, left, _ in told] == [9 * 4 + 100, 8 * 5 + 100]
         assert told[1][0] == pytest.approx(10 / (10 + 40))  # of the search alone
@@ -64,27 +64,27 @@ class TestTimeLeft:
         assert told[0][0] == pytest.approx(2 / (2 + 18))
 
     def test_never_exceeds_the_time_for_searching(self, watch_of, told):
-        watch = watch_of(limit_s=10.0, trials=10)
+        monitor = watch_of(limit_s=10.0, trials=10)
 
         for number in range(4):
-            watch.hear(trial(number))
+            monitor.hear(trial(number))
 
         assert [left - 100 for _, left, _ in told] == [6, 2, 0, 0]
 
     def test_follows_the_latest_trials(self, watch_of, told):
-        watch = watch_of(trials=40, minutes=0)
+        monitor = watch_of(trials=40, minutes=0)
 
         for number in range(RECENT_TRIALS + 5):
-            watch.hear(trial(number, seconds=1.0 if number < 5 else 7.0))
+            monitor.hear(trial(number, seconds=1.0 if number < 5 else 7.0))
 
         assert told[-1][1] == (40 - RECENT_TRIALS - 5) * 7 + 100
 
     def test_counts_only_networks_that_were_judged(self, watch_of, told):
-        watch = watch_of(trials=3, minutes=0)
+        monitor = watch_of(trials=3, minutes=0)
 
-        watch.hear(trial(0, "infeasible", seconds=1.0))
-        watch.hear(trial(1, seconds=0.0, duplicate_of=0))
-        watch.hear(trial(2, "pruned", seconds=2.0))
+        monitor.hear(trial(0, "infeasible", seconds=1.0))
+        monitor.hear(trial(1, seconds=0.0, duplicate_of=0))
+        monitor.hear(trial(2, "pruned", seconds=2.0))
 
         assert [left - 100 for _, left, _ in told] == [3 * 10, 3 * 10, 2 * 2]
 
@@ -95,10 +95,10 @@ class TestTimeLeft:
         assert told[0][0] == pytest.approx(12 / 16)
 
     def test_comes_with_the_best_trial_so_far(self, watch_of, told):
-        watch = watch_of(trials=9)
+        monitor = watch_of(trials=9)
 
         for number, reward in enumerate([0.5, 0.7, 0.6]):
-            watch.hear(trial(number, reward=reward))
+            monitor.hear(trial(number, reward=reward))
 
         assert [best and best.number for _, _, best in told] == [0, 1, 1]
 
@@ -110,9 +110,9 @@ def test_of_trials_with_one_reward_the_cheapest_is_told_as_the_best_as_the_winne
     def tell(*progress: Any, best: TrialRecord, **more: Any) -> None:
         told.append(best.number)
 
-    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    monitor = TrialMonitor(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
     for number, latency_ms in enumerate([4.0, 2.0, 3.0]):
-        watch.hear(TrialRecord(number, "done", {}, f"net{number}", {"latency_ms": latency_ms}, 0.5, (0.5,)))
+        monitor.hear(TrialRecord(number, "done", {}, f"net{number}", {"latency_ms": latency_ms}, 0.5, (0.5,)))
 
     assert told == [0, 1, 1]
 
@@ -125,10 +125,10 @@ def test_the_rewards_of_a_search_for_trade_offs_are_those_that_choose_its_winner
     def tell(*progress: Any, rewards: tuple[float, float], **more: Any) -> None:
         told.append(rewards)
 
-    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    monitor = TrialMonitor(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
     for number, (accuracy, latency_ms) in enumerate([(0.5, 2.0), (0.8, 4.0)]):  # the second takes twice the target
         costs = {"latency_ms": latency_ms}
-        watch.hear(TrialRecord(number, "done", {}, f"net{number}", costs, accuracy, (accuracy, latency_ms)))
+        monitor.hear(TrialRecord(number, "done", {}, f"net{number}", costs, accuracy, (accuracy, latency_ms)))
 
     assert told == [(0.5, 0.5), (0.4, 0.5)]
 
@@ -140,16 +140,16 @@ def test_of_repeats_in_a_row_the_first_is_told_and_then_how_many_there_were() ->
     def tell(share: float, text: str, eta_s: float, *, repeats: int = 0, **more: Any) -> None:
         told.append((text.partition(",")[0], repeats))
 
-    watch = Watch(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
-    watch.hear(trial(0))
+    monitor = TrialMonitor(here, (), limit_s=100.0, later_s=0.0, tell=tell, stop=lambda: False)
+    monitor.hear(trial(0))
     for number in (1, 2, 3):
-        watch.hear(trial(number, seconds=0.0, duplicate_of=0))
-    watch.hear(trial(4))
-    watch.hear(trial(5, seconds=0.0, duplicate_of=0))
-    watch.tell_repeats()
-    watch.hear(trial(6, seconds=0.0, duplicate_of=0))
-    watch.hear(trial(7, seconds=0.0, duplicate_of=0))
-    watch.tell_repeats()
+        monitor.hear(trial(number, seconds=0.0, duplicate_of=0))
+    monitor.hear(trial(4))
+    monitor.hear(trial(5, seconds=0.0, duplicate_of=0))
+    monitor.tell_repeats()
+    monitor.hear(trial(6, seconds=0.0, duplicate_of=0))
+    monitor.hear(trial(7, seconds=0.0, duplicate_of=0))
+    monitor.tell_repeats()
 
     assert told == [
         ("trial 0: done", 0),
@@ -166,38 +166,38 @@ class TestHopeless:
     """More trials are no use."""
 
     @pytest.fixture
-    def watch(self) -> Watch:
+    def monitor(self) -> TrialMonitor:
         here: Any = SimpleNamespace(searching=Searching(Path("photos")), plan=SimpleNamespace(trial_s=10.0))
-        return Watch(here, (), limit_s=100.0, later_s=0.0, tell=lambda *told, **more: None, stop=lambda: False)
+        return TrialMonitor(here, (), limit_s=100.0, later_s=0.0, tell=lambda *told, **more: None, stop=lambda: False)
 
-    def test_when_a_device_measures_nothing_any_more_although_networks_were_found(self, watch):
-        watch.hear(trial(0))
+    def test_when_a_device_measures_nothing_any_more_although_networks_were_found(self, monitor):
+        monitor.hear(trial(0))
         for number in range(MOST_UNMEASURED):
-            assert not watch.should_stop()
-            watch.hear(trial(number + 1, "unmeasured"))
+            assert not monitor.should_stop()
+            monitor.hear(trial(number + 1, "unmeasured"))
 
-        assert watch.should_stop() and watch.hopeless == "the device did not measure the last 10 networks"
+        assert monitor.should_stop() and monitor.hopeless == "the device did not measure the last 10 networks"
 
-    def test_not_while_a_device_now_and_then_answers(self, watch):
+    def test_not_while_a_device_now_and_then_answers(self, monitor):
         for number in range(5 * MOST_UNMEASURED):
-            watch.hear(trial(number, "infeasible" if number % 3 == 0 else "unmeasured"))
+            monitor.hear(trial(number, "infeasible" if number % 3 == 0 else "unmeasured"))
 
-        assert "could not be judged or measured" in watch.hopeless  # since none worked at all
-        watch.hear(trial(100))
-        assert not watch.should_stop()
+        assert "could not be judged or measured" in monitor.hopeless  # since none worked at all
+        monitor.hear(trial(100))
+        assert not monitor.should_stop()
 
-    def test_when_all_fail_but_not_when_some_do(self, watch):
+    def test_when_all_fail_but_not_when_some_do(self, monitor):
         for number in range(MOST_FAILURES):
-            assert not watch.should_stop()
-            watch.hear(trial(number, "failed"))
+            assert not monitor.should_stop()
+            monitor.hear(trial(number, "failed"))
 
-        assert watch.hopeless == "the first 10 networks could not be judged or measured"
+        assert monitor.hopeless == "the first 10 networks could not be judged or measured"
 
-    def test_not_for_what_is_no_network_of_the_space(self, watch):
+    def test_not_for_what_is_no_network_of_the_space(self, monitor):
         for number in range(2 * MOST_FAILURES):
-            watch.hear(TrialRecord(number, "failed", {}, reason="not a network of the space: kernel 9"))
+            monitor.hear(TrialRecord(number, "failed", {}, reason="not a network of the space: kernel 9"))
 
-        assert not watch.should_stop()
+        assert not monitor.should_stop()
 
 
 class TestTable:

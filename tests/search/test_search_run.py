@@ -695,8 +695,8 @@ class TestElsewhere:
     def test_a_process_far_away_judges_alike_without_the_run_folder(self, copied):
         with opened(copied) as search:
             candidate = search.problem.space.candidate(records(search.study())[0].params)
-            here = search.judging(lambda: False).evaluate(candidate, lambda step, accuracy: None)
-            sent = pickle.dumps(search.judging)
+            here = search.evaluator_factory(lambda: False).evaluate(candidate, lambda step, accuracy: None)
+            sent = pickle.dumps(search.evaluator_factory)
         shutil.rmtree(copied)
 
         there = pickle.loads(sent)(lambda: False).evaluate(candidate, lambda step, accuracy: None)
@@ -705,19 +705,19 @@ class TestElsewhere:
 
     def test_shared_weights_that_are_out_of_reach_are_named_and_not_trained_again(self, copied):
         with opened(copied) as search:
-            judging = replace(search.judging, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
+            factory = replace(search.evaluator_factory, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
 
         with pytest.raises(SearchError, match="which this machine does not reach"):
-            judging(lambda: False)
+            factory(lambda: False)
 
     def test_shared_weights_of_which_only_the_older_checkpoint_is_left_are_within_reach(self, copied):
         with opened(copied) as search:
-            judging = replace(search.judging, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
+            factory = replace(search.evaluator_factory, plan=replace(search.plan, evaluator="shared", shared_epochs=1))
             store = search.folder.supernet
         store.folder.mkdir(parents=True)
         store.before_last.touch()
 
-        assert judging(lambda: False).describe().count("shared weights") == 1
+        assert factory(lambda: False).describe().count("shared weights") == 1
 
     def test_a_search_goes_on_from_another_folder(self, data, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

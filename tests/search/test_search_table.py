@@ -14,9 +14,9 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import processor_name
-from mnasnet.search.answering import answer_of
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.prepare import forecast, prepared
+from mnasnet.search.results import answer_of
 from mnasnet.search.run import NothingFoundError, Searching, run_search
 from mnasnet.space_file import space_of
 from mnasnet.spec import ArchitectureSpec

@@ -13,11 +13,11 @@ import torch
 from mnasnet.data.folder import scan
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import Curriculum, extreme
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.images import SearchImages, divide
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.records import records
-from mnasnet.search.shared import SharedWeights
+from mnasnet.search.shared_weights import SharedWeights
+from mnasnet.search.stop import SearchStopped
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder

@@ -14,8 +14,6 @@ import pytest
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import weights_of
-from mnasnet.search.answering import NothingFoundError
-from mnasnet.search.contenders import finalist_trials
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.forecast import Forecast
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
@@ -23,7 +21,9 @@ from mnasnet.search.plan import SearchPlan
 from mnasnet.search.prepare import begin
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
+from mnasnet.search.results import NothingFoundError
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
+from mnasnet.search.selection import finalist_trials
 from mnasnet.search.shared_plan import SharedTimes, with_shared
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mnasnet.errors import SearchError, SettingsError
-from mnasnet.search.crew import Returned, search_with_crew
+from mnasnet.search.pool import Returned, search_with_pool
 from mnasnet.search.problem import FunctionEvaluator, SearchProblem
 from mnasnet.search.records import records
 from mnasnet.search.samplers import SAMPLERS
@@ -24,7 +24,7 @@ from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, search
 from mnasnet.search.study_flags import mark_joined
 from mnasnet.search.verdict import Verdict
-from mnasnet.search.workers import LocalCrew, search_with_workers
+from mnasnet.search.workers import WorkerPool, search_with_workers
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.spaces import space
 from tests.search.workers_evaluators import (
@@ -163,7 +163,7 @@ def test_a_search_that_is_not_alone_leaves_running_trials_to_their_workers_and_w
 
 
 class AtOnce:
-    """A crew of two who judge as soon as they are asked."""
+    """A pool of two who judge as soon as they are asked."""
 
     def __init__(self) -> None:
         self.given: list[int] = []
@@ -184,7 +184,7 @@ class AtOnce:
         raise AssertionError("nobody reports a step")
 
 
-@pytest.mark.parametrize("go_on", [search, partial(search_with_crew, AtOnce())], ids=["alone", "with a crew"])
+@pytest.mark.parametrize("go_on", [search, partial(search_with_pool, AtOnce())], ids=["alone", "with a pool"])
 def test_the_last_networks_that_a_killed_process_left_are_judged_though_others_have_joined(tmp_path, go_on):
     study = study_of(storage=open_storage(tmp_path / "journal"))
     killed = Search(study, problem_of())
@@ -199,7 +199,7 @@ def test_the_last_networks_that_a_killed_process_left_are_judged_though_others_h
     assert [record.state for record in records(again)] == ["done", "done"]
 
 
-@pytest.mark.parametrize("go_on", [search, partial(search_with_crew, AtOnce())], ids=["alone", "with a crew"])
+@pytest.mark.parametrize("go_on", [search, partial(search_with_pool, AtOnce())], ids=["alone", "with a pool"])
 def test_networks_of_two_problems_never_meet_in_one_study(go_on):
     study = study_of()
     other = replace(problem_of(), space=space("tiny"))
@@ -367,17 +367,17 @@ ENDLESS = """
 import sys
 from functools import partial
 from pathlib import Path
-from mnasnet.search.workers import LocalCrew
+from mnasnet.search.workers import WorkerPool
 from tests.search.test_workers import problem_of
 from tests.search.workers_evaluators import endless
 
 space = problem_of().space
-with LocalCrew(partial(endless, Path(sys.argv[1]), False), workers=1) as crew:
-    while not crew.has_room():
-        crew.events(1.0)
-    crew.judge(0, space.candidate_at([0] * len(space.choices)))
-    print(*crew.process_ids(), flush=True)
-    crew.events(1000.0)
+with WorkerPool(partial(endless, Path(sys.argv[1]), False), workers=1) as pool:
+    while not pool.has_room():
+        pool.events(1.0)
+    pool.judge(0, space.candidate_at([0] * len(space.choices)))
+    print(*pool.process_ids(), flush=True)
+    pool.events(1000.0)
 """
 
 
@@ -398,19 +398,19 @@ def test_a_search_whose_workers_are_killed_at_random_ends_with_its_budget(tmp_pa
     over = threading.Event()
     kills = []
 
-    with LocalCrew(slow_enough, workers=2) as crew:
-        while not crew.has_room():  # one that dies before ends the search
-            crew.events(1.0)
+    with WorkerPool(slow_enough, workers=2) as pool:
+        while not pool.has_room():  # one that dies before ends the search
+            pool.events(1.0)
 
         def kill_now_and_then() -> None:
             while not over.wait(rng.uniform(2.0, 5.0)):
-                victim = rng.choice(crew.process_ids())
+                victim = rng.choice(pool.process_ids())
                 os.kill(victim, signal.SIGKILL)
                 kills.append(victim)
 
         killer = threading.Thread(target=kill_now_and_then)
         killer.start()
-        ending = search_with_crew(crew, study, problem_of(), Budget(evaluations=60))
+        ending = search_with_pool(pool, study, problem_of(), Budget(evaluations=60))
         over.set()
         killer.join()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.costs import how, quantity
-from mnasnet.search.front import hypervolume, pareto_front
+from mnasnet.search.pareto import hypervolume, pareto_front
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.report.effects import Effects
 

@@ -16,6 +16,7 @@ from mnasnet.network.seeded import seeded
 from mnasnet.progress import Stop
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import Report
+from mnasnet.search.stop import SearchStopped
 from mnasnet.space import Candidate
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.evaluate import evaluate
@@ -32,10 +33,6 @@ AccuracyKind = Literal["top1", "worst_recall"]
 TIMED_STEPS = 4  # the first, which warms up, does not count
 VALIDATION_COST = 1 / 3  # of a training image: a forward pass without a backward one
 OVERHEAD_S = 1.0  # of a trial besides measuring and training: building, telling the study
-
-
-class SearchStopped(BaseException):  # no Exception: a search must not take it for a failed trial
-    """The user asked to stop while a network was judged; its trial is judged again on resume."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from mnasnet.progress import Stop
-from mnasnet.search.contenders import best_trials, told_rewards
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.records import TrialRecord
+from mnasnet.search.selection import best_trials, told_rewards
 from mnasnet.search.study import InVain
 from mnasnet.words import amount
 
@@ -16,7 +16,7 @@ MOST_UNMEASURED = 10  # in a row: the device is away for longer than a search wa
 RECENT_TRIALS = 10  # whose time tells how long the next ones take
 
 
-class Watch:
+class TrialMonitor:
     """Hears of every trial: tells it on, knows the time spent, and notices when nothing works.
 
     ``limit_s`` seconds are left for trials, ``later_s`` are foreseen for what comes after them.

@@ -10,22 +10,17 @@ import contextlib
 import csv
 import json
 import logging
-import math
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.files import write_atomic
-from mnasnet.latency.agreement import kendall_tau
 from mnasnet.latency.meter import Latency, RunnableMeter
 from mnasnet.latency.remembered import RememberingMeter, quietest
 from mnasnet.modelfile import ModelFile, weights_of
@@ -33,11 +28,10 @@ from mnasnet.progress import Stop
 from mnasnet.search.answer import Contender, ContenderKind
 from mnasnet.search.costs import COUNTS, LATENCY
 from mnasnet.search.counts import CountMeter
-from mnasnet.search.evaluator import SearchStopped
 from mnasnet.search.open_search import OpenSearch
-from mnasnet.search.records import TrialRecord, merit
 from mnasnet.search.searching import Searching
-from mnasnet.search.shared import SharedWeights
+from mnasnet.search.shared_weights import SharedWeights
+from mnasnet.search.stop import SearchStopped
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.events import Listener
@@ -47,7 +41,6 @@ from mnasnet.train.run_folder import RunFolder
 from mnasnet.words import amount
 
 SHARED_START = "shared weights"  # what a training that began from them says it started from
-FEWEST_FOR_TAU = 3  # two networks are in the right order half the time by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,75 +303,3 @@ def counted(search: OpenSearch, architecture: ArchitectureSpec, input_size: int)
     candidate = Candidate((), architecture, input_size)
     classes = len(search.plan.class_names)
     return {name: CountMeter(name, input_size, num_classes=classes).measure(candidate) for name in COUNTS}
-
-
-def best_trials(records: Sequence[TrialRecord], searching: Searching, count: int) -> list[TrialRecord]:
-    """The ``count`` finished trials of highest reward, of equal ones the cheapest first, each network once."""
-    done = [record for record in records if record.is_result]
-    names = searching.traded_costs
-
-    def rank(record: TrialRecord) -> tuple[float, ...]:
-        return *merit(trial_reward(record, searching), record.costs, names), -record.number
-
-    return sorted(done, key=rank, reverse=True)[:count]
-
-
-def finalist_trials(
-    records: Sequence[TrialRecord],
-    searching: Searching,
-    count: int,
-    size: Callable[[TrialRecord], float],
-) -> list[TrialRecord]:
-    """The ``count`` trials to train longer: by turns those of highest reward and the largest within the target.
-
-    A reward that ignores the target has none.
-
-    Neither way of judging tells good networks apart well: by size alone networks were ordered better than by shared
-    weights (``benchmarks/shared_weights.py``), and a short training ends before large networks have caught up. So
-    the longer training decides between both kinds.
-    """
-    best = best_trials(records, searching, len(records))
-    cost = searching.reward_cost
-    target = math.inf if searching.reward_function.ignores_target else searching.target
-    largest = sorted(
-        (record for record in best if record.costs.get(cost, 0.0) <= target),
-        key=lambda record: (-size(record), record.number),
-    )
-    turns = chain.from_iterable(zip_longest(best, largest))
-    chosen = {record.number: record for record in turns if record is not None}
-    return list(chosen.values())[:count]
-
-
-def trial_reward(record: TrialRecord, searching: Searching) -> float:
-    """The reward of a finished trial, also of a search for trade-offs, which stores none."""
-    if not searching.objective_names:
-        return record.values[0]
-    return reward_of(searching, record.accuracy or 0.0, record.costs)
-
-
-def told_rewards(
-    record: TrialRecord | None, best: TrialRecord | None, searching: Searching
-) -> tuple[float | None, float | None]:
-    """The rewards of a trial and of the best one so far; None for one without a result."""
-    own, highest = (trial_reward(one, searching) if one and one.values else None for one in (record, best))
-    return own, highest
-
-
-def reward_of(searching: Searching, accuracy: float, costs: Mapping[str, float]) -> float:
-    """The reward of an accuracy at these costs; plain accuracy where the target's cost is unknown."""
-    if searching.reward_cost not in costs:
-        return accuracy
-    return searching.reward_function(accuracy, costs[searching.reward_cost])
-
-
-def rank_agreement(finalists: Sequence[Contender]) -> float | None:
-    """Kendall's tau of what the search had thought of the finalists against their longer training."""
-    pairs = [
-        (one.proxy_accuracy, one.val_accuracy)
-        for one in finalists
-        if one.proxy_accuracy is not None and one.val_accuracy is not None
-    ]
-    if len(pairs) < FEWEST_FOR_TAU:
-        return None
-    proxy, longer = (np.array(values, np.float64) for values in zip(*pairs, strict=True))
-    return kendall_tau(proxy, longer)

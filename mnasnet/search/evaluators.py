@@ -1,4 +1,4 @@
-"""What judges the networks of a search, made of values: in the leading process, a worker or a task of a cluster."""
+"""The evaluators of a search, made of values: in the leading process, a worker or a task of a cluster."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ from mnasnet.data.folder import scan
 from mnasnet.data.split import Split
 from mnasnet.errors import SearchError
 from mnasnet.progress import Counted, Stop
-from mnasnet.search.evaluator import SearchStopped, ShortTraining
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.images import SearchImages
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.problem import Evaluator
 from mnasnet.search.searching import Searching
-from mnasnet.search.shared import SharedWeights
 from mnasnet.search.shared_plan import curriculum_of
+from mnasnet.search.shared_weights import SharedWeights
+from mnasnet.search.short_training import ShortTraining
 from mnasnet.space import SearchSpace
 
 
-def stopping(stop: Stop) -> Counted:
-    """A progress hook that raises SearchStopped when ``stop`` says so."""
-
-    def watch(done: int, total: int) -> None:
-        if stop():
-            raise SearchStopped
-
-    return watch
-
-
 @dataclass(frozen=True, eq=False)
-class Judging:
+class EvaluatorFactory:
     """Makes the evaluator of a search in whichever process calls it; it can be sent there.
 
     Nothing is measured, so no device is opened. The images must lie at the same path everywhere, and all do without

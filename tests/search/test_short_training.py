@@ -13,8 +13,9 @@ from tiny_search import SPACE
 
 from mnasnet.data.folder import scan
 from mnasnet.errors import DataError
-from mnasnet.search.evaluator import SearchStopped, ShortTraining, seed_of
 from mnasnet.search.images import VAL_MEMORY, SearchImages, divide, share_of
+from mnasnet.search.short_training import ShortTraining, seed_of
+from mnasnet.search.stop import SearchStopped
 from mnasnet.space_file import space_of
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import Images, changed, draw_changes
@@ -141,7 +142,7 @@ class TestSmallNetworksOfALargeSpace:
                 trained_with.append(train)
                 return SimpleNamespace(status="done", history=[])
 
-            monkeypatch.setattr("mnasnet.search.evaluator.fit", fit)
+            monkeypatch.setattr("mnasnet.search.short_training.fit", fit)
             training = evaluator(images, input_size=96)
             training.evaluate(CANDIDATE, nobody)
             (train,) = trained_with

@@ -30,7 +30,7 @@ a module, or functools.partial of one and plain values."""
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A network's accuracy so far; its judge waits for :meth:`Crew.answer`."""
+    """A network's accuracy so far; its judge waits for :meth:`Pool.answer`."""
 
     number: int
     step: int
@@ -45,8 +45,8 @@ class Returned:
     verdict: Verdict
 
 
-class Crew(Protocol):
-    """Those who judge networks, each known by its trial's number."""
+class Pool(Protocol):
+    """Processes that judge networks, each network known by its trial's number."""
 
     def has_room(self) -> bool:
         """Whether somebody is free now."""
@@ -68,8 +68,8 @@ class Crew(Protocol):
         ...
 
 
-def search_with_crew(
-    crew: Crew,
+def search_with_pool(
+    pool: Pool,
     study: optuna.Study,
     problem: SearchProblem,
     budget: Budget,
@@ -84,39 +84,39 @@ def search_with_crew(
     """
     with contextlib.closing(Search(study, problem)) as steps:
         left = steps.left_running()
-        desk = _Desk(crew, steps)
+        dispatcher = _Dispatcher(pool, steps)
         started, idle = time.monotonic(), 0
         while not should_stop():
             steps.require_hope()
             out_of_time = budget.minutes is not None and time.monotonic() - started >= 60.0 * budget.minutes
             elsewhere = steps.in_work_elsewhere()
-            in_work = len(desk.in_work) + elsewhere
+            in_work = len(dispatcher.in_work) + elsewhere
             wanted = budget.evaluations is None or steps.evaluations() + in_work < budget.evaluations
             all_tried = not left and steps.has_tried_all(in_work)
             goes_on = wanted and not all_tried and not out_of_time and idle < budget.max_idle
-            if goes_on and crew.has_room() and not desk.lost:
+            if goes_on and pool.has_room() and not dispatcher.lost:
                 proposal = steps.propose(left.pop(0) if left else None)
                 if isinstance(proposal, Proposal):
                     idle = 0
-                    desk.give(proposal)
+                    dispatcher.give(proposal)
                 else:
                     idle += 1
                     on_trial(proposal)
-            elif goes_on or desk.in_work or (elsewhere and (all_tried or not wanted) and not out_of_time):
-                for record in desk.settled(POLL_S):
+            elif goes_on or dispatcher.in_work or (elsewhere and (all_tried or not wanted) and not out_of_time):
+                for record in dispatcher.settled(POLL_S):
                     on_trial(record)
             else:
                 return "budget" if not wanted else "time" if out_of_time else "exhausted"
         return "stopped"
 
 
-class _Desk:
+class _Dispatcher:
     """The networks in work, and how often each was given to somebody."""
 
-    def __init__(self, crew: Crew, steps: Search) -> None:
+    def __init__(self, pool: Pool, steps: Search) -> None:
         self.in_work: dict[int, Proposal] = {}
         self.lost: list[int] = []  # their judge was killed; to be given to another
-        self._crew = crew
+        self._pool = pool
         self._steps = steps
         self._losses: dict[int, int] = {}
 
@@ -124,18 +124,18 @@ class _Desk:
         """Let somebody judge the network."""
         number = proposal.trial.number
         self.in_work[number] = proposal
-        self._crew.judge(number, proposal.candidate)
+        self._pool.judge(number, proposal.candidate)
 
     def settled(self, timeout_s: float) -> list[TrialRecord]:
         """The trials that got their answer, waiting so long for a first event; lost networks are given again."""
-        while self.lost and self._crew.has_room():
+        while self.lost and self._pool.has_room():
             self.give(self.in_work[self.lost.pop(0)])
         done = []
-        for event in self._crew.events(timeout_s):
+        for event in self._pool.events(timeout_s):
             proposal = self.in_work[event.number]
             if isinstance(event, StepReport):
                 hopeless = self._steps.is_hopeless(proposal, event.step, event.accuracy)
-                self._crew.answer(event.number, hopeless)
+                self._pool.answer(event.number, hopeless)
             elif event.verdict.kind == "lost" and self._losses.get(event.number, 0) < RETRIES:
                 self._losses[event.number] = self._losses.get(event.number, 0) + 1
                 self.lost.append(event.number)

@@ -1,4 +1,4 @@
-"""Judging networks by shared weights: cut out, batch statistics gathered anew, validation images scored."""
+"""EvaluatorFactory networks by shared weights: cut out, batch statistics gathered anew, validation images scored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.progress import Stop
 from mnasnet.search.curriculum import Curriculum
-from mnasnet.search.evaluator import AccuracyKind, SearchStopped
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import Report
+from mnasnet.search.short_training import AccuracyKind
+from mnasnet.search.stop import SearchStopped
 from mnasnet.search.supernet import CALIBRATION_IMAGES, recalibrate, train_supernet
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.checkpoint import CheckpointStore
@@ -38,8 +39,8 @@ class SharedWeights:
     is lowest for ``worst_recall``. Networks with shared weights differ by less than the noise of counting right
     answers; probabilities keep their order on other images. It orders networks; training one alone reaches more.
 
-    Sizes are in pixels and mean what they mean to :class:`mnasnet.search.evaluator.ShortTraining`. ``stop`` is asked
-    between batches.
+    Sizes are in pixels and mean what they mean to :class:`mnasnet.search.short_training.ShortTraining`. ``stop`` is
+    asked between batches.
     """
 
     space: SearchSpace
