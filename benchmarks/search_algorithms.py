@@ -25,7 +25,7 @@ import optuna
 from numpy.typing import NDArray
 
 from mnasnet.reward import Reward
-from mnasnet.search import front
+from mnasnet.search import pareto
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, SearchProblem
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.samplers import PARETO, SAMPLERS
@@ -237,7 +237,7 @@ class Trace:
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
     """Points of accuracy x milliseconds dominated between the reference and the front."""
     least, latest = REFERENCE
-    return 100.0 * front.hypervolume([(accuracy, -latency) for accuracy, latency in points], (least, -latest))
+    return 100.0 * pareto.hypervolume([(accuracy, -latency) for accuracy, latency in points], (least, -latest))
 
 
 def run(

@@ -49,8 +49,6 @@ class Contender:
     test_images: int = 0
     costs: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, Any] | None = None
-    parameters: int = 0
-    multiply_adds: int = 0
     model: str = ""
 
 

@@ -272,8 +272,6 @@ def contender(search: OpenSearch, place: Place, proxy_accuracy: float | None = N
         test_images=int(model.metrics.get("test_images", 0)),
         costs=costs,
         latency=latency,
-        parameters=int(costs["parameters"]),
-        multiply_adds=int(costs["multiply_adds"]),
         model=place.run.best.relative_to(search.folder.path).as_posix(),
     )
 

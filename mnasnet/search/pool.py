@@ -141,5 +141,5 @@ class _Dispatcher:
                 self.lost.append(event.number)
             else:
                 del self.in_work[event.number]
-                done.append(self._steps.settle_by(proposal, event.verdict))
+                done.append(self._steps.settle(proposal, event.verdict))
         return done

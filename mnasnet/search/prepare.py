@@ -141,7 +141,8 @@ def prepared(
     write_split(parts, folder.split, searching.data)
     write_classes(folder.classes, parts.class_names)
     write_space(folder, space)
-    _bring_table(searching, folder)
+    if searching.latency_table:  # copied, so that the search stays what it is when that file changes
+        LatencyTable.load(Path(searching.latency_table)).save(folder.table)
     measuring = searching if folder.table.exists() else replace(searching, latency="measured")  # until there is a table
     search = assemble(folder, measuring, plan, dataset, parts, stop=stop)
     try:
@@ -202,12 +203,6 @@ def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: Sea
         epoch_s=0.0,
         version=mnasnet.__version__,
     )
-
-
-def _bring_table(searching: Searching, folder: SearchFolder) -> None:
-    """Copy the user's table, so that the search stays what it is when that file changes."""
-    if searching.latency_table:
-        LatencyTable.load(Path(searching.latency_table)).save(folder.table)
 
 
 def _require_prices(search: OpenSearch, table: LatencyTable) -> None:

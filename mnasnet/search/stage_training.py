@@ -106,9 +106,8 @@ class TrainingStages:
             if is_waiting and merits and not self._holds_another_finalist(found[[*merits][-1]], epochs):
                 continue  # the machine has become slower: the winner's training comes first
             most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / max(1, len(waiting))
-            model = self._train(
-                "finalists", index / len(numbers), 1 / len(numbers), place, found[number], epochs, most_s=most_s
-            )
+            part, network = 1 / len(numbers), self._network_of(found[number])
+            model = self._train("finalists", index * part, part, place, *network, epochs, final=False, most_s=most_s)
             if is_waiting:
                 waiting.remove(number)
             merits[number] = self._merit(model)
@@ -142,14 +141,13 @@ class TrainingStages:
         return holds_another_finalist(asked, plan, self.sitting.left_s, self._epoch_s(last), epochs)
 
     def _multiply_adds(self, record: TrialRecord) -> float:
-        candidate = self._here.problem.space.candidate(record.params)
-        size = candidate.input_size or self._here.plan.input_size
-        return counted(self._here, candidate.architecture, size)["multiply_adds"]
+        spec, size, _ = self._network_of(record)
+        return counted(self._here, spec, size)["multiply_adds"]
 
     def train_fully(self, record: TrialRecord, epochs: int, *, most_s: float = float("inf")) -> ModelFile:
         """Train one trial's network with the final recipe and judge it on the test images."""
         place = full_training_place(self._here, record.number, epochs)
-        return self._train("training", 0.0, 1.0, place, record, epochs, final=True, most_s=most_s)
+        return self._train("training", 0.0, 1.0, place, *self._network_of(record), epochs, final=True, most_s=most_s)
 
     def train_references(
         self, record: TrialRecord, model: ModelFile, epochs: int, *, most_s: float = float("inf")
@@ -190,11 +188,17 @@ class TrainingStages:
             if self.sitting.spent_s + needed_s > until_s and place.trained_model() is None:
                 continue
             most_s = until_s - self.sitting.spent_s
-            self._train_spec("references", index * part, part, place, spec, size, epochs, final=True, most_s=most_s)
+            self._train("references", index * part, part, place, spec, size, None, epochs, final=True, most_s=most_s)
 
     def final_epochs(self) -> int:
         """The epochs of a full training, the same for all of a search."""
         return int((self._here.folder.read_state().get("final") or {}).get("epochs", self.sitting.times.final_epochs))
+
+    def _network_of(self, record: TrialRecord) -> tuple[ArchitectureSpec, int, Candidate]:
+        """A trial's network under its name, its input size in pixels, and what it is in the space."""
+        candidate = self._here.problem.space.candidate(record.params)
+        spec = candidate.architecture.named(f"{self._here.folder.path.name}_trial{record.number}")
+        return spec, candidate.input_size or self._here.plan.input_size, candidate
 
     def _train(
         self,
@@ -202,33 +206,15 @@ class TrainingStages:
         before: float,
         part: float,
         place: Place,
-        record: TrialRecord,
-        epochs: int,
-        *,
-        final: bool = False,
-        most_s: float = float("inf"),
-    ) -> ModelFile:
-        candidate = self._here.problem.space.candidate(record.params)
-        spec = candidate.architecture.named(f"{self._here.folder.path.name}_trial{record.number}")
-        size = candidate.input_size or self._here.plan.input_size
-        return self._train_spec(
-            stage, before, part, place, spec, size, epochs, final=final, most_s=most_s, start=candidate
-        )
-
-    def _train_spec(
-        self,
-        stage: Stage,
-        before: float,
-        part: float,
-        place: Place,
         spec: ArchitectureSpec,
         input_size: int,
+        start: Candidate | None,
         epochs: int,
         *,
         final: bool,
-        most_s: float = float("inf"),
-        start: Candidate | None = None,
+        most_s: float,
     ) -> ModelFile:
+        """A longer training, ``part`` of a stage of which ``before`` is done."""
         late_s = LATE * 60 * self._here.searching.minutes
         self.sitting.tell(stage, before, f"{place.name}: {amount(epochs, 'epoch')}")
 

@@ -276,7 +276,7 @@ class Search:
             if self.is_hopeless(proposal, step, accuracy):
                 raise optuna.TrialPruned(hopeless_after(step))
 
-        return self.settle_by(proposal, judge(self.problem.evaluator, proposal.candidate, report))
+        return self.settle(proposal, judge(self.problem.evaluator, proposal.candidate, report))
 
     def is_hopeless(self, proposal: Proposal, step: int, accuracy: float) -> bool:
         """Note the accuracy so far and ask the study's pruner whether to give the network up."""
@@ -290,11 +290,17 @@ class Search:
             proposal.trial.report(value, step)
         return proposal.trial.should_prune()
 
-    def settle_by(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
+    def settle(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
         """Tell the study what became of a proposed network."""
-        if verdict.kind == "done":
-            return self.settle(proposal, verdict.accuracy)
-        state: State = "pruned" if verdict.kind == "pruned" else "failed"
+        state: State = verdict.kind if verdict.kind in ("done", "pruned") else "failed"
+        reason, values = verdict.reason, tuple[float, ...]()
+        if state == "done" and not 0.0 <= verdict.accuracy <= 1.0:
+            state, reason = "failed", f"accuracy must lie in 0 to 1, the evaluator returned {verdict.accuracy!r}"
+        if state == "done":
+            try:
+                values = self.problem.values(verdict.accuracy, proposal.costs)
+            except RewardError as error:
+                state, reason = "failed", str(error)
         return self._settle(
             proposal.trial,
             proposal.candidate,
@@ -302,27 +308,9 @@ class Search:
             proposal.started,
             priced=proposal.priced,
             costs=proposal.costs,
-            reason=verdict.reason,
-        )
-
-    def settle(self, proposal: Proposal, accuracy: float) -> TrialRecord:
-        """Tell the study the accuracy (0 to 1) of a proposed network."""
-        if not 0.0 <= accuracy <= 1.0:
-            reason = f"accuracy must lie in 0 to 1, the evaluator returned {accuracy!r}"
-            return self.settle_by(proposal, Verdict("failed", reason=reason))
-        try:
-            values = self.problem.values(accuracy, proposal.costs)
-        except RewardError as error:
-            return self.settle_by(proposal, Verdict("failed", reason=str(error)))
-        return self._settle(
-            proposal.trial,
-            proposal.candidate,
-            "done",
-            proposal.started,
-            priced=proposal.priced,
-            costs=proposal.costs,
-            accuracy=accuracy,
+            accuracy=verdict.accuracy if state == "done" else None,
             values=values,
+            reason=reason,
         )
 
     def close(self) -> None:

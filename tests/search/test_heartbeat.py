@@ -15,6 +15,7 @@ from mnasnet.search.records import records
 from mnasnet.search.storage import open_storage
 from mnasnet.search.study import Budget, Proposal, Search, create_study, search
 from mnasnet.search.study_flags import mark_joined, set_over
+from mnasnet.search.verdict import Verdict
 from mnasnet.space import Candidate
 from mnasnet.spaces import space
 from tests.search.test_postgresql import server, url  # noqa: F401  # a fixture
@@ -113,7 +114,7 @@ def test_a_process_that_was_only_asleep_finds_its_trial_given_up_and_goes_on(tmp
     assert isinstance(proposal, Proposal)
     other._storage.set_trial_state_values(proposal.trial._trial_id, optuna.trial.TrialState.FAIL)
 
-    record = steps.settle(proposal, 0.5)
+    record = steps.settle(proposal, Verdict("done", 0.5))
     steps.close()
 
     assert (record.state, record.accuracy) == ("failed", None)

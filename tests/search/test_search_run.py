@@ -144,7 +144,7 @@ def without_accuracy(folder: Path, params: Mapping[str, object], state: str) -> 
             return proposed(folder, params)
     with opened(folder) as here, contextlib.closing(Search(here.study(), here.problem)) as steps:
         here.study().enqueue_trial(dict(params))
-        return steps.settle_by(steps.propose(), Verdict(state, reason="the disk was full"))
+        return steps.settle(steps.propose(), Verdict(state, reason="the disk was full"))
 
 
 class TestAnswer:
