@@ -22,7 +22,7 @@ from mnasnet import modelfile
 from mnasnet.errors import LatencyError, WeightsError
 from mnasnet.files import write_atomic
 from mnasnet.latency.meter import Latency, RunnableMeter
-from mnasnet.latency.remembered import RememberingMeter, quietest
+from mnasnet.latency.remembered import quietest
 from mnasnet.modelfile import ModelFile, weights_of
 from mnasnet.progress import Stop
 from mnasnet.search.answer import Contender, ContenderKind
@@ -228,14 +228,13 @@ def measured(search: OpenSearch, model: ModelFile) -> Latency:
     where there is none.
     """
     meter, size = search.device_meter, model.preprocess.input_size
-    remembering = RememberingMeter(meter, search.folder.latencies)
-    earlier = remembering.known(model.architecture, size)
+    earlier = search.remembered.known(model.architecture, size)
     try:
         if hasattr(meter, "measure_model"):
             fresh = quietest(lambda: cast("RunnableMeter", meter).measure_model(model))
         else:
             fresh = quietest(lambda: meter.measure(model.architecture, size))
-        fresh = remembering.beside_others(fresh)
+        fresh = search.remembered.beside_others(fresh)
     except LatencyError as error:
         if earlier is None:
             raise

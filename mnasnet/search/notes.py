@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from mnasnet.files import quoted
-from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, Contender
 from mnasnet.search.costs import LATENCY, quantity
@@ -84,7 +83,7 @@ def table_doubts(search: OpenSearch) -> Iterator[str]:
         return
     smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
     network = smallest.architecture, smallest.input_size or search.plan.input_size
-    measured = RememberingMeter(search.device_meter, search.folder.latencies).known(*network)
+    measured = search.remembered.known(*network)
     if measured is None:
         return
     name, made, now_ms = table.conditions.measured_on, table.conditions, measured.undisturbed_ms

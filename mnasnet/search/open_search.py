@@ -66,6 +66,11 @@ class OpenSearch:
     table: LatencyTable | None
     problem: SearchProblem
 
+    @property
+    def remembered(self) -> RememberingMeter:
+        """The device's meter, with every latency that the search has measured."""
+        return RememberingMeter(self.device_meter, self.folder.latencies)
+
     def study(self) -> optuna.Study:
         """The study in its storage, made at the search's beginning; raises SearchError when it is another's or gone."""
         return _study(self.folder, self.searching, self.plan, self.problem)
@@ -172,7 +177,7 @@ def require_same_device(search: OpenSearch) -> None:
     is_distant = asked.meter in DISTANT
     if not asked.needs_latency or (asked.latency != "measured" and not is_distant):
         return
-    known = RememberingMeter(search.device_meter, search.folder.latencies).latencies()
+    known = search.remembered.latencies()
     if search.table is not None and is_distant:
         known = [search.table.conditions, *known]
     now = device_now(asked) if known else ""

@@ -20,7 +20,6 @@ from mnasnet.data.split import Split, write_split
 from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import Latency, NotAllowedError
-from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
 from mnasnet.progress import Stop
@@ -233,8 +232,7 @@ def _seconds_to_measure(search: OpenSearch) -> float:
 
 
 def _measured(search: OpenSearch, candidate: Candidate) -> Latency:
-    meter = RememberingMeter(search.device_meter, search.folder.latencies)
-    return meter.measure(candidate.architecture, candidate.input_size or search.plan.input_size)
+    return search.remembered.measure(candidate.architecture, candidate.input_size or search.plan.input_size)
 
 
 def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop: Stop) -> bool:

@@ -13,7 +13,6 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.latency.agreement import kendall_tau
-from mnasnet.latency.remembered import RememberingMeter
 from mnasnet.search.answer import EXPECTED, WORST_RECALL, Answer, Contender
 from mnasnet.search.costs import ENERGY, LATENCY
 from mnasnet.search.folder import SearchFolder
@@ -121,7 +120,7 @@ def rank_agreement(finalists: Sequence[Contender]) -> float | None:
 def _device(search: OpenSearch) -> str:
     """The device in words, with engine and version, from a latency that was measured on it."""
     conditions = [] if search.table is None else [search.table.conditions]
-    for latency in (*conditions, *RememberingMeter(search.device_meter, search.folder.latencies).latencies()):
+    for latency in (*conditions, *search.remembered.latencies()):
         return latency.measured_on
     return "not measured"
 

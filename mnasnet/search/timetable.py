@@ -147,8 +147,7 @@ def after_trials(searching: Searching, plan: SearchPlan, left_s: float, epoch_s:
     for finalists, compared in _courses(searching):
         if _least(searching, plan, finalists, compared).after_search_s <= room_s:
             return _divided(searching, plan, room_s, finalists, compared)
-    fitting = max(1, math.floor((room_s - _setup_s(plan)) / max(plan.epoch_s, 1e-9)))
-    return _later(plan, 0, 1, searching.final_epochs or fitting, False)
+    return _later(plan, 0, 1, searching.final_epochs or max(1, _fitting(plan, room_s)), False)
 
 
 def holds_another_finalist(searching: Searching, plan: SearchPlan, left_s: float, epoch_s: float, epochs: int) -> bool:
@@ -232,6 +231,7 @@ def _divided(searching: Searching, plan: SearchPlan, room_s: float, finalists: i
 
 
 def _fitting(plan: SearchPlan, seconds: float) -> int:
+    """The epochs of a longer training that fit into ``seconds``."""
     return math.floor((seconds - _setup_s(plan)) / max(plan.epoch_s, 1e-9))
 
 

@@ -21,7 +21,6 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.costs import quantity
 from mnasnet.search.counts import CountMeter
-from mnasnet.search.folder import SearchFolder
 from mnasnet.search.longer_training import measured
 from mnasnet.search.notes import about_device_away, about_promoted, about_target, levelled_off
 from mnasnet.search.problem import SearchProblem
@@ -533,10 +532,11 @@ class TestMeasuredAfresh:
             def measure(self, architecture, input_size):
                 return self.times.pop(0)
 
-        board, model, folder = Board(), random_model(), SearchFolder(tmp_path)
-        RememberingMeter(board, folder.latencies).measure(model.architecture, 64)  # in its trial
+        board, model = Board(), random_model()
+        remembered = RememberingMeter(board, tmp_path / "latencies.jsonl")
+        remembered.measure(model.architecture, 64)  # in its trial
 
-        found = measured(SimpleNamespace(device_meter=board, folder=folder), model)
+        found = measured(SimpleNamespace(device_meter=board, remembered=remembered), model)
 
         assert found.undisturbed_ms == counts_ms
         assert ("disturbed since" in found.note) == (counts_ms == 0.22)
@@ -550,15 +550,17 @@ class TestMeasuredAfresh:
                     raise LatencyError("the board does not answer")
                 return Latency("a board", "timing", "1", "fp32", 1, 1, 64, 50, 0.22, 0.22, 0.22, quiet=True)
 
-        board, model, folder = Board(), random_model(), SearchFolder(tmp_path)
-        RememberingMeter(board, folder.latencies).measure(model.architecture, 64)
+        board, model = Board(), random_model()
+        remembered = RememberingMeter(board, tmp_path / "latencies.jsonl")
+        remembered.measure(model.architecture, 64)
         board.answers = False
 
-        found = measured(SimpleNamespace(device_meter=board, folder=folder), model)
+        found = measured(SimpleNamespace(device_meter=board, remembered=remembered), model)
 
         assert (found.undisturbed_ms, found.note) == (
             0.22,
             "measured in its trial, not since: the board does not answer",
         )
+        nothing = RememberingMeter(board, tmp_path / "another")
         with pytest.raises(LatencyError, match="does not answer"):
-            measured(SimpleNamespace(device_meter=board, folder=SearchFolder(tmp_path / "another")), model)
+            measured(SimpleNamespace(device_meter=board, remembered=nothing), model)
