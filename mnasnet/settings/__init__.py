@@ -5,21 +5,11 @@ are translated here and nowhere else.
 """
 
 from mnasnet.settings.infer import InferSettings
-from mnasnet.settings.model import (
-    INPUT_SIZE_RULE,
-    MAX_INPUT_SIZE,
-    Parameter,
-    Settings,
-    markdown_old_names,
-    markdown_table,
-    setting,
-)
+from mnasnet.settings.model import Parameter, Settings, markdown_old_names, markdown_table, setting
 from mnasnet.settings.search import SearchSettings
 from mnasnet.settings.train import TrainSettings
 
 __all__ = [
-    "INPUT_SIZE_RULE",
-    "MAX_INPUT_SIZE",
     "InferSettings",
     "Parameter",
     "SearchSettings",

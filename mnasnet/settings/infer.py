@@ -8,18 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from mnasnet.errors import SettingsError
 from mnasnet.files import expanded, is_file
-from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import WITH_WEIGHTS
-from mnasnet.settings.model import (
-    BUNDLED_MODELS,
-    INPUT_SIZE_RULE,
-    MAX_INPUT_SIZE,
-    TRUTH,
-    InputSize,
-    NameWithWeights,
-    Settings,
-    setting,
-)
+from mnasnet.settings.model import BUNDLED_MODELS, TRUTH, InputSize, NameWithWeights, Settings, setting
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +43,7 @@ class InferSettings(Settings):
         0,
         f"Side of the network's square input in pixels, {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}. `0` or `auto` is the "
         "size the model was trained at.",
-        rule=INPUT_SIZE_RULE,
+        rule=f"0 (the model's own size) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
         unset="auto",
         ge=0,
         le=MAX_INPUT_SIZE,

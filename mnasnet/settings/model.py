@@ -16,8 +16,7 @@ from pydantic.fields import FieldInfo
 
 from mnasnet.errors import SettingsError
 from mnasnet.files import exists, expanded, unquoted
-from mnasnet.preprocess import MAX_INPUT_SIZE as MAX_INPUT_SIZE
-from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS, WITH_WEIGHTS
 
 BUNDLED_MODELS = ("auto", "photos10")
@@ -119,8 +118,7 @@ class Settings(BaseModel):
     @classmethod
     def old_names(cls) -> dict[str, str]:
         """Names of earlier releases that are still accepted -> what they are today."""
-        renamed = {old: parameter.name for parameter in cls.parameters() for old in parameter.old_names}
-        return {**renamed, **cls.RETIRED}
+        return {**cls._renamed(), **cls.RETIRED}
 
     @classmethod
     def require_mapping(cls, values: object) -> None:
@@ -141,10 +139,14 @@ class Settings(BaseModel):
             raise wrong from None
 
     @classmethod
+    def _renamed(cls) -> dict[str, str]:
+        return {old: parameter.name for parameter in cls.parameters() for old in parameter.old_names}
+
+    @classmethod
     def _current_names(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` under today's names; raises SettingsError for a name never used or given twice."""
         cls.require_mapping(values)
-        renamed = {old: parameter.name for parameter in cls.parameters() for old in parameter.old_names}
+        renamed = cls._renamed()
         known = [*cls.model_fields, *renamed, *cls.RETIRED]
         unknown = [name for name in values if name not in known]
         if unknown:
@@ -232,8 +234,6 @@ def _tracking(value: str) -> str:
         f"tracking must be off, local or an MLflow URI such as http://localhost:5000, got {value!r}; {hint}"
     )
 
-
-INPUT_SIZE_RULE = f"0 (the model's own size) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}"
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
 NameWithWeights = Annotated[str, AfterValidator(_name_with_weights)]

@@ -10,9 +10,9 @@ from pydantic import AfterValidator
 from mnasnet.errors import SettingsError
 from mnasnet.files import exists, unquoted
 from mnasnet.packages import AgentRuntime
-from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.reward import RewardForm
-from mnasnet.settings.model import MAX_INPUT_SIZE, InputSize, Settings, setting
+from mnasnet.settings.model import InputSize, Settings, setting
 from mnasnet.spaces import SPACES
 
 OBJECTIVES = ("latency", "multiply_adds", "parameters", "model_bytes", "peak_activation_bytes")
@@ -45,6 +45,11 @@ def _space(value: str) -> str:
     if value not in SPACES and not is_file:
         raise ValueError("unknown")
     return value
+
+
+def _limit(meaning: str) -> Any:
+    """What no network may exceed."""
+    return setting(0.0, f"{meaning}; `0` is no limit.", unset="no limit", ge=0.0, advanced=True)
 
 
 class SearchSettings(Settings):
@@ -167,33 +172,11 @@ class SearchSettings(Settings):
         "built; only `guided` and `evolution` look at it.",
         advanced=True,
     )
-    max_latency_ms: float = setting(
-        0.0, "The highest latency a network may have; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
-    )
-    max_multiply_adds: float = setting(
-        0.0,
-        "The most multiply-adds a network may take for one image; `0` is no limit.",
-        unset="no limit",
-        ge=0.0,
-        advanced=True,
-    )
-    max_parameters: float = setting(
-        0.0, "The most weights a network may have; `0` is no limit.", unset="no limit", ge=0.0, advanced=True
-    )
-    max_model_mb: float = setting(
-        0.0,
-        "The largest model file a network may have, in MB of float32: flash; `0` is no limit.",
-        unset="no limit",
-        ge=0.0,
-        advanced=True,
-    )
-    max_peak_mb: float = setting(
-        0.0,
-        "The most activations a network may hold at once, in MB of float32: RAM; `0` is no limit.",
-        unset="no limit",
-        ge=0.0,
-        advanced=True,
-    )
+    max_latency_ms: float = _limit("The highest latency a network may have")
+    max_multiply_adds: float = _limit("The most multiply-adds a network may take for one image")
+    max_parameters: float = _limit("The most weights a network may have")
+    max_model_mb: float = _limit("The largest model file a network may have, in MB of float32: flash")
+    max_peak_mb: float = _limit("The most activations a network may hold at once, in MB of float32: RAM")
     objectives: Annotated[str, AfterValidator(_objectives)] = setting(
         "",
         "Look for the best trade-offs of accuracy against these costs, separated by commas, such as `latency` or "

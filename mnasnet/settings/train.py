@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from mnasnet.preprocess import MIN_INPUT_SIZE
+from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 from mnasnet.settings.model import (
     BUNDLED_MODELS,
-    MAX_INPUT_SIZE,
     BatchSize,
     InputSize,
     ModelName,
@@ -20,6 +19,11 @@ from mnasnet.settings.model import (
 )
 
 _log = logging.getLogger(__name__)
+
+
+def _of_recipe(meaning: str, *, le: float | None = None) -> Any:
+    """A number from 0 to ``le`` that the recipe decides where it is left empty."""
+    return setting(None, f"{meaning}; empty leaves it to the recipe.", unset="recipe's", ge=0, le=le, advanced=True)
 
 
 class TrainSettings(Settings):
@@ -93,17 +97,8 @@ class TrainSettings(Settings):
     learning_rate: float = setting(
         0.0, "Peak learning rate; `0` leaves it to the recipe.", unset="recipe's", ge=0.0, le=10.0
     )
-    momentum: float | None = setting(
-        None,
-        "Momentum of SGD and RMSProp, first beta of AdamW; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=0.9999,
-        advanced=True,
-    )
-    weight_decay: float | None = setting(
-        None, "Weight decay; empty leaves it to the recipe.", unset="recipe's", ge=0.0, le=1.0, advanced=True
-    )
+    momentum: float | None = _of_recipe("Momentum of SGD and RMSProp, first beta of AdamW", le=0.9999)
+    weight_decay: float | None = _of_recipe("Weight decay", le=1.0)
     recipe: Literal["auto", "modern", "mnasnet", "continue"] = setting(
         "auto",
         "How to train: `auto` is the modern recipe (SGD or AdamW, cosine, augmentation by length of the run), "
@@ -117,56 +112,13 @@ class TrainSettings(Settings):
         advanced=True,
     )
     flip: bool = setting(True, "Mirror training images at random; turn it off where left and right differ, as in text.")
-    label_smoothing: float | None = setting(
-        None, "Label smoothing; empty leaves it to the recipe.", unset="recipe's", ge=0.0, le=0.9, advanced=True
-    )
-    dropout: float | None = setting(
-        None,
-        "Dropout before the classifier; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=0.9,
-        advanced=True,
-    )
-    mixup: float | None = setting(
-        None,
-        "Share of batches with mixup; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=1.0,
-        advanced=True,
-    )
-    cutmix: float | None = setting(
-        None,
-        "Share of batches with CutMix; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=1.0,
-        advanced=True,
-    )
-    erasing: float | None = setting(
-        None,
-        "Share of images with a random box erased; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=1.0,
-        advanced=True,
-    )
-    ema: float | None = setting(
-        None,
-        "Decay of the averaged weights, 0 for none; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0.0,
-        le=0.99999,
-        advanced=True,
-    )
-    frozen_epochs: int | None = setting(
-        None,
-        "Epochs at the start in which only the classifier learns; empty leaves it to the recipe.",
-        unset="recipe's",
-        ge=0,
-        advanced=True,
-    )
+    label_smoothing: float | None = _of_recipe("Label smoothing", le=0.9)
+    dropout: float | None = _of_recipe("Dropout before the classifier", le=0.9)
+    mixup: float | None = _of_recipe("Share of batches with mixup", le=1.0)
+    cutmix: float | None = _of_recipe("Share of batches with CutMix", le=1.0)
+    erasing: float | None = _of_recipe("Share of images with a random box erased", le=1.0)
+    ema: float | None = _of_recipe("Decay of the averaged weights, 0 for none", le=0.99999)
+    frozen_epochs: int | None = _of_recipe("Epochs at the start in which only the classifier learns")
     balance: Literal["auto", "off", "equal"] = setting(
         "auto",
         "Show rare classes more often: `auto` when one class has over three times as many images as another, by the "
