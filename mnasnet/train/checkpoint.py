@@ -135,11 +135,6 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     return data
 
 
-def digest(checkpoint: Checkpoint) -> str:
-    """A hexadecimal number that is equal exactly for equal checkpoints."""
-    return _checksum(checkpoint.tensors, json.dumps(checkpoint.values, sort_keys=True))
-
-
 def from_bytes(data: bytes) -> Checkpoint:
     """The inverse of :func:`to_bytes`; raises TrainingError when a byte is wrong."""
     from safetensors import SafetensorError

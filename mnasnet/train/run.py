@@ -17,7 +17,7 @@ from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError, MnasNetError, TrainingError
 from mnasnet.files import quoted, write_atomic
-from mnasnet.modelfile import ModelFile, network_of, weights_of
+from mnasnet.modelfile import ModelFile, Weights, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
 from mnasnet.network.seeded import seeded
@@ -52,7 +52,7 @@ from mnasnet.train.run_folder import (
     write_classes,
     write_yaml,
 )
-from mnasnet.train.run_state import Row, Weights
+from mnasnet.train.run_state import Row
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team, team_from_environment
 from mnasnet.train.trainer import FitResult, Status, fit

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnasnet.errors import TrainingError
-from mnasnet.modelfile import weights_of
+from mnasnet.modelfile import Weights, weights_of
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.progress import Stop
 from mnasnet.train.batches import Images
 from mnasnet.train.best import Kept, is_better
-from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, digest, from_bytes
+from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, from_bytes
 from mnasnet.train.evaluate import log_softmax
 from mnasnet.train.objective import EVALUATION_BATCH, LossTerm, Objective
 from mnasnet.train.optim import WeightAverage, optimizer_for
@@ -38,10 +38,8 @@ _log = logging.getLogger(__name__)
 _Network = TypeVar("_Network", MnasNet, Supernet)
 
 Row = dict[str, Any]
-Weights = Mapping[str, NDArray[np.float32]]
 
 SMALLEST_BATCH = 2  # batch normalisation cannot work on one image
-TIME_COLUMNS = ("seconds", "images_per_second")  # of a history row; the only values that differ between equal runs
 
 
 @dataclass
@@ -66,8 +64,8 @@ class RunState(Generic[_Network]):
     team: Team
     identity: Mapping[str, Any]
     objective: Objective[_Network]
-    accumulate_steps: int = 1
-    kept: Kept = "best"
+    accumulate_steps: int
+    kept: Kept
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # of the epochs that are over
@@ -110,8 +108,6 @@ class RunState(Generic[_Network]):
     def _divides(self) -> bool:
         """Whether threads learn from parts of a batch; a GPU or the processes of a team divide the work otherwise."""
         return self.team.size == 1 and self.team.device == "cpu"
-
-    # -- learning ------------------------------------------------------------------------------------------------
 
     def set_frozen(self, *, frozen: bool) -> None:
         """Let everything learn, or only the classifier; a frozen part keeps its batch statistics too."""
@@ -269,8 +265,6 @@ class RunState(Generic[_Network]):
         """Move the average towards the network."""
         self._weight_average.update(decay)
 
-    # -- judging -------------------------------------------------------------------------------------------------
-
     def judge(
         self,
         val: Images,
@@ -345,8 +339,6 @@ class RunState(Generic[_Network]):
 
     def _no_totals(self) -> _Totals:
         return _Totals(torch.zeros(2, dtype=torch.float64, device=self.team.device))
-
-    # -- remembering ---------------------------------------------------------------------------------------------
 
     def save(self, store: CheckpointStore | None) -> None:
         """Write everything that the rest of the training depends on."""
@@ -423,18 +415,6 @@ class RunState(Generic[_Network]):
         ):
             if was != now:
                 _log.warning("the %s was %s and is %s: results may differ in their last digits", what, was, now)
-
-
-def checkpoint_digest(store: CheckpointStore) -> str:
-    """A digest of a store's last checkpoint without its times: equal for runs that are equal."""
-    data = store.load()
-    if data is None:
-        return ""
-    checkpoint = from_bytes(data)
-    history = [{key: row[key] for key in row if key not in TIME_COLUMNS} for row in checkpoint.values["history"]]
-    best = {key: value for key, value in (checkpoint.values["best"] or {}).items() if key not in TIME_COLUMNS}
-    values = {**checkpoint.values, "seconds": 0, "epoch_seconds": 0, "history": history, "best": best}
-    return digest(Checkpoint(checkpoint.tensors, values))
 
 
 def _precision_of(device: str) -> torch.dtype | None:

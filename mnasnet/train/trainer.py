@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mnasnet.modelfile import Weights
 from mnasnet.network.build import MnasNet
 from mnasnet.network.seeded import seeded
 from mnasnet.network.supernet import Supernet
@@ -34,7 +35,7 @@ from mnasnet.train.objective import Objective, WholeNetwork
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.process_settings import repeatable_gpu
 from mnasnet.train.recipe import Recipe
-from mnasnet.train.run_state import Row, RunState, Weights
+from mnasnet.train.run_state import Row, RunState
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equal_runs import checkpoint_digest
 
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError
@@ -29,7 +30,6 @@ from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
 from mnasnet.testing import write_image_folder
-from mnasnet.train.run_state import checkpoint_digest
 
 pytestmark = pytest.mark.usefixtures("quick_latencies")
 

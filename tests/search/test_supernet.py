@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from equal_runs import checkpoint_digest
 
 from mnasnet.data.folder import scan
 from mnasnet.data.transforms import normalise
@@ -28,7 +29,6 @@ from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.events import Event, Stepped
-from mnasnet.train.run_state import checkpoint_digest
 
 PAPER_LIKE = SearchSpace(
     (

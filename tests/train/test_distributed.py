@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from equal_runs import checkpoint_digest
 from tiny import tiny_training
 
 from mnasnet import modelfile
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.run import train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import checkpoint_digest
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from equal_runs import checkpoint_digest
 from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
@@ -16,7 +17,6 @@ from mnasnet.errors import TrainingError
 from mnasnet.testing import write_image_folder
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import checkpoint_digest
 
 PROGRAM = """
 import resource, signal, sys

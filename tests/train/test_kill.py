@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from equal_runs import TIME_COLUMNS, checkpoint_digest
 from tiny import tiny_training
 
 from mnasnet import modelfile
@@ -17,7 +18,6 @@ from mnasnet.testing import write_image_folder
 from mnasnet.train.replicas import SMALLEST_PART
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import TIME_COLUMNS, checkpoint_digest
 
 CONTEXT = multiprocessing.get_context("forkserver")  # children start in milliseconds, torch already imported
 CONTEXT.set_forkserver_preload(["mnasnet.train.run", "mnasnet.runtime.onnxruntime"])

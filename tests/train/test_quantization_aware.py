@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from equal_runs import checkpoint_digest
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_run import Ear
@@ -28,7 +29,6 @@ from mnasnet.network.quantized import observed_values, quantized, rounded_weight
 from mnasnet.testing import TINY, random_model, write_image_folder
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import checkpoint_digest
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from equal_runs import checkpoint_digest
 from tiny import tiny_training
 from torch import Tensor, nn
 
@@ -29,7 +30,6 @@ from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import SMALLEST_PART, Replicas, replicas_for
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import checkpoint_digest
 from mnasnet.train.trainer import FitResult, fit
 
 COUNT = 2 * SMALLEST_PART + 5

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from equal_runs import checkpoint_digest
 from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
@@ -20,7 +21,6 @@ from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.checkpoint import Checkpoint, from_bytes, to_bytes
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, only_user
-from mnasnet.train.run_state import checkpoint_digest
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 5])

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from equal_runs import checkpoint_digest
 from PIL import Image
 from tiny import Ear, tiny_training
 
@@ -30,7 +31,6 @@ from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.events import Ended, EpochEnded, Event, Opened, Reported, Started, Stepped
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, new_run_folder
-from mnasnet.train.run_state import checkpoint_digest
 from mnasnet.train.trainer import fit
 from mnasnet.train.validate import validate
 from mnasnet.zoo import open_model

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from equal_runs import checkpoint_digest
 from numpy.typing import NDArray
 from tiny import tiny_training
 from torch import nn
@@ -31,7 +32,6 @@ from mnasnet.train.recipe import Recipe
 from mnasnet.train.replicas import SMALLEST_PART
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
-from mnasnet.train.run_state import checkpoint_digest
 from mnasnet.train.trainer import FitResult, fit
 
 LABELS = np.arange(2 * SMALLEST_PART) % 3

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from equal_runs import checkpoint_digest
 
 pytest.importorskip("ikomia")
 
@@ -29,7 +30,6 @@ from mnasnet.settings import TrainSettings
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.run_folder import asked_of
-from mnasnet.train.run_state import checkpoint_digest
 from tests.workflows.outputs import details_of, table_of
 
 pytestmark = pytest.mark.ikomia
