@@ -10,13 +10,14 @@ from mnasnet.data.check import DatasetReport
 from mnasnet.files import write_json
 from mnasnet.words import printable
 
+REPORT_FILE = "dataset_report.json"  # beside what was made of the dataset
 MANY_CLASSES = 40  # more would scroll the findings off the screen
 NAME_COLUMNS = 40
 
 
 def write_report(report: DatasetReport, folder: Path) -> Path:
-    """Write ``dataset_report.json`` into ``folder``, an output folder; returns the file's path."""
-    path = folder / "dataset_report.json"
+    """Write REPORT_FILE into ``folder``, an output folder; returns the file's path."""
+    path = folder / REPORT_FILE
     write_json(path, report.to_dict())
     return path
 

@@ -162,10 +162,11 @@ def evaluate(
 def _mistakes(
     log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], class_names: Sequence[str], images: Sequence[str]
 ) -> Iterator[Mistake]:
-    for index in most_wrong(log_probabilities, labels):
-        predicted = int(log_probabilities[index].argmax())
-        confidence = float(np.exp(log_probabilities[index, predicted]))
-        yield Mistake(images[index], class_names[labels[index]], class_names[predicted], confidence)
+    predicted, surest = log_probabilities.argmax(1), log_probabilities.max(1)
+    wrong = np.flatnonzero(predicted != labels)
+    for index in wrong[np.argsort(-surest[wrong], kind="stable")]:
+        confidence = float(np.exp(surest[index]))
+        yield Mistake(images[index], class_names[labels[index]], class_names[predicted[index]], confidence)
 
 
 def true_class_probabilities(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -193,16 +194,6 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     low = 0.0 if right == 0 else max(0.0, centre - half)
     high = 1.0 if right == count else min(1.0, centre + half)
     return low, high
-
-
-def most_wrong(
-    logits: NDArray[np.floating[Any]], labels: NDArray[np.int64], limit: int | None = None
-) -> NDArray[np.int64]:
-    """Indices of wrongly classified images, the surest mistakes first."""
-    log_probabilities = log_softmax(logits)
-    wrong = np.flatnonzero(logits.argmax(1) != labels)
-    surest = np.argsort(-log_probabilities[wrong].max(1), kind="stable")
-    return wrong[surest][:limit]
 
 
 def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[ConfidenceBin]:

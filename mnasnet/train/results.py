@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mnasnet import modelfile
 from mnasnet.data.cache import DecodedImages
@@ -21,6 +20,7 @@ from mnasnet.data.check import coarse_accuracy
 from mnasnet.data.folder import Sample
 from mnasnet.data.split import Split
 from mnasnet.errors import TrainingError
+from mnasnet.export.onnx import to_onnx
 from mnasnet.files import quoted, write_atomic
 from mnasnet.modelfile import ModelFile
 from mnasnet.network.build import MnasNet
@@ -30,13 +30,10 @@ from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import Kept, kept_of
-from mnasnet.train.evaluate import Evaluation, evaluate, log_softmax, most_wrong
+from mnasnet.train.evaluate import Evaluation, Mistake, evaluate
 from mnasnet.train.plan import Training, TrainingPlan
 from mnasnet.train.reading import readable, squares, unreadable_paths
-from mnasnet.train.run_folder import (
-    RunFolder,
-    exists_in,
-)
+from mnasnet.train.run_folder import RunFolder
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult
@@ -67,16 +64,12 @@ def write_results(
     with _written_in_turn(run, _wanted(training, best_epoch), stop) as write:
         model = modelfile.load(run.best)
         unreadable = unreadable_paths(run, Team())
-        logits = _scores(model, val_images, plan.threads, stop)
-        names = _paths(val_images, parts.val)
-        evaluations = {"validation": evaluate(logits, val_images.labels, plan.class_names, names)}
+        main = _judged(model, val_images, parts.val, plan.threads, stop)
+        evaluations = {"validation": main}
         if parts.test:
             test_images = squares(test_cache, parts, parts.test, unreadable, stop)
             if len(test_images.labels):
-                test_logits = _scores(model, test_images, plan.threads, stop)
-                names = _paths(test_images, parts.test)
-                evaluations["test"] = evaluate(test_logits, test_images.labels, plan.class_names, names)
-        main = evaluations["validation"]
+                evaluations["test"] = _judged(model, test_images, parts.test, plan.threads, stop)
         metrics = {**model.metrics, **main.summary()}
         if "test" in evaluations:
             metrics |= {f"test_{key}": value for key, value in evaluations["test"].summary().items()}
@@ -93,12 +86,13 @@ def write_results(
         write(_TABLE, lambda: report.per_class_csv(evaluations))
         if not training.report:
             return evaluations
+        shown = main.mistakes[:MISTAKES_SHOWN]
         drawings: dict[str, Callable[[], bytes]] = {
             "confusion_matrix.png": lambda: figures.confusion_matrix(main, normalised=False, split="validation"),
             "confusion_matrix_normalized.png": lambda: figures.confusion_matrix(
                 main, normalised=True, split="validation"
             ),
-            "most_wrong.png": lambda: _mistakes(val_images, logits, plan.class_names),
+            "most_wrong.png": lambda: _mistakes(val_images, _paths(val_images, parts.val), shown),
             "results.png": lambda: figures.curves(result.history, best_epoch, kept_of(parts)),
         }
         story = report.Story(
@@ -117,9 +111,9 @@ def write_results(
             machine=report.machine_description(team.device, plan.threads),
             made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
             warnings=_warnings(run, parts),
-            mistakes=main.mistakes[:MISTAKES_SHOWN],
+            mistakes=shown,
             pictures={name: write(name, drawings[name]) for name in _pictures(best_epoch)},
-            files=sorted({*exists_in(run.path), *_PAGES}),
+            files=sorted({*run.files(), *_PAGES}),
         )
         write("model_card.md", lambda: report.model_card(story).encode(errors="surrogateescape"))
         write("report.html", lambda: report.report_html(story).encode(errors="replace"))
@@ -188,8 +182,10 @@ def _asked(training: Training) -> dict[str, Any]:
     return {"data": training.data.absolute().name, "model": Path(training.model).name, **changed}
 
 
-def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Stop) -> NDArray[np.float32]:
-    """Scores of all images through the engine that inference uses, N x classes."""
+def _judged(
+    model: ModelFile, images: DecodedSquares, samples: Sequence[Sample], threads: int, stop: Stop
+) -> Evaluation:
+    """What ``model`` is worth on ``images``, which are some of ``samples``, through the engine that inference uses."""
     session = open_session(model, device="cpu", threads=threads)
     rows = []
     at_a_time = max(1, PIXELS_AT_A_TIME // model.preprocess.input_size**2)
@@ -197,7 +193,7 @@ def _scores(model: ModelFile, images: DecodedSquares, threads: int, stop: Stop) 
         if stop():
             raise Stopped
         rows.append(session.run(images.read(np.arange(start, min(start + at_a_time, len(images.labels))))))
-    return np.concatenate(rows)
+    return evaluate(np.concatenate(rows), images.labels, model.class_names, _paths(images, samples))
 
 
 def _paths(images: DecodedSquares, samples: Sequence[Sample]) -> list[str]:
@@ -205,14 +201,14 @@ def _paths(images: DecodedSquares, samples: Sequence[Sample]) -> list[str]:
     return [samples[number].path for number in images.numbers]
 
 
-def _mistakes(images: DecodedSquares, logits: NDArray[np.float32], class_names: Sequence[str]) -> bytes:
-    chosen = most_wrong(logits, images.labels, MISTAKES_SHOWN)
-    confidence = np.exp(log_softmax(logits[chosen]).max(1)) if len(chosen) else np.zeros(0)
+def _mistakes(images: DecodedSquares, paths: Sequence[str], mistakes: Sequence[Mistake]) -> bytes:
+    """The picture of ``mistakes``, which are some of ``images``; ``paths`` are those of all."""
+    numbers = np.array([paths.index(one.image) for one in mistakes], dtype=np.int64)
     return figures.mistakes(
-        list(images.read(chosen)) if len(chosen) else [],
-        [class_names[images.labels[index]] for index in chosen],
-        [class_names[logits[index].argmax()] for index in chosen],
-        confidence.tolist(),
+        list(images.read(numbers)) if mistakes else [],
+        [one.true for one in mistakes],
+        [one.predicted for one in mistakes],
+        [one.confidence for one in mistakes],
     )
 
 
@@ -224,8 +220,6 @@ def _pth(model: ModelFile) -> bytes:
 
 
 def _onnx(model: ModelFile) -> bytes:
-    from mnasnet.export.onnx import to_onnx
-
     content: bytes = to_onnx(model).SerializeToString()
     return content
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnasnet.data.folder import require_outside
+from mnasnet.data.report import REPORT_FILE
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
 from mnasnet.files import exists, expanded, obstacle, remove_leftovers, write_atomic
@@ -45,7 +46,7 @@ class RunFolder:
     @property
     def dataset_report(self) -> Path:
         """What was found in the dataset before the first epoch."""
-        return self.path / "dataset_report.json"
+        return self.path / REPORT_FILE
 
     @property
     def classes(self) -> Path:
@@ -93,6 +94,15 @@ class RunFolder:
         )
         wanted = [self.best, self.classes, *(self.path / name for name in (*names, "model_card.md")), self.report]
         return tuple(path for path in wanted if path.is_file())
+
+    def files(self) -> list[str]:
+        """The names of all its files, for its report; checkpoints and hidden files are left out."""
+        return sorted(
+            (Path(root) / name).relative_to(self.path).as_posix()
+            for root, _, names in os.walk(self.path)
+            for name in names
+            if not name.startswith((".", "checkpoint"))
+        )
 
 
 def new_run_folder(parent: Path, name: str, *, data: Path) -> RunFolder:
@@ -282,13 +292,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_classes(path: Path, class_names: Sequence[str]) -> None:
     """One name a line, UTF-8; line breaks inside a name become spaces."""
     write_atomic(path, "".join(f"{' '.join(name.splitlines())}\n" for name in class_names).encode())
-
-
-def exists_in(folder: Path) -> list[str]:
-    """The names of all files of a run, for its report; checkpoints and hidden files are left out."""
-    names = []
-    for root, _, files in os.walk(folder):
-        for file in files:
-            if not file.startswith((".", "checkpoint")):
-                names.append((Path(root) / file).relative_to(folder).as_posix())
-    return sorted(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mnasnet.train.evaluate import evaluate, most_wrong, true_class_probabilities, wilson_interval
+from mnasnet.train.evaluate import evaluate, true_class_probabilities, wilson_interval
 
 NAMES = ("cat", "dog", "ship")
 
@@ -122,7 +122,7 @@ def test_the_surest_mistakes_come_first() -> None:
     logits = np.array([[5, 0, 0], [9, 0, 0], [0, 5, 0], [1, 0, 0]], np.float32)
     labels = np.array([1, 1, 1, 2])
 
-    assert most_wrong(logits, labels, 2).tolist() == [1, 0]
+    assert [one.image for one in evaluate(logits, labels, NAMES, "abcd").mistakes] == ["b", "a", "d"]
 
 
 def test_every_mistake_is_told_by_its_image() -> None:
