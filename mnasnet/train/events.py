@@ -80,12 +80,16 @@ class Reported:
 Event = Opened | Started | Stepped | EpochEnded | Reported | Ended
 
 
-class Listener(Protocol):
-    """Anything that wants to hear of a training."""
+class Hears(Protocol[_Event]):
+    """Anything that hears of events of one kind."""
 
-    def hear(self, event: Event) -> None:
-        """Take notice; called in the training's own thread, so it must be quick."""
+    def hear(self, event: _Event, /) -> None:
+        """Take notice; called in the thread that does the work, so it must be quick."""
         ...
+
+
+Listener = Hears[Event]
+"""Anything that wants to hear of a training."""
 
 
 @contextlib.contextmanager
@@ -97,14 +101,6 @@ def failures_told(listeners: Iterable[Listener]) -> Iterator[None]:
         for listener in listeners:
             listener.hear(Ended("failed", str(error), ()))
         raise
-
-
-class Hears(Protocol[_Event]):
-    """Anything that hears of events of one kind."""
-
-    def hear(self, event: _Event, /) -> None:
-        """Take notice."""
-        ...
 
 
 class Audience(Generic[_Event]):
