@@ -21,9 +21,9 @@ from mnasnet.checks import is_whole
 from mnasnet.errors import NewerSchemaError, WeightsError
 from mnasnet.files import expanded, write_atomic
 from mnasnet.locks import locked
-from mnasnet.network.weights import (
+from mnasnet.network.shapes import expected_shapes
+from mnasnet.network.weights_file import (
     BOOKKEEPING,
-    expected_shapes,
     is_negative_variance,
     read_safetensors,
     safetensors_header,
@@ -61,7 +61,7 @@ class ModelFile:
     in_channels: int = 3
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    latencies: tuple[Mapping[str, Any], ...] = ()
+    latencies: Latencies = ()
     int8_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
 
@@ -110,7 +110,7 @@ def save(model: ModelFile, path: str | Path, *, half: bool = False) -> None:
     write_atomic(path, to_bytes(tensors, metadata={HEADER_KEY: header_text(model)}))
 
 
-def replace_latencies(path: Path, latencies: tuple[Mapping[str, Any], ...]) -> None:
+def replace_latencies(path: Path, latencies: Latencies) -> None:
     """Write ``latencies`` into the header of a model file in place of those it has; its weights keep every bit."""
     update_latencies(path, lambda there: latencies)
 

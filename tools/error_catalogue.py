@@ -635,7 +635,7 @@ ENTRIES = (
         "A link led to a web page or a Git LFS pointer; or the file is empty, a whole program, or something else.",
         "Download the file itself. From PyTorch, save `model.state_dict()`.",
         (
-            "^network/weights.py:_kind_of$",
+            "^network/weights_file.py:_kind_of$",
             "is empty; copy",
             "holds no tensors",
             "is a TorchScript program",
@@ -649,7 +649,7 @@ ENTRIES = (
         "Loading it could run anything, so it is never done here.",
         "If you trust where the file comes from, the command makes a safe file of it. "
         "[Security](../SECURITY.md) has the rules.",
-        ("^network/weights.py:_read_pickled$", "is a pickle, which torch before"),
+        ("^network/weights_file.py:_read_pickled$", "is a pickle, which torch before"),
         mistakes.code_in_a_pickle,
     ),
     Entry(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.modelfile import ModelFile
-from mnasnet.network.weights import expected_shapes
+from mnasnet.network.shapes import expected_shapes
 from mnasnet.preprocess import Preprocess
 from mnasnet.spec import ArchitectureSpec
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnasnet.network.naming import Layout, from_our_names
-from mnasnet.network.weights import STATE_HEADER, recognise
+from mnasnet.network.shapes import recognise
+from mnasnet.network.weights_file import STATE_HEADER
 from mnasnet.presets import MNASNET_B1
 from mnasnet.spec import ArchitectureSpec
 

@@ -7,7 +7,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from mnasnet.errors import SpecError
 from mnasnet.network.build import build
 from mnasnet.network.layers import DepthwiseConv2d
-from mnasnet.network.weights import expected_shapes
+from mnasnet.network.shapes import expected_shapes
 from mnasnet.presets import MNASNET_B1, PRESETS, architecture
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 

@@ -11,7 +11,8 @@ from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
 from mnasnet.network.naming import from_our_names
 from mnasnet.network.statedict import state_dict_of
-from mnasnet.network.weights import adopt, unwrapped
+from mnasnet.network.weights import adopt
+from mnasnet.network.weights_file import unwrapped
 from mnasnet.presets import PRESETS, architecture
 
 TORCHVISION = [name for name, spec in PRESETS.items() if "torchvision" in spec.source]

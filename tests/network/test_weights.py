@@ -24,7 +24,8 @@ from mnasnet.errors import WeightsError
 from mnasnet.modelfile import weights_of
 from mnasnet.network.build import build
 from mnasnet.network.naming import from_our_names, layout_of, to_our_names
-from mnasnet.network.weights import adopt, converter_command, load_weights, unwrapped
+from mnasnet.network.weights import adopt, load_weights
+from mnasnet.network.weights_file import converter_command, unwrapped
 from mnasnet.presets import MNASNET_A1, MNASNET_B1, PRESETS
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
