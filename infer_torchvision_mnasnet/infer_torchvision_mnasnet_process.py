@@ -28,20 +28,17 @@ try:
         show_pairs,
     )
     from mnasnet.plugin.metadata import describe
+    from mnasnet.plugin.objects import announce_objects, has_detector, input_objects, without_parts
     from mnasnet.plugin.params import SettingsParam, workflow_text
     from mnasnet.plugin.printing import lines_on_stdout
     from mnasnet.plugin.task import (
         ResultsIO,
-        announce_objects,
         connected_path,
-        has_detector,
         input_image,
-        input_objects,
         is_saved_film,
         require_version,
         running,
         told_of_films,
-        without_parts,
     )
     from mnasnet.settings import InferSettings
     from mnasnet.words import UNKNOWN

@@ -33,9 +33,6 @@ TENSORBOARD = "tensorboard_folder.txt"  # in a run's folder: its folder's name a
 MODEL, CURVES, CONFUSION, METRICS, CLASSES, DETAILS = range(6)  # the task's outputs
 
 
-# -- progress ----------------------------------------------------------------------------------------------------------
-
-
 class TrainingBar:
     """Shows a training in the task's progress bar."""
 
@@ -47,8 +44,6 @@ class TrainingBar:
         if isinstance(event, Stepped):
             self._bar.show((event.epoch * event.steps + event.step + 1) / (event.epochs * event.steps))
 
-
-# -- tracking ----------------------------------------------------------------------------------------------------------
 
 Service = Callable[[Path], Listener]
 """Makes the listener that logs the training in a run's folder."""
@@ -109,9 +104,6 @@ class Tracking:
             ender.start()
         for ender in enders:
             ender.join(STOPPING_S if event.status == "stopped" else ENDING_S)
-
-
-# -- outputs -----------------------------------------------------------------------------------------------------------
 
 
 def add_outputs(task: Any) -> None:

@@ -7,7 +7,8 @@ pytest.importorskip("ikomia")
 
 import mnasnet
 from mnasnet.errors import DataError, RuntimeMissingError
-from mnasnet.plugin.task import clipped_box, input_objects, require_version, running
+from mnasnet.plugin.objects import clipped_box, input_objects
+from mnasnet.plugin.task import require_version, running
 
 pytestmark = pytest.mark.ikomia
 
