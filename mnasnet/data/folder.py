@@ -73,6 +73,11 @@ class Dataset:
         """The samples by split."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples of all splits."""
+        return self.train + self.val + self.test
+
 
 def scan(folder: Path) -> Dataset:
     """Find classes and images in ``folder``: ``train/`` with ``val/`` and ``test/``, or class folders.

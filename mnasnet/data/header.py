@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+
+_log = logging.getLogger(__name__)
 
 _EXIF_ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -52,15 +55,17 @@ def read_header(source: Path | bytes) -> Header | None:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             width, height = image.size
-            if _orientation(image) in _LYING:
+            if orientation_of(image) in _LYING:
                 width, height = height, width
             return Header(width, height, image.mode, image.format or "")
     except Exception:
         return None
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; that of an upright image where there is none."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data say nothing about the pixels
+    except Exception as error:  # damaged EXIF data say nothing about the pixels, which are fine
+        _log.debug("EXIF data cannot be read: %s", error)
         return 1

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from mnasnet.data.header import orientation_of
 from mnasnet.data.opencv import opencv
 from mnasnet.errors import DataError
 
@@ -53,7 +54,6 @@ _TURNS = {  # EXIF orientation -> how to put the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_EXIF_ORIENTATION = 0x0112
 
 
 class ImageFileError(DataError):
@@ -357,11 +357,7 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception as error:  # damaged EXIF data say nothing about the pixels, which are fine
-        _log.debug("EXIF data cannot be read: %s", error)
-        return image
+    turn = _TURNS.get(orientation_of(image))
     return image if turn is None else image.transpose(turn)
 
 

@@ -128,7 +128,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
             f"the classes in {dataset.folder} are not those of {path}: missing {gone or 'none'}, new {new or 'none'}; "
             "bring the folder back to what it was, or start a new run"
         )
-    present = {sample.path for samples in dataset.splits.values() for sample in samples}
+    present = {sample.path for sample in dataset.samples}
     wanted = [sample.path for samples in found.parts.values() for sample in samples]
     missing = [name for name in wanted if name not in present]
     if missing:
@@ -183,7 +183,7 @@ def new_places(sizes: Mapping[str, int], dataset: Dataset) -> dict[str, list[Sam
     """
     gone = {path: size for path, size in sizes.items() if size_of(dataset.folder / path) != size}
     alike: dict[tuple[str, int], list[Sample]] = {(PurePosixPath(path).name, size): [] for path, size in gone.items()}
-    for sample in (one for samples in dataset.splits.values() for one in samples) if gone else ():
+    for sample in dataset.samples if gone else ():
         if sample.path in gone or sample.path not in sizes:
             look = (PurePosixPath(sample.path).name, size_of(dataset.folder / sample.path))
             alike.get(look, []).append(sample)

@@ -73,7 +73,7 @@ def grown_division_of(model: ModelFile | ExportedModel, dataset: Dataset, file: 
     folders say what validates.
     """
     training = training_of(model)
-    present = {sample.path for samples in dataset.splits.values() for sample in samples}
+    present = {sample.path for sample in dataset.samples}
     for path in _split_files(file) if training.get("images_fingerprint") else ():
         try:
             written = written_split(path)
@@ -135,7 +135,7 @@ def may_know(model: ModelFile | ExportedModel, dataset: Dataset, file: Path | No
 def _found_again(sketch: Mapping[str, Any], dataset: Dataset) -> int:
     """How many images of ``sketch``, see :func:`sketch_of`, are in ``dataset``."""
     found = set()
-    for sample in (one for samples in dataset.splits.values() for one in samples) if sketch else ():
+    for sample in dataset.samples if sketch else ():
         path = dataset.folder / sample.path
         if (look := _look(path)) in sketch and look not in found:
             with suppress(OSError):
