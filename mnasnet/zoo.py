@@ -52,7 +52,7 @@ def open_model(
     elif name in PRESETS and not isinstance(source, Path):
         model = open_published(name)
     else:
-        return open_file(Path(_existing(source)), class_file=class_file, expected=wanted, numbered=numbered)
+        return _open_file(Path(_existing(source)), class_file=class_file, expected=wanted, numbered=numbered)
     return _with_names_of(class_file, model, name)
 
 
@@ -104,17 +104,10 @@ def known_without_weights(name: str) -> dict[str, Any] | None:
     }
 
 
-def open_file(
-    path: Path,
-    *,
-    class_file: str | Path | None = None,
-    expected: ArchitectureSpec | None = None,
-    numbered: bool = False,
+def _open_file(
+    path: Path, *, class_file: str | Path | None, expected: ArchitectureSpec | None, numbered: bool
 ) -> ModelFile:
-    """The model in a file of this package, or in weights of torchvision, timm or Ikomia; raises WeightsError.
-
-    ``numbered`` as in :func:`open_model`.
-    """
+    """The model in a file of this package, or in weights of torchvision, timm or Ikomia."""
     if is_file(path) and modelfile.is_model_file(path):
         model = modelfile.load(path)
         if expected is not None and model.architecture != expected:

@@ -129,7 +129,7 @@ def _onnxruntime(content: bytes, graph: Graph, job: Job) -> Engine:
     from mnasnet.runtime.onnx_graph import open_graph
 
     session = open_graph(content, job.threads)
-    (source,) = _only_input(session.get_inputs())
+    source = _only_input(session.get_inputs())
     if source.type not in _KINDS:
         raise LatencyError(f"the graph takes {source.type}; an agent has pixels or float32 for it")
     numbers = _numbers(source.shape, _KINDS[source.type], job.batch)
@@ -146,7 +146,7 @@ def _litert(content: bytes, _: Graph, job: Job) -> Engine:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=job.threads)
-    (source,) = _only_input(interpreter.get_input_details())
+    source = _only_input(interpreter.get_input_details())
     numbers = _numbers([None, *source["shape"][1:].tolist()], source["dtype"], job.batch)
     interpreter.resize_tensor_input(source["index"], numbers.shape)
     interpreter.allocate_tensors()
@@ -164,10 +164,10 @@ def _litert(content: bytes, _: Graph, job: Job) -> Engine:
 _ENGINES: Mapping[str, Callable[[bytes, Graph, Job], Engine]] = {"onnxruntime": _onnxruntime, "litert": _litert}
 
 
-def _only_input(inputs: list[Any]) -> list[Any]:
+def _only_input(inputs: list[Any]) -> Any:
     if len(inputs) != 1:
         raise LatencyError(f"an image network takes one input, this graph takes {len(inputs)}")
-    return inputs
+    return inputs[0]
 
 
 def _numbers(shape: list[Any], kind: type, batch: int) -> NDArray[Any]:

@@ -33,7 +33,6 @@ class Rules:
     most_bytes: int = 64 << 20
     time_limit_s: float = 120.0
     memory_bytes: int = 1 << 30
-    queue_limit_s: float = 600.0
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

@@ -33,6 +33,7 @@ MOST_CONNECTIONS = 16
 SILENCE_S = 30.0  # of a client, before it is cut off
 HEADERS_S = 10.0  # for all lines before the content: whoever may not ask must not keep others waiting
 DRAIN_S = 5.0
+QUEUE_LIMIT_S = 600.0  # that a client waits for its turn
 
 Log = Callable[[Mapping[str, Any]], None]
 
@@ -159,8 +160,8 @@ class _Request(BaseHTTPRequestHandler):
         size = self._length()
         job = self._job(_once(pairs), size)
         rules, waited_from = self.server.rules, time.monotonic()
-        if not self.server.turn.acquire(timeout=rules.queue_limit_s):
-            raise _Refusal(503, f"other measurements took more than {rules.queue_limit_s:g} s; ask again later")
+        if not self.server.turn.acquire(timeout=QUEUE_LIMIT_S):
+            raise _Refusal(503, f"other measurements took more than {QUEUE_LIMIT_S:g} s; ask again later")
         try:
             self._told["waited_s"] = round(time.monotonic() - waited_from, 3)
             content = self._content(size)  # in its turn: another's upload would disturb

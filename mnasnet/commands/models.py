@@ -7,6 +7,7 @@ import argparse
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import whole
 from mnasnet.network.count import count
+from mnasnet.network.download import PUBLISHED
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.presets import PRESETS
 
@@ -25,8 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each network with its costs and the top-1 accuracy of its published weights."""
-    from mnasnet.network.download import PUBLISHED
-
     size = arguments.input_size
     if not arguments.json:
         operations = f"at {size} px: M multiply-adds"

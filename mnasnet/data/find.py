@@ -69,9 +69,9 @@ def iter_images(paths: Iterable[Path], *, left_out: LeftOut | None = None) -> It
     return _images_of(found, left_out or _log_left_out)
 
 
-def files_below(folder: Path, suffixes: Collection[str], *, left_out: LeftOut | None = None) -> Iterator[Path]:
+def files_below(folder: Path, suffixes: Collection[str], *, left_out: LeftOut) -> Iterator[Path]:
     """The files below ``folder`` that end in one of ``suffixes``, in the order and with the rules of iter_images."""
-    return _walk(folder, lambda path: path.suffix.lower() in suffixes, set(), left_out or _log_left_out)
+    return _walk(folder, lambda path: path.suffix.lower() in suffixes, set(), left_out)
 
 
 def _images_of(paths: list[Path], left_out: LeftOut) -> Iterator[Path]:

@@ -24,7 +24,7 @@ def reason_of(error: DataError) -> str:
     return error.reason if isinstance(error, ImageFileError) else str(error)
 
 
-def complaint(unreadable: Sequence[Unreadable], total: int, max_bad: float = MAX_BAD) -> str | None:
+def complaint(unreadable: Sequence[Unreadable], total: int, max_bad: float) -> str | None:
     """The sentence to stop with where more than ``max_bad`` of ``total`` training images are unreadable."""
     if not 0 <= max_bad <= 1:
         raise DataError(f"max_bad must lie between 0 and 1, got {max_bad}; 0.05 allows 5 % of unreadable images")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -40,8 +39,6 @@ ROUNDING = 1e-9  # below any share of images: in binary 0.9 - 0.89 is a little m
 MAX_STEM_BYTES = 150  # file systems end at 255, and names of recipes are longer
 
 NamedImage = tuple[str, NDArray[np.uint8]]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +256,7 @@ def _moved(files: tuple[Path, ...], folder: Path, exported: ExportedModel, origi
     try:
         for path in reversed(files):
             write_atomic(Path(os.path.realpath(folder / path.name)), path.read_bytes())
-        recipe = folder / _recipe_name(files[0])
+        recipe = folder / f"{files[0].name}.{RECIPE}"
         write_atomic(Path(os.path.realpath(recipe)), recipe_markdown(exported, files[0]).encode())
     except BaseException as error:
         if folder / files[0].name in new and not exists(folder / files[0].name):  # half an export would be in the way
@@ -285,10 +282,6 @@ def _require_own(files: tuple[Path, ...], folder: Path, original: Path | None) -
                 f"an export only replaces an export, {target} has no {files[0].name} beside it and may be weights; "
                 "move it, or give another folder"
             )
-
-
-def _recipe_name(path: Path) -> str:
-    return f"{path.name}.{RECIPE}"
 
 
 def _prepared(model: ModelFile, paths: Iterable[Path]) -> Iterable[NamedImage]:

@@ -27,6 +27,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
 from mnasnet.train.run_folder import RunFolderError
+from mnasnet.zoo import BUNDLED, open_model
 
 INPUT_SIZES = (64, 96, 128, 160, 192, 224)
 LARGEST_ON_CPU = 128  # what `input_size` 0 may choose; 224 costs three times as much for a few points more
@@ -234,8 +235,6 @@ def start_model(training: Training) -> ModelFile | None:
                 "feature_extract needs trained features; set pretrained (use_pretrained) and a model with weights"
             )
         return None
-    from mnasnet.zoo import open_model
-
     model = open_model(training.model, numbered=True)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
@@ -260,8 +259,6 @@ def same_start_model(training: Training, started_from: str) -> ModelFile | None:
 
 def _from_any_folder(model: str) -> str:
     """``model`` as it means the same wherever a run goes on: a file's path absolute, the name of a model as it is."""
-    from mnasnet.zoo import BUNDLED
-
     path = expanded(model)
     is_path = model not in ("auto", *BUNDLED, *PRESETS) and exists(path)
     return str(path.absolute()) if is_path else model
@@ -288,8 +285,6 @@ def _architecture(model: str) -> ArchitectureSpec:
             raise
         except (ValueError, TypeError) as error:
             raise SpecError(f"{model} holds no architecture: {error}; take the winner.json of a search") from error
-    from mnasnet.zoo import open_model
-
     return open_model(model).architecture
 
 

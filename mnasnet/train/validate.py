@@ -24,6 +24,7 @@ from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
 from mnasnet.train.held_out import division_of, grown_division_of, warn_where_unknown
+from mnasnet.zoo import model_path, open_runnable
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +50,6 @@ def validate(
     Classes are matched by name, never by number. With ``out`` the table, the mistakes and the confusion matrices are
     written there. Raises DataError when the folder holds a class the model does not know.
     """
-    from mnasnet.zoo import model_path, open_runnable
-
     if out is not None:
         require_outside(out, data, setting="out")
     model = at_size(open_runnable(source, class_file=class_file), input_size)
