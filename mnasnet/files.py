@@ -64,6 +64,11 @@ def reader_has_gone(error: OSError) -> bool:
     return isinstance(error, BrokenPipeError) or is_windows_word
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a disk has no room left, or who writes may not take more of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def as_text(name: str) -> str:
     """A file's name as text; Linux allows names that are none, whose bytes of no character become U+FFFD."""
     return os.fsencode(name).decode(errors="replace")

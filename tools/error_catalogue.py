@@ -1079,6 +1079,7 @@ ENTRIES = (
         "A run that has not begun can have its `output_folder` on another disk.",
         (
             "MB of disk",
+            "^the disk is full",
             "^cannot write the model file",
             "^cannot write …: …; the training",
             "^train/checkpoint.py:save$",

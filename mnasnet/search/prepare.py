@@ -18,6 +18,7 @@ import mnasnet
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, write_split
 from mnasnet.errors import LatencyError, SearchError, SettingsError
+from mnasnet.files import is_full
 from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import Latency, NotAllowedError
 from mnasnet.latency.table import LatencyTable
@@ -47,7 +48,7 @@ from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
 from mnasnet.space import Candidate, SearchSpace
 from mnasnet.train.plan import preprocess_for, typical_short_side
-from mnasnet.train.run_folder import write_classes
+from mnasnet.train.run_folder import cannot_write, write_classes
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +93,10 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     try:
         search = prepared(searching, folder, tell=tell, stop=stop)
         search.close()
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError) and is_full(error):
+            raise cannot_write(folder.path, error) from error
         raise
     return folder
 

@@ -32,7 +32,15 @@ from mnasnet.train.held_out import may_know
 from mnasnet.train.plan import Training, same_start_model, start_in_words, start_model
 from mnasnet.train.report import mistakes_csv
 from mnasnet.train.run import resume, train
-from mnasnet.train.run_folder import RunFolder, new_run_folder, only_user, open_run_folder, read_yaml, write_yaml
+from mnasnet.train.run_folder import (
+    RunFolder,
+    cannot_write,
+    new_run_folder,
+    only_user,
+    open_run_folder,
+    read_yaml,
+    write_yaml,
+)
 from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
@@ -170,7 +178,11 @@ def cross_validate(
         "fingerprints": prints,
         "identical": identical,
     }
-    write_yaml(folder.arguments, values)
+    try:
+        write_yaml(folder.arguments, values)
+    except OSError as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise cannot_write(folder.path, error) from error
     try:
         with only_user(folder):
             return _trained(folder, training, splits, listeners, of_fold, stop)
@@ -232,7 +244,8 @@ def resume_cross_validation(
         write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
         if training.max_minutes != asked.max_minutes:
             for judged in folder.path.glob(f"*/{_JUDGED}"):
-                if json.loads(judged.read_bytes())["status"] == "time":
+                kept = _kept(judged.parent)
+                if kept is None or kept.status == "time":
                     judged.unlink()
         return _trained(folder, training, splits, listeners, of_fold, stop)
 
@@ -282,12 +295,12 @@ def _trained(
 
 
 def _kept(folder: Path) -> Fold | None:
-    """What an earlier sitting found of the training in ``folder``, where it ended."""
+    """What an earlier sitting found of the training in ``folder``, where it ended; what is damaged is judged again."""
     try:
         values = json.loads((folder / _JUDGED).read_bytes())
-    except FileNotFoundError:
+        return Fold(**{**values, "folder": folder, "mistakes": tuple(Mistake(**one) for one in values["mistakes"])})
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return Fold(**{**values, "folder": folder, "mistakes": tuple(Mistake(**one) for one in values["mistakes"])})
 
 
 def _fold(training: Training, parts: Split, listeners: Iterable[Listener], stop: Stop) -> Fold | None:

@@ -18,7 +18,7 @@ from mnasnet.data.folder import require_outside
 from mnasnet.data.report import REPORT_FILE
 from mnasnet.data.split import SPLIT_FILE
 from mnasnet.errors import TrainingError
-from mnasnet.files import exists, expanded, obstacle, remove_leftovers, write_atomic
+from mnasnet.files import exists, expanded, is_full, obstacle, remove_leftovers, write_atomic
 from mnasnet.locks import try_lock
 from mnasnet.train.checkpoint import CheckpointStore
 
@@ -180,6 +180,7 @@ def only_user(run: RunFolder) -> Iterator[None]:
     """Keep a second process out of the run while this one trains in it; the system lifts the lock at any death.
 
     Files that such a death left half written, as large as a checkpoint each, are removed. It says whose it is.
+    Raises TrainingError, with the way on, also where the disk is full meanwhile.
     """
     try:
         lock = open(run.path / ".lock", "a+b", opener=_not_through_a_link)  # noqa: SIM115
@@ -197,6 +198,12 @@ def only_user(run: RunFolder) -> Iterator[None]:
             raise TrainingError(f"{run.path} is in use by another process{_signature(lock)}; wait for it or stop it")
         try:
             yield
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise TrainingError(
+                f"the disk is full ({error.strerror}); what is done is kept in {run.path}: make room, then resume"
+            ) from error
         finally:
             with contextlib.suppress(OSError):
                 lock.truncate(0)  # a run that nobody has in use says nothing of who had

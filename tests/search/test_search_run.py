@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_disk import room_for
 from tiny_search import SPACE, tiny_searching, told_of
 
 import mnasnet
@@ -642,6 +643,25 @@ class TestTruth:
             run_search(tiny_searching(folder, tmp_path, cache_mb=0), stop=the_disk_goes_away)
 
         assert SearchFolder(report.parent).read_state()["status"] == "failed"
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
+    @pytest.mark.parametrize(
+        "heard, told",
+        [("forecast", "the disk is full .*: make room, then resume"), ("preparing", "cannot write into .*make room")],
+    )
+    def test_a_disk_that_fills_up_is_told_with_the_way_on(self, heard, told, data, tmp_path):
+        limit = contextlib.ExitStack()
+
+        class Fills:
+            def hear(self, progress: Progress) -> None:
+                if progress.stage == heard:
+                    limit.enter_context(room_for(50))
+
+        with limit, pytest.raises((SearchError, TrainingError), match=told):
+            run_search(tiny_searching(data, tmp_path, trials=1, proxy_epochs=1), listeners=[Fills()])
+
+        runs = list((tmp_path / "runs").iterdir())
+        assert [resume_search(run).status for run in runs] == ["done"] * (heard == "forecast")
 
     @pytest.mark.slow
     def test_no_training_is_spent_over_a_limit(self, finished, data, tmp_path):

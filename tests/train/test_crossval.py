@@ -3,10 +3,13 @@
 import csv
 import json
 import shutil
+import sys
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from small_disk import room_for
 from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
@@ -425,6 +428,42 @@ def test_what_a_kill_left_before_a_fold_began_is_no_hindrance(few, tmp_path):
 
     assert resume_cross_validation(stopped.folder).is_whole
     assert sorted(path.name for path in stopped.folder.iterdir() if path.is_dir()) == ["fold1", "fold2"]
+
+
+def test_a_fold_whose_judgement_is_damaged_is_judged_again(few, tmp_path):
+    whole = cross_validate(tiny_training(few, tmp_path), 2)
+    judged = [fold.folder / "judged.json" for fold in whole.folds]
+    before = judged[0].read_bytes()
+    judged[0].write_bytes(before[:20])
+    judged[1].write_bytes(b"")
+
+    assert resume_cross_validation(whole.folder, max_minutes=9).summary() == whole.summary()
+    assert judged[0].read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
+def test_a_disk_that_is_full_between_two_folds_is_told_with_the_way_on(few, tmp_path):
+    limit = ExitStack()
+
+    class Fills:
+        def hear(self, event):
+            if isinstance(event, Ended):
+                limit.enter_context(room_for(50))
+
+    with limit, pytest.raises(TrainingError, match="the disk is full .*_folds: make room, then resume"):
+        cross_validate(tiny_training(few, tmp_path), 2, listeners=[Fills()])
+
+    assert resume_cross_validation(next(tmp_path.glob("*_folds"))).is_whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
+def test_a_cross_validation_that_finds_the_disk_full_leaves_no_folder(few, tmp_path):
+    training = tiny_training(few, tmp_path)
+
+    with room_for(50), pytest.raises(TrainingError, match="cannot write into .*; make room"):
+        cross_validate(training, 2)
+
+    assert not list(tmp_path.glob("*_folds*"))
 
 
 def test_a_cross_validation_that_is_refused_leaves_no_folder(few, tmp_path):
