@@ -6,7 +6,6 @@ Two are kept. A write that fails or is killed leaves the older one whole, and lo
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -20,11 +19,12 @@ from typing import Any
 from torch import Tensor
 
 from mnasnet.errors import TrainingError
-from mnasnet.files import patiently, write_atomic
+from mnasnet.files import is_full, patiently, write_atomic
 
 _log = logging.getLogger(__name__)
 
 SCHEMA = 1
+GONE = "the run's folder was moved or removed meanwhile; resume it where it lies now, or start a new run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class CheckpointStore:
         """Write ``checkpoint`` as the last one; raises TrainingError, the older files whole, when it cannot."""
         data = to_bytes(checkpoint)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)  # never that of a run that was moved away
             self._keep_last()
             write_atomic(self.last, data)
         except OSError as error:
@@ -108,12 +108,14 @@ class CheckpointStore:
     def _failure(self, error: OSError, size: int) -> str:
         whole = next((path for path in (self.last, self.before_last) if _is_whole(path)), None)
         kept = f"the checkpoint before it is whole ({whole})" if whole else "no whole one was written before"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_full(error):
             free = shutil.disk_usage(self.folder).free / 1e6 if self.folder.exists() else 0.0
             return (
                 f"a checkpoint of {size / 1e6:.0f} MB does not fit on the disk ({error.strerror}, {free:.0f} MB free); "
                 f"{kept}; make room, then resume"
             )
+        if not self.folder.parent.exists():
+            return f"cannot write the checkpoint {self.last}: {GONE}"
         return f"cannot write the checkpoint {self.last}: {error.strerror or error}; {kept}"
 
 

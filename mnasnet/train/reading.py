@@ -72,6 +72,11 @@ def read_images(
     unreadable = unreadable_paths(run, team)
     with leaving_together(team):
         val.fill(_leaving(stop), max_bad=1.0)
+    known = {str(dataset.folder / path) for path in unreadable}
+    for one in val.unreadable:
+        if one.path not in known:  # it could be read when the run began, which is not to be judged on others now
+            with lost_images_told(run):
+                raise ImageFileError(Path(one.path), one.reason)
     for cache, what in ((val, "validation"), (train, "training")):
         _log.info("%s: %s", what, cache.description)
         if cache.unreadable:

@@ -24,6 +24,7 @@ from mnasnet.network.seeded import seeded
 from mnasnet.progress import Stop
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
+from mnasnet.train.checkpoint import GONE
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
 from mnasnet.train.held_out import grown_division_of, may_know, sketch_of
@@ -426,6 +427,8 @@ def _saver(
             int8_ranges=ranges,
             name=run.path.name,
         )
+        if not run.path.exists():  # or a new one would be made in its place
+            raise RunFolderError(f"cannot write the model file {path}: {GONE}")
         try:
             modelfile.save(model, path)
         except OSError as error:

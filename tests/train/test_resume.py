@@ -16,9 +16,12 @@ from equal_runs import checkpoint_digest
 from tiny import Ear, tiny_training
 
 from mnasnet import modelfile
+from mnasnet.data.folder import scan
+from mnasnet.data.split import split
 from mnasnet.errors import DataError, SettingsError, TrainingError
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.train.checkpoint import Checkpoint, from_bytes, to_bytes
+from mnasnet.train.events import EpochEnded, Event
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, only_user
 
@@ -59,6 +62,37 @@ def test_resume_refuses_images_that_changed(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="missing"):
         resume(stopped.folder)
+
+
+def test_a_validation_image_that_cannot_be_read_any_more_is_not_left_out_of_a_resumed_run(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    run = stopped_early(data, tmp_path / "runs")
+    image = data / split(scan(data)).val[0].path
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
+
+    with pytest.raises(DataError, match="the run is kept: bring the image back, then"):
+        resume(run.path)
+    image.write_bytes(content)
+
+    assert resume(run.path).status == "done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows moves no folder in which a file is open")
+def test_a_run_whose_folder_is_moved_meanwhile_ends_and_resumes_where_it_lies_now(tmp_path: Path) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=6)
+    run, moved = RunFolder(tmp_path / "runs" / "run"), tmp_path / "moved"
+
+    class Moves:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
+                run.path.rename(moved)
+
+    with pytest.raises(TrainingError, match="was moved or removed meanwhile; resume it where it lies now"):
+        train(tiny_training(data, tmp_path / "runs"), listeners=[Moves()])
+
+    assert not run.path.exists()
+    assert resume(moved).status == "done"
 
 
 def test_resume_tells_an_image_that_was_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
