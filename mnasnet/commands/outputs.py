@@ -111,7 +111,9 @@ class CsvFile:
             # a file name need not be valid text; it is then written with escapes
             self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise DataError(
+                f"cannot write {self._path}: {error.strerror or error}; name a file in another folder"
+            ) from error
         self._rows = csv.writer(self._file)
         self._rows.writerow(["path", "frame", "rank", "class", "confidence", "error", "label"])
         return self
@@ -119,19 +121,28 @@ class CsvFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if kind is not None:
-            return
         try:
-            patiently(lambda: self._part.replace(self._path))
-        except OSError as error:  # on Windows a spreadsheet that shows the older one keeps it
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(f"cannot write {self._path}: {error.strerror or error}; name a file in another folder")
+            self._file.close()
+            if kind is None:
+                patiently(lambda: self._part.replace(self._path))
+        except OSError as failure:  # also where a spreadsheet on Windows shows the older one and so keeps it
+            if kind is None:  # else it is the failure that is told already
+                raise self._cut_short(failure) from failure
 
     def write(self, result: FileResult) -> None:
-        """Write the rows of one image."""
+        """Write the rows of one image; raises DataError where there is no room for them."""
+        try:
+            self._write(result)
+        except OSError as error:
+            raise self._cut_short(error) from error
+
+    def _cut_short(self, error: OSError) -> DataError:
+        return DataError(
+            f"cannot write {self._path}: {error.strerror or error}; name another file, or make room; the "
+            f"rows so far are in {self._part}"
+        )
+
+    def _write(self, result: FileResult) -> None:
         frame = result.frame if isinstance(result, FrameResult) else ""
         if result.prediction is None:
             self._rows.writerow([result.path, frame, "", "", "", result.error, ""])

@@ -484,6 +484,20 @@ def test_a_copy_that_a_full_disk_cut_off_is_told_and_does_not_stay(model, tmp_pa
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit stands in for a full disk")
+@pytest.mark.parametrize("images", [10, 40])  # the rows come to the disk at the end, or before it
+def test_a_table_that_a_full_disk_cuts_short_is_told_with_its_file_and_the_way_on(images, model, tmp_path):
+    write_image_folder(tmp_path / "photos", colours={"red": (200, 40, 40)}, per_class=images)
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))"
+
+    table = tmp_path / "all.csv"
+    done = run_apart(["classify", str(tmp_path / "photos"), "--model", model, "--csv", str(table)], before=full)
+
+    assert done.returncode == 2
+    assert f"error: cannot write {table}: File too large; name another file, or make room" in done.stderr
+    assert not table.exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="names are Unicode there")
 def test_where_file_names_are_ascii_others_have_their_copies_too(model, tmp_path):
     write_image_folder(tmp_path / "photos", per_class=1)
