@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mnasnet.draw import colour_of, draw_boxes, draw_labels, percent
+from mnasnet.draw.tags import arranged
 from mnasnet.errors import DataError
+from tests.work import calls_in
 
 FIVE = [("cat", 0.61), ("golden retriever", 0.22), ("кошка", 0.09), ("קטה", 0.05), ("قطة", 0.001)]
 
@@ -177,6 +179,26 @@ def test_few_boxes_on_a_large_frame_keep_large_letters() -> None:
     _, top, _, _ = changed(image, draw_boxes(image, boxes, [("golden retriever", 0.97), ("person", 0.8), ("cat", 0.5)]))
 
     assert 300 - top > 2160 / 20
+
+
+def test_the_work_for_a_box_does_not_grow_with_the_number_of_boxes_elsewhere() -> None:
+    def calls(side: int) -> int:
+        boxes = [(150.0 * x + 60, 100.0 * y + 60, 40.0, 40.0) for x in range(side) for y in range(side)]
+        return calls_in(lambda: arranged(boxes, [("cat", 0.9)] * len(boxes), (1080, 1920, 3)))
+
+    calls(6)  # fonts are opened once
+
+    assert calls(12) < 1.2 * 4 * calls(6)  # four times the boxes
+
+
+def test_boxes_elsewhere_do_not_move_a_tag() -> None:
+    crowd = [(320 + 14 * place, 240 + shift, 12, 12) for place, shift in enumerate((0, 4, 2, 5, 0))]
+    elsewhere = [(1200 + 14 * place, 800 + shift, 12, 12) for place, shift in enumerate((0, 4, 2, 5, 0))]
+
+    both = arranged(elsewhere + crowd, [("horse", 0.97)] * 10, (1080, 1920, 3))
+    alone = arranged(crowd, [("horse", 0.97)] * 5, (1080, 1920, 3))
+
+    assert [(tag.edges, tag.line) for tag in both[5:]] == [(tag.edges, tag.line) for tag in alone]
 
 
 def test_a_line_leads_from_each_tag_that_stands_apart_to_its_box() -> None:

@@ -88,7 +88,8 @@ def arranged(boxes: Sequence[Box], labels: Sequence[tuple[str, float]], image_sh
     smallest = min(usual, max(MIN_FONT_PX, round(_SMALLEST_SHARE * usual)))
     crossed: list[Tag] = []
     while True:
-        tags, trouble = _in_letters(boxes, labels, size, image_shape)
+        allowed = _COVERS if size == smallest and not crossed else _CROSSED
+        tags, trouble = _in_letters(boxes, labels, size, image_shape, allowed)
         if trouble == _CLEAR:
             return tags
         if trouble == _CROSSED and not crossed:
@@ -99,28 +100,38 @@ def arranged(boxes: Sequence[Box], labels: Sequence[tuple[str, float]], image_sh
 
 
 def _in_letters(
-    boxes: Sequence[Box], labels: Sequence[tuple[str, float]], size: int, image_shape: tuple[int, ...]
+    boxes: Sequence[Box], labels: Sequence[tuple[str, float]], size: int, image_shape: tuple[int, ...], allowed: int
 ) -> tuple[list[Tag], int]:
-    """The tags in letters of ``size``, but those without a letter of the name; and the worst trouble of them."""
+    """The tags in letters of ``size``, but those without a letter of the name; and the worst trouble of them.
+
+    They end at the first with more trouble than is ``allowed``.
+    """
     height, width = image_shape[:2]
     frames = np.array([(x, y, x + wide, y + high) for x, y, wide, high in boxes], float).reshape(-1, 4)
+    taken = np.zeros((2 * len(frames), 4))  # by the tags placed so far and by their lines, in turn
     tags: list[Tag] = []
     worst = _CLEAR
     for box, label in zip(boxes, labels, strict=True):
         ((name, number),) = fit_rows([label], size, width - 2 * _tag_pad(size))
         if name.is_empty or height < size:
             continue
-        tag, trouble = _placed(Tag(box, label[0], name, number, size), image_shape, frames, tags)
+        earlier = taken[: 2 * len(tags)]
+        tag, trouble = _placed(Tag(box, label[0], name, number, size), image_shape, frames, earlier[::2], earlier[1::2])
+        taken[2 * len(tags) : 2 * len(tags) + 2] = tag.edges, around(tag.line)
         tags.append(tag)
         worst = max(worst, trouble)
+        if worst > allowed:
+            break
     return tags, worst
 
 
-def _placed(tag: Tag, image_shape: tuple[int, ...], frames: NDArray[Any], earlier: Sequence[Tag]) -> tuple[Tag, int]:
+def _placed(
+    tag: Tag, image_shape: tuple[int, ...], frames: NDArray[Any], tags: NDArray[Any], tag_lines: NDArray[Any]
+) -> tuple[Tag, int]:
     """``tag`` at the first place at its box, or near it, on no earlier tag and over no small object; and its trouble.
 
     Where there is none, in a crowd, lines of tags are crossed, then small objects covered, and at last as little as
-    possible of other tags.
+    possible of other tags. ``frames`` are all boxes, ``tags`` and ``tag_lines`` what earlier ones take up, N x 4 edges.
     """
     x, y, box_width, box_height = tag.box
     width, height = tag.width, tag.height
@@ -129,7 +140,8 @@ def _placed(tag: Tag, image_shape: tuple[int, ...], frames: NDArray[Any], earlie
     seen = _inside((round(x), round(y), round(x + box_width), round(y + box_height)), image_shape)
     to_box = [_line_between(one, seen) for one in found]
     edges, lines = _edges(found), _edges([around(line) for line in to_box])
-    tags, tag_lines = _edges([other.edges for other in earlier]), _edges([around(other.line) for other in earlier])
+    reach = np.vstack([edges, lines[lines.any(axis=1)]])
+    frames, tags, tag_lines = (_near(reach, others) for others in (frames, tags, tag_lines))
     on_tags = _shared_areas(edges, tags).sum(axis=1)
     sizes = (frames[:, 2:] - frames[:, :2]).prod(axis=1)
     on_frames = _shared_areas(edges, frames)
@@ -198,6 +210,13 @@ def _places(box: Box, tag: tuple[int, int], image_shape: tuple[int, ...]) -> Ite
             min(max(left, 0), max(image_shape[1] - width, 0)),
             min(max(top, 0), max(image_shape[0] - height, 0)),
         )
+
+
+def _near(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Those of ``others`` that meet the rectangle around all of ``edges``: in a crowd most are far away."""
+    (left, top), (right, bottom) = edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)
+    near = (others[:, 0] < right) & (others[:, 2] > left) & (others[:, 1] < bottom) & (others[:, 3] > top)
+    return others[near]
 
 
 def _shared_areas(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
