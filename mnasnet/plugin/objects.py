@@ -70,27 +70,31 @@ def without_parts(items: list[Any]) -> list[Any]:
     A piece is a polygon of which most lies in a rectangle of the same category: masks are coarser than boxes and reach
     over them. Ikomia makes a polygon of a turned box too, but gives it no rectangle and no category.
     """
-    rectangles: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {}
     for item in items:
         if isinstance(item, core.CGraphicsRectangle):
-            rectangles.setdefault(item.get_category(), []).append(item.get_bounding_rect())
+            found.setdefault(item.get_category(), []).append(item.get_bounding_rect())
+    rectangles = {category: np.array(boxes, float) for category, boxes in found.items()}
     return [
         item
         for item in items
         if not isinstance(item, _LINES)
         and not (
             isinstance(item, _POLYGONS)
-            and any(_is_mostly_in(item.get_bounding_rect(), other) for other in rectangles.get(item.get_category(), ()))
+            and (others := rectangles.get(item.get_category())) is not None
+            and _is_mostly_in_one(item.get_bounding_rect(), others)
         )
     ]
 
 
-def _is_mostly_in(box: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether more than half of ``box``, both left, top, width and height, lies in ``other``."""
+def _is_mostly_in_one(box: Sequence[float], others: NDArray[np.float64]) -> bool:
+    """Whether more than half of ``box`` lies in one of ``others``, N x 4; all left, top, width and height."""
     left, top, width, height = box
-    shared_width = min(left + width, other[0] + other[2]) - max(left, other[0])
-    shared_height = min(top + height, other[1] + other[3]) - max(top, other[1])
-    return max(0, shared_width) * max(0, shared_height) > width * height / 2
+    lefts, tops, widths, heights = others.T
+    shared_widths = np.minimum(left + width, lefts + widths) - np.maximum(left, lefts)
+    shared_heights = np.minimum(top + height, tops + heights) - np.maximum(top, tops)
+    shared = np.maximum(0, shared_widths) * np.maximum(0, shared_heights)
+    return bool((shared > width * height / 2).any())
 
 
 def clipped_box(box: Iterable[float], image_width: int, image_height: int) -> tuple[int, int, int, int] | None:

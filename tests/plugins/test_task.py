@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,9 @@ pytest.importorskip("ikomia")
 
 import mnasnet
 from mnasnet.errors import DataError, RuntimeMissingError
-from mnasnet.plugin.objects import clipped_box, input_objects
+from mnasnet.plugin.objects import clipped_box, input_objects, without_parts
 from mnasnet.plugin.task import require_version, running
+from tests.work import calls_in
 
 pytestmark = pytest.mark.ikomia
 
@@ -134,3 +137,22 @@ def test_a_package_updated_while_ikomia_runs_asks_for_a_restart(monkeypatch):
 
     with pytest.raises(RuntimeMissingError, match=r"mnasnet 1\.10\.0rc1 is installed but 0\.9\.0 .* restart Ikomia"):
         require_version("search_mnasnet", "1.2.0", "pip install it")
+
+
+def test_masks_of_a_crowd_are_told_from_objects_with_work_that_grows_as_they_do() -> None:
+    from ikomia import core
+
+    def crowd(count: int) -> list[Any]:
+        rectangles = [core.CGraphicsRectangle(50.0 * place, 0.0, 40.0, 40.0) for place in range(count)]
+        corners = ((2, 2), (42, 2), (42, 38), (2, 38))  # a little over its box
+        masks = [
+            core.CGraphicsPolygon([core.CPointF(50.0 * place + x, y) for x, y in corners]) for place in range(count)
+        ]
+        for item in (*rectangles, *masks):
+            item.set_category("cell")
+        return [*rectangles, *masks]
+
+    few, many = crowd(20), crowd(200)
+
+    assert without_parts(many) == many[:200]
+    assert calls_in(lambda: without_parts(many)) < 1.2 * 10 * calls_in(lambda: without_parts(few))
