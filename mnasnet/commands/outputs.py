@@ -161,8 +161,10 @@ class AnnotatedCopies:
         if folder.exists() and not folder.is_dir():
             raise DataError(f"--annotate takes a folder to write into, {folder} is a file; name a folder")
         self._folder = folder
-        self._given = [path for path in given if exists(path) and path.is_dir()]
+        folders = [path for path in given if exists(path) and path.is_dir()]
+        self._given = {path: place for place, path in reversed([*enumerate(folders)])}  # the first place of each
         self._used: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last one that a name was given, so that thousands of it stay quick
         self.failures: list[tuple[str, str]] = []  # files without a copy, and why
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -213,17 +215,19 @@ class AnnotatedCopies:
         folder.mkdir(parents=True, exist_ok=True)
         encoded = os.fsencode(source.stem)
         stem = source.stem if len(encoded) <= MAX_STEM_BYTES else encoded[:MAX_STEM_BYTES].decode(errors="ignore")
-        number, target = 1, folder / f"{stem}{LABELLED}{suffix}"
+        wanted = target = folder / f"{stem}{LABELLED}{suffix}"
+        number = self._numbers.get(str(wanted).lower(), 1)
         while str(target).lower() in self._used or (exists(target) and not is_labelled_copy(target)):
             number += 1
             target = folder / f"{stem}_{number}{LABELLED}{suffix}"
+        self._numbers[str(wanted).lower()] = number
         self._used.add(str(target).lower())
         return target
 
     def _below(self, source: Path) -> Path:
         """Where ``source`` lies below the folder it was found in."""
-        folders = [given for given in self._given if given in source.parents]
-        return source.parent.relative_to(folders[0]) if folders else Path()
+        folders = [parent for parent in source.parents if parent in self._given]
+        return source.parent.relative_to(min(folders, key=self._given.__getitem__)) if folders else Path()
 
     def is_own(self, path: Path) -> bool:
         """Whether ``path`` is an annotated copy in this folder, from this run or an earlier one."""

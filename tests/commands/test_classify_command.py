@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from PIL import Image
 
 from mnasnet import modelfile
 from mnasnet.cli import main
+from mnasnet.commands.outputs import AnnotatedCopies
 from mnasnet.data.folder import scan
 from mnasnet.testing import random_model, write_image_folder
+from tests.work import calls_in
 
 
 def write_film(path, frames=10):
@@ -158,6 +161,36 @@ def test_videos_of_a_folder_follow_the_rules_of_its_images(model, photos, tmp_pa
 
     films = [line for line in capsys.readouterr().out.splitlines() if "film.avi" in line]
     assert len(films) == 1 and "linked" in films[0]
+
+
+def test_a_copy_is_named_as_quickly_after_many_of_its_name(tmp_path):
+    copies = AnnotatedCopies(tmp_path)
+    frames = [tmp_path / f"{video}" / "frame1.jpg" for video in range(300)]
+
+    first, *_, last = (calls_in(partial(copies.path_for, frame, ".jpg")) for frame in frames)
+
+    assert last < 4 * first
+    assert copies.path_for(tmp_path / "300" / "Frame1.jpg", ".jpg").name == "Frame1_301_labelled.jpg"
+
+
+def test_a_copy_is_placed_as_quickly_among_many_folders(tmp_path):
+    folders = [tmp_path / f"class{number}" for number in range(200)]
+    for folder in folders:
+        folder.mkdir()
+    few, many = AnnotatedCopies(tmp_path / "few", folders[:1]), AnnotatedCopies(tmp_path / "many", folders)
+
+    alone = calls_in(lambda: few.path_for(folders[0] / "1.jpg", ".jpg"))
+
+    assert calls_in(lambda: many.path_for(folders[-1] / "1.jpg", ".jpg")) < 2 * alone
+
+
+def test_of_folders_in_each_other_the_one_given_first_tells_where_a_copy_lies(tmp_path):
+    outer, inner = tmp_path / "photos", tmp_path / "photos" / "cat"
+    inner.mkdir(parents=True)
+
+    for given, below in (([outer, inner], "cat"), ([inner, outer], "."), ([inner, outer, inner], ".")):
+        copies = AnnotatedCopies(tmp_path / "out", given)
+        assert copies.path_for(inner / "1.jpg", ".jpg").parent == tmp_path / "out" / below
 
 
 def test_video_frames_are_classified_and_annotated(model, tmp_path, capsys):
