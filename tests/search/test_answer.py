@@ -23,6 +23,7 @@ from mnasnet.search.costs import quantity
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.longer_training import measured
 from mnasnet.search.notes import about_device_away, about_promoted, about_target, levelled_off
+from mnasnet.search.pareto import hypervolume
 from mnasnet.search.problem import SearchProblem
 from mnasnet.search.ranking import RankedNetwork, rank
 from mnasnet.search.records import TrialRecord, extrapolated_accuracies, pareto_set, records
@@ -35,6 +36,7 @@ from mnasnet.search.results import rank_agreement
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model
+from tests.work import calls_in
 
 FILES = {"trials.csv", "pareto.csv", "pareto.json", "winner.json", "pareto.png", "progress.png", "choices.png",
          "report.html"}  # fmt: skip
@@ -354,6 +356,38 @@ class TestWithoutAnAnswer:
 
         assert "reward" not in rows(tmp_path / "trials.csv")[0]
         assert data_of(page_of(changed))["progressOf"] == "hypervolume"
+
+
+def traded_off(answer: Answer, count: int) -> Answer:
+    """So many networks of which none beats another in accuracy and both costs, and as many that one of them beats."""
+    found = []
+    for number in range(count):
+        share = (number * 0.618034) % 1.0  # all over the front, not along it
+        costs = {"latency_ms": 1.0 + share, "parameters": 1e6 * (3.0 - share**2)}
+        for place, accuracy in enumerate((0.9, 0.8)):
+            values = accuracy, *costs.values()
+            params = answer.records[0].params
+            found.append(TrialRecord(2 * number + place, "done", params, f"{number} {place}", costs, accuracy, values))
+    return replace(answer, records=found, reward=None, reward_cost="", objectives=("latency_ms", "parameters"))
+
+
+def test_the_hypervolume_after_each_network_is_that_of_all_until_then(answer):
+    traded = traded_off(answer, 20)
+    highest = {name: max(record.costs[name] for record in traded.records) for name in traded.objectives}
+    points = [
+        (record.accuracy, *(1.0 - record.costs[name] / highest[name] for name in traded.objectives))
+        for record in traded.records
+    ]
+
+    found = [value for _, _, value in progress(traded)]
+
+    assert found == pytest.approx([hypervolume(points[:count], [0.0] * 3) for count in range(1, len(points) + 1)])
+
+
+def test_the_work_for_the_hypervolume_grows_as_the_networks_do(answer):
+    few, many = traded_off(answer, 30), traded_off(answer, 240)
+
+    assert calls_in(lambda: progress(many)) < 2 * 8 * calls_in(lambda: progress(few))
 
 
 class TestEffects:

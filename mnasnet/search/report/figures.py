@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.costs import how, quantity
@@ -190,12 +192,18 @@ def progress(answer: Answer) -> list[tuple[int, float, float]]:
 def _hypervolumes(found: Sequence[TrialRecord], costs: Sequence[str]) -> list[float]:
     """That of the Pareto set after each network, from accuracy 0 and the highest cost of each kind: at most 1."""
     highest = {name: max(record.costs[name] for record in found) for name in costs} if found else {}
-    front: list[tuple[float, ...]] = []
+    front = np.zeros((0, 1 + len(costs)))
     values = [0.0]
     for record in found:
-        points = [*front, (record.accuracy or 0.0, *(1.0 - record.costs[name] / highest[name] for name in costs))]
-        front, before = [points[place] for place in pareto_front(points)], front
-        values.append(values[-1] if front == before else hypervolume(front, [0.0] * len(points[0])))
+        point = np.array([record.accuracy or 0.0, *(1.0 - record.costs[name] / highest[name] for name in costs)])
+        if (front >= point).all(axis=1).any():
+            values.append(values[-1])
+            continue
+        # what the network adds: its own box, less what the front has of that, which few of the front's tell
+        shared = np.minimum(front, point).tolist()
+        known = hypervolume([shared[place] for place in pareto_front(shared)], [0.0] * len(point))
+        values.append(values[-1] + max(0.0, float(point.prod()) - known))
+        front = np.vstack([front[(front > point).any(axis=1)], point])
     return values[1:]
 
 
