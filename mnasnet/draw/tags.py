@@ -215,8 +215,9 @@ def _places(box: Box, tag: tuple[int, int], image_shape: tuple[int, ...]) -> Ite
 def _near(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """Those of ``others`` that meet the rectangle around all of ``edges``: in a crowd most are far away."""
     (left, top), (right, bottom) = edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)
-    near = (others[:, 0] < right) & (others[:, 2] > left) & (others[:, 1] < bottom) & (others[:, 3] > top)
-    return others[near]
+    is_near = (others[:, 0] < right) & (others[:, 2] > left) & (others[:, 1] < bottom) & (others[:, 3] > top)
+    near: NDArray[Any] = others[is_near]
+    return near
 
 
 def _shared_areas(edges: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
