@@ -14,11 +14,11 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from work import calls_in
 
 from mnasnet.draw import colour_of, draw_boxes, draw_labels, percent
 from mnasnet.draw.tags import arranged
 from mnasnet.errors import DataError
-from tests.work import calls_in
 
 FIVE = [("cat", 0.61), ("golden retriever", 0.22), ("кошка", 0.09), ("קטה", 0.05), ("قطة", 0.001)]
 

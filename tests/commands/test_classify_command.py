@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from work import calls_in
 
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.commands.outputs import AnnotatedCopies
 from mnasnet.data.folder import scan
 from mnasnet.testing import random_model, write_image_folder
-from tests.work import calls_in
 
 
 def write_film(path, frames=10):

@@ -7,11 +7,12 @@ import pytest
 
 pytest.importorskip("ikomia")
 
+from work import calls_in
+
 import mnasnet
 from mnasnet.errors import DataError, RuntimeMissingError
 from mnasnet.plugin.objects import clipped_box, input_objects, without_parts
 from mnasnet.plugin.task import require_version, running
-from tests.work import calls_in
 
 pytestmark = pytest.mark.ikomia
 

@@ -13,6 +13,7 @@ import pytest
 from answers import searched
 from matplotlib.figure import Figure
 from optuna.pruners import MedianPruner
+from work import calls_in
 
 from mnasnet.errors import LatencyError
 from mnasnet.latency.meter import Latency
@@ -36,7 +37,6 @@ from mnasnet.search.results import rank_agreement
 from mnasnet.search.study import Budget, create_study, search
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import random_model
-from tests.work import calls_in
 
 FILES = {"trials.csv", "pareto.csv", "pareto.json", "winner.json", "pareto.png", "progress.png", "choices.png",
          "report.html"}  # fmt: skip
