@@ -606,7 +606,7 @@ ENTRIES = (
         "A place that cannot be written as asked",
         "A file is to be written where a folder is, or a folder where a file is, or writing is forbidden there.",
         "Name a file or folder where you may write.",
-        ("takes a file to write", "takes a folder to write into", "^cannot write …: …; name a file"),
+        ("takes a file to write", "takes a folder to write into", "^cannot write …: …; name a"),
     ),
     Entry(
         errors.DataError,

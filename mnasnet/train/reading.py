@@ -75,8 +75,7 @@ def read_images(
     known = {str(dataset.folder / path) for path in unreadable}
     for one in val.unreadable:
         if one.path not in known:  # it could be read when the run began, which is not to be judged on others now
-            with lost_images_told(run):
-                raise ImageFileError(Path(one.path), one.reason)
+            raise _image_lost(run, f"{one.path}: {one.reason}")
     for cache, what in ((val, "validation"), (train, "training")):
         _log.info("%s: %s", what, cache.description)
         if cache.unreadable:
@@ -109,11 +108,15 @@ def lost_images_told(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except ImageFileError as error:
-        best = f"; its best model so far is {run.best}" if run.best.exists() else ""
-        raise DataError(
-            f"{error}; the run is kept: bring the image back, then `python -m mnasnet resume {quoted(run.path)}` goes "
-            f"on{best}"
-        ) from error
+        raise _image_lost(run, str(error)) from error
+
+
+def _image_lost(run: RunFolder, what: str) -> DataError:
+    best = f"; its best model so far is {run.best}" if run.best.exists() else ""
+    return DataError(
+        f"{what}; the run is kept: bring the image back, then `python -m mnasnet resume {quoted(run.path)}` goes "
+        f"on{best}"
+    )
 
 
 def readable(parts: Split, unreadable: frozenset[str]) -> dict[str, int]:
