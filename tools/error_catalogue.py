@@ -584,6 +584,7 @@ ENTRIES = (
             "are not those",
             "are missing in",
             "the run is kept: bring the image back",
+            "the search is kept: bring the image back",
             "^the images of … are not in … any more",
         ),
     ),

@@ -25,7 +25,7 @@ from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnasnet.checks import is_number, make_plain, plain
-from mnasnet.errors import LatencyError, SearchError
+from mnasnet.errors import DataError, LatencyError, SearchError
 from mnasnet.progress import Stop
 from mnasnet.search.categorical import categories_of
 from mnasnet.search.history import OUTCOME, outcome_of
@@ -291,7 +291,13 @@ class Search:
         return proposal.trial.should_prune()
 
     def settle(self, proposal: Proposal, verdict: Verdict) -> TrialRecord:
-        """Tell the study what became of a proposed network."""
+        """Tell the study what became of a proposed network.
+
+        Raises DataError where an image is away, with which every further network would fail too: the search ends, and
+        this network is judged when it is resumed.
+        """
+        if verdict.kind == "unread":
+            raise DataError(f"{verdict.reason}; the search is kept: bring the image back, then resume it")
         state: State = verdict.kind if verdict.kind in ("done", "pruned") else "failed"
         reason, values = verdict.reason, tuple[float, ...]()
         if state == "done" and not 0.0 <= verdict.accuracy <= 1.0:

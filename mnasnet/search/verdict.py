@@ -8,6 +8,7 @@ from typing import Literal
 
 import optuna
 
+from mnasnet.data.images import ImageFileError
 from mnasnet.errors import SearchError
 from mnasnet.search.problem import Evaluator, Report, number_of
 from mnasnet.space import Candidate
@@ -18,9 +19,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An accuracy (0 to 1), or why there is none; ``lost`` means that the process that judged came to its end."""
+    """An accuracy (0 to 1), or why there is none.
 
-    kind: Literal["done", "pruned", "failed", "lost"]
+    ``lost`` means that the process that judged came to its end, ``unread`` that an image could not be read any more:
+    neither is the network's fault.
+    """
+
+    kind: Literal["done", "pruned", "failed", "lost", "unread"]
     accuracy: float = 0.0
     reason: str = ""
 
@@ -42,6 +47,8 @@ def judge(evaluator: Evaluator, candidate: Candidate, report: Report) -> Verdict
         return Verdict("done", number)
     except optuna.TrialPruned as error:
         return Verdict("pruned", reason=str(error))
+    except ImageFileError as error:
+        return Verdict("unread", reason=str(error))
     except Exception as error:  # whatever a user's evaluator raises must not end the search
         _logger.warning("judging a network failed: %s", one_line(error), exc_info=True)
         return Verdict("failed", reason=kind_and_line(error))

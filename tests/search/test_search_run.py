@@ -44,6 +44,7 @@ from mnasnet.search.run import (
     resume_search,
     run_search,
 )
+from mnasnet.search.short_training import ShortTraining
 from mnasnet.search.study import Search
 from mnasnet.search.verdict import Verdict
 from mnasnet.space_file import space_of
@@ -630,19 +631,35 @@ class TestTruth:
 
         assert run_search(searching).reason == "the only network of the space was tried"
 
-    def test_a_search_in_which_every_trial_failed_has_failed(self, tmp_path):
+    def test_a_search_in_which_every_trial_failed_has_failed(self, data, tmp_path, monkeypatch):
+        def exhausted(*_: object) -> float:
+            raise MemoryError("1 GB asked for")
+
+        monkeypatch.setattr(ShortTraining, "evaluate", exhausted)
+
+        with pytest.raises(SearchError, match="all 4 networks that were judged failed; .*1 GB asked for"):
+            run_search(tiny_searching(data, tmp_path))
+
+        assert SearchFolder(tmp_path / "runs" / "tiny").read_state()["status"] == "failed"
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_images_that_go_away_end_the_search_which_no_network_pays_for(self, workers, tmp_path):
         folder = write_image_folder(tmp_path / "data", per_class=6)
-        report = tmp_path / "runs" / "tiny" / "dataset_report.json"
+        red, away = folder / "red", tmp_path / "away"
 
-        def the_disk_goes_away() -> bool:
-            if report.exists():
-                shutil.rmtree(folder / "red", ignore_errors=True)
-            return False
+        class DiskGoesAway:
+            def hear(self, progress: Progress) -> None:
+                if progress.record is not None and red.exists():
+                    red.rename(away)
 
-        with pytest.raises(SearchError, match="all 4 networks that were judged failed; .*ImageFileError"):
-            run_search(tiny_searching(folder, tmp_path, cache_mb=0), stop=the_disk_goes_away)
+        searching = tiny_searching(folder, tmp_path, cache_mb=0, workers=workers, seed=1)
+        with pytest.raises(DataError, match=r"red.*: .*the search is kept: bring the image back, then resume it"):
+            run_search(searching, listeners=[DiskGoesAway()])
+        away.rename(red)
+        run = resume_search(tmp_path / "runs" / "tiny")
 
-        assert SearchFolder(report.parent).read_state()["status"] == "failed"
+        rows = list(csv.DictReader((run.folder / "trials.csv").open()))
+        assert [row["state"] for row in rows if row["state"] != "infeasible"] == ["done"] * 4
 
     @pytest.mark.skipif(sys.platform == "win32", reason="the limit is set by Unix's setrlimit")
     @pytest.mark.parametrize(
