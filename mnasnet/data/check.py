@@ -81,21 +81,6 @@ class DatasetReport:
         return values
 
 
-def check(
-    dataset: Dataset,
-    parts: Split | None = None,
-    *,
-    max_bad: float = MAX_BAD,
-    decoded: Mapping[str, DecodedImages] | None = None,
-    threads: int | None = None,
-    progress: Counted | None = None,
-) -> DatasetReport:
-    """:func:`examine`, and DataError where the dataset cannot be trained on."""
-    report = examine(dataset, parts, max_bad=max_bad, decoded=decoded, threads=threads, progress=progress)
-    report.require_usable()
-    return report
-
-
 def examine(
     dataset: Dataset,
     parts: Split | None = None,
@@ -114,7 +99,7 @@ def examine(
     """
     parts = parts or split(dataset)
     findings = _Findings()
-    total = sum(len(samples) for samples in parts.parts.values())
+    total = len(parts.samples)
     looks = in_threads(_Looker(dataset.folder, decoded or {}), _jobs(parts), threads)
     for done, (job, look) in enumerate(zip(_jobs(parts), looks, strict=True), start=1):
         findings.add(job, look)

@@ -51,6 +51,11 @@ class Split:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples of all parts."""
+        return self.train + self.val + self.test
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits, equal exactly for equal classes and equal paths in each part."""
         content = json.dumps([self.class_names, self.train, self.val, self.test])
@@ -129,7 +134,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
             "bring the folder back to what it was, or start a new run"
         )
     present = {sample.path for sample in dataset.samples}
-    wanted = [sample.path for samples in found.parts.values() for sample in samples]
+    wanted = [sample.path for sample in found.samples]
     missing = [name for name in wanted if name not in present]
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")

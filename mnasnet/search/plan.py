@@ -184,7 +184,7 @@ def with_speeds(plan: SearchPlan, searching: Searching, parts: Split, speeds: Sp
 
 def seconds_to_read(images: SearchImages) -> float:
     """How long reading all images before a longer training takes, by reading some of them."""
-    samples = [sample for part in images.parts.parts.values() for sample in part]
+    samples = images.parts.samples
     chosen = samples[:: max(1, len(samples) // READ_IMAGES)]
     began = time.perf_counter()
     images.read(chosen)

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from mnasnet.data.check import check
+from mnasnet.data.check import examine
 from mnasnet.data.report import as_text, write_report
 from mnasnet.search.forecast import forecast_of
 from mnasnet.search.monitor import TrialMonitor
@@ -108,8 +108,8 @@ def _look_at_images(sitting: Sitting) -> None:
         return
     val = images.val(here.searching.proxy_input_size or here.plan.input_size)
     decoded = {"val": val.cache, **({"train": train.cache} if images.share >= 1 else {})}
-    sitting.tell(_first_stage(sitting), 0.0, f"looking at {sum(map(len, here.parts.parts.values()))} images")
-    found = check(
+    sitting.tell(_first_stage(sitting), 0.0, f"looking at {len(here.parts.samples)} images")
+    found = examine(
         here.dataset,
         here.parts,
         max_bad=here.searching.max_bad,
@@ -117,6 +117,7 @@ def _look_at_images(sitting: Sitting) -> None:
         threads=here.plan.threads,
         progress=stopping(sitting.stop),
     )
+    found.require_usable()
     images.leave_out(frozenset(file.path for files in found.unreadable.values() for file in files))
     write_report(found, here.folder.path)
     _log.info("%s", as_text(found))

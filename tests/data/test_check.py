@@ -11,7 +11,7 @@ from PIL import Image
 
 from mnasnet.cli import main
 from mnasnet.data.cache import DecodedImages
-from mnasnet.data.check import accuracy_points, check, examine
+from mnasnet.data.check import accuracy_points, examine
 from mnasnet.data.folder import scan
 from mnasnet.data.report import as_text, write_report
 from mnasnet.data.split import split
@@ -84,8 +84,8 @@ def test_too_many_unreadable_training_images_stop_a_training(folder):
     with pytest.raises(
         DataError, match=r"4 of 60 training images are unreadable \(6.7%\), allowed are 5.0%: train/red"
     ):
-        check(scan(folder))
-    assert check(scan(folder), max_bad=0.1).errors == ()
+        examine(scan(folder)).require_usable()
+    assert examine(scan(folder), max_bad=0.1).errors == ()
 
 
 def test_files_that_share_a_reason_are_told_together_and_once(folder):
@@ -105,7 +105,7 @@ def test_unreadable_validation_images_never_stop_and_are_never_replaced(folder):
     for number in range(5):
         (folder / f"val/red/{number:03d}.jpg").write_bytes(b"")
 
-    report = check(scan(folder))
+    report = examine(scan(folder))
 
     assert "5 unreadable val images left out of the measurement, never replaced" in warning_with(
         report, "unreadable val"
@@ -292,7 +292,7 @@ def test_images_decoded_by_the_check_are_not_decoded_again(folder, monkeypatch):
     parts = split(dataset)
     images = DecodedImages([folder / sample.path for sample in parts.train], Preprocess(32, 36), 10**7)
 
-    report = check(dataset, parts, decoded={"train": images})
+    report = examine(dataset, parts, decoded={"train": images})
     shutil.rmtree(folder)  # nothing is left to decode
 
     assert report.errors == ()

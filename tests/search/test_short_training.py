@@ -46,7 +46,7 @@ class TestDividing:
     def test_a_flat_folder_is_cut_into_three_parts_that_share_no_image(self, folder):
         parts = divide(scan(folder), val_fraction=0.25, test_fraction=0.25)
 
-        paths = [sample.path for samples in parts.parts.values() for sample in samples]
+        paths = [sample.path for sample in parts.samples]
         assert [len(samples) for samples in parts.parts.values()] == [21, 6, 9]
         assert len(set(paths)) == len(paths) == 36
 
