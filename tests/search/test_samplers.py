@@ -1,6 +1,7 @@
 """Every search algorithm passes the contract tests that Optuna ships, and repeats by seed."""
 
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 import optuna
@@ -105,14 +106,14 @@ def test_the_same_seed_searches_the_same_networks(algorithm):
     assert params(1) != params(2)
 
 
-@pytest.mark.parametrize("algorithm", SAMPLERS)
-def test_every_algorithm_ends_above_the_first_networks(algorithm):
+@pytest.mark.parametrize("algorithm", ["guided", "evolution", "tpe"])  # ppo and nsga2 need hundreds of networks
+def test_algorithms_that_learn_from_few_networks_propose_better_ones_than_at_first(algorithm):
     study = create_study(problem_of(), algorithm=algorithm, seed=0)
 
     search(study, problem_of(), Budget(evaluations=60))
 
     values = [record.values[0] for record in records(study) if record.state == "done"]
-    assert max(values[15:]) > max(values[:15])
+    assert mean(values[-15:]) > mean(values[:15]) + 0.03  # random ones differ by 0.01
 
 
 @pytest.mark.parametrize("algorithm", PARETO)

@@ -687,7 +687,7 @@ class TestTruth:
         searched = run_search(tiny_searching(data, tmp_path, max_parameters=costs[0] + 1, trials=2))
 
         done = [r for r in searched.answer.records if r.state == "done"]
-        assert all(r.costs["parameters"] <= costs[0] + 1 for r in done)
+        assert done and all(r.costs["parameters"] <= costs[0] + 1 for r in done)
         assert searched.answer.limits["parameters"] == costs[0] + 1
 
     @pytest.mark.slow
