@@ -29,7 +29,7 @@ def finalist_trials(
 ) -> list[TrialRecord]:
     """The ``count`` trials to train longer: by turns those of highest reward and the largest within the target.
 
-    A reward that ignores the target has none.
+    Where the reward ignores the target all are within it.
 
     Neither way of judging tells good networks apart well: by size alone networks were ordered better than by shared
     weights (``benchmarks/shared_weights.py``), and a short training ends before large networks have caught up. So
