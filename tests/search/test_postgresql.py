@@ -118,7 +118,7 @@ def test_a_password_among_a_url_s_options_is_hidden_too(key):
 def test_a_missing_driver_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(RuntimeMissingError, match=r"pip install 'psycopg\[binary\]'") as caught:
+    with pytest.raises(RuntimeMissingError, match=r'pip install "psycopg\[binary\]"') as caught:
         open_storage(url(1))
 
     assert PASSWORD not in str(caught.value)
