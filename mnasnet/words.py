@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sized
 
 UNKNOWN = "unknown"  # the label of what is less sure than was asked for
 
@@ -68,3 +69,8 @@ def _said_by(error: BaseException) -> str:
 def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
+
+
+def like_others(others: Sized) -> str:
+    """What follows the first of several things of which one is told: ``, like 2 others,``."""
+    return f", like {amount(len(others), 'other')}," if others else ""

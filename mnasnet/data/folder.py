@@ -19,6 +19,7 @@ from mnasnet.data.labelled import is_labelled_copy
 from mnasnet.data.names import is_junk, natural_order
 from mnasnet.errors import DataError, SettingsError
 from mnasnet.files import expanded
+from mnasnet.words import like_others
 
 SplitName = Literal["train", "val", "test"]
 
@@ -181,6 +182,7 @@ class _Walk:
         self.root = root
         self.ignored: Counter[str] = Counter()
         self.notes: list[str] = []
+        self._nested: list[tuple[str, list[str]]] = []  # classes whose sub-folders may be the classes, with these
 
     def folders(self, relative: str) -> list[str]:
         """The names of the sub-folders of ``relative`` that are not junk."""
@@ -193,7 +195,8 @@ class _Walk:
     def classes_below(self, relative: str) -> dict[str, list[str]]:
         """Class name -> paths of its images; a class folder without images has an empty list."""
         classes: dict[str, list[str]] = {}
-        stray = 0
+        stray, copies = 0, list[str]()
+        self._nested.clear()
         for entry in self._entries(relative):
             if _is_left_out(entry):
                 self.ignored[f"{entry.name}/" if _is_folder(entry) else entry.name] += 1
@@ -203,11 +206,15 @@ class _Walk:
                 if images or not _holds_copies_alone(self.root / place):
                     classes[entry.name] = images
                 else:
-                    self.notes.append(f"the folder {place}/ is left out: it holds annotated pictures of classify alone")
+                    copies.append(place)
             elif _is_image(entry):
                 stray += 1
             else:
                 self.ignored[_kind(entry)] += 1
+        if copies:
+            place = f"{copies[0]}/{like_others(copies[1:])}"
+            self.notes.append(f"the folder {place} is left out: it holds annotated pictures of classify alone")
+        self._note_nested_classes()
         self._note_hidden_classes(classes)
         if stray:
             where = f"{relative}/" if relative else "the dataset's folder"
@@ -236,7 +243,7 @@ class _Walk:
                 else:
                     self.ignored[_kind(entry)] += 1
             pending += [_joined(current, entry.name) for entry in reversed(self._first_visits(below, seen))]
-        self._note_nested_classes(class_folder, with_images)
+        self._look_for_nested_classes(class_folder, with_images)
 
     def _first_visits(self, folders: list[os.DirEntry[str]], seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         """The folders not seen before; real ones go before links, so that a link never hides what it points to."""
@@ -261,7 +268,7 @@ class _Walk:
                 "if these are the classes, move them one level up"
             )
 
-    def _note_nested_classes(self, class_folder: str, with_images: Counter[str]) -> None:
+    def _look_for_nested_classes(self, class_folder: str, with_images: Counter[str]) -> None:
         names = sorted({PurePosixPath(path).name for path in with_images if path != class_folder}, key=natural_order)
         if class_folder in with_images or len(names) < 2 or any(re.search(r"\d", name) for name in names):
             return
@@ -272,8 +279,14 @@ class _Walk:
             )
             self.notes += [note] if note not in self.notes else []
             return
+        self._nested.append((PurePosixPath(class_folder).name, names))
+
+    def _note_nested_classes(self) -> None:
+        if not self._nested:
+            return
+        (name, below), *others = self._nested
         self.notes.append(
-            f"class {PurePosixPath(class_folder).name!r} is one class with all its sub-folders ({_listed(names)}); "
+            f"class {name!r}{like_others(others)} is one class with all its sub-folders ({_listed(below)}); "
             "if these are the classes, move them one level up"
         )
 
@@ -422,9 +435,11 @@ def _aligned(
             aligned[split] = _renamed(classes, train, by_key, layout[split], notes)
     if "test" in aligned:
         known = set(train) | set(aligned.get("val", ()))
-        for name in [name for name in aligned["test"] if name not in known]:
-            count = len(aligned["test"].pop(name))
-            notes.append(f"{layout['test']}/{name} is no class of train; its {count} images are left out")
+        if unknown := {name: aligned["test"].pop(name) for name in [*aligned["test"]] if name not in known}:
+            name, *others = unknown
+            count, whose = sum(map(len, unknown.values())), "their" if others else "its"
+            place = f"{layout['test']}/{name}{like_others(others)}"
+            notes.append(f"{place} is no class of train; {whose} {count} images are left out")
     return aligned
 
 
@@ -440,13 +455,16 @@ def _renamed(
     classes: _Classes, known: Collection[str], by_key: Mapping[str, list[str]], split_folder: str, notes: list[str]
 ) -> _Classes:
     renamed: _Classes = {}
+    respelled: dict[str, list[tuple[str, str]]] = {}  # in what the names differ -> which, and the class
     for name, paths in classes.items():
         alike = by_key.get(_spelling_key(name), [])
         target = name if name in known or len(alike) != 1 else alike[0]
         if target != name:
-            only = _difference((name, target))
-            notes.append(f"{_joined(split_folder, name)} is taken as class {target!r}: the names differ only in {only}")
+            respelled.setdefault(_difference((name, target)), []).append((name, target))
         renamed.setdefault(target, []).extend(paths)
+    for only, ((name, target), *others) in respelled.items():
+        place = f"{_joined(split_folder, name)}{like_others(others)}"
+        notes.append(f"{place} is taken as class {target!r}: the names differ only in {only}")
     return renamed
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from mnasnet.data.folder import Dataset, Sample
 from mnasnet.errors import DataError
 from mnasnet.files import write_json
-from mnasnet.words import amount
+from mnasnet.words import amount, like_others
 
 _log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class _Chooser:
         self._seed = seed
         self._grouping: Grouping = grouping
         self._validates: dict[str, bool] = {}
-        self.notes: list[str] = []
+        self._cut: dict[str, list[tuple[str, str]]] = {}  # why -> the classes cut at one place in time, and how much
 
     def validation_of(self, samples: list[Sample]) -> list[Sample]:
         """The validation images among all images of one class; ``samples`` come in order of their paths."""
@@ -287,11 +287,17 @@ class _Chooser:
         return chosen
 
     def _later_part(self, samples: list[Sample], wanted: int, why: str) -> list[Sample]:
-        self.notes.append(
-            f"class {samples[0].class_name!r} {why}: its last {wanted} of {len(samples)} images validate; "
-            "neighbouring frames look alike, so its accuracy may be flattering"
-        )
+        self._cut.setdefault(why, []).append((samples[0].class_name, f"{wanted} of {len(samples)}"))
         return samples[-wanted:]
+
+    @property
+    def notes(self) -> list[str]:
+        """A warning for each reason why classes had to be cut in two."""
+        return [
+            f"class {name!r}{like_others(others)} {why}: its last {part} images validate; "
+            "neighbouring frames look alike, so its accuracy may be flattering"
+            for why, ((name, part), *others) in self._cut.items()
+        ]
 
     def _rank(self, key: str) -> bytes:
         return seeded_rank(key, self._seed)

@@ -103,7 +103,7 @@ def test_names_that_differ_only_in_capitals_or_spaces_are_one_class_with_a_warni
 
     assert dataset.class_names == ("big dog", "cat")
     assert dataset.val == (Sample("val/Cat/2.png", "cat"), Sample("val/big  dog/2.png", "big dog"))
-    assert "val/Cat is taken as class 'cat'" in dataset.notes[0]
+    assert "val/Cat, like 1 other, is taken as class 'cat'" in dataset.notes[0]
 
 
 def test_names_alike_within_training_stay_two_classes_with_a_warning(tmp_path):
@@ -384,6 +384,22 @@ def test_sub_folders_that_look_like_classes_are_pointed_out(tmp_path):
     dataset = scan(folder_of(tmp_path, "animals/cat/1.png", "animals/dog/1.png", "cars/1.png"))
 
     assert "class 'animals' is one class with all its sub-folders ('cat', 'dog')" in dataset.notes[0]
+
+
+def test_what_holds_of_many_classes_is_told_once(tmp_path):
+    splits = [f"{split}/{name}{place}/1.png" for split in ("train", "val") for name in "abc" for place in ("/x", "/y")]
+    respelled = [f"test/{name}/1.png" for name in "AB"]
+    unknown = ["test/q/1.png", "test/r/1.png", "test/r/2.png"]
+
+    dataset = scan(folder_of(tmp_path, *splits, *respelled, *unknown))
+
+    nested = "class 'a', like 2 others, is one class with all its sub-folders ('x', 'y'); "
+    assert [note.startswith(nested) for note in dataset.notes[:2]] == [True, True]
+    assert dataset.notes[2:] == (
+        "test/A, like 1 other, is taken as class 'a': the names differ only in capitals or spaces",
+        "test/q, like 1 other, is no class of train; their 3 images are left out",
+        "'c' without images in test: kept as class, judged by val alone",
+    )
 
 
 def test_classes_that_hold_one_folder_each_are_pointed_out(tmp_path):

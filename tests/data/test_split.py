@@ -157,6 +157,13 @@ def test_a_class_that_is_one_video_is_cut_once_with_a_warning(tmp_path):
     assert "class 'a' is one sequence of images" in parts.notes[0]
 
 
+def test_many_classes_that_are_one_video_each_have_one_warning(tmp_path):
+    parts = split(dataset_of(tmp_path, a=frames("u"), b=frames("v"), c=frames("w")), grouping="frames")
+
+    assert len(parts.notes) == 1
+    assert parts.notes[0].startswith("class 'a', like 2 others, is one sequence of images: its last 2 of 10 images")
+
+
 def test_a_written_split_reads_back_equal(tmp_path):
     dataset = scan(write_image_folder(tmp_path / "data"))
     parts = split(dataset, seed=7, grouping="frames")
