@@ -22,6 +22,7 @@ from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import MAX_BAD, Unreadable, complaint, listed, reason_of
 from mnasnet.errors import DataError
 from mnasnet.progress import Counted
+from mnasnet.words import like_others
 
 TINY_PX = 10  # below this side an image is mostly interpolation once it is enlarged
 UNEVEN_RATIO = 10.0  # from this ratio of class sizes on, a network that ignores the small class looks good
@@ -274,9 +275,11 @@ def _errors(parts: Split, findings: _Findings, counts: _Counts, max_bad: float) 
     bad = findings.unreadable.get("train", [])
     if text := complaint(bad, len(parts.train), max_bad):
         yield text
-    for name, count in counts["train"].items():
-        if findings.bad_by_class["train", name] == count:
-            yield f"class {name!r} has no readable image in train ({count} unreadable); replace them"
+    unread = {name: findings.bad_by_class["train", name] for name in counts["train"]}
+    if lost := [name for name, count in counts["train"].items() if unread[name] == count]:
+        name, *others = lost
+        count = sum(map(unread.__getitem__, lost))
+        yield f"class {name!r}{like_others(others)} has no readable image in train ({count} unreadable); replace them"
     if parts.val and len(findings.unreadable.get("val", ())) == len(parts.val):
         yield f"none of the {len(parts.val)} validation images can be read: {listed(findings.unreadable['val'])}"
     if not parts.val:

@@ -119,6 +119,15 @@ def test_a_class_without_a_readable_image_is_an_error(folder):
     assert "class 'red' has no readable image in train" in " ".join(report_of(folder, max_bad=1).errors)
 
 
+def test_classes_without_a_readable_image_are_one_error(folder):
+    for path in (folder / "train").rglob("*.jpg"):
+        path.write_bytes(b"")
+
+    lost = [text for text in report_of(folder, max_bad=1).errors if "has no readable image in train" in text]
+    assert len(lost) == 1
+    assert ", like " in lost[0]
+
+
 def test_validation_images_that_also_train_are_found_whatever_their_name(folder):
     shutil.copy(folder / "train/red/003.jpg", folder / "val/red/copy.jpg")
     shutil.copy(folder / "train/red/004.jpg", folder / "val/red/copy2.jpg")
