@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for chatty in ("matplotlib", "torch"):  # of fonts that are listed, of caches where Ctrl-C ended the import
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # of Pillow, from half as many pixels on as it and we refuse: an attack, it says
+    warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(given)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def test_a_folder_becomes_a_table_and_a_count(model, photos, capsys):
     assert len(lines) == 7
     assert "blue" in lines[0] and "%" in lines[0]
     assert lines[-1] == "6 of 6 classified"
+
+
+def test_a_picture_within_the_limit_of_pixels_comes_without_a_warning(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # twice as many are refused
+    Image.new("RGB", (12, 12)).save(tmp_path / "large.png")
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert main(["classify", str(tmp_path / "large.png"), "--model", model]) == 0
+
+    assert [str(one.message) for one in told if "exceeds limit" in str(one.message)] == []
 
 
 def test_json_lines_end_with_the_summary(model, photos, capsys):
