@@ -7,7 +7,7 @@ import sys
 
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import a_path, folder_of_results, whole
-from mnasnet.data.report import columns
+from mnasnet.data.report import columns, shortened
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
@@ -56,14 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(evaluation: Evaluation) -> str:
-    width = max(12, *(columns(printable(name)) for name in evaluation.class_names))
+    names = [shortened(printable(score.name)) for score in evaluation.classes]
+    width = max(12, *map(columns, names))
     lines = [f"{'class':{width}}{'images':>9}{'precision':>11}{'recall':>9}{'F1':>9}"]
-    for score in evaluation.classes:
+    for name, score in zip(names, evaluation.classes, strict=True):
         figures = "".join(
             f"{'-' if value is None else f'{value:.3f}':>{size}}"
             for value, size in ((score.precision, 11), (score.recall, 9), (score.f1, 9))
         )
-        name = printable(score.name)
         lines.append(f"{name}{' ' * (width - columns(name))}{score.images:>9}{figures}")
     lines.append(evaluation.sentence())
     return "\n".join(lines)

@@ -44,7 +44,7 @@ def _table(report: DatasetReport) -> list[str]:
     splits = list(report.counts)
     shown = _shown_classes(report)
     heads = ["class", *splits]
-    rows = [[_shortened(printable(name)), *(f"{report.counts[split][name]:,}" for split in splits)] for name in shown]
+    rows = [[shortened(printable(name)), *(f"{report.counts[split][name]:,}" for split in splits)] for name in shown]
     if len(shown) < len(report.class_names):
         rows.append(
             [f"(smallest and largest shown; {len(report.class_names) - len(shown)} between)", *[""] * len(splits)]
@@ -101,7 +101,8 @@ def _sizes(smallest: tuple[int, int], typical: tuple[int, int], largest: tuple[i
     return f"{low} to {high} pixels, typical {middle}"
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """``name`` cut to NAME_COLUMNS, so that a table's numbers stay on its lines."""
     while columns(name) > NAME_COLUMNS:
         name = name.removesuffix("…")[:-1] + "…"
     return name

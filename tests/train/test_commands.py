@@ -69,15 +69,15 @@ def test_val_keeps_its_columns_below_each_other_whatever_classes_are_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "model.safetensors"
-    modelfile.save(random_model(class_names=("cat 🐱", "猫", "dog")), model)
-    folder = write_image_folder(
-        tmp_path / "data", colours={"cat 🐱": (200, 1, 1), "猫": (1, 200, 1), "dog": (1, 1, 200)}
-    )
+    names = ("cat 🐱", "猫", "dog", "long" * 50)
+    modelfile.save(random_model(class_names=names), model)
+    folder = write_image_folder(tmp_path / "data", colours=dict.fromkeys(names, (200, 1, 1)))
 
     assert main(["val", str(model), str(folder)]) == 0
 
-    head, cat, kanji, dog, *_ = capsys.readouterr().out.splitlines()
-    assert len(head) == len(dog) == len(cat) + 1 == len(kanji) + 1  # each of the two pictures is two columns wide
+    head, cat, kanji, dog, long, *_ = capsys.readouterr().out.splitlines()
+    assert len(head) == len(long) == len(dog) == len(cat) + 1 == len(kanji) + 1  # each picture is two columns wide
+    assert len(head) <= 80
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
