@@ -101,9 +101,9 @@ def _sizes(smallest: tuple[int, int], typical: tuple[int, int], largest: tuple[i
     return f"{low} to {high} pixels, typical {middle}"
 
 
-def shortened(name: str) -> str:
-    """``name`` cut to NAME_COLUMNS, so that a table's numbers stay on its lines."""
-    while columns(name) > NAME_COLUMNS:
+def shortened(name: str, most: int = NAME_COLUMNS) -> str:
+    """``name`` cut to ``most`` columns of a terminal."""
+    while columns(name) > most:
         name = name.removesuffix("…")[:-1] + "…"
     return name
 

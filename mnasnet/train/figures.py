@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnasnet.data.report import shortened
 from mnasnet.plots import BLUE, GREY, ORANGE, RED, new_figure, percent_ticks, png
 from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Evaluation
@@ -77,7 +78,7 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool, split: str = "
     means, size = ("", 10) if are_named else (": number of the class, the first is 0", 20)  # to be read in a page
     axes.set_xlabel(f"Predicted{means}", fontsize=size)
     axes.set_ylabel(f"True{means}", fontsize=size)
-    axes.set_title(evaluation.sentence(split), fontsize=size)
+    figure.suptitle(evaluation.sentence(split), fontsize=size)  # over the axes, narrow beside long names, it is cut off
     axes.tick_params(length=0, labelsize=size)
     bar.ax.tick_params(labelsize=size)
     axes.spines[:].set_visible(False)
@@ -116,11 +117,10 @@ def mistakes(
             axes.imshow(images[index])
             axes.set_title(f"{index + 1}. is {_short(true[index])}", fontsize=10)
             axes.set_xlabel(
-                f"taken for {_short(predicted[index])}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
+                f"taken for {_short(predicted[index], 14)}\n{confidence[index]:.0%} sure", color=RED, fontsize=9
             )
     return png(figure)
 
 
 def _short(name: str, most: int = 18) -> str:
-    plain = name.replace("$", r"\$")  # matplotlib would take it for a formula
-    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+    return shortened(name, most).replace("$", r"\$")  # matplotlib would take it for a formula

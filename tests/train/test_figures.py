@@ -23,9 +23,30 @@ def test_a_confusion_matrix_says_of_which_images_it_is(monkeypatch: pytest.Monke
     found = evaluate(np.eye(2, dtype=np.float32), np.arange(2), ["a", "b"])
     monkeypatch.setattr("mnasnet.train.figures.png", lambda figure: figure)
 
-    title = confusion_matrix(found, normalised=True, split="validation").axes[0].get_title()
+    title = confusion_matrix(found, normalised=True, split="validation").get_suptitle()
 
     assert title.startswith("100.0% of 2 validation images right")
+
+
+LONG = ("many " + "x" * 195, "more $ " + "y" * 190, "词" * 80)
+
+
+def test_long_names_of_classes_leave_the_whole_title_of_a_confusion_matrix() -> None:
+    found = evaluate(np.eye(3, dtype=np.float32), np.arange(3), LONG)
+
+    picture = np.asarray(Image.open(io.BytesIO(confusion_matrix(found, normalised=False, split="validation"))))
+
+    assert (picture[:25, -2:, :3] == 255).all()  # beside the title
+
+
+def test_long_names_of_classes_stay_below_their_own_mistakes() -> None:
+    names = [LONG[place % 3] for place in range(6)]
+
+    board = mistakes([np.zeros((32, 32, 3), np.uint8)] * 6, names, names, [0.9] * 6)
+
+    picture = np.asarray(Image.open(io.BytesIO(board)))
+    between = [place * picture.shape[1] // 6 for place in range(1, 6)]
+    assert (picture[30:, between, :3] == 255).all()
 
 
 def height_of(images: int) -> int:
