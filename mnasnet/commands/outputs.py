@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -192,15 +193,17 @@ class AnnotatedCopies:
             except DataError as error:
                 self.fail(result.path, str(error))
                 return
-        target: Path | None = None
+        part: Path | None = None
         try:
             target = self.path_for(result.path, ".jpg")
             whole = io.BytesIO()  # Pillow says nothing of a disk that is full
             Image.fromarray(annotated(image, result.prediction)).save(whole, "JPEG", quality=92, comment=MARK)
-            target.write_bytes(whole.getvalue())
+            part = target.with_name(f".{target.name}.part")  # what a kill cuts short would be taken for a user's own
+            part.write_bytes(whole.getvalue())
+            patiently(partial(part.replace, target))
         except OSError as error:
-            if target is not None:
-                target.unlink(missing_ok=True)  # part of it
+            if part is not None:
+                part.unlink(missing_ok=True)
             self.fail(result.path, error.strerror or str(error))
 
     def fail(self, path: Path, reason: str) -> None:

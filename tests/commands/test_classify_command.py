@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -527,6 +528,21 @@ def test_a_copy_that_a_full_disk_cut_off_is_told_and_does_not_stay(model, tmp_pa
 
     assert done.returncode == 1 and "noise.png: no annotated copy: File too large" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit stands in for a kill")
+def test_a_copy_that_a_kill_cut_off_is_not_taken_for_a_users_own(model, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    killed = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL); " + "; ".join(
+        f"resource.setrlimit(resource.RLIMIT_{what}, ({most}, {most}))" for what, most in (("CORE", 0), ("FSIZE", 10))
+    )
+    words = ["classify", str(tmp_path / "noise.png"), "--model", model, "--annotate", str(tmp_path / "out")]
+
+    assert run_apart(words, before=killed, PYTHONDONTWRITEBYTECODE="1").returncode == -signal.SIGXFSZ
+    assert main(words) == 0
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["noise_labelled.jpg"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit stands in for a full disk")
