@@ -18,7 +18,7 @@ NAME_COLUMNS = 40
 def write_report(report: DatasetReport, folder: Path) -> Path:
     """Write REPORT_FILE into ``folder``, an output folder; returns the file's path."""
     path = folder / REPORT_FILE
-    write_json(path, report.to_dict())
+    write_json(path, {**report.to_dict(), "folder": str(Path(report.folder).absolute())})  # read from elsewhere
     return path
 
 

@@ -417,6 +417,14 @@ def test_folder_names_that_a_terminal_would_obey_are_shown_as_escapes(folder, ca
     assert r"WARN   1 val image also in train, such as val/red \x1b[31m\nERROR  none/copy.jpg" in shown
 
 
+def test_a_report_names_the_folder_as_it_is_found_from_anywhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+
+    assert main(["check", folder.name, "--out", str(tmp_path / "out")]) == 0
+
+    assert json.loads((tmp_path / "out/dataset_report.json").read_text())["folder"] == str(folder)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
 def test_file_names_that_are_no_valid_text_can_be_reported(folder, tmp_path, capsys):
     (folder / "train/red/000.jpg").write_bytes(b"")
