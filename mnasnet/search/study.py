@@ -138,9 +138,9 @@ def create_study(
     identity = problem.fingerprint() | {"algorithm": algorithm, "seed": plain(seed)}
     stored = study.user_attrs.get(_PROBLEM)
     if stored is None:
-        study.set_user_attr(_PROBLEM, identity)
         with _no_advice():  # Optuna calls names of values experimental
             study.set_metric_names(["reward" if problem.reward else "accuracy", *problem.objectives])
+        study.set_user_attr(_PROBLEM, identity)  # last: a kill before leaves the names to the next call
     else:
         _require_made_with(study, identity)
     return study

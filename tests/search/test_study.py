@@ -315,6 +315,30 @@ class TestAnswers:
         trade_offs = create_study(problem_of(CountingEvaluator(), objectives=("parameters",)))
         assert trade_offs.metric_names == ["accuracy", "parameters"]
 
+    def test_a_study_whose_making_was_cut_off_is_given_its_names_by_the_next(self):
+        class CutOff(optuna.storages.InMemoryStorage):
+            room = 1  # values of the study that are written before the process ends
+
+            def spend(self) -> None:
+                if self.room == 0:
+                    raise KeyboardInterrupt
+                self.room -= 1
+
+            def set_study_user_attr(self, *arguments) -> None:
+                self.spend()
+                super().set_study_user_attr(*arguments)
+
+            def set_study_system_attr(self, *arguments) -> None:
+                self.spend()
+                super().set_study_system_attr(*arguments)
+
+        storage, problem = CutOff(), problem_of(CountingEvaluator())
+        with pytest.raises(KeyboardInterrupt):
+            create_study(problem, storage=storage)
+        storage.room = 2
+
+        assert create_study(problem, storage=storage).metric_names == ["accuracy"]
+
     def test_the_pareto_set_holds_what_no_other_network_beats(self):
         problem = problem_of(CountingEvaluator(), objectives=("parameters",))
         study = run(problem, 40, "guided")
