@@ -904,6 +904,13 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
+        "A disk that fills up during a profile",
+        "The table or one of its timings could not be written; the timings before it are kept beside the table.",
+        "Make room, then give the same command again: it goes on with them.",
+        ("^cannot write …: …; make room, then give the same command again",),
+    ),
+    Entry(
+        errors.LatencyError,
         "A certificate that is not trusted",
         "The agent shows another certificate than the one given, one for another name, or of another time.",
         "Give `--agent-ca-file` the agent's own `cert.pem`. Its names must agree with the URL, its dates with both "

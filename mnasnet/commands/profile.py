@@ -16,6 +16,7 @@ from mnasnet.commands.devices import add_device_arguments, distant_meter, requir
 from mnasnet.commands.json_line import json_line
 from mnasnet.commands.values import file_to_write, whole
 from mnasnet.errors import LatencyError, WeightsError
+from mnasnet.files import is_full
 from mnasnet.latency.meter import LatencyMeter, MeterPrecision, require_rgb
 from mnasnet.latency.meters import DISTANT, require_device_there
 from mnasnet.latency.pieces import Piece, pieces_of, pieces_of_space, random_probes
@@ -105,8 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     size = arguments.input_size
     drawn = [probe for own in spaces for probe in random_probes(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
-    with counting_bar(" timings") as show:
-        try:
+    try:
+        with counting_bar(" timings") as show:
             table = profile(
                 _pieces(spaces, networks, size),
                 checks,
@@ -117,11 +118,15 @@ def run(arguments: argparse.Namespace) -> int:
                 rounds=arguments.rounds,
                 progress=show,
             )
-        except (LatencyError, KeyboardInterrupt):
-            if meter.kept:
-                _log.info("%d timings are kept in %s; the same command goes on with them", meter.kept, meter.file)
-            raise
-    table.save(arguments.out)
+        table.save(arguments.out)
+    except (LatencyError, KeyboardInterrupt, OSError) as error:
+        if meter.kept:
+            _log.info("%d timings are kept in %s; the same command goes on with them", meter.kept, meter.file)
+        if isinstance(error, OSError) and is_full(error):
+            raise LatencyError(
+                f"cannot write {arguments.out}: {error.strerror}; make room, then give the same command again"
+            ) from error
+        raise
     meter.finish()
     print(_as_json(table, arguments.out) if arguments.json else _as_text(table, arguments.out))
     return 0

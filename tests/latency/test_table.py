@@ -4,10 +4,12 @@ import contextlib
 import json
 import logging
 import random
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_disk import room_for
 
 from mnasnet import modelfile
 from mnasnet.cli import main
@@ -370,6 +372,19 @@ def test_a_profile_that_was_stopped_goes_on_where_it_was(profiled, tmp_path, cap
     assert dying.measured + rest.measured == whole.measured
     assert json.loads((tmp_path / "t.json").read_text()) == made
     assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit stands in for a full disk")
+def test_a_profile_that_a_full_disk_cuts_short_is_told_with_its_file_and_goes_on(profiled, tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    with room_for(5_000):  # for some of the timings
+        assert profiled(CountingMeter()) == 2
+
+    told = f"error: cannot write {tmp_path / 't.json'}: File too large; make room, then give the same command again"
+    assert told in capsys.readouterr().err and "timings are kept in " in caplog.text
+
+    assert profiled(CountingMeter()) == 0
+    assert "going on after" in caplog.text and [path.name for path in tmp_path.iterdir()] == ["t.json"]
 
 
 def test_a_profile_of_other_settings_or_another_device_takes_over_nothing(profiled, tmp_path, capsys):
