@@ -67,6 +67,11 @@ class Place:
             return None
         return model if "accuracy" in model.metrics else None
 
+    def lacks_results(self, *, with_report: bool) -> bool:
+        """Whether a stop or a kill came between the trained model and the last file that its training leaves."""
+        last_file = self.run.report if with_report else self.run.per_class
+        return self.run.arguments.exists() and not last_file.exists()
+
 
 def finalist_place(search: OpenSearch, trial: int) -> Place:
     """Where a finalist is trained longer."""
@@ -135,7 +140,7 @@ def train_longer(
     unexpectedly long ends after ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when
     asked to stop, and what trainings raise.
     """
-    if place.trained_model() is None:
+    if place.trained_model() is None or place.lacks_results(with_report=with_test):
         parts = search.parts if with_test else replace(search.parts, test=())
         with _quietly():
             if place.run.arguments.exists():

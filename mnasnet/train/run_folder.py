@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def per_class(self) -> Path:
+        """How well each class was recognised, one a line."""
+        return self.path / "per_class.csv"
+
+    @property
     def report(self) -> Path:
         """The page that tells the whole run."""
         return self.path / "report.html"

@@ -236,6 +236,20 @@ class TestGoingOn:
             assert stopped.status == "stopped" and (stopped.folder / "report.html").is_file()
             assert told_of(resume_search(stopped.folder)) == told_of(finished)
 
+    @pytest.mark.parametrize("stage", ["finalists", "trained"])
+    def test_what_a_stop_left_unwritten_of_a_training_is_written_when_the_search_goes_on(
+        self, stage, finished, data, tmp_path
+    ):
+        searching = tiny_searching(data, tmp_path, trials=2, finalists=2)
+        run = tmp_path / "runs" / "tiny"
+        stopped = run_search(searching, stop=lambda: bool(list(run.glob(f"{stage}/*/mistakes.csv"))))
+        assert stopped.status == "stopped"
+
+        resume_search(run)
+
+        whole = {path.name for path in finished.folder.glob(f"{stage}/*/*")}
+        assert {frozenset(path.name for path in one.iterdir()) for one in run.glob(f"{stage}/*")} == {frozenset(whole)}
+
     def test_a_search_that_goes_on_begins_its_progress_with_what_is_done(self, data, tmp_path):
         before, after = Hearing(), Hearing()
         searching = tiny_searching(data, tmp_path, trials=8)
