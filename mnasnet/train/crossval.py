@@ -299,7 +299,7 @@ def _kept(folder: Path) -> Fold | None:
     try:
         values = json.loads((folder / _JUDGED).read_bytes())
         return Fold(**{**values, "folder": folder, "mistakes": tuple(Mistake(**one) for one in values["mistakes"])})
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

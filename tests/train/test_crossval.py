@@ -435,7 +435,7 @@ def test_a_fold_whose_judgement_is_damaged_is_judged_again(few, tmp_path):
     judged = [fold.folder / "judged.json" for fold in whole.folds]
     before = judged[0].read_bytes()
     judged[0].write_bytes(before[:20])
-    judged[1].write_bytes(b"")
+    judged[1].write_bytes(b"[" * 100_000)
 
     assert resume_cross_validation(whole.folder, max_minutes=9).summary() == whole.summary()
     assert judged[0].read_bytes() == before
