@@ -94,6 +94,8 @@ def _key(trial: FrozenTrial) -> _Key:
     return trial._trial_id, trial.datetime_complete
 
 
-def _completion(trial: FrozenTrial) -> tuple[float, int]:
+def _completion(trial: FrozenTrial) -> tuple[int, float, int]:
+    """By what was known at the end, since clocks are set back; the clock tells apart what ended at once."""
     finished = trial.datetime_complete
-    return (finished.timestamp() if finished is not None else 0.0, trial.number)
+    after = int(outcome_of(trial).get("after", 0))  # trials of others, and of older releases, do not have it
+    return (after, finished.timestamp() if finished is not None else 0.0, trial.number)

@@ -407,7 +407,7 @@ class Search:
     ) -> TrialRecord:
         """Write down what became of the trial; ``is_left`` says that its network is left to another worker."""
         now = self._clock()
-        outcome: dict[str, Any] = {"state": state}
+        outcome: dict[str, Any] = {"state": state, "after": len(self._read)}  # so many trials, for their order
         if candidate is not None:
             outcome["fingerprint"] = candidate.fingerprint
         optional = {

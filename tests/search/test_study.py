@@ -1,9 +1,11 @@
 """The search loop: what is spent, what is refused, what is remembered, and how it ends."""
 
 import itertools
+import re
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import optuna
@@ -380,6 +382,15 @@ def test_a_network_that_fails_each_time_is_given_up_and_the_space_ends() -> None
     assert list(judged.values()) == [1, 1, 1]
 
 
+def later(journal: str, *, hours: int) -> str:
+    """The journal as a clock that was so many hours ahead would have dated it."""
+
+    def moved(match: re.Match[str]) -> str:
+        return (datetime.fromisoformat(match[0]) + timedelta(hours=hours)).isoformat(timespec="microseconds")
+
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", moved, journal)
+
+
 class TestResuming:
     @pytest.mark.parametrize("algorithm", SAMPLERS)
     def test_with_one_worker_the_resumed_search_equals_the_uninterrupted_one(self, algorithm, tmp_path):
@@ -397,6 +408,19 @@ class TestResuming:
                     trial.suggest_categorical(choice.name, choice.options)
 
         assert [(r.params, r.values) for r in records(study)] == [(r.params, r.values) for r in records(whole)]
+
+    @pytest.mark.parametrize("algorithm", ["guided", "evolution", "ppo"])  # which learn in the order of time
+    def test_a_clock_that_was_set_back_meanwhile_changes_nothing(self, algorithm, tmp_path):
+        problem, told = problem_of(CountingEvaluator(), space("small")), []
+        for hours in (0, 1):
+            path = tmp_path / f"{hours}.journal"
+            search(create_study(problem, algorithm=algorithm, storage=path), problem, Budget(evaluations=20))
+            path.write_text(later(path.read_text(), hours=hours))
+            study = create_study(problem, algorithm=algorithm, storage=path)
+            search(study, problem, Budget(evaluations=60))
+            told.append([(record.params, record.values) for record in records(study)])
+
+        assert told[0] == told[1]
 
     def test_another_problem_in_the_same_study_is_refused(self, tmp_path):
         first = problem_of(CountingEvaluator(), reward=Reward(1.5e6), reward_cost="parameters")
