@@ -10,6 +10,7 @@ from mnasnet.commands.search import TrialTable
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.commands.values import a_path
 from mnasnet.search.join import join_search
+from mnasnet.words import amount
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(json_line(joined.summary()))
         return 0
     why = "stopped, others go on" if joined.status == "stopped" else "the search's trials are over"
-    print(f"helped with {len(joined.trials)} trials: {why}")
+    print(f"helped with {amount(len(joined.trials), 'trial')}: {why}")
     return 0
