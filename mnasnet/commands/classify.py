@@ -33,7 +33,7 @@ from mnasnet.files import exists
 from mnasnet.machine import has_terminal
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.runtime.session import Device, Precision, Runtime
-from mnasnet.words import printable
+from mnasnet.words import amount, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -258,3 +258,5 @@ def _print_summary(summary: Summary, arguments: argparse.Namespace, without_copy
         print(f"{summary.classified} of {total} classified{bad}")
         for path, error in summary.failures:
             print(f"  {printable(path)}: {printable(error)}")
+    if without_copy:
+        print(f"{amount(len(without_copy), 'annotated copy', 'annotated copies')} could not be written")

@@ -527,6 +527,7 @@ def test_a_copy_that_a_full_disk_cut_off_is_told_and_does_not_stay(model, tmp_pa
     done = run_apart(words, before=full)
 
     assert done.returncode == 1 and "noise.png: no annotated copy: File too large" in done.stderr
+    assert done.stdout.splitlines()[-1] == "1 annotated copy could not be written"
     assert list((tmp_path / "out").iterdir()) == []
 
 
