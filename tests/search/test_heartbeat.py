@@ -25,6 +25,7 @@ BEAT_S = 1  # instead of a minute; dead after two
 
 DRIVER = """
 import sys
+sys.path[:0] = ["tests/search", "tests"]  # as pytest has it
 from tests.search.test_heartbeat import drive
 drive(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
 """
