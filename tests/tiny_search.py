@@ -8,10 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from mnasnet import modelfile
+from mnasnet.search.progress import Progress
 from mnasnet.search.run import SearchedRun, Searching
 
 SPACE_FILE = Path(__file__).parent / "three_blocks.json"
 SPACE: dict[str, Any] = json.loads(SPACE_FILE.read_text())  # 64 combinations
+
+
+class Hearing:
+    """Remembers what a search tells while it runs."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progress] = []
+
+    def hear(self, progress: Progress) -> None:
+        self.heard.append(progress)
+
+    @property
+    def trials(self) -> int:
+        return sum(progress.record is not None for progress in self.heard)
 
 
 def tiny_searching(data: Path, parent: Path, **chosen: Any) -> Searching:

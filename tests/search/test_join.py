@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
-from tiny_search import tiny_searching
+from tiny_search import Hearing, tiny_searching
 
 from mnasnet.data.folder import scan
 from mnasnet.errors import SearchError
@@ -49,14 +49,9 @@ def started(command: str, run: Path) -> subprocess.Popen[str]:
 
 def begun(data: Path, parent: Path, **chosen: object) -> Path:
     """A search that was stopped after its first trial."""
-    heard: list[Progress] = []
-
-    class Hearing:
-        def hear(self, progress: Progress) -> None:
-            heard.append(progress)
-
+    hearing = Hearing()
     searching = tiny_searching(data, parent, trials=TRIALS, proxy_epochs=12, pruning=False, **chosen)
-    stopped = run_search(searching, listeners=[Hearing()], stop=lambda: any(one.record for one in heard))
+    stopped = run_search(searching, listeners=[hearing], stop=lambda: hearing.trials > 0)
     assert (stopped.status, len(stopped.answer.records)) == ("stopped", 1)
     return stopped.folder
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from equal_runs import checkpoint_digest
+from tiny_search import Hearing
 
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError
@@ -20,7 +21,6 @@ from mnasnet.search.forecast import Forecast
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.prepare import begin
-from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.results import NothingFoundError
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
@@ -47,16 +47,6 @@ PLAN = SearchPlan(
     version="0",
 )
 TIMES = SharedTimes(epoch_s=60.0, trial_s=2.0)
-
-
-class Ears:
-    """Remembers all progress."""
-
-    def __init__(self) -> None:
-        self.heard: list[Progress] = []
-
-    def hear(self, progress: Progress) -> None:
-        self.heard.append(progress)
 
 
 def asked(data: Path, folder: Path, **chosen: object) -> Searching:
@@ -95,12 +85,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchedRun, Ears]:
-    ears = Ears()
-    return run_search(asked(data, tmp_path_factory.mktemp("runs")), listeners=[ears]), ears
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchedRun, Hearing]:
+    hearing = Hearing()
+    return run_search(asked(data, tmp_path_factory.mktemp("runs")), listeners=[hearing]), hearing
 
 
-def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[SearchedRun, Ears]) -> None:
+def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[SearchedRun, Hearing]) -> None:
     heard = finished[1].heard
     stages = list(dict.fromkeys(progress.stage for progress in heard))
     shares = [progress.share for progress in heard]
@@ -112,18 +102,18 @@ def test_progress_names_the_shared_weights_and_never_falls(finished: tuple[Searc
 def test_limits_that_even_the_smallest_network_breaks_are_told_before_anything_is_trained(
     data: Path, tmp_path: Path
 ) -> None:
-    ears = Ears()
+    hearing = Hearing()
 
     with pytest.raises(NothingFoundError, match="no network met the limits; the nearest is trial"):
-        run_search(asked(data, tmp_path, target_cost=1000.0, algorithm="random"), listeners=[ears])
+        run_search(asked(data, tmp_path, target_cost=1000.0, algorithm="random"), listeners=[hearing])
 
-    told = [progress.text for progress in ears.heard]
+    told = [progress.text for progress in hearing.heard]
     assert any("even the smallest network is far above the limits: multiply_adds" in text for text in told)
     assert not any("shared weights: epoch" in text for text in told)
 
 
 def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
-    finished: tuple[SearchedRun, Ears],
+    finished: tuple[SearchedRun, Hearing],
 ) -> None:
     run, _ = finished
     (trained,) = run.answer.contenders
@@ -135,7 +125,7 @@ def test_the_answer_says_how_accuracy_was_judged_and_shows_both_accuracies(
     assert run.answer.accuracy_name == "expected top-1 accuracy"
 
 
-def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tuple[SearchedRun, Ears]) -> None:
+def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tuple[SearchedRun, Hearing]) -> None:
     run, _ = finished
 
     assert any(
@@ -146,14 +136,14 @@ def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tupl
 
 
 def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
-    finished: tuple[SearchedRun, Ears], data: Path, tmp_path: Path
+    finished: tuple[SearchedRun, Hearing], data: Path, tmp_path: Path
 ) -> None:
-    ears, later = Ears(), Ears()
+    hearing, later = Hearing(), Hearing()
 
     def in_the_second_epoch() -> bool:
-        return any("shared weights: epoch 1" in progress.text for progress in ears.heard)
+        return any("shared weights: epoch 1" in progress.text for progress in hearing.heard)
 
-    stopped = run_search(asked(data, tmp_path, check_ranking=0), listeners=[ears], stop=in_the_second_epoch)
+    stopped = run_search(asked(data, tmp_path, check_ranking=0), listeners=[hearing], stop=in_the_second_epoch)
     resumed = resume_search(stopped.folder, listeners=[later])
 
     whole = finished[0]
@@ -333,20 +323,20 @@ STOP_S = 10.0
 def test_the_stages_behind_the_winner_stop_within_ten_seconds(
     data: Path, tmp_path: Path, last_words: str, chosen: dict[str, object]
 ) -> None:
-    ears = Ears()
+    hearing = Hearing()
     asked_at: list[float] = []
 
     def stop() -> bool:
-        if not asked_at and any(last_words in progress.text for progress in ears.heard):
+        if not asked_at and any(last_words in progress.text for progress in hearing.heard):
             asked_at.append(time.monotonic() + 1.0)  # in the middle of it
         return bool(asked_at) and time.monotonic() >= asked_at[0]
 
     wanted = asked(data, tmp_path, references="networks alone" not in last_words, **chosen)
-    stopped = run_search(wanted, listeners=[ears], stop=stop)
+    stopped = run_search(wanted, listeners=[hearing], stop=stop)
 
     assert stopped.status == "stopped"
     assert time.monotonic() - asked_at[0] < STOP_S
-    assert ears.heard[-1].stage in ("references", "ranking")
+    assert hearing.heard[-1].stage in ("references", "ranking")
 
 
 @pytest.mark.slow
@@ -428,9 +418,9 @@ def test_a_winner_stopped_in_its_training_from_shared_weights_goes_on_to_the_sam
         return run_search(asked(data, folder, trials=1, final_epochs=3, check_ranking=0), **more)
 
     whole = search(tmp_path / "whole")
-    ears = Ears()
+    hearing = Hearing()
     stopped = search(
-        tmp_path / "stopped", listeners=[ears], stop=lambda: any("epoch 1 of 3" in one.text for one in ears.heard)
+        tmp_path / "stopped", listeners=[hearing], stop=lambda: any("epoch 1 of 3" in one.text for one in hearing.heard)
     )
     assert stopped.status == "stopped" and not stopped.model.exists()
     resumed = resume_search(stopped.folder)
