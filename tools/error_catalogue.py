@@ -348,6 +348,7 @@ ENTRIES = (
             "^crossval judges each image by a training",
             "^crossval trains in one process",
             "it trains none; train on these classes first",
+            "^teacher must know every class",
             "^--only leaves out",
             "^--runtimes are engines of this machine",
             "names a device for",
@@ -1110,10 +1111,10 @@ ENTRIES = (
     ),
     Entry(
         errors.TrainingError,
-        "A start that was replaced",
-        "Where the model lies that the run began from, there is another one now, and training has to start from it.",
+        "A start or a teacher that was replaced",
+        "Where the model lies that the run began with, there is another one now, and training has to go on with it.",
         "Bring the first one back, or start a new run.",
-        ("^a run goes on from the model",),
+        ("^a run goes on with the model",),
     ),
     Entry(
         errors.TrainingError,

@@ -35,7 +35,7 @@ from mnasnet.search.stop import SearchStopped
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.events import Listener
-from mnasnet.train.plan import Training
+from mnasnet.train.plan import Training, same_teacher_model
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.words import amount
@@ -214,8 +214,9 @@ def _network_file(search: OpenSearch, place: Place, suffix: str) -> Path:
 def _as_asked(search: OpenSearch) -> Training:
     """What all longer trainings of a search have in common."""
     asked = search.searching
-    return Training(
+    training = Training(
         data=asked.data,
+        teacher=asked.teacher,
         flip=asked.flip,
         seed=asked.seed,
         device=asked.device,
@@ -223,6 +224,8 @@ def _as_asked(search: OpenSearch) -> Training:
         cache_mb=asked.cache_mb,
         max_bad=asked.max_bad,
     )
+    same_teacher_model(training, search.plan.teacher)
+    return training
 
 
 def measured(search: OpenSearch, model: ModelFile) -> Latency:

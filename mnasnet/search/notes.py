@@ -38,6 +38,7 @@ def notes_of(
         *table_doubts(search),
         _about_8_bits(asked),
         "" if ranking is None else f"shared weights: {ranking.sentence(asked.proxy_epochs)}",
+        _about_teacher(search, contenders),
         _about_start(search, contenders),
         _about_costs(contenders),
         _about_finalists(search, found, status),
@@ -111,6 +112,13 @@ def _about_8_bits(asked: Searching) -> str:
         f"latency is of 8 bits made up for timing, accuracy and size are of float32: {EXPORT} --int8 --data "
         f"{quoted(asked.data)} makes and judges the file"
     )
+
+
+def _about_teacher(search: OpenSearch, contenders: Sequence[Contender]) -> str:
+    """Whose answers the networks that are compared have learned."""
+    if not search.plan.teacher or not contenders:
+        return ""
+    return f"all longer trainings learned the answers of {search.plan.teacher} beside the labels"
 
 
 def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:

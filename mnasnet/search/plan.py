@@ -33,7 +33,8 @@ class SearchPlan:
 
     ``small_s`` and ``large_s`` are the seconds of a trial of a small and a large network as timed at the start,
     ``epoch_s`` those of an epoch of a full training of a middling one on all images, ``read_s`` those of reading all
-    images before it. ``measure_s`` of a trial's seconds measure its latency, 0 where a table or nothing prices it. The
+    images before it. ``teacher`` is the model whose answers longer trainings learn, which take ``teacher_s`` of an
+    epoch. ``measure_s`` of a trial's seconds measure its latency, 0 where a table or nothing prices it. The
     ``shared`` numbers are those of shared weights: epochs, seconds of one, and of judging a network.
     """
 
@@ -54,6 +55,8 @@ class SearchPlan:
     shared_trial_s: float = 0.0
     read_s: float = 0.0
     measure_s: float = 0.0
+    teacher: str = ""
+    teacher_s: float = 0.0
 
     @property
     def short_trial_s(self) -> float:
@@ -178,7 +181,7 @@ def with_speeds(plan: SearchPlan, searching: Searching, parts: Split, speeds: Sp
         plan,
         small_s=round(small_s, 2),
         large_s=round(large_s, 2),
-        epoch_s=round(speeds.full_s * (len(parts.train) + VALIDATION_COST * len(parts.val)), 3),
+        epoch_s=round(plan.teacher_s + speeds.full_s * (len(parts.train) + VALIDATION_COST * len(parts.val)), 3),
     )
 
 
@@ -197,4 +200,5 @@ def epoch_s_of(trial: TrialRecord, plan: SearchPlan) -> float:
     foreseen_s = plan.short_trial_s - plan.measure_s
     if plan.evaluator == "shared" or min(took_s, foreseen_s) <= OVERHEAD_S:
         return plan.epoch_s
-    return plan.epoch_s * (took_s - OVERHEAD_S) / (foreseen_s - OVERHEAD_S)
+    own_s = (plan.epoch_s - plan.teacher_s) * (took_s - OVERHEAD_S) / (foreseen_s - OVERHEAD_S)
+    return plan.teacher_s + own_s

@@ -44,10 +44,11 @@ from mnasnet.search.searching import Searching
 from mnasnet.search.shared_plan import curriculum_of, shared_times, with_shared
 from mnasnet.search.stop import SearchStopped
 from mnasnet.search.storage import open_storage, require_storage
+from mnasnet.search.teacher import require_fair_teacher, seconds_per_answer
 from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
 from mnasnet.space import Candidate, SearchSpace
-from mnasnet.train.plan import preprocess_for, typical_short_side
+from mnasnet.train.plan import Training, in_words, preprocess_for, teacher_model, typical_short_side
 from mnasnet.train.run_folder import cannot_write, write_classes
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def prepared(
         seed=searching.seed,
         grouping=searching.grouping,
     )
-    plan = _first_plan(searching, dataset, parts, space)
+    plan = _with_teacher(_first_plan(searching, dataset, parts, space), searching, dataset, parts)
     write_split(parts, folder.split, searching.data)
     write_classes(folder.classes, parts.class_names)
     write_space(folder, space)
@@ -205,6 +206,19 @@ def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: Sea
         epoch_s=0.0,
         version=mnasnet.__version__,
     )
+
+
+def _with_teacher(plan: SearchPlan, searching: Searching, dataset: Dataset, parts: Split) -> SearchPlan:
+    """``plan`` with the model whose answers longer trainings learn, if there is one, and the time these take."""
+    training = Training(searching.data, teacher=searching.teacher)
+    model = teacher_model(training)
+    if model is None:
+        return plan
+    require_fair_teacher(searching, model, dataset, parts)
+    preprocess = preprocess_for(plan.input_size, plan.short_side, device=plan.device)
+    images = len(parts.train)
+    each_s = seconds_per_answer(model, preprocess, images=images, device=plan.device, threads=plan.threads)
+    return replace(plan, teacher=in_words(searching.teacher, model), teacher_s=round(each_s * images, 3))
 
 
 def _require_prices(search: OpenSearch, table: LatencyTable) -> None:

@@ -20,6 +20,7 @@ from mnasnet.search.samplers import PARETO, SAMPLERS
 from mnasnet.settings.search import Cost, MeterName, objective_words
 from mnasnet.space import SearchSpace
 from mnasnet.space_file import open_space
+from mnasnet.train.plan import from_any_folder
 
 FEWEST_RANKED = 3  # networks whose order can be compared
 
@@ -56,7 +57,8 @@ class Searching:
     while trainings run on ``device``. ``proxy_share`` is the share of the training images that a short training sees
     for ``proxy_epochs`` at ``proxy_input_size`` pixels; shared weights get ``shared_epochs``, and ``check_ranking``
     networks are trained alone to see how far they can be trusted. ``minutes`` are for all of that, finalists and final
-    training included; ``references`` are trained where they hold those too. The fields are those of
+    training included; ``references`` are trained where they hold those too. All these longer trainings learn the
+    answers of ``teacher`` too, where one is named. The fields are those of
     :class:`mnasnet.settings.SearchSettings`, explained there.
     """
 
@@ -107,6 +109,7 @@ class Searching:
     finalists: int = 3
     finalist_epochs: int = 0
     final_epochs: int = 0
+    teacher: str = ""
     references: bool = True
     val_fraction: float = 0.2
     test_fraction: float = 0.2
@@ -258,6 +261,7 @@ class Searching:
         return {
             **asdict(self),
             **files,
+            "teacher": from_any_folder(self.teacher),
             "data": str(expanded(self.data).absolute()),
             "output_folder": str(expanded(self.output_folder).absolute()),
         }

@@ -173,7 +173,7 @@ def _setup_s(plan: SearchPlan) -> float:
 
 def _ranking_s(searching: Searching, plan: SearchPlan) -> float:
     """Of networks trained alone on all images, after shared weights."""
-    return searching.check_ranking * (OVERHEAD_S + searching.proxy_epochs * plan.epoch_s)
+    return searching.check_ranking * (OVERHEAD_S + searching.proxy_epochs * (plan.epoch_s - plan.teacher_s))
 
 
 def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:

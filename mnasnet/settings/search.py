@@ -267,6 +267,12 @@ class SearchSettings(Settings):
         le=10_000,
         advanced=True,
     )
+    teacher: str = setting(
+        "",
+        "A trained model of the same classes, usually a larger one: a model file, a run folder or a model's name. "
+        "Finalists, winner and published networks learn its answers beside the labels (distillation).",
+        path="file",
+    )
     references: bool = setting(
         True,
         "Also train MnasNet-A1, B1, small and MobileNetV2, scaled to the winner's cost, under the same recipe, where "

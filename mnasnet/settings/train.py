@@ -43,6 +43,12 @@ class TrainSettings(Settings):
         "without weights and starts from fresh ones.",
         path="file",
     )
+    teacher: str = setting(
+        "",
+        "A trained model of the same classes, usually a larger one: a model file, a run folder or a model's name. Its "
+        "answers are learned beside the labels (distillation), which lets a small network come nearer to it.",
+        path="file",
+    )
     epochs: int = setting(15, "How often every image is seen, 1 to 10000.", ge=1, le=10_000)
     batch_size: BatchSize = setting(
         0,

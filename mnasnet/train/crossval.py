@@ -29,7 +29,15 @@ from mnasnet.train.best import Kept
 from mnasnet.train.evaluate import Mistake, wilson_interval
 from mnasnet.train.events import Listener
 from mnasnet.train.held_out import may_know
-from mnasnet.train.plan import Training, same_start_model, start_in_words, start_model
+from mnasnet.train.plan import (
+    Training,
+    in_words,
+    models_of,
+    same_start_model,
+    same_teacher_model,
+    start_model,
+    teacher_model,
+)
 from mnasnet.train.report import mistakes_csv
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import (
@@ -145,19 +153,19 @@ def cross_validate(
     """
     _require_one_process()
     dataset = scan(training.data)
-    start = start_model(training)
-    knows = False if start is None else may_know(start, dataset, model_path(training.model))
-    if knows:
-        raise SettingsError(
-            f"crossval judges each image by a training that has not seen it, but {training.model} has learned from "
-            "these images; start from another model, such as auto"
-        )
-    if knows is None:
-        _log.warning(
-            "%s was trained on a folder of this name, and on which of its images cannot be told: for those "
-            "it knows the accuracy says nothing",
-            training.model,
-        )
+    for source, model in models_of(training).items():
+        knows = may_know(model, dataset, model_path(source))
+        if knows:
+            raise SettingsError(
+                f"crossval judges each image by a training that has not seen it, but {source} has learned from these "
+                "images; take another model, such as auto to start from"
+            )
+        if knows is None:
+            _log.warning(
+                "%s was trained on a folder of this name, and on which of its images cannot be told: for those "
+                "it knows the accuracy says nothing",
+                source,
+            )
     if training.patience:
         _log.warning(
             "patience %d is left out, all %d epochs are trained: a fold must not end the training that it judges",
@@ -173,7 +181,8 @@ def cross_validate(
         "kind": KIND,
         "judges": _JUDGES,
         "asked": training.to_dict(),
-        "started_from": start_in_words(training, start),
+        "started_from": in_words(training.model, start_model(training)) or "fresh weights",
+        "teacher": in_words(training.teacher, teacher_model(training)),
         "folds": count,
         "fingerprints": prints,
         "identical": identical,
@@ -240,6 +249,7 @@ def resume_cross_validation(
     begun = [RunFolder(folder.path / f"fold{number}").arguments.exists() for number in range(1, count + 1)]
     if "started_from" in values and not all(begun):  # each of the others goes on from what it has learned
         same_start_model(training, values["started_from"])
+        same_teacher_model(training, values.get("teacher", ""))
     with only_user(folder):
         write_yaml(folder.arguments, {**values, "asked": training.to_dict()})
         if training.max_minutes != asked.max_minutes:

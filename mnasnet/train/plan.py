@@ -25,6 +25,7 @@ from mnasnet.presets import PRESETS, architecture
 from mnasnet.runtime.session import has_cuda
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.batches import Balance
+from mnasnet.train.distillation import require_teacher_of
 from mnasnet.train.recipe import Augment, Recipe, RecipeName, batch_size_for, recipe_for
 from mnasnet.train.run_folder import RunFolderError
 from mnasnet.zoo import BUNDLED, open_model
@@ -39,15 +40,17 @@ class Training:
     """What is trained on what, and how; None and 0 leave a choice to us.
 
     ``model`` is where weights start: ``auto`` (the bundled model), a published network's name or a file; without
-    ``pretrained`` only its architecture counts, and an architecture file (.json) has no more. ``max_bad`` is the share
-    of unreadable training images tolerated, ``cache_mb`` the memory for decoded images; without ``report`` a run leaves
-    no pictures and pages. The other fields are those of :class:`mnasnet.train.recipe.Recipe`,
-    :func:`mnasnet.data.split.split` and :func:`mnasnet.train.trainer.fit`.
+    ``pretrained`` only its architecture counts, and an architecture file (.json) has no more. ``teacher`` names a
+    trained model in the same way, whose answers are learned too (:mod:`mnasnet.train.distillation`); "" is none.
+    ``max_bad`` is the share of unreadable training images tolerated, ``cache_mb`` the memory for decoded images;
+    without ``report`` a run leaves no pictures and pages. The other fields are those of
+    :class:`mnasnet.train.recipe.Recipe`, :func:`mnasnet.data.split.split` and :func:`mnasnet.train.trainer.fit`.
     """
 
     data: Path
     model: str = "auto"
     pretrained: bool = True
+    teacher: str = ""
     feature_extract: bool = False
     quantization_aware: bool = False
     epochs: int = 15
@@ -112,7 +115,8 @@ class Training:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
         paths = {name: str(getattr(self, name).absolute()) for name in ("data", "output_folder")}
-        return {**asdict(self), "model": _from_any_folder(self.model), **paths}
+        models = {name: from_any_folder(getattr(self, name)) for name in ("model", "teacher")}
+        return {**asdict(self), **models, **paths}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Training:
@@ -133,6 +137,7 @@ class TrainingPlan:
     threads: int
     stored_px: int
     version: str
+    teacher: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
@@ -184,6 +189,9 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> TrainingPlan:
     if training.recipe == "continue":
         _require_trained_on(parts.class_names, base, "recipe continue goes on with a trained model")
     spec = base.architecture if base else _architecture(training.model)
+    teacher = teacher_model(training)
+    if teacher is not None:
+        require_teacher_of(parts.class_names, teacher, training.teacher)
     short_side = typical_short_side(dataset.folder, parts.train)
     at_a_time = training.batch_size or batch_size_for(len(parts.train))
     like = base.preprocess if base else Preprocess()
@@ -220,7 +228,8 @@ def plan_of(training: Training, parts: Split, dataset: Dataset) -> TrainingPlan:
         architecture=spec,
         preprocess=preprocess,
         recipe=recipe,
-        started_from=start_in_words(training, base),
+        started_from=in_words(training.model, base) or "fresh weights",
+        teacher=in_words(training.teacher, teacher),
         threads=training.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
         stored_px=stored_side(preprocess.input_size, short_side),
         version=mnasnet.__version__,
@@ -235,32 +244,58 @@ def start_model(training: Training) -> ModelFile | None:
                 "feature_extract needs trained features; set pretrained (use_pretrained) and a model with weights"
             )
         return None
-    model = open_model(training.model, numbered=True)
+    return _of_images(open_model(training.model, numbered=True), training.model)
+
+
+def teacher_model(training: Training) -> ModelFile | None:
+    """The model whose answers are learned; None where there is none."""
+    return _of_images(open_model(training.teacher), training.teacher) if training.teacher else None
+
+
+def _of_images(model: ModelFile, source: str) -> ModelFile:
+    """``model``, which the user calls ``source``; raises SettingsError where it takes no RGB images."""
     if model.in_channels != 3:
-        raise SettingsError(f"images have 3 channels, {training.model} takes {model.in_channels}; choose another model")
+        raise SettingsError(f"images have 3 channels, {source} takes {model.in_channels}; choose another model")
     return model
 
 
-def start_in_words(training: Training, base: ModelFile | None) -> str:
-    """What ``training`` starts from: the name of ``base`` and the fingerprint of its weights."""
-    return f"{base.name or Path(training.model).name} ({base.fingerprint})" if base else "fresh weights"
+def models_of(training: Training) -> dict[str, ModelFile]:
+    """The models that ``training`` learns from, its start and its teacher, by what the user calls them."""
+    start, teacher = start_model(training), teacher_model(training)
+    return {
+        **({training.teacher: teacher} if teacher is not None else {}),
+        **({training.model: start} if start is not None else {}),
+    }
+
+
+def in_words(source: str, model: ModelFile | None) -> str:
+    """What a run remembers of the ``model`` that ``source`` names: its name and the fingerprint of its weights."""
+    return f"{model.name or Path(source).name} ({model.fingerprint})" if model else ""
 
 
 def same_start_model(training: Training, started_from: str) -> ModelFile | None:
     """As :func:`start_model`, for a run that began with ``started_from``; raises RunFolderError for another model."""
-    base = start_model(training)
-    if base is not None and not started_from.endswith(f"({base.fingerprint})"):
+    return _same(training.model, start_model(training), started_from)
+
+
+def same_teacher_model(training: Training, teacher: str) -> ModelFile | None:
+    """As :func:`teacher_model`, for a run that learns from ``teacher``; raises RunFolderError for another model."""
+    return _same(training.teacher, teacher_model(training), teacher)
+
+
+def _same(source: str, model: ModelFile | None, remembered: str) -> ModelFile | None:
+    if model is not None and not remembered.endswith(f"({model.fingerprint})"):
         raise RunFolderError(
-            f"a run goes on from the model that it began with, {started_from}, but {training.model} is "
-            f"{start_in_words(training, base)} now; bring that model back, or start a new run"
+            f"a run goes on with the model that it began with, {remembered}, but {source} is "
+            f"{in_words(source, model)} now; bring that model back, or start a new run"
         )
-    return base
+    return model
 
 
-def _from_any_folder(model: str) -> str:
+def from_any_folder(model: str) -> str:
     """``model`` as it means the same wherever a run goes on: a file's path absolute, the name of a model as it is."""
     path = expanded(model)
-    is_path = model not in ("auto", *BUNDLED, *PRESETS) and exists(path)
+    is_path = model not in ("", "auto", *BUNDLED, *PRESETS) and exists(path)
     return str(path.absolute()) if is_path else model
 
 

@@ -48,6 +48,7 @@ class Story:
     seconds: float
     machine: str
     made_on: str
+    teacher: str = ""
     kept: Kept = "best"
     warnings: Sequence[str] = ()
     mistakes: Sequence[Mistake] = ()
@@ -117,6 +118,7 @@ def model_card(story: Story) -> str:
         f"- input: {recipe.input_size} x {recipe.input_size} pixels RGB, {recipe.crop} crop from "
         f"{recipe.resize}, {recipe.interpolation}; mean {recipe.mean}, standard deviation {recipe.std}",
         f"- started from: {_md(story.started_from)}",
+        *([f"- learned from the answers of: {_md(story.teacher)}"] if story.teacher else []),
         f"- weights: {model.fingerprint}",
         f"- classes: {', '.join(_md(name) for name in model.class_names)}",
         "",

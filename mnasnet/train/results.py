@@ -107,6 +107,7 @@ def write_results(
             asked=_asked(training),
             recipe=plan.recipe.to_dict(),
             started_from=plan.started_from,
+            teacher=plan.teacher,
             seconds=sum(row["seconds"] for row in result.history),
             machine=report.machine_description(team.device, plan.threads),
             made_on=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),

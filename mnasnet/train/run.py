@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -25,19 +26,22 @@ from mnasnet.progress import Stop
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
 from mnasnet.train.checkpoint import GONE
+from mnasnet.train.distillation import Distillation, Teacher, teacher_from
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
 from mnasnet.train.held_out import grown_division_of, may_know, sketch_of
 from mnasnet.train.listeners import Background, CsvFile, TensorBoardFiles
+from mnasnet.train.objective import WholeNetwork
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.plan import (
     Training,
     TrainingPlan,
     device_of,
+    models_of,
     plan_of,
     require_validation,
     same_start_model,
-    start_model,
+    same_teacher_model,
 )
 from mnasnet.train.reading import lost_images_told, read_images, readable, unreadable_paths
 from mnasnet.train.results import scores_by_name, write_results
@@ -128,7 +132,7 @@ def train(
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
         if parts is None:
-            parts = _as_the_start_saw_it(training, dataset) or split(
+            parts = _as_known(training, dataset) or split(
                 dataset, val_fraction=training.val_fraction, seed=training.seed, grouping=training.grouping
             )
         require_validation(parts)
@@ -145,26 +149,32 @@ def train(
             raise
 
 
-def _as_the_start_saw_it(training: Training, dataset: Dataset) -> Split | None:
-    """The division of a start that has learned from these very images: it must not be judged on those it knows."""
-    start = start_model(training)
-    if start is None:
-        return None
-    file = model_path(training.model)
-    parts = grown_division_of(start, dataset, file)
-    if parts is not None:
+def _as_known(training: Training, dataset: Dataset) -> Split | None:
+    """The division of a start or a teacher that has learned from these images: none validates that one of them knows.
+
+    Where both have, it is the start's.
+    """
+    divisions = {}
+    for source, model in models_of(training).items():
+        file = model_path(source)
+        parts = grown_division_of(model, dataset, file)
+        if parts is not None:
+            divisions[source] = parts
+        elif (not dataset.val or model.training.get("val_fraction")) and may_know(model, dataset, file) is not False:
+            _log.warning(
+                "%s may have learned from images of this folder, and from which cannot be told: of those it knows, the "
+                "validation accuracy says nothing",
+                source,
+            )
+    for source in reversed(divisions):
+        parts = divisions[source]
         _log.info(
             "%s has learned from images of this folder: those that its training kept aside are kept aside again; %s",
-            training.model,
+            source,
             f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
         )
-    elif (not dataset.val or start.training.get("val_fraction")) and may_know(start, dataset, file) is not False:
-        _log.warning(
-            "%s may have learned from images of this folder, and from which cannot be told: of those it knows, the "
-            "validation accuracy says nothing",
-            training.model,
-        )
-    return None if parts is None else replace(parts, fold="")  # from a fold's model on it is a training like others
+        return replace(parts, fold="")  # from a fold's model on it is a training like others
+    return None
 
 
 def resume(
@@ -319,6 +329,7 @@ def _fitted(
             patience=training.patience,
             kept=kept_of(parts),
             max_minutes=training.max_minutes,
+            objective=_objective(training, plan, team),
             team=team,
             store=run.store,
             identity={
@@ -326,6 +337,7 @@ def _fitted(
                 "training_images": len(train_images.labels),
                 "architecture": plan.architecture.fingerprint,
                 "preprocess": plan.to_dict()["preprocess"],
+                **({"teacher": plan.teacher} if plan.teacher else {}),
             },
             on_best=save_best,
             listeners=[listener],
@@ -335,6 +347,20 @@ def _fitted(
         stop=stop,
         threads=plan.threads,
     )
+
+
+def _objective(training: Training, plan: TrainingPlan, team: Team) -> WholeNetwork:
+    """The labels, and a teacher's answers where there is one; it is opened at the first step."""
+    if not training.teacher:
+        return WholeNetwork(plan.recipe.label_smoothing)
+
+    @functools.cache
+    def teacher() -> Teacher:
+        model = same_teacher_model(training, plan.teacher)
+        assert model is not None
+        return teacher_from(model, plan.class_names, plan.preprocess, team.device)
+
+    return Distillation(plan.recipe.label_smoothing, teacher=teacher)
 
 
 def _save_end(run: RunFolder, result: FitResult[MnasNet], save: Callable[[Path, Weights, Row], None]) -> None:
@@ -406,6 +432,7 @@ def _saver(
         "images_fingerprint": parts.fingerprint,
         "images_sketch": sketch_of(training.data, (one for one in parts.train if one.path not in unreadable)),
         "started_from": plan.started_from,
+        **({"teacher": plan.teacher} if plan.teacher else {}),
         "val_fraction": parts.val_fraction,
         "grouping": parts.grouping,
         "epochs": training.epochs,

@@ -503,7 +503,7 @@ def test_a_start_that_has_learned_from_nearly_these_images_is_refused(change, fe
     if change == "another name":
         few = few.rename(tmp_path / "renamed")
 
-    with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
+    with pytest.raises(SettingsError, match="has learned from these images; take another model"):
         cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)
 
 
@@ -532,7 +532,7 @@ def test_a_start_of_which_only_the_name_of_its_images_is_known_is_told(few, tmp_
 def test_a_start_that_has_learned_from_the_images_is_refused(few, tmp_path):
     start = train(tiny_training(few, tmp_path, epochs=1)).model
 
-    with pytest.raises(SettingsError, match="has learned from these images; start from another model"):
+    with pytest.raises(SettingsError, match="has learned from these images; take another model"):
         cross_validate(tiny_training(few, tmp_path, model=str(start), pretrained=True, epochs=1), 2)
 
 

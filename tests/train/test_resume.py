@@ -111,7 +111,7 @@ def test_a_run_that_has_learned_nothing_yet_does_not_go_on_from_another_start(tm
     stopped = train(tiny_training(data, tmp_path / "runs", model=str(start), pretrained=True), stop=lambda: True)
     modelfile.save(random_model(class_names=("a", "b"), input_size=32, seed=1), start)
 
-    with pytest.raises(TrainingError, match="goes on from the model that it began with.*; bring that model back"):
+    with pytest.raises(TrainingError, match="goes on with the model that it began with.*; bring that model back"):
         resume(stopped.folder)
 
 
