@@ -5,7 +5,7 @@ import json
 import logging
 import random
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.meters import open_meter
 from mnasnet.latency.pieces import pieces_of, pieces_of_space
-from mnasnet.latency.table import LatencyTable, TableMeter, learn, profile
+from mnasnet.latency.table import Correction, LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
 from mnasnet.search.open_search import require_table_of_classes
@@ -180,6 +180,7 @@ def test_a_table_survives_its_file(table, tmp_path):
 
     assert again.conditions == table.conditions and again.error == table.error
     assert again.correction == table.correction and again.networks == table.networks
+    assert again.made_on == table.made_on == "2026-01-01"
     assert again.predict_ms(PRESETS["mnasnet_small"], 64) == pytest.approx(
         table.predict_ms(PRESETS["mnasnet_small"], 64), rel=1e-3
     )
@@ -257,6 +258,40 @@ def test_the_error_is_of_a_correction_of_the_form_that_is_kept(count, has_all, n
     assert (table.correction.offset_ms != 0.0) == has_all
     # sums need three coefficients here, with which the networks that were held out are predicted exactly
     assert (table.error.mape_percent < 0.01) == has_all
+
+
+@pytest.fixture(scope="module")
+def noisy(table, networks):
+    """The table's sums with nothing to correct them, networks, and times that their sums and pieces tell roughly."""
+    sums, probes = replace(table, correction=Correction()), [(network, 64) for network in networks[:12]]
+    noise = np.random.default_rng(0).uniform(0.8, 1.25, len(probes))
+    exact = [0.8 * sums.predict_ms(*probe) + 0.02 * len(list(pieces_of(*probe))) + 0.3 for probe in probes]
+    return sums, probes, list(exact * noise)
+
+
+def test_the_correction_is_that_of_the_least_relative_errors(noisy):
+    sums, probes, truth = noisy
+    own = [(sums.predict_ms(*probe), len(list(pieces_of(*probe)))) for probe in probes]
+
+    found = sums.calibrated(probes, truth).correction
+
+    def squares(correction):
+        return sum((correction(*one) / ms - 1) ** 2 for one, ms in zip(own, truth, strict=True))
+
+    for name, value in asdict(found).items():
+        assert squares(found) < min(squares(replace(found, **{name: value + step})) for step in (-1e-3, 1e-3))
+
+
+def test_the_error_is_of_networks_that_their_correction_has_not_seen(noisy):
+    sums, probes, truth = noisy
+    before = sums.calibrated(probes, truth)
+
+    slow = [3 * ms if place == 7 else ms for place, ms in enumerate(truth)]
+    after = sums.calibrated(probes, slow)
+
+    assert after.networks[7] == (before.networks[7][0], slow[7])
+    assert after.networks[8][0] != before.networks[8][0]  # those of other folds learn from it
+    assert after.error == agreement(*zip(*after.networks, strict=True))
 
 
 def test_a_table_is_learned_from_whole_networks(networks):
@@ -461,6 +496,8 @@ def test_a_latency_that_cannot_be_teaches_nothing(table, networks, latency_ms):
         learn(networks, [1.0, latency_ms], 64, conditions)
     with pytest.raises(LatencyError, match="networks with one latency each, got 2 and 1"):
         learn(networks, [1.0], 64, conditions)
+    with pytest.raises(LatencyError, match="networks with one latency each, got 1 and 2"):
+        table.calibrated([(networks[0], 64)], [1.0, 1.0])
 
 
 def test_a_table_remembers_for_how_many_classes_it_is(networks, tmp_path):
