@@ -49,6 +49,17 @@ def test_every_image_validates_once_and_a_lone_one_always_trains(few):
         assert {sample.class_name for sample in parts.val} == {"red", "green", "blue"}
 
 
+def test_images_that_came_as_validation_are_dealt_out_too_and_test_images_stay(tmp_path):
+    dataset = scan(write_image_folder(tmp_path, splits=("train", "val", "test"), per_class=2))
+
+    splits = folds(dataset, 2, seed=4)
+
+    for parts in splits:
+        assert sorted((*parts.train, *parts.val)) == sorted((*dataset.train, *dataset.val))
+        assert list(parts.train) == sorted(parts.train) and list(parts.val) == sorted(parts.val)
+        assert (parts.test, parts.seed, parts.val_fraction) == (dataset.test, 4, 0.5)
+
+
 @pytest.mark.parametrize(
     ("classes", "images", "count", "sizes"),
     [(10, 6, 5, [12, 12, 12, 12, 12]), (3, 7, 5, [4, 4, 4, 4, 5]), (100, 9, 5, [180, 180, 180, 180, 180])],
@@ -120,13 +131,13 @@ def test_a_black_frame_that_videos_share_does_not_make_them_one(tmp_path):
 
 
 def test_a_class_that_is_one_video_trains_in_every_fold(tmp_path):
-    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("aw", "bw", "bx", "by", "cx", "cy")]
-    dataset = Dataset(tmp_path, ("a", "b", "c"), tuple(sorted(samples)))
+    samples = [Sample(f"{name}/{video}_1.png", name) for name, video in ("aw", "bw", "bx", "by", "cx", "cy", "dw")]
+    dataset = Dataset(tmp_path, ("a", "b", "c", "d"), tuple(sorted(samples)))
 
     splits = folds(dataset, 2, grouping="frames")
 
     assert Counter(video_of(sample) for parts in splits for sample in parts.val) == {"x": 2, "y": 2}
-    assert all({sample.class_name for sample in parts.train} == {"a", "b", "c"} for parts in splits)
+    assert all({sample.class_name for sample in parts.train} == {"a", "b", "c", "d"} for parts in splits)
 
 
 def test_classes_of_one_image_are_refused_by_what_they_lack(tmp_path):
