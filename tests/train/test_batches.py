@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from mnasnet.data.transforms import normalise
 from mnasnet.preprocess import Preprocess
-from mnasnet.train.batches import changed, draw_changes, epoch_batches
+from mnasnet.train.batches import Changes, changed, draw_changes, epoch_batches
 from mnasnet.train.recipe import Recipe
 
 LABELS = np.array([0] * 40 + [1] * 40 + [2] * 5)
 PREPROCESS = Preprocess(32, 32)
+AS_IS = Preprocess(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # pixels from 0 to 1
 PLAIN = Recipe("plain", "sgd", 0.1, 8, augment="none")
 
 
@@ -80,7 +83,8 @@ def test_auto_balance_leaves_even_data_alone_and_lifts_rare_classes() -> None:
     lifted = np.concatenate(epoch_batches(uneven, 8, seed=0, epoch=0, balance="auto"))
 
     assert sorted(np.concatenate(epoch_batches(even, 8, seed=0, epoch=0, balance="auto"))) == list(range(80))
-    assert 5 < np.bincount(LABELS[lifted])[2] < 28
+    # by the roots of 40, 40 and 5 images
+    assert np.bincount(LABELS[lifted]).tolist() == [36, 36, 13]
 
 
 def test_without_augmentation_the_input_is_what_inference_makes_of_the_image() -> None:
@@ -132,12 +136,127 @@ def test_without_flip_nothing_is_mirrored() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mixed_targets_are_shares_of_two_classes(kind: str) -> None:
-    _, targets = result(replace(PLAIN, **{kind: 1.0}))
+def test_mixed_targets_are_the_shares_of_two_classes_in_the_pixels(kind: str) -> None:
+    """Black images are of class 0 and white ones of class 1, so that an image's mean is its share of white."""
+    recipe, labels = replace(PLAIN, **{kind: 1.0}), torch.tensor([0, 1, 0, 1, 1])
+    images = np.zeros((5, 32, 32, 3), np.uint8) + (255 * labels.numpy().astype(np.uint8))[:, None, None, None]
 
-    assert targets.shape == (6, 3)
-    assert torch.allclose(targets.sum(1), torch.ones(6))
-    assert (targets > 0).sum(1).max() == 2
+    for step in range(20):
+        changes = draw_changes(5, recipe, seed=0, epoch=0, step=step)
+        x, targets = changed(images, labels, changes, recipe, AS_IS, 3)
+
+        assert torch.allclose(targets[:, 1], x.mean((1, 2, 3)), atol=1e-6)
+        assert torch.allclose(targets.sum(1), torch.ones(5)) and targets[:, 2].max() == 0
+        _, share, (top, bottom, left, right) = changes.mix
+        assert (bottom - top) * (right - left) <= 1 - share + 1e-6
+
+
+def test_batches_are_mixed_as_often_as_the_recipe_says() -> None:
+    recipe = replace(PLAIN, mixup=0.2, cutmix=0.3)
+
+    kinds = Counter(draw_changes(1, recipe, seed=0, epoch=0, step=step).mix[0] for step in range(500))
+
+    assert kinds["mixup"] / 500 == pytest.approx(0.2, abs=0.1)  # five standard deviations
+    assert kinds["cutmix"] / 500 == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_crop_lies_within_the_image_and_has_the_area_and_shape_that_it_may_have() -> None:
+    affine = draw_changes(2000, replace(PLAIN, augment="crop", min_area=0.25), seed=0, epoch=0, step=0).affine
+
+    width, height = np.abs(affine[:, 0, 0]), affine[:, 1, 1]
+    area, shape = width * height, width / height
+    assert (area.min(), area.max()) == (pytest.approx(0.25, abs=0.01), pytest.approx(1, abs=0.05))
+    assert (shape.min(), shape.max()) == (pytest.approx(3 / 4, abs=0.01), pytest.approx(4 / 3, abs=0.01))
+    edges = np.abs(affine[:, :, 2]) + np.stack([width, height], 1)
+    assert edges.max() == pytest.approx(1, abs=0.01)
+    assert (affine[:, 0, 0] < 0).mean() == pytest.approx(0.5, abs=0.06)  # mirrored; five standard deviations
+
+
+ROTATE, SHEAR_X, SHEAR_Y, BRIGHTNESS, CONTRAST, SATURATION = 1, 2, 3, 6, 7, 8
+
+
+def test_images_are_turned_and_sheared_by_the_strength_that_is_drawn() -> None:
+    changes = draw_changes(500, replace(PLAIN, augment="trivial"), seed=0, epoch=0, step=0)
+    across, down = (changes.affine[:, i, 1 - i] / changes.affine[:, i, i] for i in (0, 1))
+
+    for operation, right, below in (
+        (ROTATE, -np.tan(np.radians(30 * changes.strength)), np.tan(np.radians(30 * changes.strength))),
+        (SHEAR_X, 0.3 * changes.strength, 0 * changes.strength),
+        (SHEAR_Y, 0 * changes.strength, 0.3 * changes.strength),
+    ):
+        drawn = changes.operation == operation
+        np.testing.assert_allclose(across[drawn], right[drawn], atol=1e-5)
+        np.testing.assert_allclose(down[drawn], below[drawn], atol=1e-5)
+
+
+def colours(changes: Changes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Brightness (of each channel, with its tint), contrast and saturation of images, read from what they do."""
+    of_grey = changes.colour.sum(2)
+    brightness = of_grey + changes.shade
+    saturation = 1 - changes.colour[:, 0, 1] / of_grey[:, 0] / 0.587
+    return brightness, (of_grey / brightness)[:, 0], saturation
+
+
+@pytest.mark.parametrize("augment", ["light", "trivial"])
+def test_colours_change_by_a_fifth_and_further_where_that_is_drawn(augment: str) -> None:
+    changes = draw_changes(2000, replace(PLAIN, augment=augment), seed=0, epoch=0, step=0)
+    brightness, contrast, saturation = colours(changes)
+
+    assert (brightness.max(1) / brightness.min(1)).max() == pytest.approx(1.05 / 0.95, abs=0.01)  # the tint
+    kinds = ((BRIGHTNESS, brightness.mean(1), 0.25), (CONTRAST, contrast, 0.2), (SATURATION, saturation, 0.2))
+    for operation, factor, reach in kinds:
+        further = 1 + 0.9 * changes.strength * (changes.operation == operation)
+        assert (factor / further).min() == pytest.approx(1 - reach, abs=0.05)
+        assert (factor / further).max() == pytest.approx(1 + reach, abs=0.05)
+
+
+def test_contrast_and_saturation_leave_the_mean_of_a_grey_image_as_it_is() -> None:
+    grey = np.random.default_rng(0).integers(64, 129, (50, 32, 32, 1), np.uint8).repeat(3, 3)
+    recipe = replace(PLAIN, augment="light")
+    still = draw_changes(50, PLAIN, seed=0, epoch=0, step=0).affine
+    changes = replace(draw_changes(50, recipe, seed=0, epoch=0, step=0), affine=still)
+
+    x, _ = changed(grey, torch.zeros(50, dtype=torch.int64), changes, recipe, AS_IS, 3)
+
+    brightness, contrast, _ = colours(changes)
+    before = torch.from_numpy(grey / 255.0)
+    np.testing.assert_allclose(x.mean((2, 3)), brightness * before.mean((1, 2)).numpy(), rtol=1e-4)
+    np.testing.assert_allclose(x.std((2, 3)), brightness * contrast[:, None] * before.std((1, 2)).numpy(), rtol=1e-4)
+
+
+def trivial(operation: int, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images before and after one of trivial's operations alone, N x 3 x S x S in 0 to 1."""
+    images = 40 + pixels() // 2
+    nothing = draw_changes(6, PLAIN, seed=0, epoch=0, step=0)
+    drawn = replace(nothing, operation=np.full(6, operation), strength=np.full(6, strength, np.float32))
+    x, _ = changed(images, torch.arange(6) % 3, drawn, replace(PLAIN, augment="trivial"), AS_IS, 3)
+    return torch.from_numpy(images).permute(0, 3, 1, 2) / 255, x
+
+
+SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST = 9, 10, 11, 12
+
+
+def test_trivials_operations_on_pixels_do_what_their_names_say() -> None:
+    before, blurred = trivial(SHARPNESS, -2 / 3)
+    assert torch.allclose(blurred[:, :, 5, 7], before[:, :, 4:7, 6:9].mean((2, 3)), atol=1e-5)
+    before, sharp = trivial(SHARPNESS, 2 / 3)
+    assert torch.allclose(sharp, (2 * before - blurred).clamp(0, 1), atol=1e-5)
+
+    before, few = trivial(POSTERIZE, -0.9)
+    assert torch.allclose(few, (10 * before).round() / 10, atol=1e-5)
+    before, turned = trivial(SOLARIZE, -0.9)
+    assert torch.allclose(turned, torch.where(before > 0.46, 1 - before, before), atol=1e-5)
+    before, stretched = trivial(AUTOCONTRAST, 0.3)
+    assert torch.allclose(stretched, v2.functional.autocontrast(before), atol=1e-5)
+
+
+def test_a_share_of_images_has_a_fiftieth_to_a_fifth_erased() -> None:
+    top, bottom, left, right = draw_changes(2000, replace(PLAIN, erasing=0.25), seed=0, epoch=0, step=0).hidden.T
+
+    area = (bottom - top) * (right - left)
+    assert (area > 0).mean() == pytest.approx(0.25, abs=0.05)  # five standard deviations
+    assert (area[area > 0].min(), area.max()) == (pytest.approx(0.02, abs=0.005), pytest.approx(0.2, abs=0.005))
+    assert min(top.min(), left.min()) >= 0 and max(bottom.max(), right.max()) <= 1
 
 
 def test_erasing_blanks_a_box_with_the_mean_colour() -> None:
