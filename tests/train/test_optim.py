@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from mnasnet.network.build import build
 from mnasnet.testing import TINY
 from mnasnet.train.optim import RMSpropTF, WeightAverage, optimizer_for, parameter_groups, set_learning_rate
-from mnasnet.train.recipe import mnasnet_recipe, recipe_for
+from mnasnet.train.recipe import Recipe, mnasnet_recipe, recipe_for
 
 
 def descend(optimizer_class: type[torch.optim.Optimizer], **options: float) -> torch.Tensor:
@@ -63,6 +65,21 @@ def test_all_but_the_classifier_can_learn_at_a_share_of_the_rate() -> None:
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in network.named_parameters():
         assert rates[id(parameter)] == (0.4 if name.startswith("classifier.") else 0.1), name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sgd", {"momentum": 0.8, "nesterov": True}),
+        ("adamw", {"betas": (0.8, 0.999)}),
+        ("rmsprop", {"momentum": 0.8, "alpha": 0.9, "eps": 1e-3}),  # the official code's
+    ],
+)
+def test_an_optimiser_has_the_recipes_momentum_and_its_own_constants(name: str, settings: dict[str, Any]) -> None:
+    optimizer = optimizer_for(build(TINY, 2), Recipe("r", name, 0.1, 8, momentum=0.8))  # type: ignore[arg-type]
+
+    for group in optimizer.param_groups:
+        assert {key: group[key] for key in settings} == settings
 
 
 def test_the_papers_recipe_decays_biases_too() -> None:

@@ -7,11 +7,18 @@ import math
 import pytest
 
 from mnasnet.errors import SettingsError
-from mnasnet.train.recipe import Recipe, batch_size_for, bn_momentum_for, mnasnet_recipe, recipe_for
+from mnasnet.train.recipe import Recipe, batch_size_for, bn_momentum_for, ema_for, mnasnet_recipe, recipe_for
 
 
 def test_the_papers_learning_rate_is_0_256_at_its_batch_of_4096() -> None:
     assert mnasnet_recipe(4096, epochs=350).learning_rate == pytest.approx(0.256)
+
+
+def test_the_papers_constants_are_in_its_recipe() -> None:
+    recipe = mnasnet_recipe(256, epochs=350)
+
+    assert (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.dropout) == ("rmsprop", 0.9, 1e-5, 0.2)
+    assert (recipe.label_smoothing, recipe.bn_momentum, recipe.augment, recipe.min_area) == (0.1, 0.01, "crop", 0.08)
 
 
 def test_the_papers_schedule_warms_up_five_epochs_and_falls_in_steps_of_2_4_epochs() -> None:
@@ -40,6 +47,11 @@ def test_the_average_of_weights_starts_short_so_that_brief_runs_are_not_held_bac
 
     assert recipe.ema_decay_at(0) == pytest.approx(0.1)
     assert recipe.ema_decay_at(10**6) == 0.9999
+
+
+@pytest.mark.parametrize(("steps", "memory"), [(30, 2), (20_000, 1000), (10**6, 10_000)])
+def test_the_average_remembers_a_twentieth_of_the_run(steps: int, memory: int) -> None:
+    assert ema_for(steps) == pytest.approx(1 - 1 / memory)
 
 
 @pytest.mark.parametrize(("steps", "momentum"), [(30, 0.1), (300, 0.1), (1500, 0.02), (10**6, 0.01)])
