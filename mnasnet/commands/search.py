@@ -15,7 +15,7 @@ from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer,
 from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.prepare import NothingBegunError, forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
+from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words, winner_costs
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.settings import SearchSettings
 
@@ -82,7 +82,7 @@ class TrialTable:
     """One plain line a trial and an epoch on standard error, so that standard output holds results alone."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, int] = {}  # the costs and their widths
+        self._columns: dict[str, int] = {}  # the costs that decide something, and their widths: all fit into 80 columns
 
     def hear(self, progress: Progress) -> None:
         """Print one line."""
@@ -91,7 +91,8 @@ class TrialTable:
             self._print(f"{_share(progress)}  {progress.text}")
             return
         if record.costs and not self._columns:
-            self._columns = {name: max(11, len(quantity(name).title) + 2) for name in record.costs}
+            shown = [name for name in record.costs if not progress.sought or name in progress.sought]
+            self._columns = {name: max(11, len(quantity(name).title) + 2) for name in shown}
             head = "".join(f"{quantity(name).title:>{width}}" for name, width in self._columns.items())
             self._print(
                 f"{'done':>5}{'left':>9}{'trial':>7}  {'state':<12}{'accuracy':>9}{head}{'reward':>9}{'best':>9}"
@@ -141,7 +142,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
         accuracy = f"{searched.answer.accuracy_name} {best.accuracy:.1%} in its trial"
-        costs = costs_in_words(best.costs, searched.answer.measured)
+        costs = costs_in_words(*winner_costs(searched.answer))
         lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
         count = sum(one.kind == "finalist" for one in searched.answer.contenders)
@@ -176,4 +177,4 @@ def _trained(one: Contender, answer: Answer) -> str:
     return f"validation {val}" + ("" if test is None else f", test {test:.1%} of {one.test_images}")
 
 
-_SENTENCES = {"done": "searched", "stopped": "stopped, everything is kept", "running": "not finished"}
+_SENTENCES = {"done": "searched", "stopped": "everything is kept", "running": "not finished"}

@@ -91,7 +91,7 @@ def tell(trained: TrainedRun, *, as_json: bool) -> int:
 
 
 def _sentence(status: Status) -> str:
-    return {"done": "trained", "early": "trained", "time": "trained", "stopped": "stopped, everything is kept"}[status]
+    return {"done": "trained", "early": "trained", "time": "trained", "stopped": "everything is kept"}[status]
 
 
 def resume_run(arguments: argparse.Namespace) -> TrainedRun:

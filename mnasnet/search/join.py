@@ -77,7 +77,8 @@ def _help(here: OpenSearch, audience: Audience[Progress], settled: list[int], en
         gone = sum(record.was_judged for record in found) / trials if trials else spent_s / (60 * minutes)
         best = next(iter(best_trials(found, here.searching, 1)), None)
         rewards = told_rewards(record, best, here.searching)
-        audience.hear(Progress("searching", min(1.0, gone), text, None, record, best, rewards, **more))
+        sought = here.searching.sought_costs
+        audience.hear(Progress("searching", min(1.0, gone), text, None, record, best, rewards, sought, **more))
 
     repeats = Repeats(lambda text, count: tell(text, repeats=count))
 

@@ -80,7 +80,8 @@ class TrialMonitor:
             self._best = best_trials(rivals, asked, 1)[0]
         if self._repeats.is_told(record):
             rewards = told_rewards(record, self._best, asked)
-            self._tell(*self._progress(line_of(record)), record=record, best=self._best, rewards=rewards)
+            line = self._progress(line_of(record))
+            self._tell(*line, record=record, best=self._best, rewards=rewards, sought=asked.sought_costs)
 
     def tell_repeats(self) -> None:
         """Tell of the trials in a row that repeated known networks until now."""

@@ -20,7 +20,8 @@ class Progress:
 
     ``share`` is how much of everything is done, 0 to 1, and never falls; ``eta_s`` the seconds left, None while
     nobody knows. ``text`` is one line for people. After a trial ``record`` is that trial and ``best`` the best so far;
-    ``rewards`` of both are those by which the winner is chosen, None without a result.
+    ``rewards`` of both are those by which the winner is chosen, None without a result; ``sought``
+    names the costs that the search trades or limits, while ``record`` has them all.
     ``repeats`` trials repeated known networks in a row; of the first alone there was a record.
     """
 
@@ -31,6 +32,7 @@ class Progress:
     record: TrialRecord | None = None
     best: TrialRecord | None = None
     rewards: tuple[float | None, float | None] = (None, None)
+    sought: tuple[str, ...] = ()
     repeats: int = 0
 
 

@@ -237,9 +237,14 @@ class Searching:
         return limits
 
     @property
+    def sought_costs(self) -> tuple[str, ...]:
+        """The meters whose costs decide something: those that are traded or limited; all others are only recorded."""
+        return tuple(dict.fromkeys((*self.traded_costs, *self.limits)))
+
+    @property
     def needs_latency(self) -> bool:
         """Whether each network's latency must be known."""
-        return LATENCY in (self.reward_cost, *self.objective_names, *self.limits)
+        return LATENCY in (self.reward_cost, *self.sought_costs)
 
     def open_space(self) -> SearchSpace:
         """The space as a value; raises SpecError for an unknown name or a faulty file."""

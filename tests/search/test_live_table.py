@@ -225,6 +225,17 @@ class TestTable:
         assert head.index("latency") + len("latency") == rows[0].index("3.25 ms") + len("3.25 ms")
         assert head.index("best") + len("best") == len(rows[0])
 
+    def test_fits_into_a_terminal_by_leaving_out_the_costs_that_decide_nothing(self, capsys):
+        costs = {"multiply_adds": 1e7, "parameters": 2e6, "model_bytes": 8e6, "latency_ms": 3.25}
+        record = TrialRecord(0, "done", {}, "a", costs, 0.5, (0.5,), seconds=1.0)
+        sought = Searching(Path("photos")).sought_costs
+        head, row = self.lines(
+            capsys, Progress("searching", 0.25, "", 3723.4, record, record, (0.5, 0.5), sought=sought)
+        )
+
+        assert head.split() == ["done", "left", "trial", "state", "accuracy", "latency", "reward", "best"]
+        assert len(head) == len(row) < 80
+
     @pytest.mark.parametrize(
         ("left_s", "told"), [(None, ""), (float("inf"), ""), (0.0, "0:00:00"), (86400, "24:00:00")]
     )
