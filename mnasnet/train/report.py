@@ -221,5 +221,5 @@ _CAPTIONS = {
     "results.png": "Training and validation, epoch by epoch",
     "confusion_matrix_normalized.png": "Which classes are taken for which, in percent of the true class",
     "confusion_matrix.png": "The same in numbers of images",
-    "most_wrong.png": "The surest mistakes: look here for wrong labels",
+    "most_wrong.png": "Mistakes on validation images",
 }
