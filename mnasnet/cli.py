@@ -37,13 +37,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("mnasnet.commands.promote", "train any trial of a search fully"),
     "report": ("mnasnet.commands.report", "rebuild a search's report and files"),
     "spaces": ("mnasnet.commands.spaces", "the search spaces and their choices"),
-    "crossval": ("mnasnet.commands.crossval", "how good a training is on few images: one training for each fold"),
+    "crossval": ("mnasnet.commands.crossval", "how good a training on few images is: one for each fold"),
     "val": ("mnasnet.commands.val", "how good a model is on a folder of labelled images"),
-    "export": ("mnasnet.commands.export", "a model as a file of another runtime, checked against the original"),
-    "benchmark": ("mnasnet.commands.benchmark", "accuracy and latency of models on this device: table and picture"),
+    "export": ("mnasnet.commands.export", "a model for another runtime, checked against the original"),
+    "benchmark": ("mnasnet.commands.benchmark", "accuracy and latency of models on this device: table, picture"),
     "profile": ("mnasnet.commands.profile", "time every piece of a search space on this device, into a table"),
     "agent": ("mnasnet.commands.agent", "run on another device and time the model files sent there"),
-    "models": ("mnasnet.commands.models", "the table of networks: parameters, multiply-adds, published weights"),
+    "models": ("mnasnet.commands.models", "the networks: parameters, multiply-adds, published weights"),
     "info": ("mnasnet.commands.info", "what a model file holds"),
 }
 
@@ -194,6 +194,7 @@ def _parser(chosen: str | None, given: Sequence[str]) -> argparse.ArgumentParser
         given=given,
         prog="python -m mnasnet",
         description="MnasNet: small, fast image classifiers for a device of your own.",
+        formatter_class=_help_format,
     )
     parser.add_argument(
         "--version", action=_Versions, nargs=0, help="versions of this package, its engines and the machine, and exit"
@@ -206,6 +207,13 @@ def _parser(chosen: str | None, given: Sequence[str]) -> argparse.ArgumentParser
         if name == chosen:
             importlib.import_module(module).add_arguments(command)
     return parser
+
+
+def _help_format(prog: str) -> argparse.HelpFormatter:
+    """Beside each command its help, also beside the longest one, whose indent argparse forgets to count."""
+    formatter = argparse.HelpFormatter(prog)
+    formatter._action_max_length = 4 + max(map(len, COMMANDS))
+    return formatter
 
 
 def _dashed(words: Sequence[str], parser: argparse.ArgumentParser, chosen: str | None) -> list[str]:
