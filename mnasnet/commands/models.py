@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
             print(json_line(row))
         else:
-            top1 = f"{published.top1_percent:.2f} %" if published else "no weights"
+            top1 = f"{published.top1_percent:.2f}%" if published else "no weights"
             print(
                 f"{name:16}{counts.parameters:>12,}{counts.multiply_adds / 1e6:>30.1f}"
                 f"{counts.peak_activation_bytes / 1e6:>9.1f}  {top1}"

@@ -120,7 +120,7 @@ def coarse_accuracy(parts: Split) -> str:
         return ""
     cure = "more images would, or cross-validation: python -m mnasnet crossval, which judges every image once"
     return (
-        f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95 %): it cannot tell "
+        f"an accuracy on {len(parts.val)} validation images has a ±{points:.0f} point error (95%): it cannot tell "
         f"similar trainings apart; {'that of all folds together can better' if parts.fold else cure}"
     )
 

@@ -75,7 +75,7 @@ def _facts(report: DatasetReport) -> list[str]:
         facts.append(
             (
                 "certainty",
-                f"val accuracy is known to ±{report.val_points:.1f} points (95 %, {report.total('val'):,} images): "
+                f"val accuracy is known to ±{report.val_points:.1f} points (95%, {report.total('val'):,} images): "
                 "smaller differences mean nothing",
             )
         )

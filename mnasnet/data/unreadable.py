@@ -27,7 +27,7 @@ def reason_of(error: DataError) -> str:
 def complaint(unreadable: Sequence[Unreadable], total: int, max_bad: float) -> str | None:
     """The sentence to stop with where more than ``max_bad`` of ``total`` training images are unreadable."""
     if not 0 <= max_bad <= 1:
-        raise DataError(f"max_bad must lie between 0 and 1, got {max_bad}; 0.05 allows 5 % of unreadable images")
+        raise DataError(f"max_bad must lie between 0 and 1, got {max_bad}; 0.05 allows 5% of unreadable images")
     if len(unreadable) <= max_bad * total:
         return None
     return (

@@ -39,8 +39,8 @@ class Agreement:
     def sentence(self) -> str:
         """The agreement in one line for people."""
         return (
-            f"mean error {self.mape_percent:.1f} % (95 %: {self.mape_interval[0]:.1f} to {self.mape_interval[1]:.1f}), "
-            f"Kendall tau {self.kendall_tau:.3f} (95 %: {self.tau_interval[0]:.3f} to {self.tau_interval[1]:.3f}) "
+            f"mean error {self.mape_percent:.1f}% (95%: {self.mape_interval[0]:.1f} to {self.mape_interval[1]:.1f}), "
+            f"Kendall tau {self.kendall_tau:.3f} (95%: {self.tau_interval[0]:.3f} to {self.tau_interval[1]:.3f}) "
             f"on {self.networks} held-out networks"
         )
 

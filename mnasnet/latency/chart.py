@@ -172,7 +172,7 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
 
 def _figures(row: Row) -> tuple[str, str, str, str]:
     percent = row.subject.accuracy_percent
-    accuracy = "-" if percent is None else f"{percent:.1f} %"
+    accuracy = "-" if percent is None else f"{percent:.1f}%"
     if row.latency is None:
         return accuracy, "-", "-", "-"
     own = row.latency

@@ -205,7 +205,7 @@ class TableMeter:
             spread=0.0,
             quiet=True,
             predicted=True,
-            note="from a table" + (f" with a mean error of {error.mape_percent:.1f} %" if error else ""),
+            note="from a table" + (f" with a mean error of {error.mape_percent:.1f}%" if error else ""),
         )
 
 

@@ -40,7 +40,7 @@ class SearchBar:
         if is_trial or progress.stage == "forecast" or progress.stage != self._stage:
             self._stage = progress.stage
             text = progress.text if progress.record is None else _trial_line(progress.record, progress)
-            _log.info("%3.0f %%  %s", 100 * progress.share, text)
+            _log.info("%3.0f%%  %s", 100 * progress.share, text)
 
 
 def _trial_line(record: TrialRecord, progress: Progress) -> str:

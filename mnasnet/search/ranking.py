@@ -87,7 +87,7 @@ class Ranking:
         low, high = shared.interval
         return (
             f"on {len(self.networks)} networks trained alone for {amount(epochs, 'epoch')} shared weights reach "
-            f"Kendall tau {shared.kendall_tau:.2f} (95 % interval {low:.2f} to {high:.2f}) and {verdict} "
+            f"Kendall tau {shared.kendall_tau:.2f} (95% interval {low:.2f} to {high:.2f}) and {verdict} "
             f"the parameter count ({count.kendall_tau:.2f}); choosing by them loses {100 * shared.regret:.1f} points "
             "of accuracy against the best of these networks"
         )
@@ -99,13 +99,13 @@ class Ranking:
 
     def table(self) -> str:
         """The scores as text, one predictor a line."""
-        lines = [f"{'':28}{'tau':>7}{'95 % interval':>18}{'regret':>9}{'shared better':>15}"]
+        lines = [f"{'':28}{'tau':>7}{'95% interval':>18}{'regret':>9}{'shared better':>15}"]
         for name, score in self.named_scores.items():
             low, high = score.interval
             better = "" if name == PREDICTORS["shared"] else f"{score.shared_is_better:.0%}"
             lines.append(
                 f"{name:28}{score.kendall_tau:7.2f}{f'{low:.2f} to {high:.2f}':>18}"
-                f"{100 * score.regret:7.1f} %{better:>15}"
+                f"{100 * score.regret:8.1f}%{better:>15}"
             )
         return "\n".join(lines)
 

@@ -130,7 +130,7 @@ class CrossValidation:
         each = [fold.accuracy for fold in self.folds]
         spread = f"; the folds gave {min(each):.1%} to {max(each):.1%}" if each else ""
         return (
-            f"{self.accuracy:.1%} of {self.images} images right (95 % interval {low:.1%} to {high:.1%}), "
+            f"{self.accuracy:.1%} of {self.images} images right (95% interval {low:.1%} to {high:.1%}), "
             f"each judged by a training that had not seen it{spread}"
         )
 

@@ -127,7 +127,7 @@ class Evaluation:
         """Accuracy and interval for people; ``split`` says which images they are of."""
         low, high = self.interval
         images = f"{split} images" if split else "images"
-        return f"{self.accuracy:.1%} of {self.images} {images} right (95 % interval {low:.1%} to {high:.1%})"
+        return f"{self.accuracy:.1%} of {self.images} {images} right (95% interval {low:.1%} to {high:.1%})"
 
 
 def evaluate(

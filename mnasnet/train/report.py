@@ -124,7 +124,7 @@ def model_card(story: Story) -> str:
         "",
         "## How good it is",
         "",
-        "| images | number | accuracy | 95 % interval | macro F1 | worst recall | calibration error |",
+        "| images | number | accuracy | 95% interval | macro F1 | worst recall | calibration error |",
         "|---|---|---|---|---|---|---|",
     ]
     for split, result in story.evaluations.items():

@@ -160,7 +160,7 @@ def test_predictions_say_that_they_are_predicted(table):
     latency = TableMeter(table).measure(PRESETS["mnasnet_small"], 64)
 
     assert latency.predicted and latency.n == 0
-    assert "predicted" in latency.sentence and "from a table with a mean error of 0.0 %" in latency.sentence
+    assert "predicted" in latency.sentence and "from a table with a mean error of 0.0%" in latency.sentence
 
 
 def test_the_table_names_the_missing_piece(table):

@@ -147,7 +147,7 @@ def test_each_trial_and_each_stage_is_one_line_in_the_log(caplog):
     for text, stage in (("measuring", "preparing"), ("begin", "searching"), ("epoch 1", "searching")):
         bar.hear(Progress(stage, 0.5, text))
 
-    assert [record.getMessage() for record in caplog.records] == [" 50 %  measuring", " 50 %  begin"]
+    assert [record.getMessage() for record in caplog.records] == [" 50%  measuring", " 50%  begin"]
 
 
 def test_a_trials_line_in_the_log_tells_its_costs_or_why_it_has_no_answer_and_the_best_so_far(caplog):
@@ -162,11 +162,11 @@ def test_a_trials_line_in_the_log_tells_its_costs_or_why_it_has_no_answer_and_th
         bar.hear(Progress("searching", 0.5, "a trial", left_s, record=record, best=best))
 
     assert [record.getMessage() for record in caplog.records] == [
-        " 50 %  trial 2: infeasible, latency_ms 9 > 8",
-        " 50 %  trial 1: done, accuracy 69.4%, latency 0.413 ms, parameters 1.1 M; best trial 1 with 69.4%; "
+        " 50%  trial 2: infeasible, latency_ms 9 > 8",
+        " 50%  trial 1: done, accuracy 69.4%, latency 0.413 ms, parameters 1.1 M; best trial 1 with 69.4%; "
         "1 min 30 s left",
-        " 50 %  trial 3: failed, the loss became <nan>; best trial 1 with 69.4%; 1 min 0 s left",
-        " 50 %  trial 4: the same network as trial 1; best trial 1 with 69.4%",
+        " 50%  trial 3: failed, the loss became <nan>; best trial 1 with 69.4%; 1 min 0 s left",
+        " 50%  trial 4: the same network as trial 1; best trial 1 with 69.4%",
     ]
 
 
@@ -178,7 +178,7 @@ def test_the_number_of_repeats_is_a_line_in_the_log(caplog):
     bar.hear(Progress("searching", 0.5, "a trial", record=again))
     bar.hear(Progress("searching", 0.5, "7 more trials repeated networks that are known already", repeats=8))
 
-    assert caplog.records[-1].getMessage() == " 50 %  7 more trials repeated networks that are known already"
+    assert caplog.records[-1].getMessage() == " 50%  7 more trials repeated networks that are known already"
 
 
 def test_every_line_of_what_a_search_will_take_is_in_the_log(caplog):
@@ -189,8 +189,8 @@ def test_every_line_of_what_a_search_will_take_is_in_the_log(caplog):
         bar.hear(Progress("forecast", 0.0, text))
 
     assert [record.getMessage() for record in caplog.records] == [
-        "  0 %  space     512 networks",
-        "  0 %  trials    about 3",
+        "  0%  space     512 networks",
+        "  0%  trials    about 3",
     ]
 
 
