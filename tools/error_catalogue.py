@@ -349,6 +349,7 @@ ENTRIES = (
             "^crossval trains in one process",
             "it trains none; train on these classes first",
             "^teacher must know every class",
+            "^a search judges its winner by images that are new to its teacher",
             "^--only leaves out",
             "^--runtimes are engines of this machine",
             "names a device for",
