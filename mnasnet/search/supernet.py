@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,6 +142,10 @@ class SharedObjective:
     label_smoothing: float
     calibration: Images
     sized: bool = True
+
+    def helpers(self) -> Sequence[nn.Module]:
+        """None."""
+        return ()
 
     def terms(
         self, forward: Callable[..., Tensor], x: Tensor, targets: Tensor, *, step: int, steps: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import ModelFile, network_of
@@ -68,6 +68,10 @@ class Distillation(WholeNetwork):
         answers = F.kl_div(F.log_softmax(logits / TEMPERATURE, 1), told, reduction="sum", log_target=True)
         labels = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
         yield LossTerm((1 - SHARE) * labels + SHARE * TEMPERATURE**2 * answers, logits)
+
+    def helpers(self) -> Sequence[nn.Module]:
+        """The teacher's network, which is opened by that: within a step its threads would wait for each other."""
+        return (self.teacher().network,)
 
 
 def require_teacher_of(class_names: Sequence[str], model: ModelFile, source: str) -> None:

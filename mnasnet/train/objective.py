@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnasnet.data.transforms import normalise
 from mnasnet.network.build import MnasNet
@@ -52,6 +52,10 @@ class Objective(Protocol[_Network_contra]):
         """
         ...
 
+    def helpers(self) -> Sequence[nn.Module]:
+        """The networks that ``terms`` runs beside the one that learns; asked for before the first step of a sitting."""
+        ...
+
     def scores(
         self,
         network: _Network_contra,
@@ -77,6 +81,10 @@ class WholeNetwork:
         """One forward pass."""
         logits = forward(x)
         yield LossTerm(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), logits)
+
+    def helpers(self) -> Sequence[nn.Module]:
+        """None."""
+        return ()
 
     def scores(
         self,

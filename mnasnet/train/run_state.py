@@ -87,8 +87,8 @@ class RunState(Generic[_Network]):
         self.totals = self._no_totals()
         self._norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._weight_average = WeightAverage(self.network, self.average)
-        can_leave = self.team.device == "cpu"  # a GPU's steps are short
-        self._stop_hooks = StopHooks(hooked_layers(self.network), self.team) if can_leave else StopHooks(())
+        self._stop_hooks = StopHooks((), self.team)
+        self._make_leavable(self.network)
         self._parallel: nn.Module | None = None
         self._learners: Replicas | None = None
         self._was_frozen = False
@@ -103,6 +103,16 @@ class RunState(Generic[_Network]):
     def _end_learners(self) -> None:
         if self._learners is not None:
             self._learners.close()
+
+    def _make_leavable(self, network: nn.Module) -> None:
+        """Let a step be left at the layers of ``network``; a GPU's steps are short."""
+        if self.team.device == "cpu":
+            self._stop_hooks.watch(hooked_layers(network))
+
+    def get_helpers(self) -> None:
+        """Open what the objective needs beside the network; once, before the first step."""
+        for helper in self.objective.helpers():
+            self._make_leavable(helper)
 
     @property
     def _divides(self) -> bool:

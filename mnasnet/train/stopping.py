@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mnasnet.errors import TrainingError
 from mnasnet.network.quantized import Rounding
@@ -86,13 +87,18 @@ class StopHooks:
     PATIENCE_S = 1.0
 
     def __init__(self, layers: Iterable[nn.Module], team: Team = Team()) -> None:  # noqa: B008  # a frozen value
-        # closures, because a copied network has them too and must not copy what they belong to
-        self._hooks = [layer.register_forward_pre_hook(lambda _, inputs: self._pass(inputs)) for layer in layers]
+        self._hooks: list[RemovableHandle] = []
+        self.watch(layers)
         self._team = team
         self._stop: Stop | None = None
         self._from = 0.0
         self._passed = 0
         self._ask_every = 1  # layers of a team's pass; 0 is never
+
+    def watch(self, layers: Iterable[nn.Module]) -> None:
+        """Also let a pass be left at these ``layers``."""
+        # closures, because a copied network has them too and must not copy what they belong to
+        self._hooks += [layer.register_forward_pre_hook(lambda _, inputs: self._pass(inputs)) for layer in layers]
 
     @contextlib.contextmanager
     def armed(self, stop: Stop) -> Iterator[None]:

@@ -122,6 +122,8 @@ def fit(
 
     with repeatable_gpu, contextlib.closing(run):
         try:
+            if run.epoch < epochs and not run.out_of_patience(patience):
+                run.get_helpers()
             while run.epoch < epochs and not run.out_of_patience(patience):
                 run.set_frozen(frozen=run.epoch < recipe.frozen_epochs)
                 batches = _batches_of(train, recipe, seed, run.epoch, balance, team)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from mnasnet.errors import SettingsError
 from mnasnet.modelfile import network_of
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import random_model, write_image_folder
+from mnasnet.train.checkpoint import from_bytes
 from mnasnet.train.crossval import cross_validate, resume_cross_validation
-from mnasnet.train.distillation import SHARE, TEMPERATURE, Distillation, teacher_from
+from mnasnet.train.distillation import SHARE, TEMPERATURE, Distillation, Teacher, teacher_from
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder, RunFolderError
+from mnasnet.train.stopping import StopHooks
 
 CLASSES = ("blue", "green", "red")
 
@@ -114,6 +117,36 @@ def test_a_training_with_a_teacher_goes_on_to_the_same_bits(data: Path, teacher:
     assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(whole.folder).store)
     alone = train(tiny_training(data, tmp_path, name="alone"))
     assert modelfile.load(alone.model).fingerprint != modelfile.load(whole.model).fingerprint
+
+
+def test_threads_that_learn_from_parts_of_a_batch_share_a_teacher(teacher: Path, tmp_path: Path) -> None:
+    data, ear = write_image_folder(tmp_path / "images", per_class=60), Ear(stop_after=1)
+    asked = {"teacher": str(teacher), "batch_size": 64, "threads": 2, "epochs": 1, "dropout": 0.5}
+    whole = train(tiny_training(data, tmp_path, name="whole", **asked))
+    stopped = train(tiny_training(data, tmp_path, name="stopped", **asked), listeners=[ear], stop=ear.wants_to_stop)
+
+    resumed = resume(stopped.folder)
+
+    assert from_bytes(RunFolder(resumed.folder).store.load() or b"").values["replicas"] == 2
+    assert checkpoint_digest(RunFolder(resumed.folder).store) == checkpoint_digest(RunFolder(whole.folder).store)
+
+
+def test_a_step_is_left_while_the_teacher_answers(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(StopHooks, "PATIENCE_S", 0.0)
+    answering = threading.Event()
+    scores = Teacher.scores
+
+    def slowly(self: Teacher, x: torch.Tensor) -> torch.Tensor:
+        answering.set()
+        answers = scores(self, x)
+        pytest.fail("the teacher has answered")
+        return answers
+
+    monkeypatch.setattr(Teacher, "scores", slowly)
+
+    stopped = train(tiny_training(data, tmp_path, teacher=str(teacher)), stop=answering.is_set)
+
+    assert (stopped.status, stopped.history) == ("stopped", ())
 
 
 def test_a_run_goes_on_with_the_teacher_that_it_began_with(data: Path, teacher: Path, tmp_path: Path) -> None:
