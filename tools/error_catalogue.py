@@ -346,6 +346,7 @@ ENTRIES = (
             "does not go with feature_extract",
             "^mixup and cutmix must be at most",
             "^crossval judges each image by a training",
+            "^a search judges its winner by images",
             "^crossval trains in one process",
             "it trains none; train on these classes first",
             "^teacher must know every class",

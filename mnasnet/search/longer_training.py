@@ -32,10 +32,11 @@ from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.searching import Searching
 from mnasnet.search.shared_weights import SharedWeights
 from mnasnet.search.stop import SearchStopped
+from mnasnet.search.teacher import require_same_teacher
 from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.events import Listener
-from mnasnet.train.plan import Training, same_teacher_model
+from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
 from mnasnet.train.run_folder import RunFolder
 from mnasnet.words import amount
@@ -214,7 +215,8 @@ def _network_file(search: OpenSearch, place: Place, suffix: str) -> Path:
 def _as_asked(search: OpenSearch) -> Training:
     """What all longer trainings of a search have in common."""
     asked = search.searching
-    training = Training(
+    require_same_teacher(asked, search.plan)
+    return Training(
         data=asked.data,
         teacher=asked.teacher,
         flip=asked.flip,
@@ -224,8 +226,6 @@ def _as_asked(search: OpenSearch) -> Training:
         cache_mb=asked.cache_mb,
         max_bad=asked.max_bad,
     )
-    same_teacher_model(training, search.plan.teacher)
-    return training
 
 
 def measured(search: OpenSearch, model: ModelFile) -> Latency:

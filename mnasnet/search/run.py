@@ -29,6 +29,7 @@ from mnasnet.search.stage_search import search_stage
 from mnasnet.search.stage_training import TrainingStages
 from mnasnet.search.stop import SearchStopped, stopping
 from mnasnet.search.storage import telling_of_database
+from mnasnet.search.teacher import require_same_teacher
 from mnasnet.search.timetable import require_time
 from mnasnet.train.events import Audience
 from mnasnet.train.run_folder import only_user
@@ -115,6 +116,7 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
     """Write down that the search has so many trials or minutes more."""
     with opened(folder.path, with_device=False) as old:
         require_same_device(old)
+        require_same_teacher(old.searching, old.plan)
         found = records(old.study())
     state = folder.read_state()
     if state.get("status", "running") in ("running", "stopped") and not state.get("search_over"):
@@ -263,8 +265,11 @@ def _with(folder: SearchFolder, audience: Audience[Progress], stop: Stop) -> Sea
 @telling_of_database()
 def _work(folder: SearchFolder, audience: Audience[Progress], stop: Stop) -> SearchedRun:
     with opened(folder.path, stop=stop, filling=stopping(stop)) as here:
-        if folder.read_state().get("status") != "done":
+        state = folder.read_state()
+        if state.get("status") != "done":
             require_same_device(here)
+        if not state.get("search_over"):  # hours before a longer training would miss it
+            require_same_teacher(here.searching, here.plan)
         return _all_stages(Sitting(here, audience, stop))
 
 

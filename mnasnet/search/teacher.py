@@ -13,10 +13,12 @@ from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import Preprocess
+from mnasnet.search.plan import SearchPlan
 from mnasnet.search.searching import Searching
 from mnasnet.train.distillation import require_teacher_of, teacher_from
 from mnasnet.train.held_out import division_of, may_know
 from mnasnet.train.own_thread import in_own_thread
+from mnasnet.train.plan import Training, same_teacher_model
 from mnasnet.train.recipe import batch_size_for
 from mnasnet.zoo import model_path
 
@@ -39,7 +41,7 @@ def require_fair_teacher(searching: Searching, model: ModelFile, dataset: Datase
         raise SettingsError(
             f"a search judges its winner by images that are new to its teacher too, and {searching.teacher} has "
             f"learned from {known} of {len(parts.test)}; train the teacher with --seed {searching.seed} --val-fraction "
-            f"{searching.test_fraction:g}, which keeps the search's test images aside"
+            f"{searching.test_fraction:g} --grouping {searching.grouping}, which keeps the search's test images aside"
         )
     if division is None and may_know(model, dataset, file) is not False:
         _log.warning(
@@ -47,6 +49,11 @@ def require_fair_teacher(searching: Searching, model: ModelFile, dataset: Datase
             "accuracy may be flattered",
             searching.teacher,
         )
+
+
+def require_same_teacher(searching: Searching, plan: SearchPlan) -> None:
+    """Raise RunFolderError where another model lies in the teacher's place by now, WeightsError where none does."""
+    same_teacher_model(Training(searching.data, teacher=searching.teacher), plan.teacher)
 
 
 def seconds_per_answer(model: ModelFile, preprocess: Preprocess, *, images: int, device: str, threads: int) -> float:

@@ -79,8 +79,8 @@ def require_teacher_of(class_names: Sequence[str], model: ModelFile, source: str
     missing = [name for name in class_names if name not in model.class_names]
     if missing:
         raise SettingsError(
-            f"teacher must know every class of the images, {source} lacks {missing[0]}{like_others(missing[1:])}; "
-            "train it on them first"
+            f"teacher must know every class of the images, {missing[0]}{like_others(missing[1:])} is unknown to "
+            f"{source}; train it on them first"
         )
 
 

@@ -173,6 +173,14 @@ def _as_known(training: Training, dataset: Dataset) -> Split | None:
             source,
             f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
         )
+        learned = {*divisions.get(training.teacher, parts).train}
+        if known := sum(sample in learned for sample in parts.val + parts.test):
+            _log.warning(
+                "the teacher %s has learned from %d of these, so their accuracy may be flattered; take a start and a "
+                "teacher that kept the same images aside",
+                training.teacher,
+                known,
+            )
         return replace(parts, fold="")  # from a fold's model on it is a training like others
     return None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_search import tiny_searching
+from tiny_search import Hearing, tiny_searching
 
 from mnasnet import modelfile
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.open_search import read_arguments
-from mnasnet.search.run import SearchedRun, promote, run_search
+from mnasnet.search.run import SearchedRun, extend_search, promote, resume_search, run_search
 from mnasnet.testing import random_model
 from mnasnet.train.plan import Training
 from mnasnet.train.run import train
@@ -70,6 +70,32 @@ def test_another_model_in_the_teachers_place_teaches_nobody(taught: SearchedRun,
         teacher.write_bytes(before)
 
 
+def test_a_search_does_not_go_on_to_its_end_without_its_teacher(data: Path, tmp_path: Path) -> None:
+    teacher, hearing = tmp_path / "large.safetensors", Hearing()
+    modelfile.save(random_model(class_names=("red", "green", "blue"), input_size=64), teacher)
+    searching = tiny_searching(data, tmp_path, teacher=str(teacher))
+    stopped = run_search(searching, listeners=[hearing], stop=lambda: hearing.trials >= 1)
+    modelfile.save(random_model(class_names=("red", "green", "blue"), seed=1), teacher)
+
+    with pytest.raises(RunFolderError, match="goes on with the model that it began with, tiny .* bring that model"):
+        resume_search(stopped.folder, listeners=[hearing])
+
+    assert (stopped.status, hearing.trials) == ("stopped", 1)
+
+
+def test_a_search_is_not_extended_without_its_teacher(data: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "large.safetensors"
+    modelfile.save(random_model(class_names=("red", "green", "blue"), input_size=64), teacher)
+    done = run_search(tiny_searching(data, tmp_path, trials=1, teacher=str(teacher)))
+    before, _ = (done.folder / "args.yaml").read_bytes(), teacher.unlink()
+
+    with pytest.raises(WeightsError, match=r"there is no file .*large.safetensors"):
+        extend_search(done.folder, trials=1)
+
+    assert (done.folder / "args.yaml").read_bytes() == before
+    assert resume_search(done.folder).status == "done"  # which makes the answer again
+
+
 def test_a_teacher_that_knows_test_images_is_refused_with_the_way_to_one_that_does_not(
     data: Path, tmp_path: Path
 ) -> None:
@@ -90,5 +116,5 @@ def test_what_train_makes_by_default_teaches_a_search_by_default(data: Path, tmp
 
 
 def test_a_teacher_without_the_classes_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"teacher must know every class .* photos10 lacks blue"):
+    with pytest.raises(SettingsError, match=r"teacher must know every class .* is unknown to photos10; train it"):
         run_search(tiny_searching(data, tmp_path, teacher="photos10"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -185,7 +186,9 @@ def test_model_file_and_model_card_name_the_teacher(data: Path, teacher: Path, t
 def test_a_teacher_that_does_not_know_a_class_is_refused(data: Path, tmp_path: Path) -> None:
     modelfile.save(random_model(class_names=("red", "violet")), tmp_path / "teacher.safetensors")
 
-    with pytest.raises(SettingsError, match=r"teacher must know every class .*lacks blue, like 1 other,; train it"):
+    with pytest.raises(
+        SettingsError, match=r"teacher must know every class .*, blue, like 1 other, is unknown to .*; train it"
+    ):
         train(tiny_training(data, tmp_path, teacher=str(tmp_path / "teacher.safetensors")))
 
     assert not list(tmp_path.glob("run*"))
@@ -205,6 +208,20 @@ def test_images_that_the_teacher_kept_aside_are_kept_aside_again(data: Path, tmp
 
     sides = [yaml.safe_load(RunFolder(run.folder).split.read_text()) for run in (taught, learned)]
     assert sides[0]["val"] == sides[1]["val"]
+
+
+def test_a_teacher_that_knows_what_the_start_kept_aside_is_told_of(
+    data: Path, done: TrainedRun, tmp_path: Path, caplog
+) -> None:
+    taught = train(tiny_training(data, tmp_path, name="teacher", epochs=1, seed=7, val_fraction=0.4))
+    start = {"model": str(done.folder), "pretrained": True, "epochs": 1}
+
+    train(tiny_training(data, tmp_path, name="learner", teacher=str(taught.folder), **start))
+
+    assert re.search(r"the teacher .*teacher has learned from [1-6] of these, so", caplog.text)
+    caplog.clear()
+    train(tiny_training(data, tmp_path, name="learner", teacher=str(done.folder), **start))
+    assert "of these" not in caplog.text
 
 
 def test_folds_are_not_judged_with_a_teacher_that_knows_them(data: Path, done: TrainedRun, tmp_path: Path) -> None:
