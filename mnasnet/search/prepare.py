@@ -140,7 +140,10 @@ def prepared(
         seed=searching.seed,
         grouping=searching.grouping,
     )
-    plan = _with_teacher(_first_plan(searching, dataset, parts, space), searching, dataset, parts)
+    plan = _first_plan(searching, dataset, parts, space)
+    teacher = teacher_model(Training(searching.data, teacher=searching.teacher))
+    if teacher is not None:
+        require_fair_teacher(searching, teacher, dataset, parts)
     write_split(parts, folder.split, searching.data)
     write_classes(folder.classes, parts.class_names)
     write_space(folder, space)
@@ -170,6 +173,14 @@ def prepared(
         small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
         tell("timing a small and a large network")
         speeds = timed(search.training, small, large)
+        if teacher is not None:
+            tell("timing the teacher")
+            images, preprocess = len(parts.train), search.images.preprocess(plan.input_size)
+            each_s = seconds_per_answer(
+                teacher, preprocess, images=images, device=plan.device, threads=plan.threads, stop=stop
+            )
+            taught_by = in_words(searching.teacher, teacher)
+            plan = replace(plan, teacher=taught_by, teacher_s=round(each_s * images, 3))
         share = chosen_share(searching, parts, speeds, measure_s=plan.measure_s)
         plan = with_speeds(replace(plan, proxy_share=share), searching, parts, speeds)
         plan = replace(plan, read_s=round(seconds_to_read(search.images), 2))
@@ -206,19 +217,6 @@ def _first_plan(searching: Searching, dataset: Dataset, parts: Split, space: Sea
         epoch_s=0.0,
         version=mnasnet.__version__,
     )
-
-
-def _with_teacher(plan: SearchPlan, searching: Searching, dataset: Dataset, parts: Split) -> SearchPlan:
-    """``plan`` with the model whose answers longer trainings learn, if there is one, and the time these take."""
-    training = Training(searching.data, teacher=searching.teacher)
-    model = teacher_model(training)
-    if model is None:
-        return plan
-    require_fair_teacher(searching, model, dataset, parts)
-    preprocess = preprocess_for(plan.input_size, plan.short_side, device=plan.device)
-    images = len(parts.train)
-    each_s = seconds_per_answer(model, preprocess, images=images, device=plan.device, threads=plan.threads)
-    return replace(plan, teacher=in_words(searching.teacher, model), teacher_s=round(each_s * images, 3))
 
 
 def _require_prices(search: OpenSearch, table: LatencyTable) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -13,8 +14,10 @@ from mnasnet.data.split import Split
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import ModelFile
 from mnasnet.preprocess import Preprocess
+from mnasnet.progress import Stop
 from mnasnet.search.plan import SearchPlan
 from mnasnet.search.searching import Searching
+from mnasnet.search.stop import SearchStopped
 from mnasnet.train.distillation import require_teacher_of, teacher_from
 from mnasnet.train.held_out import division_of, may_know
 from mnasnet.train.own_thread import in_own_thread
@@ -24,7 +27,7 @@ from mnasnet.zoo import model_path
 
 _log = logging.getLogger(__name__)
 
-TIMED_BATCHES = 5
+TIMED_BATCHES, TIMED_S = 5, 2.0  # whichever comes first: the minutes of a search are for searching
 
 
 def require_fair_teacher(searching: Searching, model: ModelFile, dataset: Dataset, parts: Split) -> None:
@@ -56,16 +59,33 @@ def require_same_teacher(searching: Searching, plan: SearchPlan) -> None:
     same_teacher_model(Training(searching.data, teacher=searching.teacher), plan.teacher)
 
 
-def seconds_per_answer(model: ModelFile, preprocess: Preprocess, *, images: int, device: str, threads: int) -> float:
-    """How long the answer of ``model`` to one image takes in a training on ``images`` so prepared, by noise."""
+def seconds_per_answer(
+    model: ModelFile,
+    preprocess: Preprocess,
+    *,
+    images: int,
+    device: str,
+    threads: int,
+    stop: Stop = lambda: False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """How long the answer of ``model`` to one image takes in a training on ``images`` so prepared, by noise.
+
+    Raises SearchStopped.
+    """
     teacher = teacher_from(model, model.class_names, preprocess, device)
     batch = batch_size_for(images)
     noise = torch.zeros(batch, 3, preprocess.input_size, preprocess.input_size, device=device)
 
-    def timed() -> float:
-        began = time.perf_counter()
-        teacher.scores(noise).sum().item()
-        return time.perf_counter() - began
+    def timed(stop: Stop) -> list[float]:
+        teacher.scores(noise[:1]).sum().item()  # the first time a device has to get ready
+        seconds: list[float] = []
+        while len(seconds) < TIMED_BATCHES and sum(seconds) < TIMED_S:
+            if stop():
+                raise SearchStopped
+            began = clock()
+            teacher.scores(noise).sum().item()
+            seconds.append(clock() - began)
+        return seconds
 
-    seconds = in_own_thread(lambda stop: [timed() for _ in range(TIMED_BATCHES)], stop=lambda: False, threads=threads)
-    return statistics.median(seconds) / batch
+    return statistics.median(in_own_thread(timed, stop=stop, threads=threads)) / batch

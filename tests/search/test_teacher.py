@@ -9,9 +9,12 @@ from tiny_search import Hearing, tiny_searching
 
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError, WeightsError
+from mnasnet.preprocess import Preprocess
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.open_search import read_arguments
+from mnasnet.search.prepare import NothingBegunError
 from mnasnet.search.run import SearchedRun, extend_search, promote, resume_search, run_search
+from mnasnet.search.teacher import seconds_per_answer
 from mnasnet.testing import random_model
 from mnasnet.train.plan import Training
 from mnasnet.train.run import train
@@ -118,3 +121,27 @@ def test_what_train_makes_by_default_teaches_a_search_by_default(data: Path, tmp
 def test_a_teacher_without_the_classes_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"teacher must know every class .* is unknown to photos10; train it"):
         run_search(tiny_searching(data, tmp_path, teacher="photos10"))
+
+
+def test_a_search_is_left_while_its_teacher_is_timed(data: Path, teacher: Path, tmp_path: Path) -> None:
+    hearing = Hearing()
+
+    with pytest.raises(NothingBegunError):
+        run_search(
+            tiny_searching(data, tmp_path, teacher=str(teacher)),
+            listeners=[hearing],
+            stop=lambda: any(progress.text == "timing the teacher" for progress in hearing.heard),
+        )
+
+    assert hearing.heard[-1].text == "timing the teacher"
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_timing_a_slow_teacher_does_not_take_the_minutes_of_the_search() -> None:
+    moments = iter(range(0, 100, 3))  # each answer takes three seconds
+
+    each_s = seconds_per_answer(
+        random_model(), Preprocess(32, 32), images=128, device="cpu", threads=1, clock=lambda: next(moments)
+    )
+
+    assert (each_s, next(moments)) == (3 / 8, 6)
