@@ -120,6 +120,10 @@ class Forecast:
         if self.told_of_missed:
             costs.append(f"limits    {self.told_of_missed}")
         short = _span(map(_seconds, sorted((plan.small_s, plan.large_s))))
+        taught = (
+            f"teacher   its answers take {_seconds(plan.teacher_s)} of the {_seconds(plan.epoch_s)} s of a longer "
+            "training's epoch"
+        )
         left_s = None if self.left_s is None else min(self.left_s, times.total_s)  # fewer trials where networks run out
         still = " from now on" if left_s is None else f", {_minutes(left_s)} left"
         return "\n".join(
@@ -133,6 +137,7 @@ class Forecast:
                 f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
                 f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
                 f"trials    about {self.trials}",
+                *([taught] if plan.teacher else []),
                 f"time      {', '.join(stages)}; together {_minutes(times.total_s)}{still}",
             ]
         )

@@ -131,6 +131,10 @@ def require_time(searching: Searching, plan: SearchPlan, *, spent_s: float = 0.0
     ]
     stages += [f"check_ranking {ranking_s:.0f} s"] if ranking_s else []
     instead = "" if extends else ", or less work by input_size, proxy_epochs or final_epochs"
+    if plan.teacher_s and not extends:
+        instead += (
+            f"; of the winner's training the teacher takes {plan.teacher_s / plan.epoch_s:.0%}, a smaller one less"
+        )
     raise SettingsError(
         f"minutes must be at least {math.ceil(needed_s / 6) / 10:g} for these images on this machine "
         f"({', '.join(stages)}), got {searching.minutes:g}; give more minutes{instead}"

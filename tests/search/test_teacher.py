@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from mnasnet.preprocess import Preprocess
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.open_search import read_arguments
 from mnasnet.search.prepare import NothingBegunError
-from mnasnet.search.run import SearchedRun, extend_search, promote, resume_search, run_search
+from mnasnet.search.run import SearchedRun, extend_search, forecast, promote, resume_search, run_search
 from mnasnet.search.teacher import seconds_per_answer
 from mnasnet.testing import random_model
 from mnasnet.train.plan import Training
@@ -49,8 +51,9 @@ def test_the_winner_learns_the_teachers_answers(taught: SearchedRun, teacher: Pa
     assert f"all longer trainings learned the answers of tiny ({fingerprint}) beside the labels" in taught.answer.notes
 
 
-def test_without_a_teacher_nobody_speaks_of_one(finished: SearchedRun) -> None:
+def test_without_a_teacher_nobody_speaks_of_one(finished: SearchedRun, data: Path, tmp_path: Path) -> None:
     assert "teacher" not in modelfile.load(finished.model).training
+    assert "teacher" not in forecast(tiny_searching(data, tmp_path)).text
     assert not [note for note in finished.answer.notes if "answers of" in note]
 
 
@@ -60,6 +63,16 @@ def test_the_plan_counts_the_time_of_the_answers(taught: SearchedRun, finished: 
 
     assert 0 < plan.teacher_s < plan.epoch_s
     assert alone.teacher_s == 0
+
+
+def test_the_forecast_and_too_few_minutes_tell_what_the_teacher_takes(
+    data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    searching = tiny_searching(data, tmp_path, teacher=str(teacher))
+
+    assert re.search(r"\nteacher   its answers take .* of the .* s of a longer", forecast(searching).text)
+    with pytest.raises(SettingsError, match=r"of the winner's training the teacher takes \d+%, a smaller one less"):
+        forecast(replace(searching, minutes=0.01))
 
 
 def test_another_model_in_the_teachers_place_teaches_nobody(taught: SearchedRun, teacher: Path) -> None:
