@@ -28,7 +28,17 @@ from mnasnet.latency.meters import METERS, open_meter
 from mnasnet.latency.probe import READS, STARTS, MachineProbe, machine_probe
 from mnasnet.latency.remote import AgentAddress
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.timing import BLOCK, PATIENCE, Timing, engines_for, frequency_note, pinned, time_calls
+from mnasnet.latency.timing import (
+    BLOCK,
+    PATIENCE,
+    Timing,
+    engines_for,
+    frequency_note,
+    latency_of,
+    pinned,
+    require_numbers,
+    time_calls,
+)
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import weights_of
@@ -257,8 +267,11 @@ def test_two_threads_are_timed_on_the_clock_and_named(runtime):
     ("governor", "note"), [("performance\n", ""), ("powersave\n", "clock governor powersave"), (None, "")]
 )
 def test_a_clock_that_may_slow_down_is_noted(governor, note, monkeypatch):
-    def read(path, **_):
-        assert path.name == "scaling_governor"
+    real = timing.Path.read_text
+
+    def read(path, **options):
+        if path.name != "scaling_governor":
+            return real(path, **options)
         if governor is None:
             raise FileNotFoundError(path)
         return governor
@@ -266,6 +279,32 @@ def test_a_clock_that_may_slow_down_is_noted(governor, note, monkeypatch):
     monkeypatch.setattr(timing.Path, "read_text", read)
 
     assert frequency_note() == note
+    assert latency_under(Timing((1.0,) * 4)).note == "; ".join(filter(None, (note, "made up")))
+
+
+def latency_under(timed):
+    """The latency that ``timed`` comes to, of made-up conditions."""
+    return latency_of(timed, device="a board", runtime="onnxruntime", precision="int8", threads=2, batch=4,
+                      input_size=64, note="made up")  # fmt: skip
+
+
+def test_a_latency_has_the_figures_of_its_runs_their_conditions_and_what_disturbed_them():
+    latency = latency_under(Timing(tuple(range(11, 0, -1))))
+
+    assert (latency.undisturbed_ms, latency.median_ms, latency.p90_ms) == (1, 6, 10)
+    assert (latency.n, latency.spread) == (11, pytest.approx(8 / 6))
+    assert (latency.device, latency.precision, latency.threads, latency.batch) == ("a board", "int8", 2, 4)
+    assert not latency.quiet and latency.note.startswith("not quiet: runs spread by 133%, speed changed by -61% mean")
+    assert latency.note.endswith("; made up")
+    assert latency_under(Timing((1.0,) * 11)).quiet
+
+
+def test_an_engine_that_gives_no_numbers_in_any_pass_is_no_fast_one():
+    right, wrong = np.zeros((1, 3)), np.array([[0.5, np.nan, 0.5]])
+
+    require_numbers("onnxruntime", lambda: right, lambda: right)
+    with pytest.raises(LatencyError, match="onnxruntime gave scores that are no numbers; its time would mean nothing"):
+        require_numbers("onnxruntime", lambda: right, lambda: wrong)
 
 
 def test_one_core_is_one_core(monkeypatch):
@@ -391,6 +430,32 @@ def test_processor_time_sees_through_other_work():
     assert Timing((1.0, 3.0, 9.0, 2.0), (2.6,) * 4).undisturbed_ms == 2.5  # never more than the clock says
 
 
+def test_one_run_in_ten_may_be_slower_than_the_90th_percentile_and_faster_than_the_undisturbed_time():
+    runs = tuple(map(float, range(11, 0, -1)))
+
+    assert Timing(runs).p90_ms == 10
+    assert Timing(runs, runs).undisturbed_ms == 2
+    assert Timing(runs).spread == pytest.approx((10 - 2) / 6)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "disturbed"),
+    [
+        (Timing((1.0, 1.05) * 24), Timing((1.0, 1.08) * 24)),
+        (Timing((1.0,) * 25 + (1.04,) * 25), Timing((1.0,) * 25 + (1.055,) * 25)),
+        (Timing((1.0,) * 50, (0.96,) * 50), Timing((1.0,) * 50, (0.94,) * 50)),
+        (Timing((1.0,) * 50, slowdown={"memory": 0.03}), Timing((1.0,) * 50, slowdown={"memory": 0.05})),
+    ],
+)
+def test_a_quiet_machine_is_within_a_few_percent(quiet, disturbed):
+    assert quiet.disturbance == ""
+    assert disturbed.disturbance.count("%") == 1
+
+
+def test_one_interruption_disturbs_no_measurement():
+    assert Timing((*(1.0,) * 49, 50.0)).disturbance == ""
+
+
 def test_a_processor_that_slows_down_is_noticed():
     assert "speed changed by +30% meanwhile" in Timing((1.0,) * 25 + (1.3,) * 25).disturbance
     assert "speed changed by -23% meanwhile" in Timing((1.3,) * 25 + (1.0,) * 25).disturbance
@@ -431,6 +496,22 @@ def test_a_machine_that_stays_slow_is_noticed():
         "not quiet: memory was 30% slower than it can be, arithmetic was 50% slower than it can be"
     )
     assert len(timing.times_ms) == 50
+
+
+def test_no_machine_is_waited_for_long(monkeypatch):
+    monkeypatch.setattr(timing, "PATIENCE_S", 0.0)
+    probe, clock = probe_of([*QUIET, *[1.3] * 6]), Ticking(itertools.repeat(0.010))
+
+    assert len(time_calls(clock.call, runs=50, probe=probe, clock=clock).times_ms) == 50
+
+
+def test_the_passes_that_count_are_as_many_as_asked_for_and_in_the_order_of_time():
+    probe = probe_of([*QUIET, 1.0, 1.03, 1.02, 1.0])
+    clock = Ticking(itertools.count(0.010, 0.001))
+
+    times_ms = time_calls(clock.call, warmups=0, runs=25, probe=probe, clock=clock).times_ms
+
+    assert len(times_ms) == 25 and list(times_ms) == sorted(times_ms)
 
 
 def in_ticks(clock):
@@ -474,6 +555,26 @@ def test_pinning_is_undone():
 
     assert len(inside) == 1 and inside <= before
     assert os.sched_getaffinity(0) == before
+
+
+def test_the_fastest_cores_are_taken_and_of_equal_ones_the_last(monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: given.append(cores), raising=False)
+    monkeypatch.setattr(timing, "max_frequency", {0: 2, 1: 3, 2: 2, 3: 1}.get)
+
+    with pinned(2):
+        assert given == [{1, 2}]
+
+
+def test_where_pinning_is_forbidden_it_is_measured_all_the_same(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+
+    with pinned(1):
+        pass
 
 
 @pytest.mark.parametrize("name", ["mnasnet_a1", "mnasnet_b1", "mnasnet_small"])

@@ -18,12 +18,14 @@ from mnasnet.latency.agreement import agreement, kendall_tau
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.meters import open_meter
-from mnasnet.latency.pieces import pieces_of, pieces_of_space
+from mnasnet.latency.pieces import pieces_of, pieces_of_space, random_probes
 from mnasnet.latency.table import Correction, LatencyTable, TableMeter, learn, profile
 from mnasnet.network.count import count
 from mnasnet.presets import PRESETS
 from mnasnet.search.open_search import require_table_of_classes
+from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.spaces import space
+from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("first_passes_count")
@@ -141,19 +143,57 @@ def test_a_table_is_never_of_two_devices():
         profile(pieces_of(TINY, 64), [], Exchanged(), 64)
 
 
-def test_a_space_has_the_pieces_of_all_its_networks():
-    own, rng = space("around_a1"), random.Random(1)
-    keys = {piece.key for piece in pieces_of_space(own, 96)}
+@pytest.mark.parametrize("name", ["around_a1", "resolution_width"])
+def test_a_space_has_the_pieces_of_all_its_networks(name):
+    own, rng = replace(space(name), head_channels=24), random.Random(1)
+    keys = {piece.key for piece in pieces_of_space(own, 104)}
 
     for _ in range(20):
-        assert {piece.key for piece in pieces_of(own.random(rng).architecture, 96)} <= keys
+        candidate = own.random(rng)
+        for size in {candidate.input_size or 104, 104}:
+            assert {piece.key for piece in pieces_of(candidate.architecture, size)} <= keys
 
 
-def test_a_piece_is_timed_in_a_network_that_has_its_layer():
-    for piece in pieces_of(PRESETS["semnasnet_100"], 224):
-        if piece.base is not None and not piece.key.startswith("head"):
-            architecture, size = piece.probe
-            assert piece.key in {inner.key for inner in pieces_of(architecture, size)}
+GATES_OF_ALL = ArchitectureSpec((BlockSpec("inverted", 8, expansion=3, se_ratio=1.0),), 8, 1, 40)
+NARROWEST_GATE = ArchitectureSpec((BlockSpec("inverted", 8, expansion=3, se_ratio=0.03),), 49)  # 1 / 49 * 49 < 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "input_size"),
+    [(PRESETS["semnasnet_100"], 224), (TINY, 97), (GATES_OF_ALL, 33), (NARROWEST_GATE, 64)],
+)
+def test_a_piece_is_timed_in_a_network_that_has_it_beside_one_that_has_not(architecture, input_size):
+    for piece in pieces_of(architecture, input_size):
+        assert piece.key in {inner.key for inner in pieces_of(*piece.probe)}
+        if piece.base is not None:
+            assert piece.key not in {inner.key for inner in pieces_of(*piece.base)}
+
+
+def test_pieces_are_at_the_sides_that_their_maps_have():
+    sides = [int(piece.key.rpartition("@")[2]) for piece in pieces_of(PRESETS["mnasnet_b1"], 97)]
+
+    # a stride takes every second pixel, from the first on
+    assert list(dict.fromkeys(sides)) == [97, 49, 25, 13, 7, 4]
+
+
+def test_pieces_that_differ_in_anything_have_names_of_their_own():
+    block = BlockSpec("inverted", 16, kernel=3, stride=1, expansion=3, se_ratio=0.0, skip="none")
+    changes = ({}, {"channels": 24}, {"kernel": 5}, {"stride": 2}, {"expansion": 6}, {"se_ratio": 0.25},
+               {"se_ratio": 0.5}, {"skip": "pool"}, {"skip": "identity"}, {"operator": "separable", "expansion": 1},
+               {"operator": "conv", "expansion": 1})  # fmt: skip
+    networks = [ArchitectureSpec((replace(block, **change),), stem_channels=16, head_channels=8) for change in changes]
+    others = [replace(networks[0], stem_channels=8), replace(networks[0], stem_stride=1)]
+
+    assert len({[*pieces_of(one, 64)][1].key for one in networks}) == len(networks)
+    assert len({next(pieces_of(one, 64)).key for one in (networks[0], *others)}) == 3
+
+
+def test_random_networks_are_as_many_as_asked_for_as_long_as_the_space_has_so_many():
+    blocks = [BlockChoices.fixed(block) for block in TINY.blocks]
+    own = SearchSpace((replace(blocks[0], kernel=(3, 5, 7)), *blocks[1:]), stem_channels=8)
+
+    assert len(random_probes(own, 3, 64, random.Random(0))) == 3
+    assert len(random_probes(own, 9, 64, random.Random(0))) == 3
 
 
 def test_predictions_say_that_they_are_predicted(table):
@@ -315,6 +355,13 @@ def test_kendall_tau_equals_scipys():
     assert kendall_tau(a, b) == pytest.approx(scipy_stats.kendalltau(a, b).statistic)
 
 
+def test_a_prediction_that_tells_no_networks_apart_has_no_order_and_the_error_is_in_percent_of_what_was_measured():
+    found = agreement([2.0, 2.0, 2.0], [1.0, 2.0, 2.5])
+
+    assert found.kendall_tau == 0.0
+    assert found.mape_percent == pytest.approx((100 + 0 + 20) / 3)
+
+
 def test_intervals_hold_the_value_and_two_networks_are_too_few():
     rng = np.random.default_rng(0)
     truth, factors = rng.uniform(1, 2, 50), rng.normal(1, 0.03, 50)
@@ -334,6 +381,8 @@ def test_a_perfect_order_of_five_networks_is_no_certainty():
 
     assert found.kendall_tau == 1.0
     assert found.tau_interval == (pytest.approx(0.2, abs=0.005), 1.0)  # by Mallows' model
+    opposite = agreement([5.0, 4.0, 3.0, 2.0, 1.0], [1.1, 2.1, 3.0, 4.2, 5.0])
+    assert opposite.tau_interval == (-1.0, pytest.approx(-0.2, abs=0.005))
 
 
 @pytest.mark.parametrize(("runtime", "precision"), [("onnxruntime", "fp32"), ("litert", "int8")])
