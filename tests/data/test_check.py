@@ -12,9 +12,9 @@ from PIL import Image
 from mnasnet.cli import main
 from mnasnet.data.cache import DecodedImages
 from mnasnet.data.check import accuracy_points, examine
-from mnasnet.data.folder import scan
+from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.report import as_text, write_report
-from mnasnet.data.split import split
+from mnasnet.data.split import Split, split
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import coloured_image, write_image_folder
@@ -138,21 +138,46 @@ def test_validation_images_that_also_train_are_found_whatever_their_name(folder)
         "2 val images also in train, such as val/red/copy.jpg = train/red/003.jpg"
     )
     assert report.duplicates_across_splits[0] == ("train/red/003.jpg", "val/red/copy.jpg")
+    assert report.copies_within_class == 0
 
 
-def test_the_same_image_in_two_classes_is_found(folder):
-    shutil.copy(folder / "train/red/003.jpg", folder / "train/blue/copy.jpg")
+def test_test_images_that_train_or_validate_are_counted_one_by_one(folder):
+    (folder / "test").mkdir()
+    shutil.copytree(folder / "val", folder / "test", dirs_exist_ok=True)
+    for number, name in enumerate(("blue", "green", "red")):
+        for file in (folder / "test" / name).iterdir():
+            coloured_image((9, 9, 9), seed=1000 + 20 * number + int(file.stem)).save(file)
+    shutil.copy(folder / "train/red/003.jpg", folder / "test/red/one.jpg")
+    shutil.copy(folder / "train/red/003.jpg", folder / "test/red/two.jpg")
+    shutil.copy(folder / "val/red/003.jpg", folder / "test/red/three.jpg")
 
     report = report_of(folder)
 
-    assert report.duplicates_across_classes == (("train/blue/copy.jpg", "train/red/003.jpg"),)
-    assert "1 image under two classes" in warning_with(report, "two classes")
+    assert warning_with(report, "also in train").startswith("2 test images also in train, such as test/red/one.jpg = ")
+    assert warning_with(report, "also in val").startswith("1 test image also in val, such as test/red/three.jpg = val/")
+
+
+def test_the_same_image_in_two_classes_is_found(folder):
+    copies = ("train/blue/copy.jpg", "train/blue/copy2.jpg")
+    for copy in copies:
+        shutil.copy(folder / "train/red/003.jpg", folder / copy)
+
+    report = report_of(folder)
+
+    assert report.duplicates_across_classes == ((*copies, "train/red/003.jpg"),)
+    assert warning_with(report, "two classes").startswith(
+        "1 image under two classes, such as train/blue/copy.jpg = train/red/003.jpg"
+    )
 
 
 def test_copies_within_a_class_are_only_a_remark(folder):
     shutil.copy(folder / "train/red/003.jpg", folder / "train/red/copy.jpg")
 
     assert report_of(folder).remarks == ("1 copy of images of the same class and split",)
+
+    shutil.copy(folder / "train/red/003.jpg", folder / "train/red/copy2.jpg")
+
+    assert report_of(folder).remarks == ("2 copies of images of the same class and split",)
 
 
 def test_uneven_classes_are_pointed_out(tmp_path):
@@ -164,6 +189,24 @@ def test_uneven_classes_are_pointed_out(tmp_path):
     assert report.imbalance == 16
     assert "uneven, 16 to 1 ('ok' 48, 'ng' 3)" in warning_with(report, "uneven")
     assert "class 'ng' with fewer than 5 training images" in warning_with(report, "fewer")
+
+
+def test_ten_times_as_many_images_are_uneven_and_five_are_not_too_few(tmp_path):
+    sizes = {"ok": 50, "ng": 5}
+    samples = tuple(Sample(f"{name}/{number}.jpg", name) for name in sizes for number in range(sizes[name]))
+    parts = Split(("ok", "ng"), samples, samples[:1])
+
+    report = examine(Dataset(tmp_path, parts.class_names, samples, samples[:1]), parts)
+
+    assert "uneven, 10 to 1 ('ok' 50, 'ng' 5)" in warning_with(report, "uneven")
+    assert not any("too few to learn from" in text for text in report.warnings)
+
+
+def test_where_no_validation_image_can_be_read_nothing_is_trained(folder):
+    for path in (folder / "val").rglob("*.jpg"):
+        path.write_bytes(b"")
+
+    assert report_of(folder).errors[0].startswith("none of the 30 validation images can be read: val/blue/000.jpg")
 
 
 def test_a_class_with_one_image_trains_and_its_accuracy_stays_unknown(tmp_path):
@@ -210,6 +253,7 @@ def test_all_grey_images_are_remarked(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(3):
             Image.fromarray(np.full((20, 20), 50 * number, np.uint8)).save(tmp_path / name / f"{number}.png")
+    Image.new("1", (20, 20), 1).save(tmp_path / "a" / "page.png")
 
     assert any("all images are grey" in text for text in report_of(tmp_path).remarks)
 
@@ -242,6 +286,16 @@ def test_sizes_are_those_of_the_upright_image(tmp_path):
     coloured_image((9, 9, 9), width=300, height=100).save(tmp_path / "red/phone.jpg", exif=lying)
 
     assert report_of(tmp_path).largest == (100, 300)
+
+
+def test_the_smallest_image_has_the_shortest_side_and_the_largest_the_most_pixels(tmp_path):
+    write_image_folder(tmp_path, per_class=1)
+    coloured_image((9, 9, 9), width=400, height=15).save(tmp_path / "red/strip.jpg")
+    coloured_image((9, 9, 9), width=100, height=90).save(tmp_path / "red/large.jpg")
+
+    report = report_of(tmp_path)
+
+    assert (report.smallest, report.largest) == ((400, 15), (100, 90))
 
 
 def test_a_wrong_suffix_does_not_matter(folder):

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasnet.data.folder import Dataset, Sample, scan
-from mnasnet.data.split import Split, grown, read_split, split, warn_of_changed, write_split
+from mnasnet.data.split import (
+    Split,
+    carried,
+    grown,
+    new_places,
+    read_split,
+    split,
+    warn_of_changed,
+    write_split,
+    written_sizes,
+)
 from mnasnet.errors import DataError
 from mnasnet.testing import write_image_folder
 
@@ -24,13 +34,18 @@ def numbered(count, text="{}.jpg"):
     return [text.format(number) for number in range(count)]
 
 
+def frames(*videos, count=10):
+    return [f"{video}_frame-{number:04d}.jpg" for video in videos for number in range(count)]
+
+
 def test_the_split_is_stratified_and_complete(tmp_path):
-    dataset = dataset_of(tmp_path, cat=numbered(100), dog=numbered(10))
+    sizes = {"cat": 100, "dog": 10, "elk": 8, "fox": 7}
+    dataset = dataset_of(tmp_path, **{name: numbered(size) for name, size in sizes.items()})
 
     parts = split(dataset)
 
-    assert sum(sample.class_name == "cat" for sample in parts.val) == 20
-    assert sum(sample.class_name == "dog" for sample in parts.val) == 2
+    validating = {name: sum(sample.class_name == name for sample in parts.val) for name in sizes}
+    assert validating == {"cat": 20, "dog": 2, "elk": 2, "fox": 1}  # a fifth, rounded
     assert sorted(parts.train + parts.val) == list(dataset.train)
     assert list(parts.train) == sorted(parts.train)
 
@@ -99,6 +114,86 @@ def test_frames_of_a_video_that_was_tested_on_are_not_learned_later(tmp_path):
     assert Sample("a/p_4.jpg", "a") in again.test
 
 
+def test_a_class_that_came_later_is_divided_as_the_others_were(tmp_path):
+    written = replace(split(dataset_of(tmp_path, a=numbered(20)), val_fraction=0.5, seed=5), notes=("watch out",))
+    later = dataset_of(tmp_path, a=numbered(20), b=numbered(20))
+
+    again = grown(written, later)
+
+    assert (again.val, again.notes) == (split(later, val_fraction=0.5, seed=5).val, ("watch out",))
+
+
+def test_a_new_frame_of_a_video_that_was_cut_in_two_is_learned_and_the_others_stay(tmp_path):
+    written = split(dataset_of(tmp_path, a=frames("one"), b=frames("u", "v")), grouping="frames")
+    later = dataset_of(tmp_path, a=[*frames("one"), "one_frame-0010.jpg"], b=frames("u", "v"))
+
+    again = grown(written, later)
+
+    assert set(again.train) - set(written.train) == {Sample("a/one_frame-0010.jpg", "a")}
+    assert again.val == written.val
+
+
+def test_a_class_whose_learned_images_are_gone_is_divided_anew_but_for_its_test_images(tmp_path):
+    written = divided(dataset_of(tmp_path, a=numbered(20), b=numbered(20)), test={"b/3.jpg"})
+    learned = {one.path.removeprefix("b/") for one in written.train if one.class_name == "b"}
+    later = dataset_of(tmp_path, a=numbered(20), b=[name for name in numbered(20) if name not in learned])
+
+    again = grown(written, later)
+
+    assert {"b"} < {one.class_name for one in again.train} and {"b"} < {one.class_name for one in again.val}
+    assert again.test == (Sample("b/3.jpg", "b"),)
+
+
+def test_test_images_that_a_dataset_has_itself_stay_test_images(tmp_path):
+    later = replace(dataset_of(tmp_path, a=numbered(20)), test=(Sample("test/a/0.jpg", "a"),))
+
+    assert grown(split(later), later).test == later.test
+
+
+def fill(folder, **sizes):
+    """The dataset of ``folder`` with files of these sizes in bytes; ``a_1=10`` is a/1.jpg of ten bytes."""
+    paths = {name.replace("_", "/") + ".jpg": size for name, size in sizes.items()}
+    for path, size in paths.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(bytes(size))
+    samples = tuple(Sample(path, path.split("/")[0]) for path in sorted(paths))
+    return Dataset(folder, tuple(sorted({one.class_name for one in samples})), samples)
+
+
+def where(paths):
+    return {Sample(f"{path}.jpg", path.split("/")[0]) for path in paths.split()}
+
+
+def test_images_that_were_moved_are_known_by_their_name_and_size_and_stay_on_their_side(tmp_path):
+    before = fill(tmp_path / "before", a_1=10, a_2=20, a_7=70, a_9=90, b_3=30, b_4=40, b_7=71, b_9=90)
+    sides = {"train": where("a/1 a/2 a/7 a/9"), "val": where("b/3 b/7 b/9"), "test": where("b/4")}
+    written = Split(before.class_names, **{name: tuple(sorted(samples)) for name, samples in sides.items()})
+    write_split(written, tmp_path / "split.json", before.folder)
+    # a renamed folder, a copy, another image of the name, two that changed places, one that is gone
+    now = fill(tmp_path / "now", c_1=10, d_1=10, a_2=25, b_2=20, b_3=30, c_3=30, b_7=70, a_7=71, c_4=40, b_1=11, b_9=90)
+
+    sizes = written_sizes(tmp_path / "split.json")
+    places = new_places(sizes, now)
+    carried_on = carried(written, sizes, now)
+
+    assert sizes == {one.path: (before.folder / one.path).stat().st_size for one in before.train}
+    assert {path.removesuffix(".jpg"): {*found} for path, found in places.items()} == {
+        "a/1": where("c/1 d/1"), "a/2": where("b/2"), "a/7": where("b/7"), "b/7": where("a/7"), "b/4": where("c/4"),
+    }  # fmt: skip
+    assert {*carried_on.train} == where("c/1 d/1 b/2 b/7 a/9")
+    assert ({*carried_on.val}, {*carried_on.test}) == (where("b/3 a/7 b/9"), where("c/4"))
+
+
+def test_what_may_be_an_image_of_training_as_well_as_another_counts_as_that_of_training(tmp_path):
+    before = fill(tmp_path / "before", a_1=10, b_1=10, a_2=20, b_2=20)
+    written = Split(("a", "b"), tuple(sorted(where("a/1 a/2"))), val=tuple(where("b/1")), test=tuple(where("b/2")))
+    sizes = {one.path: (before.folder / one.path).stat().st_size for one in before.train}
+
+    carried_on = carried(written, sizes, fill(tmp_path / "now", c_1=10, d_1=10, c_2=20, d_2=20))
+
+    assert {*carried_on.train} == where("c/1 d/1 c/2 d/2") and carried_on.val == carried_on.test == ()
+
+
 def test_given_validation_images_are_used_as_they_are(tmp_path):
     dataset = scan(write_image_folder(tmp_path, splits=("train", "valid", "test"), per_class=1))
 
@@ -119,8 +214,14 @@ def test_a_fraction_outside_0_to_1_is_an_error(tmp_path, fraction):
         split(dataset_of(tmp_path, a=numbered(2), b=numbered(2)), val_fraction=fraction)
 
 
-def frames(*videos, count=10):
-    return [f"{video}_frame-{number:04d}.jpg" for video in videos for number in range(count)]
+def test_a_newer_file_asks_for_an_update(tmp_path):
+    dataset = dataset_of(tmp_path, a=numbered(2))
+    write_split(split(dataset), tmp_path / "split.json")
+    newer = {**json.loads((tmp_path / "split.json").read_bytes()), "schema": 2}
+    (tmp_path / "split.json").write_text(json.dumps(newer))
+
+    with pytest.raises(DataError, match="split.json has schema 2, this version reads up to 1; update mnasnet"):
+        read_split(tmp_path / "split.json", dataset)
 
 
 def test_frames_of_one_video_stay_together_also_across_classes(tmp_path):
@@ -147,6 +248,24 @@ def test_videos_in_folders_of_their_own_stay_together(tmp_path):
         assert len({sample in parts.val for sample in parts.train + parts.val if f"/{video}/" in sample.path}) == 1
 
 
+@pytest.mark.parametrize(("videos", "count", "validating"), [("uv", 20, 20), ("stuvwxyz", 6, 12), ("uvwxy", 10, 10)])
+def test_whole_videos_come_as_near_to_the_share_as_they_can(videos, count, validating, tmp_path):
+    parts = split(dataset_of(tmp_path, a=frames(*videos, count=count)), grouping="frames")
+
+    assert len(parts.val) == validating and parts.notes == ()
+
+
+def test_a_class_whose_videos_would_all_validate_because_of_another_class_is_cut_in_two(tmp_path):
+    videos = [f"clip{number}" for number in range(10)]
+    alone = split(dataset_of(tmp_path, a=frames(*videos)), grouping="frames")
+    chosen = sorted({sample.path.split("/")[1].split("_")[0] for sample in alone.val})
+
+    parts = split(dataset_of(tmp_path, a=frames(*videos), b=frames(*chosen)), grouping="frames")
+
+    assert len(chosen) == 2 and sum(sample.class_name == "b" for sample in parts.train) == 16
+    assert "class 'b' shares its sequences with other classes: its last 4 of 20 images" in parts.notes[0]
+
+
 def test_a_class_that_is_one_video_is_cut_once_with_a_warning(tmp_path):
     parts = split(dataset_of(tmp_path, a=frames("one"), b=frames("u", "v", "w", "x", "y")), grouping="frames")
 
@@ -164,9 +283,10 @@ def test_many_classes_that_are_one_video_each_have_one_warning(tmp_path):
     assert parts.notes[0].startswith("class 'a', like 2 others, is one sequence of images: its last 2 of 10 images")
 
 
-def test_a_written_split_reads_back_equal(tmp_path):
-    dataset = scan(write_image_folder(tmp_path / "data"))
-    parts = split(dataset, seed=7, grouping="frames")
+@pytest.mark.parametrize("splits", [("",), ("train", "val", "test")])
+def test_a_written_split_reads_back_equal(splits, tmp_path):
+    dataset = scan(write_image_folder(tmp_path / "data", splits=splits))
+    parts = replace(split(dataset, val_fraction=0.4), seed=7, grouping="frames", fold="fold 2 of 5", notes=("look",))
 
     write_split(parts, tmp_path / "out/split.json")
 

@@ -155,12 +155,12 @@ def test_a_space_has_the_pieces_of_all_its_networks(name):
 
 
 GATES_OF_ALL = ArchitectureSpec((BlockSpec("inverted", 8, expansion=3, se_ratio=1.0),), 8, 1, 40)
-NARROWEST_GATE = ArchitectureSpec((BlockSpec("inverted", 8, expansion=3, se_ratio=0.03),), 49)  # 1 / 49 * 49 < 1
+ROUNDED_GATE = ArchitectureSpec((BlockSpec("inverted", 8, expansion=3, se_ratio=0.7),), 22)  # 15 / 22 * 22 < 15
 
 
 @pytest.mark.parametrize(
     ("architecture", "input_size"),
-    [(PRESETS["semnasnet_100"], 224), (TINY, 97), (GATES_OF_ALL, 33), (NARROWEST_GATE, 64)],
+    [(PRESETS["semnasnet_100"], 224), (TINY, 97), (GATES_OF_ALL, 33), (ROUNDED_GATE, 64)],
 )
 def test_a_piece_is_timed_in_a_network_that_has_it_beside_one_that_has_not(architecture, input_size):
     for piece in pieces_of(architecture, input_size):
