@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mnasnet
-from mnasnet.classify import Classifier, Prediction
+from mnasnet.classify import Classifier, Prediction, softmax
 from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.testing import random_model, write_image_folder
 
@@ -33,6 +33,29 @@ def test_confidences_are_a_distribution_most_likely_first(classifier):
     assert sum(prediction.confidences) == pytest.approx(1, abs=1e-5)
     assert list(prediction.confidences) == sorted(prediction.confidences, reverse=True)
     assert prediction.label == prediction.names[0]
+
+
+def test_as_many_classes_are_named_as_asked_for_or_as_there_are():
+    classifier = Classifier(random_model(class_names=[f"class {number}" for number in range(7)]))
+
+    assert [len(classifier.predict(frames(1), top_k=count)[0].names) for count in (1, 5, 7, 99)] == [1, 5, 7, 7]
+
+
+def test_scores_of_any_size_make_probabilities():
+    scores = np.array([[1e30, 0, 0], [1e3, 1e3, 0], [0, 0, 0], [-1e30, -1e30, -1e30]], np.float32)
+
+    np.testing.assert_allclose(softmax(scores), [[1, 0, 0], [0.5, 0.5, 0], [1 / 3] * 3, [1 / 3] * 3], rtol=1e-6)
+
+
+def test_a_large_photo_in_a_file_keeps_the_detail_that_the_network_sees(classifier, tmp_path):
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8))
+    photo = coarse.resize((400, 320), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "photo.jpg", quality=98)
+
+    from_file, from_pixels = (classifier.prepare(one).astype(int) for one in (tmp_path / "photo.jpg", photo))
+
+    # 2.0 where it is decoded at half its size, 5.7 at a quarter, 23 at an eighth
+    assert np.abs(from_file - from_pixels).mean() < 4
 
 
 def test_a_batch_gives_what_single_images_give(classifier):
@@ -107,6 +130,18 @@ def test_weights_that_give_no_numbers_are_refused():
 
     with pytest.raises(WeightsError, match="gives scores that are no numbers"):
         Classifier(replace(model, weights=weights)).predict(frames(1))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_one_score_that_is_no_number_is_enough_to_refuse_and_a_large_one_is_not(score):
+    model = random_model()
+
+    def with_bias(*bias):
+        return Classifier(replace(model, weights={**model.weights, "classifier.bias": np.array(bias, np.float32)}))
+
+    assert with_bias(0, 1e30, 0).predict(frames(1))[0].label == "dog"
+    with pytest.raises(WeightsError, match="gives scores that are no numbers"):
+        with_bias(0, score, 0).predict(frames(1))
 
 
 def test_another_input_size_changes_what_the_network_sees():
@@ -259,6 +294,14 @@ def test_a_model_made_for_one_size_is_used_at_it_and_says_so(caplog):
 
     assert classifier.preprocess.input_size == 64
     assert "made for 64 px: it works at 64 px, and input_size 224 is not used" in caplog.text
+
+
+@pytest.mark.parametrize(("asked", "used"), [(64, 96), (96, 96), (112, 112), (128, 128), (224, 128)])
+def test_a_model_made_for_some_sizes_is_used_at_the_nearest(asked, used, caplog):
+    model = replace(random_model(input_size=100), training={"input_sizes": [96, 128]})
+
+    assert Classifier(model, input_size=asked).preprocess.input_size == used
+    assert ("made for 96 to 128 px" in caplog.text) == (asked != used)
 
 
 def test_bytes_of_a_file_are_not_taken_for_many_images(classifier):

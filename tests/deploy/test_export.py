@@ -171,6 +171,36 @@ def test_disagreeing_images_are_named(model):
     assert "another answer on 2 of 2 images (one, two)" in parity.sentence
 
 
+class Answering:
+    """An engine that gives these probabilities, for the image of one pixel that has the number of the answer."""
+
+    def __init__(self, *answers):
+        self.answers = answers
+
+    def run(self, batch):
+        return np.log(np.array([self.answers[batch[0, 0, 0, 0]]], np.float32))
+
+
+def test_the_largest_difference_of_any_probability_of_any_image_is_told():
+    images = [(str(number), np.full((1, 1, 3), number, np.uint8)) for number in range(3)]
+    original = Answering((0.5, 0.3, 0.2), (0.5, 0.3, 0.2), (0.5, 0.3, 0.2))
+
+    parity = compare(original, Answering((0.5, 0.3, 0.2), (0.46, 0.44, 0.1), (0.49, 0.3, 0.21)), images)
+
+    assert parity.same and parity.images == 3
+    assert parity.max_difference == pytest.approx(0.14, abs=1e-6)
+    assert parity.sentence == "same answer on all 3 images, probabilities differ by at most 1.4e-01"
+
+
+def test_two_classes_that_the_original_cannot_tell_apart_are_one_answer():
+    images = [("tied", np.zeros((1, 1, 3), np.uint8)), ("told apart", np.ones((1, 1, 3), np.uint8))]
+    original = Answering((0.40003, 0.39998, 0.19999), (0.401, 0.399, 0.2))
+
+    assert compare(original, Answering((0.3999, 0.4001, 0.2), (0.399, 0.401, 0.2)), images).disagreeing == (
+        "told apart",
+    )
+
+
 def test_scores_that_are_no_numbers_never_pass(model):
     class Broken:
         def run(self, batch):
@@ -178,7 +208,9 @@ def test_scores_that_are_no_numbers_never_pass(model):
 
     session = Classifier(model, runtime="onnxruntime")._session
 
-    assert not compare(session, Broken(), [("one", np.zeros((64, 64, 3), np.uint8))]).same
+    parity = compare(session, Broken(), [("one", np.zeros((64, 64, 3), np.uint8))])
+
+    assert not parity.same and parity.max_difference == float("inf")
 
 
 def test_a_model_whose_own_scores_are_no_numbers_is_not_exported(model, tmp_path):

@@ -71,6 +71,18 @@ def test_a_classifier_that_cannot_tell_classes_apart_is_right_by_chance_alone() 
     assert (result.accuracy, result.top5_accuracy) == (0.01, 0.05)
 
 
+def test_a_summary_has_each_figure_under_its_own_name() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"class {number}" for number in range(8)]
+    result = evaluate(rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 8, 40), names)
+
+    figures = {**result.summary()}
+    low, high = figures.pop("accuracy_low"), figures.pop("accuracy_high")
+    assert (low, high) == pytest.approx(result.interval, abs=1e-6)
+    assert figures == {name: pytest.approx(getattr(result, name), abs=1e-6) for name in figures}
+    assert len({*figures.values(), low, high}) == 9
+
+
 def test_scores_too_large_for_exp_are_no_trouble() -> None:
     result = evaluate(np.array([[1e4, -1e4, 0]], np.float32), np.array([0]), NAMES)
 
@@ -83,6 +95,7 @@ def test_a_sure_and_right_classifier_is_calibrated() -> None:
     boastful = evaluate((50 * np.eye(3)[(labels + 1) % 3]).astype(np.float32), labels, NAMES)
 
     assert sure.calibration_error == pytest.approx(0, abs=1e-6)
+    assert [one.high for one in sure.calibration] == [1.0]
     assert boastful.calibration_error == pytest.approx(1, abs=1e-6)
 
 
@@ -107,6 +120,8 @@ def test_what_a_threshold_of_a_half_would_call_unknown_is_counted_apart_for_righ
 
     assert (unknown.right, unknown.wrong) == (0.25, 1.0)
     assert evaluate(logits, np.zeros(5, np.int64), NAMES).unsure.wrong is None
+    at_a_half = np.array([[0, 0, -200]], np.float32)
+    assert evaluate(at_a_half, np.array([0]), NAMES).unsure.right == 0  # as Prediction.or_unknown has it
 
 
 def test_what_is_taken_for_another_class_most_often_comes_first_and_once_is_no_habit() -> None:

@@ -1,7 +1,8 @@
 """The preprocessing recipe and the pixels it gives."""
 
 import json
-import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from mnasnet.data.resample import resampler
 from mnasnet.data.transforms import normalise, prepare, source_box
 from mnasnet.errors import SpecError
 from mnasnet.preprocess import Preprocess
 
 
-@pytest.mark.parametrize("size", [(640, 480), (300, 500), (224, 224), (97, 1201)])
+@pytest.mark.parametrize("size", [(640, 480), (641, 480), (644, 480), (480, 644), (300, 500), (224, 224), (97, 1201)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_pixels_equal_torchvisions_resize_and_center_crop(size, interpolation):
     rng = np.random.default_rng(0)
@@ -40,19 +42,19 @@ def test_a_small_board_without_opencv_gives_the_same_pixels(side, interpolation,
     recipe = Preprocess(72, 72, interpolation=interpolation)
     expected = prepare(image, recipe)
 
-    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr("mnasnet.data.resample.opencv", lambda: None)
 
     np.testing.assert_array_equal(prepare(image, recipe), expected)
 
 
 def test_squash_keeps_the_whole_image():
     image = np.zeros((50, 100, 3), np.uint8)
-    image[:, :50] = 255
+    image[:, :25] = 255  # the middle has nothing of it
 
     prepared = prepare(image, Preprocess(32, 32, crop="squash"))
 
     assert prepared.shape == (32, 32, 3)
-    assert (prepared[:, :15] == 255).all() and (prepared[:, 17:] == 0).all()
+    assert (prepared[:, :7] == 255).all() and (prepared[:, 9:] == 0).all()
 
 
 def test_normalise_gives_channels_first_floats_as_torchvision_does():
@@ -67,6 +69,7 @@ def test_normalise_gives_channels_first_floats_as_torchvision_does():
 
 def test_at_another_size_keeps_the_proportion():
     assert Preprocess(224, 256).at(112) == Preprocess(112, 128)
+    assert Preprocess(224, 256).at(97) == Preprocess(97, 111)  # 110.9
 
 
 def test_round_trip_through_json_values():
@@ -82,6 +85,12 @@ def test_numbers_of_numpy_and_lists_make_the_same_recipe():
     assert (recipe, hash(recipe), json.dumps(recipe.to_dict())) == (plain, hash(plain), json.dumps(plain.to_dict()))
 
 
+def test_the_largest_input_and_the_strongest_zoom_are_possible():
+    assert Preprocess(2048, 16 * 2048, mean=(0, 1, 0), std=(1, 1, 1)).at(32) == Preprocess(
+        32, 16 * 32, mean=(0, 1, 0), std=(1, 1, 1)
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -94,6 +103,7 @@ def test_numbers_of_numpy_and_lists_make_the_same_recipe():
         ({"mean": ("a", "b", "c")}, r"mean and std need three numbers from 0 to 1, got \('a', 'b', 'c'\)"),
         ({"mean": (0.5, 0.5)}, "mean and std need three numbers"),
         ({"mean": (123.7, 116.3, 103.5)}, "mean and std need three numbers from 0 to 1"),
+        ({"std": (0.5, 0.5)}, "mean and std need three numbers"),
         ({"mean": 0.5}, "mean and std need three numbers from 0 to 1, got 0.5"),
         ({"input_size": True}, "input_size must be a whole number of pixels, got True"),
         ({"mean": (0.5, 0.5, float("nan"))}, "mean and std need three numbers"),
@@ -144,6 +154,41 @@ def test_pixels_do_not_depend_on_how_the_sums_are_cut(interpolation, monkeypatch
     monkeypatch.setattr("mnasnet.data.resample._SMALL", 1_000)
 
     np.testing.assert_array_equal(prepare(image, recipe), prepared)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("side", [2, 63, 1999])
+def test_every_sum_is_exact_in_float32_whatever_its_order(interpolation, side):
+    matrices = resampler((side, side), (0.0, 0.5, side - 0.5, side), (64, 64), interpolation).columns.matrices
+
+    steps = matrices.astype(np.float64) * 2**15
+    assert (steps == np.round(steps)).all()
+    assert np.abs(steps).sum(-1).max() * 255 < 2**24  # up to which float32 has all whole numbers
+
+
+def test_threads_do_not_disturb_each_others_pixels():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (200 + 40 * number, 300, 3), dtype=np.uint8) for number in range(8)]
+    recipe = Preprocess(64, 72)
+    alone = [prepare(image, recipe) for image in images]
+
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda image: prepare(image, recipe), images * 8))
+
+    np.testing.assert_array_equal(together, alone * 8)
+
+
+def test_a_strange_image_holds_no_memory_for_good():
+    image = np.zeros((32, 60_000, 3), np.uint8)
+    recipe = Preprocess(64, 64, crop="squash")
+    prepare(image[:, :500], recipe)
+    tracemalloc.start()
+
+    prepare(image, recipe)  # takes 23 MB meanwhile, 11 of them in one array
+
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 16 << 20
 
 
 def test_any_layout_in_memory_gives_the_same_pixels():
