@@ -1,5 +1,7 @@
 """One builder makes every network, for any image size, channels and classes, and as a backbone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -107,6 +109,29 @@ def test_every_operator_with_every_option_trains_a_step(operator, kernel, se_rat
     network(torch.randn(2, 3, 33, 33)).square().sum().backward()
 
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_fresh_weights_are_drawn_by_fan_out_and_biases_are_zero():
+    torch.manual_seed(0)
+    block = BlockSpec("inverted", 128, expansion=3, se_ratio=0.5, skip="none")
+    network = build(ArchitectureSpec((block,), stem_channels=128, head_channels=256), 400)
+    layer, rows = network.blocks[0][0], network.classifier.weight.detach()
+
+    # 3,456 numbers or more: their deviation lies within 5 % of the true one
+    for convolution, fan_out in ((layer.expand.conv, 384), (layer.depthwise.conv, 9), (layer.se.reduce, 64)):
+        assert float(convolution.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+    limit = 1 / 400**0.5
+    assert float(rows.max()) == pytest.approx(limit, rel=0.01) and float(rows.min()) == pytest.approx(-limit, rel=0.01)
+    for bias in (layer.se.reduce.bias, layer.se.restore.bias, network.classifier.bias):
+        assert not bias.any()
+
+
+def test_dropout_and_normalisations_are_as_asked_for_everywhere():
+    network = build(replace(SMALL, bn_epsilon=0.01), 3, dropout=1.0, bn_momentum=0.03).train()
+
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {(module.momentum, module.eps) for module in norms} == {(0.03, 0.01)}
+    assert not network(torch.randn(2, 3, 32, 32)).any()  # nothing is left but the classifier's bias, which is 0
 
 
 @pytest.mark.parametrize("skip", ["identity", "pool"])

@@ -25,7 +25,7 @@ from mnasnet.export.exporter import INT8_EXPORTERS
 from mnasnet.export.quantize import FOR_OPENVINO, QUANTISED, calibrated_onnx
 from mnasnet.modelfile import ModelFile, network_of
 from mnasnet.network.layers import merge_batch_norms
-from mnasnet.network.quantized import observed_values, quantized, rounded_weight
+from mnasnet.network.quantized import Rounding, observed_values, quantized, rounded_weight
 from mnasnet.testing import TINY, random_model, write_image_folder
 from mnasnet.train.run import TrainedRun, resume, train
 from mnasnet.train.run_folder import RunFolder
@@ -55,6 +55,49 @@ def seen_once(model: ModelFile) -> tuple[torch.nn.Module, torch.Tensor]:
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-2, 2.2)
     network.train()(x)
     return network.eval(), x
+
+
+def test_weights_are_rounded_to_64_steps_up_and_down_for_each_output_channel() -> None:
+    weight = torch.stack([torch.linspace(-0.5, 0.1, 50), torch.linspace(-2.0, 8.0, 50), torch.zeros(50)])
+
+    steps = rounded_weight(weight) / torch.tensor([[0.5], [8.0], [64.0]]) * 64
+
+    torch.testing.assert_close(steps, steps.round())
+    torch.testing.assert_close(steps[:2], weight[:2] / torch.tensor([[0.5], [8.0]]) * 64, atol=0.501, rtol=0)
+    assert (steps[0].min(), steps[1].max()) == (-64, 64) and not steps[2].any()
+
+
+def test_activations_are_rounded_to_256_numbers_of_which_zero_is_one() -> None:
+    x = torch.linspace(-2, 4, 2000)
+
+    rounded = Rounding()(x, torch.tensor(-1.0), torch.tensor(2.0))
+
+    assert len(rounded.unique()) == 256 and 0 in rounded
+    torch.testing.assert_close(rounded, x.clamp(-1, 2), atol=1.01 * 1.5 / 255, rtol=0)
+    assert not Rounding()(torch.zeros(3), torch.tensor(0.0), torch.tensor(0.0)).any()
+
+
+def test_ranges_are_the_mean_of_what_the_first_batches_reach() -> None:
+    model = random_model()
+    one, other = torch.randn(2, 4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def seen(*batches: torch.Tensor) -> torch.Tensor:
+        network = quantized(network_of(model), model.preprocess, observed_batches=2).eval()
+        network(3 * one)  # nothing is observed while it is judged
+        for batch in batches:
+            network.train()(batch)
+        return network.int8_ranges[0]  # of the stem, before which nothing is rounded by a range that moves
+
+    torch.testing.assert_close(seen(one, 0.3 * other), (seen(one) + seen(0.3 * other)) / 2)
+
+
+def test_a_network_that_rounds_has_the_dropout_of_the_plain_one_and_the_range_of_its_images() -> None:
+    model = random_model()
+
+    network = quantized(network_of(model, dropout=0.35), model.preprocess, observed_batches=1)
+
+    assert network.dropout.p == 0.35
+    assert network.image_range == pytest.approx((-0.485 / 0.229, (1 - 0.406) / 0.225))
 
 
 def test_rounding_changes_scores_a_little_and_weights_keep_their_names() -> None:
