@@ -123,6 +123,21 @@ def test_merged_normalisations_give_the_same_scores() -> None:
     torch.testing.assert_close(after, before, rtol=0.05, atol=0.05)
 
 
+def test_images_and_all_weights_are_rounded_before_they_count() -> None:
+    network, x = seen_once(random_model())
+    merge_batch_norms(network)
+
+    with torch.no_grad():
+        before = network(x)
+        for name, weight in network.named_parameters():
+            if name.endswith("weight"):
+                weight.copy_(rounded_weight(weight))
+        low, high = map(torch.tensor, network.image_range)
+        after = network(Rounding()(x, low, high))
+
+    torch.testing.assert_close(after, before)
+
+
 def test_every_weight_learns_through_the_rounding() -> None:
     network, x = seen_once(random_model())
 
