@@ -15,7 +15,7 @@ from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer,
 from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.prepare import NothingBegunError, forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words, winner_costs
+from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.settings import SearchSettings
 
@@ -142,7 +142,8 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
     best = searched.answer.winner
     if best is not None and best.accuracy is not None:
         accuracy = f"{searched.answer.accuracy_name} {best.accuracy:.1%} in its trial"
-        costs = costs_in_words(*winner_costs(searched.answer))
+        known = {name: best.costs[name] for name in searched.answer.cost_names if name in best.costs}
+        costs = costs_in_words(known, searched.answer.measured)
         lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
         count = sum(one.kind == "finalist" for one in searched.answer.contenders)

@@ -393,7 +393,7 @@ def test_the_report_tells_how_often_answers_of_a_confidence_are_right(judged: Tr
     validation, test = section.split("<h3>Test images</h3>")
     for told, result in ((validation, judged.evaluation), (test, judged.test)):
         assert result is not None
-        rows = re.findall(r"<td>\d+ to \d+ %</td><td>(\d+)</td>\s<td>([\d.]+)%</td><td>([\d.]+)%</td>", told)
+        rows = re.findall(r"<td>\d+ to \d+%</td><td>(\d+)</td>\s<td>([\d.]+)%</td><td>([\d.]+)%</td>", told)
         assert sum(int(images) for images, _, _ in rows) == result.images
         right = sum(int(images) * float(share) / 100 for images, _, share in rows)
         assert right == pytest.approx(result.accuracy * result.images, abs=0.1)
