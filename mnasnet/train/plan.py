@@ -260,12 +260,9 @@ def _of_images(model: ModelFile, source: str) -> ModelFile:
 
 
 def models_of(training: Training) -> dict[str, ModelFile]:
-    """The models that ``training`` learns from, its start and its teacher, by what the user calls them."""
-    start, teacher = start_model(training), teacher_model(training)
-    return {
-        **({training.teacher: teacher} if teacher is not None else {}),
-        **({training.model: start} if start is not None else {}),
-    }
+    """The models that ``training`` learns from, its start, then its teacher, by what the user calls them."""
+    named = ((training.model, start_model(training)), (training.teacher, teacher_model(training)))
+    return {source: model for source, model in named if model is not None}
 
 
 def in_words(source: str, model: ModelFile | None) -> str:

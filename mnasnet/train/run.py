@@ -150,9 +150,9 @@ def train(
 
 
 def _as_known(training: Training, dataset: Dataset) -> Split | None:
-    """The division of a start or a teacher that has learned from these images: none validates that one of them knows.
+    """The division that the training of the start, else of the teacher, made of these images; None of others.
 
-    Where both have, it is the start's.
+    So none validates that it has learned from; where the teacher knows some of them all the same, the log says so.
     """
     divisions = {}
     for source, model in models_of(training).items():
@@ -166,23 +166,23 @@ def _as_known(training: Training, dataset: Dataset) -> Split | None:
                 "validation accuracy says nothing",
                 source,
             )
-    for source in reversed(divisions):
-        parts = divisions[source]
-        _log.info(
-            "%s has learned from images of this folder: those that its training kept aside are kept aside again; %s",
-            source,
-            f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
+    if not divisions:
+        return None
+    source, parts = next(iter(divisions.items()))
+    _log.info(
+        "%s has learned from images of this folder: those that its training kept aside are kept aside again; %s",
+        source,
+        f"{len(parts.val)} images validate" + (f", {len(parts.test)} test" if parts.test else ""),
+    )
+    learned = {*divisions.get(training.teacher, parts).train}
+    if known := sum(sample in learned for sample in parts.val + parts.test):
+        _log.warning(
+            "the teacher %s has learned from %d of these, so their accuracy may be flattered; take a start and a "
+            "teacher that kept the same images aside",
+            training.teacher,
+            known,
         )
-        learned = {*divisions.get(training.teacher, parts).train}
-        if known := sum(sample in learned for sample in parts.val + parts.test):
-            _log.warning(
-                "the teacher %s has learned from %d of these, so their accuracy may be flattered; take a start and a "
-                "teacher that kept the same images aside",
-                training.teacher,
-                known,
-            )
-        return replace(parts, fold="")  # from a fold's model on it is a training like others
-    return None
+    return replace(parts, fold="")  # from a fold's model on it is a training like others
 
 
 def resume(
