@@ -12,6 +12,7 @@ from mnasnet.latency.benchmark import IMAGENET, Row
 from mnasnet.pages import render
 from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, name_points, new_figure, png
 from mnasnet.presets import MOBILENET_V2
+from mnasnet.words import amount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +54,7 @@ def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
     columns = max(1, min(2, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = new_figure(6.4 * columns, 4.4 * lines + 0.5)
+    figure.get_layout_engine().set(h_pad=0.12)  # room for a panel's title
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes, (meter, group) in zip(grid.flat, panels, strict=False):
         (_panel if known else _bars)(axes, meter, group)
@@ -134,8 +136,22 @@ def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes
         has_accuracy=any(map(_has_both, rows)),
         image=base64.b64encode(image).decode(),
         rows=[_cells(row) for row in _sorted(rows)],
-        notes=list(dict.fromkeys(row.latency.note for row in rows if row.latency and row.latency.note))[:20],
+        is_quiet=all(row.latency.quiet for row in rows if row.latency),
+        notes=_notes(rows),
     ).encode(errors="backslashreplace")
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """What was noticed at each measurement, told once where it was the same."""
+    noted: dict[str, list[Row]] = {}
+    for row in _sorted(rows):
+        if row.latency and row.latency.note:
+            noted.setdefault(row.latency.note, []).append(row)
+    notes = []
+    for note, (first, *others) in noted.items():
+        more = f", and {amount(len(others), 'other')}" if others else ""
+        notes.append(f"{first.subject.name}, {first.meter}{more}: {note}")
+    return notes
 
 
 def _conditions(rows: Sequence[Row]) -> str:

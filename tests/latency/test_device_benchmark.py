@@ -202,6 +202,20 @@ def test_times_without_a_known_accuracy_are_drawn_alone(drawn):
     assert "No accuracy is known" in chart.page(rows, b"", "a board", "2026-01-01").decode()
 
 
+def test_the_page_says_of_each_network_what_disturbed_it(rows):
+    noted = [row for row in rows if row.latency][:3]
+    disturbed = replace(noted[0], latency=replace(noted[0].latency, quiet=False, note="not quiet: a neighbour"))
+    made_up = [replace(row, latency=replace(row.latency, note="numbers made up")) for row in noted[1:]]
+
+    busy = chart.page([disturbed, *made_up], b"", "a board", "2026-01-01").decode()
+    quiet = chart.page(made_up, b"", "a board", "2026-01-01").decode()
+
+    assert f"<li>{noted[0].subject.name}, {noted[0].meter}: not quiet: a neighbour</li>" in busy
+    assert f"<li>{noted[1].subject.name}, {noted[1].meter}, and 1 other: numbers made up</li>" in busy
+    assert "marks what was measured while" in busy and "Every measurement was quiet" not in busy
+    assert "marks what was measured while" not in quiet and "Every measurement was quiet" in quiet
+
+
 def test_an_8_bit_file_is_not_called_float(tmp_path):
     photos = write_image_folder(tmp_path / "photos", per_class=4)
     model = random_model(class_names=("red", "green", "blue"))
