@@ -143,9 +143,8 @@ def read_split(path: Path, dataset: Dataset) -> Split:
             "bring them back, or start a new run"
         )
     if added := len(present.difference(wanted)):
-        many = f"{added} images were" if added > 1 else "1 image was"
-        left_out = "they are" if added > 1 else "it is"
-        _log.warning("%s added to %s since %s was written; %s left out", many, dataset.folder, path, left_out)
+        many, them = (f"{added} images were", "them") if added > 1 else ("1 image was", "it")
+        _log.warning("%s added to %s since %s was written; that run does without %s", many, dataset.folder, path, them)
     return found
 
 
