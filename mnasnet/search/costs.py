@@ -80,3 +80,9 @@ def quantity(name: str) -> Quantity:
         if name.endswith(ending) and name != ending:
             return Quantity(name.removesuffix(ending).replace("_", " "), unit, scale)
     return Quantity(name.replace("_", " "), "")
+
+
+def above_limit(name: str, value: float, limit: float) -> str:
+    """Such as "latency 10.8 ms, 100.00% above the limit of 5.4 ms"."""
+    shown = quantity(name)
+    return f"{shown.title} {shown.text(value)}, {value / limit - 1:.2%} above the limit of {shown.text(limit)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mnasnet.files import quoted
 from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, Contender
-from mnasnet.search.costs import LATENCY, quantity
+from mnasnet.search.costs import LATENCY, above_limit, quantity
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.monitor import MOST_UNMEASURED
 from mnasnet.search.open_search import OpenSearch
@@ -162,12 +162,7 @@ def about_promoted(limits: Mapping[str, float], found: Sequence[TrialRecord], co
         costs = {**priced.get(-1 if one.trial is None else one.trial, {}), **one.costs}
         over = [(name, limit) for name, limit in limits.items() if costs.get(name, 0.0) > limit]
         if one.kind == "promoted" and over:
-            told = (
-                f"{quantity(name).title} {quantity(name).text(costs[name])}, {costs[name] / limit - 1:.2%} above "
-                f"{quantity(name).text(limit)}"
-                for name, limit in over
-            )
-            above.append(f"{one.name} ({'; '.join(told)})")
+            above.append(f"{one.name} ({'; '.join(above_limit(name, costs[name], limit) for name, limit in over)})")
     return f"not within the limits of this search: {', '.join(above)}" if above else ""
 
 

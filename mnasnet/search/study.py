@@ -28,6 +28,7 @@ from mnasnet.checks import is_number, make_plain, plain
 from mnasnet.errors import DataError, LatencyError, SearchError
 from mnasnet.progress import Stop
 from mnasnet.search.categorical import categories_of
+from mnasnet.search.costs import above_limit
 from mnasnet.search.history import OUTCOME, outcome_of
 from mnasnet.search.journal import GRACE_BEATS, HEARTBEAT_S, RETRIES
 from mnasnet.search.problem import RewardError, SearchProblem, priced
@@ -261,11 +262,8 @@ class Search:
             for name, value in excess.items():
                 trial.set_constraint(name, value)
         if any(value > 0.0 for value in excess.values()):
-            over = ", ".join(
-                f"{name} {costs[name]:.6g} > {self.problem.limits[name]:.6g}"
-                for name, value in excess.items()
-                if value > 0
-            )
+            limits = self.problem.limits
+            over = "; ".join(above_limit(name, costs[name], limits[name]) for name in excess if excess[name] > 0)
             return self._settle(trial, candidate, "infeasible", started, costs=costs, excess=excess, reason=over)
         return Proposal(trial, candidate, costs, started, self._clock())
 

@@ -223,7 +223,7 @@ class TestTrialsThatAreGone:
 class TestTruth:
     def test_limits_that_nothing_meets_name_the_nearest_network(self, data, tmp_path):
         with pytest.raises(
-            NothingFoundError, match=r"no network met the limits; the nearest is trial \d+ with multiply_adds"
+            NothingFoundError, match=r"no network met the limits; the nearest is trial \d+ with multiply-adds"
         ) as nothing:
             run_search(tiny_searching(data, tmp_path, target_cost=1000.0, algorithm="random"))
 

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from mnasnet.errors import LatencyError, SearchError, SettingsError
 from mnasnet.reward import Reward
+from mnasnet.search.costs import digits
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import FunctionEvaluator, FunctionMeter, Report, SearchProblem
 from mnasnet.search.records import pareto_set, records, winner
@@ -279,13 +280,14 @@ class TestStates:
         states = {record.state for record in records(study)}
         assert states == {"done", "pruned"}
 
-    def test_a_limit_that_nothing_meets_names_the_nearest_network(self):
+    def test_a_limit_that_nothing_meets_names_the_nearest_network_in_units_for_people(self):
         problem = problem_of(CountingEvaluator(), limits={"parameters": 1000.0})
 
         study = run(problem, 5, max_idle=40)
 
         nearest = min(record.costs["parameters"] for record in records(study))
-        with pytest.raises(SearchError, match=rf"no network met the limits; the nearest .* parameters {nearest:.6g}"):
+        told = f"parameters {digits(nearest / 1e6)} M, {nearest / 1000 - 1:.2%} above the limit of 0.001 M; raise the"
+        with pytest.raises(SearchError, match=f"no network met the limits; the nearest is trial .* with {told}"):
             winner(study, problem)
 
 
