@@ -222,6 +222,8 @@ def resume(
         training = replace(training, data=Path(data))
     if not training.data.is_dir():
         raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
+    if not run.per_class.exists():  # it is trained on: images would be read before the first step misses its teacher
+        same_teacher_model(training, plan.teacher)
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
         if parts is None:

@@ -19,7 +19,7 @@ from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.data.images import read_image
 from mnasnet.data.transforms import normalise, prepare
-from mnasnet.errors import SettingsError
+from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.modelfile import network_of
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import random_model, write_image_folder
@@ -157,6 +157,17 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with(data: Path, teacher: 
 
     with pytest.raises(RunFolderError, match=r"goes on with the model that it began with, .* is .* now; bring that"):
         resume(stopped.folder)
+
+
+def test_a_run_without_its_teacher_says_so_before_it_reads_images(data: Path, teacher: Path, tmp_path: Path) -> None:
+    ear, hears = Ear(stop_after=4), Ear()
+    stopped = train(tiny_training(data, tmp_path, teacher=str(teacher)), listeners=[ear], stop=ear.wants_to_stop)
+    teacher.unlink()
+
+    with pytest.raises(WeightsError, match=r"there is no file .*teacher.safetensors"):
+        resume(stopped.folder, listeners=[hears])
+
+    assert not hears.events  # of which the first comes after the images
 
 
 def test_a_finished_run_makes_its_report_again_without_its_teacher(data: Path, teacher: Path, tmp_path: Path) -> None:
