@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mnasnet.errors import TrainingError
+from mnasnet.errors import NewerSchemaError, TrainingError
 from mnasnet.files import is_full, patiently, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class CheckpointStore:
     def load(self) -> bytes | None:
         """The newest whole checkpoint's bytes; None when none was written. Says so when it has to fall back.
 
-        Raises TrainingError when files are there but none is whole.
+        Raises TrainingError when files are there but none is whole, NewerSchemaError where a newer release wrote it.
         """
         damaged = []
         for path in (self.last, self.before_last):
@@ -138,7 +138,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def from_bytes(data: bytes) -> Checkpoint:
-    """The inverse of :func:`to_bytes`; raises TrainingError when a byte is wrong."""
+    """The inverse of :func:`to_bytes`; raises TrainingError when a byte is wrong, NewerSchemaError for a newer one."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -153,7 +153,9 @@ def from_bytes(data: bytes) -> Checkpoint:
     if _checksum(tensors, metadata["state"]) != checksum:
         raise TrainingError("its checksum is wrong, the disk or a copy has damaged it")
     if values["schema"] > SCHEMA:
-        raise TrainingError(f"written by a newer release (schema {values['schema']}); update the mnasnet package")
+        raise NewerSchemaError(
+            f"checkpoint schema {values['schema']} is newer than {SCHEMA}; update the mnasnet package, then resume"
+        )
     return Checkpoint(tensors, values)
 
 

@@ -210,7 +210,10 @@ def resume(
     try:
         training, plan = Training.from_dict(values["asked"]), TrainingPlan.from_dict(values["made_of_it"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(f"{run.arguments} is not complete ({error}); start a new run") from error
+        raise RunFolderError(
+            f"{run.arguments} is not complete ({error}); update the mnasnet package where a newer release wrote it, "
+            "else start a new run"
+        ) from error
     if run.results.exists() and not run.store.holds_any:
         raise RunFolderError(
             f"{run.store.folder} has no checkpoint any more, and without one a run that has begun cannot go on; "

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_disk import room_for
 
-from mnasnet.errors import TrainingError
+from mnasnet.errors import NewerSchemaError, TrainingError
 from mnasnet.train.checkpoint import Checkpoint, CheckpointStore, from_bytes, to_bytes
 
 
@@ -42,11 +42,13 @@ def test_a_single_wrong_bit_is_noticed(place: int) -> None:
         from_bytes(bytes(data))
 
 
-def test_a_checkpoint_of_a_newer_release_asks_for_an_update() -> None:
-    newer = to_bytes(Checkpoint({"x": torch.zeros(1)}, {"schema": 2}))
+def test_a_checkpoint_of_a_newer_release_asks_for_an_update_and_is_not_passed_over(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.before_last.write_bytes(to_bytes(checkpoint()))
+    store.last.write_bytes(to_bytes(Checkpoint({"x": torch.zeros(1)}, {"schema": 2})))
 
-    with pytest.raises(TrainingError, match=r"newer release \(schema 2\); update the mnasnet package"):
-        from_bytes(newer)
+    with pytest.raises(NewerSchemaError, match="^checkpoint schema 2 is newer than 1; update the mnasnet package, t"):
+        store.load()
 
 
 @pytest.mark.parametrize("has_links", [True, False])

@@ -241,6 +241,9 @@ def test_a_lost_split_and_damaged_settings_are_told_with_the_next_step(data: Pat
     run.arguments.write_text(re.sub("learning_rate: .*", "learning_rate: fast", arguments))
     with pytest.raises((TrainingError, SettingsError), match="learning_rate must be a number, got 'fast'"):
         resume(run.path)
+    run.arguments.write_text(f"{arguments}  unheard_of: 1\n")
+    with pytest.raises(TrainingError, match="argument 'unheard_of'.; update the mnasnet package where a newer release"):
+        resume(run.path)
     run.arguments.write_text(arguments)
     run.split.unlink()
     with pytest.raises(DataError, match=r"split.json.*bring it back, or start a new run"):
