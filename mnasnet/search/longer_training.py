@@ -38,7 +38,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.train.events import Listener
 from mnasnet.train.plan import Training
 from mnasnet.train.run import resume, train
-from mnasnet.train.run_folder import RunFolder
+from mnasnet.train.run_folder import RunFolder, only_user
 from mnasnet.words import amount
 
 SHARED_START = "shared weights"  # what a training that began from them says it started from
@@ -168,7 +168,8 @@ def train_longer(
     assert model is not None
     if not model.latencies:
         latency = measured(search, model)
-        modelfile.replace_latencies(place.run.best, (latency.to_dict(),))
+        with only_user(place.run):  # which removes what a kill within this left
+            modelfile.replace_latencies(place.run.best, (latency.to_dict(),))
         model = replace(model, latencies=(latency.to_dict(),))
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -59,6 +60,18 @@ class TestGoingOn:
 
         assert again.status == "done" and told_of(again) == told_of(finished)
         assert {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")} == trained
+
+    def test_what_a_kill_left_while_a_latency_was_written_beside_a_trained_network_is_removed(self, copied):
+        model = next(copied.glob("finalists/*/weights/best.safetensors"))
+        dies = "import os; from pathlib import Path; from mnasnet import modelfile; os.fsync = os._exit; "
+        modelfile.replace_latencies(model, ())
+        dies += f"modelfile.replace_latencies(Path({str(model)!r}), ())"
+        subprocess.run([sys.executable, "-c", dies], check=False)
+        assert len(list(model.parent.glob(".*"))) == 2  # the lock and half a file
+
+        resume_search(copied)
+
+        assert modelfile.load(model).latencies and not list(model.parent.glob(".*"))
 
     @pytest.mark.slow
     def test_a_stop_keeps_everything_and_resume_equals_the_uninterrupted_search(self, finished, data, tmp_path):
