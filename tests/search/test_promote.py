@@ -102,8 +102,8 @@ class TestPromotion:
         limits = [text for text in caplog.messages if "limit" in text]
         assert len(limits) == (state == "infeasible")
         for told in limits:
-            assert told.startswith(f"trial {settled.number} is above a limit of this search (multiply_adds ")
-            assert told.endswith("> 1e+06); it is trained all the same")
+            assert told.startswith(f"trial {settled.number} is above a limit of this search (multiply-adds ")
+            assert told.endswith("above the limit of 1 M); it is trained all the same")
 
     def test_another_number_of_epochs_is_another_training(self, finished, copied):
         winner = finished.answer.winner.number
