@@ -121,7 +121,7 @@ def test_a_training_with_a_teacher_goes_on_to_the_same_bits(data: Path, teacher:
 
 
 def test_threads_that_learn_from_parts_of_a_batch_share_a_teacher(teacher: Path, tmp_path: Path) -> None:
-    data, ear = write_image_folder(tmp_path / "images", per_class=60), Ear(stop_after=1)
+    data, ear = write_image_folder(tmp_path / "images", per_class=50), Ear(stop_after=1)
     asked = {"teacher": str(teacher), "batch_size": 64, "threads": 2, "epochs": 1, "dropout": 0.5}
     whole = train(tiny_training(data, tmp_path, name="whole", **asked))
     stopped = train(tiny_training(data, tmp_path, name="stopped", **asked), listeners=[ear], stop=ear.wants_to_stop)

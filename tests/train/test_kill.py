@@ -30,7 +30,7 @@ def work(data: Path, parent: Path) -> None:
         resume(folder)
     else:
         chosen = {"augment": "trivial", "mixup": 0.3, "cutmix": 0.3, "dropout": 0.3}
-        in_parts = {"threads": 2, "batch_size": 2 * SMALLEST_PART}  # of each batch but an epoch's last, which is small
+        in_parts = {"threads": 2, "batch_size": 2 * SMALLEST_PART}  # of batches of 60
         train(tiny_training(data, parent, epochs=6, patience=4, **chosen, **in_parts))
 
 
@@ -78,7 +78,7 @@ def traces(run: RunFolder) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=40)
+    return write_image_folder(tmp_path_factory.mktemp("data"), per_class=50)
 
 
 @pytest.fixture(scope="module")

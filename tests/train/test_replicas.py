@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,8 @@ COUNT = 2 * SMALLEST_PART + 5
 FIRST, SECOND = SMALLEST_PART + 3, SMALLEST_PART + 2  # images of the two parts
 LABELS = np.arange(COUNT) % 3
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
-IMAGES = StoredImages(PIXELS, LABELS)
+TWICE = np.arange(2 * (2 * SMALLEST_PART - 5)) % COUNT  # an epoch of two batches that divide, unevenly
+IMAGES = StoredImages(PIXELS[TWICE], LABELS[TWICE])
 BATCH = (torch.randn(COUNT, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.from_numpy(LABELS))
 
 
@@ -107,6 +110,35 @@ def test_batch_statistics_are_the_mean_over_all_images() -> None:
     assert int(divided.stem.bn.num_batches_tracked) == int(whole.stem.bn.num_batches_tracked)
 
 
+def after_two_steps(network: nn.Module, replicas: int, momentum: float = 0.0) -> nn.Module:
+    """``network`` after the second of two steps from 89 images, of which three parts have 30, 30 and 29."""
+    x, labels = (torch.cat([one, one[:20]]) for one in BATCH)
+    learners = Replicas(network, replicas)
+    for scale in (1.0, -2.0):
+        network.zero_grad(set_to_none=True)
+        learners.learn(backward, scale * x, labels)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = momentum
+    learners.close()
+    return network
+
+
+def test_every_step_in_three_parts_has_the_gradient_of_the_whole_batch() -> None:
+    whole, divided = (after_two_steps(network_with(norms_learn=False), replicas) for replicas in (1, 3))
+
+    for one, other in zip(gradients(whole), gradients(divided), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-6 * max(1.0, float(one.abs().max())))
+
+
+def test_batch_statistics_move_on_from_all_images_whatever_the_momentum() -> None:
+    def means(replicas: int) -> Tensor:
+        network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return after_two_steps(network, replicas, momentum=0.7)[0].running_mean
+
+    assert torch.allclose(means(1), means(3), rtol=0, atol=1e-7)  # the parts' own means are some 1e-3
+
+
 def test_frozen_batch_statistics_stay_to_the_bit() -> None:
     network = network_with(norms_learn=False)
     before = [buffer.clone() for buffer in network.buffers()]
@@ -137,17 +169,18 @@ def test_the_outcome_does_not_depend_on_which_thread_is_first() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_parts_draw_dropout_of_their_own_at_the_asked_rate() -> None:
-    kept: list[Tensor] = []
-
-    def keep(replica: MnasNet, x: Tensor) -> None:
-        kept.append(replica.dropout(torch.ones(len(x), 1000)))
-
-    learners = Replicas(network_with(dropout=0.25), 2)
-    learners.learn(keep, torch.zeros(2 * SMALLEST_PART, 1))
+def test_parts_draw_dropout_of_their_own_in_each_step_at_the_asked_rate() -> None:
+    learners = Replicas(network_with(dropout=0.25), 3)
+    kept = [
+        mask
+        for _ in range(2)
+        for mask in learners.learn(
+            lambda replica, x: replica.dropout(torch.ones(len(x), 1000)), torch.zeros(3 * SMALLEST_PART, 1)
+        )
+    ]
     learners.close()
 
-    assert not torch.equal(*kept)
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(kept, 2))
     for mask in kept:
         assert torch.equal(mask.unique(), torch.tensor([0, 1 / 0.75]))
         # 32,000 draws: the share of zeros has a standard deviation of 0.0024
@@ -212,9 +245,9 @@ class StopAfter:
         return self.left <= 0
 
 
-def fitted(threads: int, store: CheckpointStore, steps: int = 1000) -> FitResult[MnasNet]:
+def fitted(threads: int, store: CheckpointStore, steps: int = 1000, **chosen: Any) -> FitResult[MnasNet]:
     stop = StopAfter(steps)
-    recipe = Recipe("r", "sgd", 0.05, 2 * SMALLEST_PART, dropout=0.5, mixup=0.5, ema=0.9)
+    recipe = Recipe("r", "sgd", 0.05, 2 * SMALLEST_PART, dropout=0.5, mixup=0.5, ema=0.9, **chosen)
     return in_own_thread(
         lambda _: fit(
             network_with(dropout=0.5),
@@ -245,8 +278,18 @@ def test_a_resumed_training_keeps_its_parts_on_another_number_of_threads(tmp_pat
         assert torch.equal(one, other)
 
 
+def test_features_that_were_frozen_learn_from_all_parts_once_they_are_free(tmp_path: Path) -> None:
+    whole, store = CheckpointStore(tmp_path / "whole"), CheckpointStore(tmp_path / "broken")
+
+    fitted(2, whole, frozen_epochs=1)
+    fitted(2, store, steps=3, frozen_epochs=1)
+    fitted(2, store, frozen_epochs=1)  # begins with features that are free
+
+    assert checkpoint_digest(store) == checkpoint_digest(whole)
+
+
 def test_a_run_in_parts_goes_on_to_the_bits_of_one_that_was_not_stopped(tmp_path: Path) -> None:
-    data = write_image_folder(tmp_path / "data", per_class=40)
+    data = write_image_folder(tmp_path / "data", per_class=50)  # 120 to learn from: two batches of 60
     chosen = {"threads": 2, "batch_size": 2 * SMALLEST_PART, "dropout": 0.3, "mixup": 0.3}
     stop = StopAfter(3)
 
