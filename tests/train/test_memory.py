@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from equal_runs import checkpoint_digest
 
 from mnasnet.errors import TrainingError
 from mnasnet.network.build import MnasNet
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import TINY
 from mnasnet.train.batches import StoredImages
+from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.recipe import Recipe
 from mnasnet.train.trainer import FitResult, fit
@@ -34,11 +39,11 @@ class SmallDevice(MnasNet):
         return super().forward(x)
 
 
-def train_on(room: int, recipe: Recipe, images: StoredImages = IMAGES, accumulate_steps: int = 1) -> FitResult:
+def train_on(room: int, recipe: Recipe, images: StoredImages = IMAGES, **chosen: Any) -> FitResult:
     torch.manual_seed(0)
     network = SmallDevice(TINY, 3, dropout=0.0)
     network.room = room
-    return fit(network, images, FEW, recipe, Preprocess(32, 32), epochs=3, accumulate_steps=accumulate_steps)
+    return fit(network, images, FEW, recipe, Preprocess(32, 32), epochs=3, **chosen)
 
 
 def parts_told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -60,7 +65,7 @@ def test_an_odd_number_of_images_leaves_none_alone(batch_size: int, accumulate_s
     """Batch normalisation cannot work on one."""
     images = StoredImages(NOISE[:11], LABELS[:11])
 
-    result = train_on(10**9, Recipe("r", "sgd", 0.1, batch_size), images, accumulate_steps)
+    result = train_on(10**9, Recipe("r", "sgd", 0.1, batch_size), images, accumulate_steps=accumulate_steps)
 
     assert len(result.history) == 3
 
@@ -95,6 +100,17 @@ def test_parts_of_a_batch_that_do_not_fit_are_divided_further(caplog: pytest.Log
 
     assert parts_told(caplog) == ["32", "16", "8"]
     assert torch.allclose(whole.average.classifier.weight, divided.average.classifier.weight, atol=1e-6)
+
+
+def test_a_resumed_training_keeps_the_parts_that_memory_had_room_for(tmp_path: Path) -> None:
+    recipe, asked = Recipe("r", "sgd", 0.1, 16, dropout=0.5), itertools.count()
+    whole, store = CheckpointStore(tmp_path / "whole"), CheckpointStore(tmp_path / "broken")
+
+    train_on(5, recipe, store=whole)
+    train_on(5, recipe, store=store, stop=lambda: next(asked) > 1)
+    train_on(10**9, recipe, store=store)
+
+    assert checkpoint_digest(store) == checkpoint_digest(whole)
 
 
 def test_a_device_too_small_for_two_images_is_an_error_with_the_next_step() -> None:
