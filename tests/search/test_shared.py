@@ -19,6 +19,7 @@ from mnasnet.search.records import records
 from mnasnet.search.shared_weights import SharedWeights
 from mnasnet.search.stop import SearchStopped
 from mnasnet.search.study import Budget, create_study, search
+from mnasnet.search.supernet import recalibrate
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.testing import write_image_folder
 from mnasnet.train.checkpoint import CheckpointStore
@@ -87,14 +88,16 @@ def test_a_network_is_judged_in_seconds_and_always_alike(shared: SharedWeights) 
     assert seconds < 5  # 18 images: it takes a tenth of a second
 
 
-def test_the_score_is_the_probability_that_the_cut_out_network_gives_to_the_right_class(
+def test_the_score_is_the_probability_of_the_right_class_with_statistics_of_training_images_at_the_networks_size(
     shared: SharedWeights, images: SearchImages
 ) -> None:
     candidate = extreme(SPACE, "smallest")
     assert candidate.input_size == 32
     val = images.val(32)
 
-    scores = predict_logits(shared.cut_out(candidate), val, images.preprocess(32))
+    network = shared.train().cut_out(candidate.architecture)
+    recalibrate(network, images.train(), images.preprocess(32))
+    scores = predict_logits(network, val, images.preprocess(32))
 
     probabilities = torch.from_numpy(scores).softmax(1)[torch.arange(len(val.labels)), torch.from_numpy(val.labels)]
     assert shared.evaluate(candidate, silent) == pytest.approx(float(probabilities.mean()), abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from dataclasses import replace
@@ -22,13 +23,16 @@ from mnasnet.network.supernet import Supernet
 from mnasnet.preprocess import Preprocess
 from mnasnet.search.curriculum import Curriculum, cheapest_and_dearest, drawn, extreme, mixes_operators
 from mnasnet.search.images import SearchImages, divide
-from mnasnet.search.supernet import recalibrate, supernet_recipe, train_supernet
+from mnasnet.search.supernet import SharedObjective, recalibrate, supernet_recipe, train_supernet
 from mnasnet.space import BlockChoices, SearchSpace
 from mnasnet.spaces import SPACES, space
+from mnasnet.spec import ArchitectureSpec
 from mnasnet.testing import write_image_folder
 from mnasnet.train.batches import StoredImages
 from mnasnet.train.checkpoint import CheckpointStore
 from mnasnet.train.events import Event, Stepped
+from mnasnet.train.objective import LossTerm, predict_logits
+from mnasnet.train.team import Team
 
 PAPER_LIKE = SearchSpace(
     (
@@ -109,6 +113,21 @@ def test_a_cut_out_network_has_weights_of_its_own() -> None:
     assert torch.equal(cut.classifier.weight, before)
 
 
+def test_a_cut_out_network_learns_as_the_supernet_with_its_dropout() -> None:
+    supernet, architecture = Supernet(PAPER_LIKE, 5, dropout=0.6), extreme(PAPER_LIKE, "largest").architecture
+    x, cut = torch.randn(4, 3, 32, 32), supernet.cut_out(architecture)
+
+    def scores(seed: int) -> list[torch.Tensor]:
+        both = []
+        for answer in (lambda: supernet(x, architecture), lambda: cut(x)):
+            torch.manual_seed(seed)
+            both.append(answer())
+        return both
+
+    (one, of_cut), (other, _) = scores(1), scores(2)
+    assert torch.allclose(one, of_cut, atol=1e-5) and not torch.allclose(one, other, atol=1e-2)
+
+
 def test_kernel_5_holds_kernel_3_and_wider_holds_narrower_and_deeper_holds_shallower() -> None:
     supernet = ready_supernet(PAPER_LIKE)
     largest = extreme(PAPER_LIKE, "largest").architecture
@@ -187,6 +206,21 @@ def test_networks_that_differ_in_size_alone_start_as_one() -> None:
         assert torch.allclose(first, other, atol=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("operator", "skips"),
+    [("inverted3", ("identity", "none")), ("inverted3", ("none", "identity")), ("conv", ("identity",))],
+)
+def test_networks_of_any_skips_tell_images_apart_from_the_start(operator: str, skips: tuple[str, ...]) -> None:
+    block = BlockChoices(operator=(operator,), channels=(8,), repeats=(3,), skip=skips)
+    searched = SearchSpace((block,), stem_channels=8, head_channels=32)
+    torch.manual_seed(0)
+    supernet = Supernet(searched, 5, dropout=0.0)
+    plain = searched.architecture({"block0.skip": "none"} if len(skips) > 1 else {})
+
+    assert supernet(torch.randn(8, 3, 32, 32), plain).std(0).max() > 0.01
+
+
 def test_what_counts_for_nothing_at_first_learns_soon() -> None:
     torch.manual_seed(0)
     supernet = Supernet(SIZES_ONLY, 5, dropout=0.0)
@@ -216,6 +250,36 @@ def test_every_option_is_drawn_equally_often() -> None:
     for place, choice in enumerate(SIZED.choices):
         counts = Counter(draw.values[place] for draw in draws)
         assert set(counts.values()) == {rounds // len(choice.options)}, choice.name
+
+
+def test_each_pair_of_options_meets_and_another_seed_draws_otherwise() -> None:
+    draws = [drawn(SIZED, seed=3, number=number).values for number in range(100)]
+
+    for (one, first), (other, second) in itertools.combinations(enumerate(SIZED.choices), 2):
+        pairs = {(draw[one], draw[other]) for draw in draws}
+        assert len(pairs) == len(first.options) * len(second.options), (first.name, second.name)
+    assert draws[:6] != [drawn(SIZED, seed=4, number=number).values for number in range(6)]
+
+
+def test_networks_between_are_drawn_one_after_the_other_and_apart_from_the_smallest() -> None:
+    curriculum = Curriculum("sandwich", between=2, warmup=0.0)
+
+    steps = [curriculum.networks(SIZED, seed=3, step=step, steps=6) for step in range(6)]
+
+    assert [one for step in steps for one in step[2:]] == [drawn(SIZED, seed=3, number=number) for number in range(12)]
+    smallest, first = ([SIZED.named_values(step[place])["block1.skip"] for step in steps] for place in (1, 2))
+    assert smallest != first
+
+
+def test_the_largest_and_the_smallest_network_are_those_of_all_choices() -> None:
+    searched = replace(SIZED, blocks=(SIZED.blocks[0], replace(SIZED.blocks[1], stride=(1, 2))))
+    largest, smallest = (searched.named_values(extreme(searched, which)) for which in ("largest", "smallest"))
+
+    sizes = {"kernel": (5, 3), "se_ratio": (0.25, 0.0), "filters": (1.0, 0.5), "layers": (1, -1), "stride": (1, 2)}
+    for field, ends in {**sizes, "operator": ("inverted6", "conv"), "skip": ("identity", "none")}.items():
+        assert (largest[f"block1.{field}"], smallest[f"block1.{field}"]) == ends
+    for field, ends in {"input_size": (48, 32), "width": (1.0, 0.5)}.items():
+        assert (largest[field], smallest[field]) == ends
 
 
 def test_operators_and_skips_of_the_smallest_network_are_drawn_fairly() -> None:
@@ -257,16 +321,20 @@ def test_the_sandwich_has_the_largest_the_smallest_and_others() -> None:
     assert curriculum.seconds_per_image(largest=8, smallest=1, middling=3) == 0.5 * 8 + 0.5 * (8 + 1 + 2 * 3)
 
 
-def test_shrinking_offers_kernels_then_depth_then_width() -> None:
-    curriculum = Curriculum("single", warmup=0.0, shrinking=True)
+@pytest.mark.parametrize(("rule", "place"), [("single", 0), ("sandwich", 1), ("sandwich", 2)])
+def test_shrinking_offers_kernels_then_depth_then_width(rule: str, place: int) -> None:
+    curriculum = Curriculum(rule, warmup=0.5, shrinking=True)
+    smallest = place == 1  # which takes the smallest of what is offered
 
     def offered(field: str, steps: range) -> set[object]:
-        drawn = (curriculum.networks(PAPER_LIKE, seed=0, step=step, steps=100)[0] for step in steps)
-        return {PAPER_LIKE.named_values(candidate)[f"block1.{field}"] for candidate in drawn}
+        found = (curriculum.networks(PAPER_LIKE, seed=0, step=100 + step, steps=200)[place] for step in steps)
+        return {PAPER_LIKE.named_values(candidate)[f"block1.{field}"] for candidate in found}
 
-    assert [offered(field, range(25)) for field in ("kernel", "layers", "filters")] == [{3, 5}, {1}, {1.0}]
-    assert [offered(field, range(25, 50)) for field in ("layers", "filters")] == [{-1, 0, 1}, {1.0}]
-    assert offered("filters", range(50, 100)) == {0.5, 1.0}
+    assert offered("kernel", range(25)) == ({3} if smallest else {3, 5})
+    assert [offered(field, range(25)) for field in ("layers", "filters")] == [{1}, {1.0}]
+    assert offered("layers", range(25, 50)) == ({-1} if smallest else {-1, 0, 1})
+    assert offered("filters", range(25, 50)) == {1.0}
+    assert offered("filters", range(50, 100)) == ({0.5} if smallest else {0.5, 1.0})
 
 
 @pytest.mark.parametrize("wrong", [{"rule": "ladder"}, {"between": 0}, {"warmup": 1.0}])
@@ -287,16 +355,60 @@ def test_recalibration_replaces_statistics_and_keeps_weights() -> None:
     assert not network.training
 
 
-def test_recalibrated_statistics_are_those_of_the_images() -> None:
+def test_recalibrated_statistics_are_those_of_images_of_all_classes_at_the_networks_size() -> None:
     network = ready_supernet(PAPER_LIKE).cut_out(extreme(PAPER_LIKE, "largest").architecture)
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 100, (256, 48, 48, 3), np.uint8)
+    pixels[128:] += 150  # of the second class, which follows the first
     preprocess = Preprocess(32, 32)
 
-    recalibrate(network, StoredImages(pixels, np.zeros(32, np.int64)), preprocess)
+    recalibrate(network, StoredImages(pixels, np.repeat([0, 1], 128)), preprocess, count=128)
 
+    norm = network.stem.get_submodule("bn")
     with torch.no_grad():
-        before_norm = network.stem.get_submodule("conv")(torch.from_numpy(normalise(pixels, preprocess)))
-    assert torch.allclose(network.stem.get_submodule("bn").running_mean, before_norm.mean((0, 2, 3)), atol=1e-4)
+        x = F.interpolate(torch.from_numpy(normalise(pixels, preprocess)), (32, 32), mode="bilinear", antialias=True)
+        before_norm = network.stem.get_submodule("conv")(x)
+    variance, mean = torch.var_mean(before_norm, (0, 2, 3))
+    # half of the images stand for all: their noise is far below the difference of the classes
+    assert torch.allclose(norm.running_mean, mean, atol=0.01 * float(mean.abs().max()))
+    assert torch.allclose(norm.running_var, variance, rtol=0.02)
+    assert norm.momentum == 0.1
+
+
+def test_the_first_network_learns_the_labels_and_teaches_each_other_at_its_own_size() -> None:
+    supernet, curriculum = ready_supernet(SIZED), Curriculum("sandwich", between=3, warmup=0.0)
+    x, targets = torch.randn(4, 3, 48, 48), F.one_hot(torch.arange(4), 5).float()
+    networks = curriculum.networks(SIZED, seed=0, step=1, steps=9)
+    none = StoredImages(np.zeros((0, 48, 48, 3), np.uint8), np.zeros(0, np.int64))
+
+    def learned(**chosen: bool) -> tuple[list[LossTerm], list[tuple[int, ArchitectureSpec]]]:
+        asked = []
+
+        def forward(x: torch.Tensor, architecture: ArchitectureSpec) -> torch.Tensor:
+            asked.append((x.shape[-1], architecture))
+            return supernet(x, architecture)
+
+        objective = SharedObjective(SIZED, curriculum, 0, 0.1, none, **chosen)
+        return list(objective.terms(forward, x, targets, step=1, steps=9)), asked
+
+    (first, *others), asked = learned()
+
+    assert asked == [(one.input_size, one.architecture) for one in networks] and {side for side, _ in asked} == {32, 48}
+    assert [side for side, _ in learned(sized=False)[1]] == [48] * 5
+    assert {term.weight for term in (first, *others)} == {1 / 5}
+    smoothed = 0.9 * targets + 0.1 / 5
+    for term, told in ((first, smoothed), *((term, first.logits.softmax(1)) for term in others)):
+        assert torch.allclose(term.loss, -(told * term.logits.log_softmax(1)).sum(), rtol=1e-4)
+
+
+def test_an_epoch_is_judged_by_the_largest_network_with_statistics_of_its_own(images: SearchImages) -> None:
+    supernet, train, val = ready_supernet(SIZED), images.train(), images.val(48)
+    objective = SharedObjective(SIZED, Curriculum(), 0, 0.1, train)
+
+    scores = objective.scores(supernet, val, images.preprocess(48), Team(), lambda: False, 16)
+
+    largest = supernet.cut_out(extreme(SIZED, "largest").architecture)
+    recalibrate(largest, train, images.preprocess(48))
+    np.testing.assert_allclose(scores, predict_logits(largest, val, images.preprocess(48)), atol=1e-4)
 
 
 def trained(images: SearchImages, store: CheckpointStore, **chosen: object) -> object:
@@ -344,12 +456,21 @@ def test_an_epoch_is_watched_on_some_images_only(images: SearchImages, monkeypat
     assert result.history[-1]["val_accuracy"] in (0.0, 1.0)
 
 
-def test_a_checkpoint_of_another_space_is_refused(images: SearchImages, tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path)
-    train_supernet(PAPER_LIKE, images, input_size=32, epochs=1, store=store)
+def test_a_checkpoint_of_another_space_curriculum_or_images_is_refused(images: SearchImages, tmp_path: Path) -> None:
+    asked = {"space": SIZED, "images": images, "input_size": 32, "epochs": 1, "store": CheckpointStore(tmp_path)}
+    train_supernet(**asked, stop=lambda: True)
+    others = replace(images, parts=divide(scan(images.folder), seed=1))
 
-    with pytest.raises(TrainingError, match="another training: space"):
-        train_supernet(replace(PAPER_LIKE, stem_channels=16), images, input_size=32, epochs=1, store=store)
+    for what, other in {
+        "space": {"space": replace(SIZED, stem_channels=16)},
+        "curriculum": {"curriculum": Curriculum("single")},
+        "images": {"images": others},
+        "largest_px": {"proxy_input_size": 32},
+        "recipe": {"flip": False},
+        "seed": {"seed": 1},
+    }.items():
+        with pytest.raises(TrainingError, match=f"another training: {what} was"):
+            train_supernet(**{**asked, **other})
 
 
 @pytest.mark.parametrize("name", list(SPACES))
