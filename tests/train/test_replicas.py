@@ -264,7 +264,9 @@ def fitted(threads: int, store: CheckpointStore, steps: int = 1000, **chosen: An
     )
 
 
-def test_a_resumed_training_keeps_its_parts_on_another_number_of_threads(tmp_path: Path) -> None:
+def test_a_resumed_training_keeps_its_parts_on_another_number_of_threads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = fitted(2, CheckpointStore(tmp_path / "whole"))
     store = CheckpointStore(tmp_path / "moved")
 
@@ -272,6 +274,7 @@ def test_a_resumed_training_keeps_its_parts_on_another_number_of_threads(tmp_pat
     moved = fitted(1, store)
 
     assert (stopped.status, moved.status) == ("stopped", "done")
+    assert "the number of threads was 2 and is 1" in caplog.text and "torch was" not in caplog.text
     assert from_bytes(store.load() or b"").values["replicas"] == 2
     # tensors of this network are too small for torch to divide among threads: every sum keeps its order
     for one, other in zip(whole.average.state_dict().values(), moved.average.state_dict().values(), strict=True):
