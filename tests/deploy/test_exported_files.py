@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,10 +13,10 @@ from mnasnet.cli import main
 from mnasnet.deploy.export import export_model
 from mnasnet.errors import SettingsError, WeightsError
 from mnasnet.export.checksum import CHECKSUM_KEY, FILE_KEY, checksum
-from mnasnet.export.exported import read_exported
+from mnasnet.export.exported import in_memory, read_exported
 from mnasnet.export.exporter import open_exporter, open_int8_exporter
-from mnasnet.export.litert import litert_weights
-from mnasnet.export.onnx import onnx_weights
+from mnasnet.export.litert import litert_weights, to_litert
+from mnasnet.export.onnx import onnx_weights, to_onnx
 from mnasnet.testing import random_model
 from mnasnet.zoo import open_model
 
@@ -525,6 +526,7 @@ def test_weights_in_litert_files_begin_where_processors_read_fast(litert_file):
         ({"metrics": []}, "is damaged"),
         ({"latencies": None}, "is damaged"),
         ({"schema": 9}, "has model file schema 9, newer than"),
+        ({"class_names": ["cat"]}, "has 3 outputs but 1 class names; export the model again"),
     ],
 )
 def test_a_header_that_somebody_changed_is_refused_in_one_line(change, complaint, onnx_file, tmp_path, capsys):
@@ -537,6 +539,42 @@ def test_a_header_that_somebody_changed_is_refused_in_one_line(change, complaint
     assert main(["info", str(tmp_path / "changed.onnx")]) == 2
 
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["openvino_file", "litert_file"])
+def test_class_names_that_are_not_as_many_as_outputs_are_refused_in_every_format(name, tmp_path, request):
+    file = request.getfixturevalue(name)
+    for part in file.parent.glob("*.*"):
+        content = part.read_bytes()
+        for end, start in ((b'dog", "the', b"dog    the"), (b"dog&quot;, &quot;the", b"dog the")):
+            content = content.replace(end, start[: len(end)])  # two names become one
+        (tmp_path / part.name).write_bytes(content)
+
+    with pytest.raises(WeightsError, match="has 3 outputs but 2 class names; export the model again"):
+        read_exported(tmp_path / file.name)
+
+
+def test_probabilities_become_scores_that_are_numbers_and_keep_their_order():
+    exported = replace(in_memory(random_model()), gives_probabilities=True)
+
+    scores = exported.as_scores(np.array([[1.0, 1e-12, 1e-30, 0.0]], np.float32))[0]
+
+    assert np.isfinite(scores).all() and (np.diff(scores) < 0).all()
+    assert scores[:2] == pytest.approx(np.log([1.0, 1e-12]))
+
+
+def test_an_onnx_file_is_of_versions_that_readers_have_known_since_2022(model):
+    graph = to_onnx(model)
+
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [("", 17)] and graph.ir_version == 8
+
+
+def test_a_litert_file_of_a_grey_network_takes_one_channel():
+    from ai_edge_litert.interpreter import Interpreter
+
+    graph = Interpreter(model_content=to_litert(random_model(in_channels=1)))
+
+    assert graph.get_input_details()[0]["shape_signature"].tolist() == [-1, 64, 64, 1]
 
 
 def test_info_names_the_classes_of_a_class_file_for_exported_files_too(onnx_file, tmp_path, capsys):

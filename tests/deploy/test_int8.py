@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from mnasnet.deploy.pictures import test_pictures as built_in_pictures
 from mnasnet.errors import ExportError
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import INT8_EXPORTERS, open_exporter, open_int8_exporter
+from mnasnet.export.int8_timing import int8_for_timing
+from mnasnet.export.onnx import merge_batch_norm
 from mnasnet.latency.session import SessionMeter
 from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
@@ -160,6 +163,78 @@ class Passes(list):
         for one in range(len(self))[place] if isinstance(place, slice) else [place]:
             self.taken[one] += 1
         return super().__getitem__(place)
+
+
+def sizes_of_ranges(made):
+    """How far each activation's range reaches, by name."""
+    if hasattr(made, "ranges"):
+        return {name: max(high, 0) - min(low, 0) for name, (low, high) in made.ranges.items()}
+    graph = made.graph.graph
+    numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+    steps = {node.input[0]: numbers[node.input[1]] for node in graph.node if node.op_type == "QuantizeLinear"}
+    return {name: 255 * float(step) for name, step in steps.items() if step.ndim == 0}
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_ranges_are_of_all_images_in_any_order_wherever_they_are_normalised_but_those_that_were_learned(name):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 20 + 13 * number, (32, 32, 3), np.uint8) for number in range(18)]
+    model = replace(random_model(input_size=32), int8_ranges={"pooled": (0.0, 25.5)})
+
+    def found(images, pixels):
+        return sizes_of_ranges(open_int8_exporter(name, images).quantise(model, pixels=pixels, softmax=False))
+
+    forwards, backwards, inside = found(images, False), found(images[::-1], False), found(images, True)
+
+    assert len(forwards) > 10 and forwards["pooled"] == pytest.approx(25.5)
+    assert backwards == pytest.approx(forwards)
+    of_network = {value for value in forwards if value.startswith(("stem", "blocks", "head", "pooled"))}
+    assert {value: inside[value] for value in of_network} == pytest.approx(
+        {v: forwards[v] for v in of_network}, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("name", INT8_EXPORTERS)
+def test_a_file_in_8_bits_keeps_what_is_known_of_its_model_beside_its_own_accuracy(name, tmp_path):
+    model = replace(random_model(input_size=32), metrics={"accuracy": 0.9})
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+    made = open_int8_exporter(name, images).quantise(model, pixels=True, softmax=False)
+    (path, *_) = made.write(tmp_path / f"m{open_exporter(name).suffix}", {"int8_accuracy": 0.8})
+
+    assert read_exported(path).header["metrics"] == {"accuracy": 0.9, "int8_accuracy": 0.8}
+
+
+def test_litert_rounds_each_channels_weights_to_127_steps_up_and_down(tmp_path):
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = random_model(input_size=32)
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    made = open_int8_exporter("litert", images).quantise(model, pixels=False, softmax=False)
+    (path,) = made.write(tmp_path / "m.tflite", {})
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
+    tensors = {tensor.name.decode(): tensor for tensor in file.subgraphs[0].tensors}
+
+    for name, channel, layout in (("stem", 0, (0, 2, 3, 1)), ("blocks.0.0.depthwise", 3, (1, 2, 3, 0))):
+        tensor = tensors[f"{name}.weight"]
+        stored = file.buffers[tensor.buffer].data.view(np.int8).reshape(tensor.shape)
+        others = tuple(axis for axis in range(4) if axis != channel)
+        scale = np.expand_dims(tensor.quantization.scale, others)
+        weight, _ = merge_batch_norm(model.weights, name, model.architecture.bn_epsilon)
+        assert tensor.quantization.quantizedDimension == channel
+        assert set(np.abs(stored.astype(int)).max(axis=others)) == {127}
+        assert np.abs(stored - weight.transpose(layout) / scale).max() < 0.501
+
+
+@pytest.mark.parametrize(("runtime", "name"), [("onnxruntime", "onnx"), ("openvino", "openvino")])
+def test_a_graph_for_timing_computes_what_a_calibrated_one_computes(runtime, name):
+    model = random_model(input_size=32)
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+    calibrated = open_int8_exporter(name, images).quantise(model, pixels=True, softmax=False).graph
+    timed = onnx.load_model_from_string(int8_for_timing(model, runtime).content)
+
+    assert Counter(node.op_type for node in timed.graph.node) == Counter(node.op_type for node in calibrated.graph.node)
 
 
 class Telling(list):
