@@ -235,6 +235,10 @@ def test_a_graph_for_timing_computes_what_a_calibrated_one_computes(runtime, nam
     timed = onnx.load_model_from_string(int8_for_timing(model, runtime).content)
 
     assert Counter(node.op_type for node in timed.graph.node) == Counter(node.op_type for node in calibrated.graph.node)
+    for graph in (timed.graph, calibrated.graph):
+        numbers = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+        zeros = {node.input[0]: numbers[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+        assert {int(zeros[value]) for value in ("stem", "blocks.1.0.se.gate", "pooled")} == {0}  # never negative
 
 
 class Telling(list):
