@@ -155,6 +155,33 @@ def test_weights_in_other_files_are_refused(place, message, onnx_file, tmp_path)
         Classifier.load(tmp_path / "m.onnx")
 
 
+def list_of_tensors(graph):
+    tensors = graph.graph.node[0].attribute.add(name="more", type=onnx.AttributeProto.TENSORS).tensors
+    tensors.add(name="more", data_location=onnx.TensorProto.EXTERNAL)
+
+
+ONE_SIGN = {
+    "the tensor 'stem.weight' lies in another file": lambda graph: graph.graph.initializer[0].external_data.add(
+        key="k"
+    ),
+    "the tensor 'stem.bias' lies in another file": lambda graph: setattr(
+        graph.graph.initializer[1], "data_location", onnx.TensorProto.EXTERNAL
+    ),
+    "the tensor 'more' lies in another file": list_of_tensors,
+    "the graph defines functions of its own": lambda graph: graph.functions.add(name="own"),
+}
+
+
+@pytest.mark.parametrize("message", ONE_SIGN)
+def test_one_sign_of_another_file_or_of_functions_is_enough(message, onnx_file, tmp_path):
+    graph = onnx.load(onnx_file)
+    ONE_SIGN[message](graph)
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+
+    with pytest.raises(WeightsError, match=message):
+        read_exported(tmp_path / "m.onnx")
+
+
 def test_openvino_without_its_second_file_says_so(model, tmp_path):
     (done,) = export_model(model, tmp_path, ["openvino"])
     done.files[1].unlink()
