@@ -5,8 +5,8 @@
 The zip holds ``<folder>/<class>/<image>`` with 5,000 images of 32 x 32 pixels in each of 10 classes. In each
 class the file names are sorted, shuffled by ``random.Random(2026)`` and the first 500 kept aside as the test set.
 The network is a point of MnasNet's space made of regular convolutions: at 64 pixels a processor trains it several
-times as fast as depthwise ones. The first epochs train small images, the last ones mix sizes up to 224 pixels, so that
-``input_size`` may be changed.
+times as fast as depthwise ones. Most images are only mirrored and moved by whole pixels: with other sizes and zooms for
+all of them so small a network learned less.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mnasnet import modelfile
 from mnasnet.classify import Classifier
-from mnasnet.modelfile import ModelFile, network_of, weights_of
+from mnasnet.modelfile import ModelFile, weights_of
 from mnasnet.network.build import build
 from mnasnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from mnasnet.spec import ArchitectureSpec, BlockSpec
@@ -36,6 +36,7 @@ from mnasnet.spec import ArchitectureSpec, BlockSpec
 TEST_SEED = 2026
 TEST_PER_CLASS = 500
 INPUT_SIZE = 64
+OPEN_EPOCHS = 4  # the last ones, in which no part of an image is hidden
 NETWORK = ArchitectureSpec(
     name="photos10",
     source="tools/train_bundled.py",
@@ -56,12 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("zip", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=18)
-    parser.add_argument("--mixed-epochs", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=0.15)
-    parser.add_argument("--start", type=Path, help="a model file of this script to go on from")
-    parser.add_argument("--plain", action="store_true", help="only shift, zoom and flip the images")
+    parser.add_argument("--epochs", type=int, default=44)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--learning-rate", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -70,8 +68,6 @@ def main() -> None:
     torch.manual_seed(options.seed)
     names, train, test = read_split(options.zip)
     network = build(NETWORK, len(names), dropout=0.1).to(memory_format=torch.channels_last)
-    if options.start:
-        network.load_state_dict(network_of(modelfile.load(options.start)).state_dict())
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
     )
@@ -86,22 +82,23 @@ def main() -> None:
     )
     steps = len(train[1]) // options.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=steps * options.epochs, pct_start=0.15, cycle_momentum=False
+        optimizer,
+        options.learning_rate,
+        total_steps=steps * options.epochs,
+        pct_start=0.15,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+        final_div_factor=1000,
     )
-    sizes = random.Random(options.seed)
     for epoch in range(options.epochs):
         began = time.monotonic()
         network.train()
-        mixed = epoch >= options.epochs - options.mixed_epochs
         order = torch.randperm(len(train[1]))
         total = 0.0
         for step in range(steps):
             index = order[step * options.batch : (step + 1) * options.batch]
-            size = INPUT_SIZE if options.start else batch_size_px(sizes, mixed)
-            if size > 96:  # large images are dear: fewer of them in a step
-                index = index[: options.batch * 96 * 96 // (size * size)]
-            batch = augment(train[0][index], size, plain=options.plain)
-            with torch.autocast("cpu", torch.bfloat16):  # dense convolutions gain, depthwise ones would lose
+            batch = augment(train[0][index], hide=epoch < options.epochs - OPEN_EPOCHS)
+            with torch.autocast("cpu", torch.bfloat16):  # a gain on processors with instructions for it alone
                 logits = network(batch)
             loss = F.cross_entropy(logits.float(), train[1][index], label_smoothing=0.1)
             optimizer.zero_grad()
@@ -112,12 +109,10 @@ def main() -> None:
             total += loss.item()
         seconds = time.monotonic() - began
         line = f"epoch {epoch + 1}/{options.epochs} loss {total / steps:.4f} {seconds:.0f} s"
-        if epoch % 4 == 3 or epoch == options.epochs - 1 or mixed:
+        if epoch % 4 == 3 or epoch == options.epochs - 1:
             line += f" test@64 {accuracy(average.module, test, 64):.4f}"
         print(line, flush=True)
         save(options.out, average.module, names, options)
-    recalibrate(average.module, train[0])
-    save(options.out, average.module, names, options)
     model = modelfile.load(options.out)
     answers = answers_of(Classifier(model), list(test[0].permute(0, 2, 3, 1).numpy()))
     share = sum(answer == names[label] for answer, label in zip(answers, test[1], strict=True)) / len(answers)
@@ -158,51 +153,33 @@ def test_files(files: dict[str, list[str]]) -> set[str]:
     return chosen
 
 
-def batch_size_px(rng: random.Random, mixed: bool) -> int:
-    """The side of the next batch's images in pixels."""
-    if mixed:
-        return rng.choices((64, 96, 128, 224), (0.86, 0.06, 0.04, 0.04))[0]
-    return rng.choices((40, 48, 64), (0.2, 0.5, 0.3))[0]
-
-
-def augment(images: Tensor, size: int, *, plain: bool = False) -> Tensor:
-    """Shift, zoom, flip, light, sharpness and a hidden square; N x 3 x size x size, normalised."""
+def augment(images: Tensor, *, hide: bool) -> Tensor:
+    """Mirror and move all images, zoom, sharpen and light some, hide a square of half of them; as network input."""
     n = len(images)
-    x = images.float() / 255
-    zoom = 1.0 - 0.2 * torch.rand(n)
+    zoom = torch.where(torch.rand(n, 1) < 0.3, 1 + 0.2 * (torch.rand(n, 2) - 0.5), torch.ones(n, 2))
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = zoom * (1 - 2 * (torch.rand(n) < 0.5).float())  # mirrored half of the time
-    theta[:, 1, 1] = zoom * (1 + 0.1 * (torch.rand(n) - 0.5))
-    theta[:, :, 2] = (torch.rand(n, 2) - 0.5) * 2 * (1.2 - zoom)[:, None] * 0.6
+    theta[:, 0, 0] = zoom[:, 0] * (1 - 2 * (torch.rand(n) < 0.5).float())
+    theta[:, 1, 1] = zoom[:, 1]
+    theta[:, :, 2] = torch.randint(-3, 4, (n, 2)) * (2 / images.shape[-1])  # whole pixels, which blur nothing
+    grid = F.affine_grid(theta, [n, 3, INPUT_SIZE, INPUT_SIZE], align_corners=False)
     mode = "bicubic" if torch.rand(()) < 0.3 else "bilinear"
-    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
-    x = F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
-    if not plain and torch.rand(()) < 0.4:  # photos of 200 px and more are sharper than enlarged thumbnails
-        blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        x = x + (x - blurred) * (1.5 * torch.rand(n, 1, 1, 1))
-    gain = 1 + 0.2 * (torch.rand(n, 1, 1, 1) - 0.5) + 0.1 * (torch.rand(n, 3, 1, 1) - 0.5)
+    x = F.grid_sample(images.float() / 255, grid, mode=mode, padding_mode="reflection", align_corners=False)
+    if torch.rand(()) < 0.3:  # photos of 200 px and more are sharper than enlarged thumbnails
+        x = x + (x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)) * (1.5 * torch.rand(n, 1, 1, 1))
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = ((x - mean) * (1 + 0.3 * (torch.rand(n, 1, 1, 1) - 0.5)) + mean) * gain
-    x = (x.clamp(0, 1) - MEAN) / STD
-    hidden = size // 4
-    for i in range(0 if plain else n):
-        if torch.rand(()) < 0.3:
-            top, left = (int(v) for v in torch.randint(0, size - hidden, (2,)))
-            x[i, :, top : top + hidden, left : left + hidden] = 0
-    return x.contiguous(memory_format=torch.channels_last)
+    contrast = 1 + 0.2 * (torch.rand(n, 1, 1, 1) - 0.5)
+    light = 1 + 0.1 * (torch.rand(n, 1, 1, 1) - 0.5) + 0.05 * (torch.rand(n, 3, 1, 1) - 0.5)
+    x = normalised((((x - mean) * contrast + mean) * light).clamp(0, 1))
+    for i in torch.nonzero(torch.rand(n) < 0.5).flatten().tolist() if hide else ():
+        half = int(torch.randint(INPUT_SIZE // 8, INPUT_SIZE // 4 + 1, ()))
+        y, z = torch.randint(0, INPUT_SIZE, (2,)).tolist()
+        x[i, :, max(0, y - half) : y + half, max(0, z - half) : z + half] = 0
+    return x
 
 
-@torch.no_grad()
-def recalibrate(network: torch.nn.Module, images: Tensor, batches: int = 40) -> None:
-    """Take the batch statistics anew at the input size that the model is used at."""
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a plain average
-    network.train()
-    for _ in range(batches):
-        network(augment(images[torch.randperm(len(images))[:256]], INPUT_SIZE))
-    network.eval()
+def normalised(images: Tensor) -> Tensor:
+    """Values of 0 to 1 as the network takes them."""
+    return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
@@ -212,8 +189,7 @@ def accuracy(network: torch.nn.Module, test: tuple[Tensor, Tensor], size: int) -
     right = 0
     for images, labels in zip(test[0].split(100), test[1].split(100), strict=True):
         x = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True) / 255
-        scores = network(((x - MEAN) / STD).contiguous(memory_format=torch.channels_last))
-        right += int((scores.argmax(1) == labels).sum())
+        right += int((network(normalised(x)).argmax(1) == labels).sum())
     return right / len(test[1])
 
 
@@ -234,9 +210,7 @@ def save(path: Path, network: torch.nn.Module, names: list[str], options: argpar
             "data": f"{len(names)} classes of photos, 32 x 32 pixels; {TEST_PER_CLASS} of each kept for the test, "
             f"chosen by seed {TEST_SEED}",
             "epochs": options.epochs,
-            "went_on_from_a_training": options.start is not None,
             "input_sizes": [INPUT_SIZE, INPUT_SIZE],  # the smallest and the largest that it may be used at
-            "mixed_size_epochs": options.mixed_epochs,
             "batch_size": options.batch,
             "learning_rate": options.learning_rate,
             "seed": options.seed,
