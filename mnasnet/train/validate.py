@@ -75,11 +75,8 @@ def _divided(model: ModelFile | ExportedModel, dataset: Dataset, file: Path) -> 
         return dataset
     parts = division_of(model, dataset, file) or grown_division_of(model, dataset, file)
     if parts is not None:
-        _log.info(
-            "training has not learned from %d of these %d images: they are val, the others train",
-            len(parts.val),
-            len(dataset.train),
-        )
+        rest = f"{len(parts.val)} are val" + (f", {len(parts.test)} test" if parts.test else "")
+        _log.info("training has learned from %d of these %d images; %s", len(parts.train), len(dataset.train), rest)
         return replace(dataset, train=parts.train, val=parts.val, test=parts.test)
     warn_where_unknown(model, dataset, file)
     return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -245,6 +246,19 @@ def test_a_model_file_alone_knows_its_images_again_in_a_folder_that_has_grown_an
     assert "which of them this model was trained on cannot be told" in caplog.text
     train(tiny_training(renamed, tmp_path, model=str(alone), pretrained=True, epochs=1))
     assert "may have learned from images of this folder" in caplog.text
+
+
+def test_a_validation_counts_what_was_learned_from_without_what_came_since(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_image_folder(tmp_path / "data", per_class=10)
+    done = train(tiny_training(data, tmp_path, epochs=1))
+    coloured_image((200, 20, 20)).save(data / "red" / "new.png")
+    caplog.set_level(logging.INFO)
+
+    validate(done.model, data)
+
+    assert "training has learned from 24 of these 31 images; 6 are val" in caplog.text
 
 
 def test_images_that_came_to_a_dataset_with_its_own_validation_are_learned_from_its_own_model(tmp_path: Path) -> None:
