@@ -5,8 +5,7 @@
 The zip holds ``<folder>/<class>/<image>`` with 5,000 images of 32 x 32 pixels in each of 10 classes. In each
 class the file names are sorted, shuffled by ``random.Random(2026)`` and the first 500 kept aside as the test set.
 The network is a point of MnasNet's space made of regular convolutions: at 64 pixels a processor trains it several
-times as fast as depthwise ones. Most images are only mirrored and moved by whole pixels: with other sizes and zooms for
-all of them so small a network learned less.
+times as fast as depthwise ones. Most images are only mirrored and moved by whole pixels, which blurs nothing.
 """
 
 from __future__ import annotations
@@ -160,7 +159,7 @@ def augment(images: Tensor, *, hide: bool) -> Tensor:
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = zoom[:, 0] * (1 - 2 * (torch.rand(n) < 0.5).float())
     theta[:, 1, 1] = zoom[:, 1]
-    theta[:, :, 2] = torch.randint(-3, 4, (n, 2)) * (2 / images.shape[-1])  # whole pixels, which blur nothing
+    theta[:, :, 2] = torch.randint(-3, 4, (n, 2)) * (2 / images.shape[-1])  # whole pixels
     grid = F.affine_grid(theta, [n, 3, INPUT_SIZE, INPUT_SIZE], align_corners=False)
     mode = "bicubic" if torch.rand(()) < 0.3 else "bilinear"
     x = F.grid_sample(images.float() / 255, grid, mode=mode, padding_mode="reflection", align_corners=False)
