@@ -240,8 +240,8 @@ class Classifier:
     def _predict_prepared(self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session) -> list[Prediction]:
         batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
         scores = session.run(batch)
-        # the sum of squares is a number only where all scores are, or very large ones overflow
-        if not math.isfinite(np.vdot(scores, scores)) and not np.isfinite(scores).all():
+        # the sum is a number only where all scores are, or very large ones overflow
+        if not math.isfinite(np.add.reduce(scores, axis=None)) and not np.isfinite(scores).all():
             raise WeightsError(
                 f"{self.model.name or 'the network'} gives scores that are no numbers, so its weights are damaged or "
                 "its training diverged; give an earlier file"
@@ -250,11 +250,11 @@ class Classifier:
 
     def _most_likely(self, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
         """The best ``top_k`` classes of one image, equal ones in class order; uses ``probabilities`` up."""
-        names, confidences = [], []
+        names, confidences, class_names = [], [], self.class_names
         for _ in range(min(top_k, len(probabilities))):
             best = int(probabilities.argmax())  # a few maxima cost less than a sort of 1,000 classes
-            names.append(self.class_names[best])
-            confidences.append(float(probabilities[best]))
+            names.append(class_names[best])
+            confidences.append(probabilities.item(best))
             probabilities[best] = -1
         return Prediction(tuple(names), tuple(confidences))
 
@@ -294,8 +294,9 @@ def at_size(model: _Model, input_size: int | None) -> _Model:
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities, N x classes, from scores; safe for large scores."""
-    probabilities: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    # ufuncs by themselves: the methods of arrays that call them take as long again where an engine emptied the caches
+    probabilities: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)
     return probabilities
 
 

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -23,14 +23,15 @@ from mnasnet.data.opencv import opencv
 
 Interpolation = str  # bilinear or bicubic, as in Preprocess
 Number = TypeVar("Number", np.uint8, np.float32)
+_Product = tuple[Callable[[NDArray[np.float32], NDArray[np.float32]], object], NDArray[np.float32], NDArray[np.float32]]
 
 _STEP = 2.0**-15
-_CACHED = 220_000  # floats that are read and written at once: they stay in a core's cache
+_CACHED = 150_000  # floats that are written and read at once: they stay in a core's cache
 _SMALL = 200_000  # multiplications of one product: below this OpenBLAS does not wake its threads
 # a product of 8 results has 5 times as many multiplications as weights, of 4 results 3 times, but twice as many calls:
 # from 1920 x 1080 pixels to 224 the fewer multiplications win
 _FEW_TAPS = 7
-_MOST_KEPT_BYTES = 8 << 20  # of one array: a strange image must not hold memory for good
+_MOST_KEPT_BYTES = 8 << 20  # of one array, or of what one pass uses: a strange image must not hold memory for good
 
 
 @dataclass(frozen=True)
@@ -46,62 +47,98 @@ class Resampler:
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize ``image``, H x W x 3, to height x width x 3."""
         part = image[self.rows.part, self.columns.part]
-        turned = _kept.array("turned", (part.shape[1], self.height, 3), np.uint8)
-        self._down(part, self.rows, turned)
+        down, along = _workspace.passes(self)
+        cv2 = opencv()
+        turned = _workspace.array("turned", (part.shape[1], self.height, 3), np.uint8)
+        down(part, turned, self.overshoots, cv2)
         result = np.empty((self.height, self.width, 3), np.uint8)
-        self._down(turned, self.columns, result)
+        along(turned, result, self.overshoots, cv2)
         return result
 
-    def _down(self, image: NDArray[np.uint8], axis: _Axis, into: NDArray[np.uint8]) -> None:
-        """Sum ``image``, the part that ``axis`` reads, down its columns; ``into``, columns x results x 3, gets it.
 
-        Both directions are so sums down columns. Some results at a time go all the way: what they need stays in a
-        core's cache, where an engine has just emptied it.
-        """
-        width, results, cv2 = image.shape[1] * 3, into.shape[1], opencv()
-        step = max(64, _SMALL // (axis.size * axis.reach))
-        blocks = max(1, _CACHED // ((axis.reach + axis.size) * width))
-        for index in range(0, len(axis.starts), blocks):
-            starts = axis.starts[index : index + blocks]
+class _Pass:
+    """Sums down the columns of images of one size, the part that ``axis`` reads; both directions are such sums.
+
+    Some results at a time go all the way: what they need stays in a core's cache, where an engine has just emptied
+    it. All views are made here, once: making them takes longer than many of the products.
+    """
+
+    def __init__(self, axis: _Axis, width: int, results: int, workspace: _Workspace) -> None:
+        count = max(1, _CACHED // ((axis.reach + axis.size) * width * 3))
+        blocks = [axis.starts[index : index + count] for index in range(0, len(axis.starts), count)]
+        most = max(starts[-1] - starts[0] for starts in blocks) + axis.reach
+        # bytes come from far memory faster by a copy than by a change to floats, which waits for each row
+        near = workspace.array("near", (most, width, 3), np.uint8)
+        window = workspace.array("window", (most, width * 3), np.float32)  # neighbouring results read the same rows
+        sums = workspace.array("sums", (min(count, len(axis.starts)), axis.size, width * 3), np.float32)
+        self.strip = workspace.array("strip", (results, width, 3), np.uint8)
+        self.nbytes = near.nbytes + window.nbytes + sums.nbytes + self.strip.nbytes
+        self._blocks = []
+        for first, starts in zip(range(0, len(axis.starts), count), blocks, strict=True):
             low, high = starts[0], starts[-1] + axis.reach
-            window = _kept.array("window", (high - low, width), np.float32)  # neighbouring blocks read the same rows
-            window.reshape(high - low, *image.shape[1:])[:] = image[low - axis.part.start : high - axis.part.start]
-            sums = _kept.array("sums", (len(starts), axis.size, width), np.float32)
-            for start, matrix, some in zip(starts, axis.matrices[index : index + blocks], sums, strict=True):
-                rows = window[start - low : start - low + axis.reach]
-                if width <= step:
-                    matrix.dot(rows, some)  # called more quickly than matmul, which takes parts of rows too
-                    continue
-                for first in range(0, width, step):
-                    np.matmul(matrix, rows[:, first : first + step], out=some[:, first : first + step])
-            done = index * axis.size
-            strip = sums.reshape(-1, *image.shape[1:])[: results - done]
-            _round_turned(strip, into[:, done : done + len(strip)], self.overshoots, cv2)
+            products: list[_Product] = []
+            for start, matrix, some in zip(starts, axis.matrices[first : first + count], sums, strict=False):
+                products += _products(matrix, window[start - low : start - low + axis.reach], some)
+            strip = self.strip[first * axis.size : (first + count) * axis.size].reshape(-1, width * 3)
+            self._blocks.append(
+                (
+                    slice(low - axis.part.start, high - axis.part.start),
+                    near[: high - low],
+                    window[: high - low].reshape(high - low, width, 3),
+                    products,
+                    sums.reshape(-1, width * 3)[: len(strip)],
+                    strip,
+                )
+            )
+
+    def __call__(
+        self, image: NDArray[np.uint8], into: NDArray[np.uint8], overshoots: bool, cv2: ModuleType | None
+    ) -> None:
+        """Fill ``into``, columns x results x 3, from ``image``; ``overshoots`` as in :class:`Resampler`."""
+        for positions, near, window, products, sums, strip in self._blocks:
+            near[:] = image[positions]
+            window[:] = near
+            for multiply, rows, some in products:
+                multiply(rows, some)
+            _round(sums, strip, overshoots, cv2)
+        if cv2 is None:
+            into[:] = self.strip.transpose(1, 0, 2)
+        else:
+            cv2.transpose(self.strip, into)
 
 
-def _round_turned(sums: NDArray[np.float32], into: NDArray[np.uint8], overshoots: bool, cv2: ModuleType | None) -> None:
-    """Fill ``into`` with ``sums``, R x C x 3, as C x R x 3 whole numbers, halves rounded up.
+def _products(matrix: NDArray[np.float32], rows: NDArray[np.float32], into: NDArray[np.float32]) -> list[_Product]:
+    """The product of ``matrix`` and ``rows``, some of their columns at a time where it is a large one."""
+    step = max(64, _SMALL // matrix.size)
+    if rows.shape[1] <= step:
+        return [(matrix.dot, rows, into)]  # called more quickly than matmul, which takes parts of rows too
+    multiply = partial(np.matmul, matrix)
+    firsts = range(0, rows.shape[1], step)
+    return [(multiply, rows[:, first : first + step], into[:, first : first + step]) for first in firsts]
+
+
+def _round(sums: NDArray[np.float32], into: NDArray[np.uint8], overshoots: bool, cv2: ModuleType | None) -> None:
+    """Fill ``into`` with ``sums`` as whole numbers, halves rounded up.
 
     ``overshoots`` says that they may lie beyond 0 to 255. OpenCV is several times as fast as numpy; a small board
     classifies without it. The sums are overwritten.
     """
     if cv2 is None:
         sums += 0.5
-        into[:] = (np.clip(sums, 0, 255, out=sums) if overshoots else sums).transpose(1, 0, 2)
+        into[:] = np.clip(sums, 0, 255, out=sums) if overshoots else sums
         return
     if overshoots:
         np.maximum(sums, 0, out=sums)  # OpenCV takes what is below for positive; it cuts off above 255 by itself
-    strip = _kept.array("strip", sums.shape, np.uint8)
     # half of a step more, and no sum is a half, which machines round otherwise
-    cv2.convertScaleAbs(sums.reshape(len(sums), -1), strip.reshape(len(sums), -1), 1, _STEP / 2)
-    cv2.transpose(strip, into)
+    cv2.convertScaleAbs(sums, into, 1, _STEP / 2)
 
 
-class _Kept(threading.local):
-    """Arrays that each thread uses again: fresh memory costs more, page by page, than the arithmetic."""
+class _Workspace(threading.local):
+    """What each thread uses again: fresh memory costs more, page by page, than the arithmetic."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._latest: tuple[Resampler, tuple[_Pass, _Pass]] | None = None
 
     def array(self, name: str, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
         """An array of any content; the next call of the name gives the same memory away again."""
@@ -113,8 +150,22 @@ class _Kept(threading.local):
                 self._arrays[name] = kept
         return kept[:count].reshape(shape)
 
+    def passes(self, resampler: Resampler) -> tuple[_Pass, _Pass]:
+        """Down the columns and along the rows; the latest are kept, as cameras and videos have one size."""
+        if self._latest is not None and self._latest[0] is resampler:
+            return self._latest[1]
+        self._latest = None
+        part = resampler.columns.part
+        passes = (
+            _Pass(resampler.rows, part.stop - part.start, resampler.height, self),
+            _Pass(resampler.columns, resampler.height, resampler.width, self),
+        )
+        if sum(each.nbytes for each in passes) <= _MOST_KEPT_BYTES:
+            self._latest = (resampler, passes)
+        return passes
 
-_kept = _Kept()
+
+_workspace = _Workspace()
 
 
 @dataclass(frozen=True)

@@ -145,15 +145,35 @@ def test_an_even_surface_keeps_its_value(interpolation, grey, side):
     assert (prepared == grey).all()
 
 
+@pytest.mark.parametrize(("limit", "value"), [("_SMALL", 1_000), ("_CACHED", 1_000), ("_CACHED", 10**9)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_pixels_do_not_depend_on_how_the_sums_are_cut(interpolation, monkeypatch):
+def test_pixels_do_not_depend_on_how_the_sums_are_cut(interpolation, limit, value, monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     recipe = Preprocess(input_size=224, resize=256, interpolation=interpolation)
     prepared = prepare(image, recipe)
 
-    monkeypatch.setattr("mnasnet.data.resample._SMALL", 1_000)
+    monkeypatch.setattr(f"mnasnet.data.resample.{limit}", value)
+    with ThreadPoolExecutor(1) as fresh:  # a thread lays its sums out once for images of one size
+        again = fresh.submit(prepare, image, recipe).result()
 
-    np.testing.assert_array_equal(prepare(image, recipe), prepared)
+    np.testing.assert_array_equal(again, prepared)
+
+
+def test_pixels_do_not_depend_on_what_was_resized_before():
+    rng = np.random.default_rng(0)
+    sizes = [(480, 640), (40, 30), (480, 640), (480, 641), (1500, 70), (480, 640)]
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    recipes = [Preprocess(64, 72), Preprocess(64, 72, interpolation="bicubic"), Preprocess(224, 224, crop="squash")]
+    jobs = [(image, recipe) for image in images for recipe in recipes]
+    alone = []
+    for job in jobs:
+        with ThreadPoolExecutor(1) as fresh:
+            alone.append(fresh.submit(prepare, *job).result())
+
+    in_turns = [prepare(*job) for job in jobs]
+
+    for ours, theirs in zip(in_turns, alone, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
