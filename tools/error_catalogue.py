@@ -1061,7 +1061,6 @@ ENTRIES = (
             "is not the folder of a run",
             "not of one training",
             "holds no settings of a run",
-            "is not complete",
             "is damaged",
             "^cannot read …: …",
         ),

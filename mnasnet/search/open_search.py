@@ -13,7 +13,7 @@ import optuna
 
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, written_split
-from mnasnet.errors import DataError, SearchError, SettingsError
+from mnasnet.errors import DataError, NewerSchemaError, SearchError, SettingsError
 from mnasnet.files import quoted, write_atomic
 from mnasnet.latency.energy import EnergyCounter, EnergyMeter, open_counter
 from mnasnet.latency.isolated import IsolatedMeter
@@ -148,7 +148,10 @@ def read_arguments(folder: SearchFolder) -> tuple[Searching, SearchPlan]:
     try:
         return Searching.from_dict(values["asked"]), SearchPlan.from_dict(values["made_of_it"])
     except (KeyError, TypeError) as error:
-        raise SearchFolderError(f"{folder.arguments} is not complete ({error}); start a new search") from error
+        raise SearchFolderError(
+            f"{folder.arguments} is not complete ({error}); update the mnasnet package where a newer release wrote it, "
+            "else start a new search"
+        ) from error
 
 
 def write_arguments(folder: SearchFolder, searching: Searching, plan: SearchPlan) -> None:
@@ -160,6 +163,8 @@ def read_space(folder: SearchFolder) -> SearchSpace:
     """The space as it was when the search began."""
     try:
         return space_of(json.loads(folder.space.read_bytes()))
+    except NewerSchemaError:
+        raise
     except (OSError, ValueError) as error:
         raise SearchFolderError(f"the space in {folder.space} cannot be read ({error}); start a new search") from error
 

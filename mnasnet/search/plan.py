@@ -9,7 +9,6 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from mnasnet.data.split import Split
-from mnasnet.errors import SearchError
 from mnasnet.network.count import count
 from mnasnet.search.images import SearchImages
 from mnasnet.search.problem import SearchProblem
@@ -79,13 +78,10 @@ class SearchPlan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchPlan:
-        """The inverse of :meth:`to_dict`; raises SearchError when fields are missing."""
-        try:
-            needed = {field.name: values[field.name] for field in fields(cls) if field.default is MISSING}
-            known = needed | {field.name: values[field.name] for field in fields(cls) if field.name in values}
-            return cls(**{**known, "class_names": tuple(known["class_names"])})
-        except (KeyError, TypeError) as error:
-            raise SearchError(f"the search's args.yaml is not complete ({error}); start a new search") from error
+        """The inverse of :meth:`to_dict`; raises KeyError when fields are missing."""
+        needed = {field.name: values[field.name] for field in fields(cls) if field.default is MISSING}
+        known = needed | {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, "class_names": tuple(known["class_names"])})
 
 
 def typical_candidates(

@@ -229,7 +229,10 @@ def resume_cross_validation(
     try:
         asked, count, prints = Training.from_dict(values["asked"]), int(values["folds"]), values["fingerprints"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TrainingError(f"{folder.arguments} is not complete ({error}); start a new cross-validation") from error
+        raise TrainingError(
+            f"{folder.arguments} is not complete ({error}); update the mnasnet package where a newer release wrote it, "
+            "else start a new cross-validation"
+        ) from error
     if values.get("judges") != _JUDGES:
         raise TrainingError(
             f"{folder.path} was begun by an older release, in which each fold chose the epoch that it then judged; "

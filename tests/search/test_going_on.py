@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from tiny_search import Hearing, tiny_searching, told_of
 
 from mnasnet import modelfile
-from mnasnet.errors import SearchError, SettingsError, TrainingError
+from mnasnet.errors import NewerSchemaError, SearchError, SettingsError, TrainingError
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
@@ -171,6 +172,20 @@ class TestGoingOn:
         (copied / name).unlink()
 
         with pytest.raises(SearchFolderError):
+            resume_search(copied)
+
+    def test_a_folder_of_a_newer_release_asks_for_an_update(self, copied):
+        arguments, space = copied / "args.yaml", copied / "space.json"
+        before = arguments.read_text(encoding="utf-8")
+        arguments.write_text(re.sub(r"(?m)^  class_names:(\n  - .*)+\n", "", before), encoding="utf-8")
+        with pytest.raises(
+            SearchFolderError, match=r"'class_names'.*; update the mnasnet package where a newer release"
+        ):
+            resume_search(copied)
+        arguments.write_text(before, encoding="utf-8")
+        space.write_text(json.dumps({**json.loads(space.read_bytes()), "schema": 99}), encoding="utf-8")
+
+        with pytest.raises(NewerSchemaError, match="space schema 99 is newer than .; update the mnasnet package"):
             resume_search(copied)
 
     def test_extending_by_nothing_is_refused(self, copied):
