@@ -240,8 +240,8 @@ class Classifier:
     def _predict_prepared(self, prepared: list[NDArray[np.uint8]], top_k: int, session: Session) -> list[Prediction]:
         batch = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
         scores = session.run(batch)
-        # the sum is a number only where all scores are, or very large ones overflow
-        if not math.isfinite(np.add.reduce(scores, axis=None)) and not np.isfinite(scores).all():
+        # the sum of squares is a number only where all scores are, or very large ones overflow
+        if not math.isfinite(np.vdot(scores, scores)) and not np.isfinite(scores).all():
             raise WeightsError(
                 f"{self.model.name or 'the network'} gives scores that are no numbers, so its weights are damaged or "
                 "its training diverged; give an earlier file"

@@ -31,6 +31,7 @@ _SMALL = 200_000  # multiplications of one product: below this OpenBLAS does not
 # a product of 8 results has 5 times as many multiplications as weights, of 4 results 3 times, but twice as many calls:
 # from 1920 x 1080 pixels to 224 the fewer multiplications win
 _FEW_TAPS = 7
+_MOST_SIZES = 8  # of images whose sums stay laid out in a thread
 _MOST_KEPT_BYTES = 8 << 20  # of one array, or of what one pass uses: a strange image must not hold memory for good
 
 
@@ -138,7 +139,7 @@ class _Workspace(threading.local):
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
-        self._latest: tuple[Resampler, tuple[_Pass, _Pass]] | None = None
+        self._passes: dict[int, tuple[Resampler, tuple[_Pass, _Pass]]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
         """An array of any content; the next call of the name gives the same memory away again."""
@@ -148,20 +149,23 @@ class _Workspace(threading.local):
             kept = np.empty(count, dtype)
             if kept.nbytes <= _MOST_KEPT_BYTES:
                 self._arrays[name] = kept
+                self._passes.clear()  # their views hold the former array
         return kept[:count].reshape(shape)
 
     def passes(self, resampler: Resampler) -> tuple[_Pass, _Pass]:
-        """Down the columns and along the rows; the latest are kept, as cameras and videos have one size."""
-        if self._latest is not None and self._latest[0] is resampler:
-            return self._latest[1]
-        self._latest = None
+        """Down the columns and along the rows; the latest few are kept: pictures of a camera have the same sizes."""
+        known = self._passes.get(id(resampler))
+        if known is not None:
+            return known[1]
         part = resampler.columns.part
         passes = (
             _Pass(resampler.rows, part.stop - part.start, resampler.height, self),
             _Pass(resampler.columns, resampler.height, resampler.width, self),
         )
         if sum(each.nbytes for each in passes) <= _MOST_KEPT_BYTES:
-            self._latest = (resampler, passes)
+            if len(self._passes) == _MOST_SIZES:
+                self._passes.pop(next(iter(self._passes)))
+            self._passes[id(resampler)] = resampler, passes  # the resampler with them: its id is no other's
         return passes
 
 

@@ -176,6 +176,24 @@ def test_pixels_do_not_depend_on_what_was_resized_before():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_images_of_growing_sizes_leave_the_memory_of_the_largest_alone():
+    recipe = Preprocess(64, 64)
+    images = [np.zeros((side, side, 3), np.uint8) for side in range(400, 1200, 100)]
+
+    def left_by(several):
+        with ThreadPoolExecutor(1) as fresh:
+            tracemalloc.start()
+            fresh.submit(list, (prepare(image, recipe) for image in several)).result()
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        return held
+
+    left_by(images)  # the weights of each size are made once
+
+    # the sums of each size are laid out once as well, with some objects for each
+    assert left_by(images) < 1.3 * left_by(images[-1:])
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("side", [2, 63, 1999])
 def test_every_sum_is_exact_in_float32_whatever_its_order(interpolation, side):
