@@ -27,6 +27,7 @@ def require_opencv() -> ModuleType:
     return module
 
 
+@functools.cache  # once it is known nobody takes the lock, which a process that forks meanwhile would inherit locked
 def _found() -> tuple[ModuleType | None, str]:
     with _lock:
         return _imported()

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from mnasnet.data import opencv as opencv_module
 from mnasnet.data.resample import resampler
 from mnasnet.data.transforms import normalise, prepare, source_box
 from mnasnet.errors import SpecError
@@ -174,6 +175,15 @@ def test_pixels_do_not_depend_on_what_was_resized_before():
 
     for ours, theirs in zip(in_turns, alone, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_process_that_was_forked_while_a_thread_resized_can_resize():
+    """A lock that a thread held at that moment stays locked in the new process."""
+    image, recipe = np.zeros((80, 80, 3), np.uint8), Preprocess(64, 64)
+    prepare(image, recipe)
+
+    with ThreadPoolExecutor(1) as other, opencv_module._lock:
+        assert other.submit(prepare, image, recipe).result(timeout=60).shape == (64, 64, 3)
 
 
 def test_images_of_growing_sizes_leave_the_memory_of_the_largest_alone():
