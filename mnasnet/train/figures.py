@@ -66,6 +66,8 @@ def confusion_matrix(evaluation: Evaluation, *, normalised: bool, split: str = "
     bar.outline.set_visible(False)
     if normalised:
         bar.ax.yaxis.set_major_formatter(percent_ticks())
+    else:
+        bar.ax.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if classes <= MOST_CLASSES_NAMED:
         names = [_short(name) for name in evaluation.class_names]
         upright = max(map(len, names)) <= 3 and classes <= 20

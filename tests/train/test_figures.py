@@ -28,6 +28,18 @@ def test_a_confusion_matrix_says_of_which_images_it_is(monkeypatch: pytest.Monke
     assert title.startswith("100.0% of 2 validation images right")
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 40])
+def test_the_bar_beside_a_confusion_matrix_counts_in_whole_images(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.array([0] * most + [1])
+    found = evaluate(np.eye(2, dtype=np.float32)[labels], labels, ["a", "b"])
+    monkeypatch.setattr("mnasnet.train.figures.png", lambda figure: figure)
+
+    bar = confusion_matrix(found, normalised=False).axes[1]
+
+    within = [tick for tick in bar.get_yticks() if 0 <= tick <= most]
+    assert len(within) >= 2 and all(tick == round(tick) for tick in within)
+
+
 LONG = ("many " + "x" * 195, "more $ " + "y" * 190, "词" * 80)
 
 
