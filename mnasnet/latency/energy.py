@@ -45,10 +45,7 @@ class EnergyCounter:
 
 def open_counter(root: Path = POWERCAP) -> EnergyCounter:
     """The packages' counters; raises SettingsError where there is none, or none that this user may read."""
-    # the top zones are packages, intel-rapl:0; those below, intel-rapl:0:1, are parts of them
-    zones = tuple(
-        sorted(path.parent for path in root.glob(f"intel-rapl:*/{ENERGY}") if path.parent.name.count(":") == 1)
-    )
+    zones = tuple(sorted(path.parent for path in root.glob(f"intel-rapl:*/{ENERGY}") if _is_package(path.parent)))
     try:
         counter = EnergyCounter(zones)
         counter.read_uj()
@@ -63,6 +60,15 @@ def open_counter(root: Path = POWERCAP) -> EnergyCounter:
             "latency, which energy follows on one device"
         )
     return counter
+
+
+def _is_package(zone: Path) -> bool:
+    """The top zones, intel-rapl:0, are packages or all of a laptop, "psys"; those below, intel-rapl:0:1, are parts."""
+    try:
+        name = (zone / "name").read_text(encoding="ascii").strip()
+    except OSError:
+        name = ""
+    return zone.name.count(":") == 1 and name != "psys"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,13 @@ def test_packages_add_up_and_parts_of_them_do_not_count_twice(tmp_path: Path) ->
     assert open_counter(tmp_path).read_uj() == (7, 7)
 
 
+def test_the_whole_laptop_is_no_package_of_its_processor(tmp_path: Path) -> None:
+    (zone(tmp_path, "intel-rapl:0", 7) / "name").write_text("package-0\n")
+    (zone(tmp_path, "intel-rapl:1", 20) / "name").write_text("psys\n")
+
+    assert open_counter(tmp_path).read_uj() == (7,)
+
+
 def test_a_counter_that_ran_over_goes_on_from_zero(tmp_path: Path) -> None:
     zone(tmp_path, "intel-rapl:0", 0, range_uj=10_000)
 
