@@ -102,8 +102,9 @@ class AdbMeter:
         phone = phone or AndroidPhone()
         phone = AndroidPhone(_connected(phone.serial), phone.tool)
         if phone.tool is not None:
-            _push(phone.serial, phone.tool, TOOL)
-            _shell(phone.serial, ["chmod", "755", TOOL])
+            fresh = f"{TOOL}-{secrets.token_hex(4)}"  # put in its place whole: another search may be using it
+            _push(phone.serial, phone.tool, fresh)
+            _shell(phone.serial, ["chmod", "755", fresh, "&&", "mv", "-f", fresh, TOOL])
         return cls(
             phone,
             _device(phone.serial),
@@ -268,7 +269,7 @@ def _adb(words: Sequence[str], timeout_s: float = COMMAND_S) -> str:
             creationflags=NO_WINDOW,
         )
     except subprocess.TimeoutExpired as error:
-        raise LatencyError(f"the phone gave no answer to `adb {words[-1]}` in {timeout_s:.0f} s") from error
+        raise LatencyError(f"the phone gave no answer to `adb {' '.join(words)}` in {timeout_s:.0f} s") from error
     except OSError as error:
         raise LatencyError(f"cannot run {program}: {error.strerror or error}") from error
     if done.returncode:

@@ -27,6 +27,7 @@ class PretendPhone:
         getprop.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}\n*) echo;;\nesac\n')
         getprop.chmod(0o755)
         (folder / "tmp").mkdir()
+        self.while_pushed_to = lambda: None  # is called when a file is open for what comes
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.serial = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -106,6 +107,7 @@ class _Link:
 
     def _take(self, stream, path):
         with Path(self._phone.local(path)).open("wb") as file:
+            self._phone.while_pushed_to()
             while (chunk := struct.unpack("<4sI", stream.read(8)))[0] == b"DATA":
                 file.write(stream.read(chunk[1]))
         stream.write(struct.pack("<4sI", b"OKAY", 0))

@@ -14,6 +14,7 @@ from pretend_phone import PretendPhone
 
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
 from mnasnet.export.exported import in_memory
+from mnasnet.latency import adb
 from mnasnet.latency.adb import AdbMeter, AndroidPhone, tool_times
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meters import open_meter
@@ -228,6 +229,32 @@ def test_two_searches_on_one_phone_each_time_what_they_sent(phone, tmp_path):
         times = [latency.median_ms for latency in both.map(meter.measure_model, models)]
 
     assert times == [len(model.content) / 1e3 for model in models]
+
+
+@needs_adb
+def test_a_search_that_brings_the_tool_again_leaves_it_whole_for_another(phone, tmp_path, monkeypatch):
+    tells_times = tmp_path / "benchmark_model"
+    tells_times.write_text("#!/bin/sh\necho count=1 min=1\n")
+    there, ran = phone.folder / "tmp", []
+    shutil.copy(tells_times, there)
+    (there / "benchmark_model").chmod(0o755)
+    monkeypatch.setattr(phone, "while_pushed_to", lambda: ran.append(phone.shell("/data/local/tmp/benchmark_model")))
+
+    AdbMeter.open(AndroidPhone(phone.serial, tells_times))
+
+    assert [done.stdout for done in ran] == [b"count=1 min=1\n"]
+    assert [path.name for path in there.iterdir()] == ["benchmark_model"]
+
+
+def test_a_phone_that_hangs_is_named_by_the_whole_command(monkeypatch, tmp_path):
+    program = tmp_path / "adb"
+    program.write_text('#!/bin/sh\ncase "$*" in *num_runs*) exec sleep 30; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(adb, "RUN_S", 0.05)
+
+    with pytest.raises(LatencyError, match="no answer to `adb -s R58N123 shell .*benchmark_model --graph=.*` in 0 s"):
+        AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
 
 
 @needs_adb
