@@ -66,11 +66,11 @@ class AgentAddress:
                 object.__setattr__(self, name, Path(file))
         if not isinstance(self.url, str):
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
+        if "@" in self.url:
+            raise SettingsError("an agent's URL holds no user or password; its token comes from a file")
         parts = self.parts
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
-        if parts.username or parts.password:
-            raise SettingsError("an agent's URL holds no user or password; its token comes from a file")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK_NAMES:
             raise SettingsError(
                 f"http is for this machine only, where nobody listens in between, got {self.url!r}; use https or "
@@ -86,7 +86,7 @@ class AgentAddress:
         """The URL in its parts."""
         try:
             parts = urllib.parse.urlsplit(self.url)
-            _ = parts.port
+            _ = parts.port, (parts.hostname or "").encode("idna")  # as looking the name up needs it
         except ValueError as error:
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r} ({error})") from error
         return parts

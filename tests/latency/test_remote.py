@@ -397,10 +397,27 @@ def test_an_agent_whose_port_is_taken_says_what_may_have_it(agent, capsys):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://pi.local:8765", "pi.local", "ftp://pi.local", "https://me:secret@pi.local", "http://[::1:99"]
+    "url",
+    [
+        "http://pi.local:8765",
+        "pi.local",
+        "ftp://pi.local",
+        "https://me:secret@pi.local",
+        "https://me:secret@pi.local/measure",
+        "https://me:secret@pi.local:99999",
+        "http://[::1:99",
+    ],
 )
-def test_a_token_never_travels_in_the_open(url):
-    with pytest.raises(SettingsError, match="http is for this machine only|an agent's URL"):
+def test_a_token_never_travels_in_the_open_nor_into_a_message(url):
+    with pytest.raises(SettingsError, match="http is for this machine only|an agent's URL") as raised:
+        AgentAddress(url)
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["https://pi..local:8765", f"https://{'pi' * 40}.local"])
+def test_a_name_that_no_network_can_look_up_is_no_address_of_an_agent(url):
+    with pytest.raises(SettingsError, match="an agent's URL is like https://pi.local:8765, got 'https://pi"):
         AgentAddress(url)
 
 
