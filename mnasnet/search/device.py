@@ -14,11 +14,11 @@ from typing import Any, cast
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.latency.adb import AndroidPhone
 from mnasnet.latency.energy import EnergyMeter
-from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.isolated import WAKE_S, IsolatedMeter
 from mnasnet.latency.meter import LatencyMeter, NotAllowedError
 from mnasnet.latency.meters import DISTANT, open_meter
 from mnasnet.latency.pieces import pieces_of_space, random_probes
-from mnasnet.latency.remote import AgentAddress
+from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import device_name
 from mnasnet.latency.table import ROUNDS, LatencyTable, profile
 from mnasnet.packages import require
@@ -64,10 +64,22 @@ class EnergyCost:
 def open_device_meter(searching: Searching, num_classes: int, stop: Stop) -> LatencyMeter:
     """The meter that the search asks for; an engine of this machine gets a process of its own.
 
-    While that one measures ``stop`` is asked now and then, and SearchStopped is raised when it says so.
+    While that one measures, or an agent that is away is waited for, ``stop`` is asked now and then, and SearchStopped
+    is raised when it says so.
     """
+
+    def look_up() -> None:
+        if stop():
+            raise SearchStopped
+
+    def sleep(pause_s: float) -> None:
+        until = time.monotonic() + pause_s
+        while (left_s := until - time.monotonic()) > 0:
+            look_up()
+            time.sleep(min(left_s, WAKE_S))
+
     if searching.meter in DISTANT:
-        return open_meter(
+        meter = open_meter(
             searching.meter,
             precision=searching.precision,
             threads=searching.meter_threads,
@@ -75,11 +87,7 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Stop) -> Lat
             agent=_agent_of(searching) if searching.meter == "remote" else None,
             phone=_phone_of(searching) if searching.meter == "adb" else None,
         )
-
-    def look_up() -> None:
-        if stop():
-            raise SearchStopped
-
+        return replace(meter, sleep=sleep) if isinstance(meter, RemoteMeter) else meter
     return IsolatedMeter(
         cast("Runtime", searching.meter),
         device=searching.meter_device,

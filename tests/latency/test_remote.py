@@ -27,8 +27,10 @@ from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
+from mnasnet.search import device
 from mnasnet.search.device import LatencyCost, open_device_meter
 from mnasnet.search.searching import Searching
+from mnasnet.search.stop import SearchStopped
 from mnasnet.spaces import space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 from mnasnet.testing import TINY, random_model
@@ -239,6 +241,19 @@ def test_a_device_that_comes_back_is_waited_for(tmp_path):
             agent.stop()
 
     assert latency.n == 50
+
+
+def test_a_search_that_waits_for_a_device_to_come_back_stops_when_it_is_told_to(monkeypatch):
+    monkeypatch.setattr(device, "WAKE_S", 0.01)  # of a first pause of half a second
+    asked_to = iter([False, True])
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        asked = Searching("/photos", minutes=1, meter="remote", agent_url=url, agent_wait_minutes=60.0)
+        meter = open_device_meter(asked, 3, lambda: next(asked_to))
+
+        with pytest.raises(SearchStopped):
+            meter.measure(TINY, 64)
 
 
 def test_an_agent_that_says_nothing_is_not_waited_for_forever():
