@@ -16,6 +16,7 @@ from typing import Any
 
 import mnasnet
 from mnasnet.agent.measure import Job
+from mnasnet.errors import LatencyError
 from mnasnet.latency.token import VARIABLE
 from mnasnet.machine import NO_WINDOW
 
@@ -31,16 +32,22 @@ class Outcome:
 
 
 def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
-    """Time ``content``; the process has ended when this returns, whatever it did."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnasnet.agent.measure"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,  # so that its own children, if a runtime has any, end with it
-        creationflags=NO_WINDOW,
-    )
+    """Time ``content``; the process has ended when this returns, whatever it did.
+
+    Raises LatencyError where none can be started.
+    """
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mnasnet.agent.measure"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # so that its own children, if a runtime has any, end with it
+            creationflags=NO_WINDOW,
+        )
+    except OSError as error:
+        raise LatencyError(f"cannot start a process to measure in: {error.strerror or error}") from error
     assert process.stdin and process.stdout
     is_late = threading.Event()
 

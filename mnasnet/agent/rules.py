@@ -60,7 +60,7 @@ class Rules:
         """Whether only this machine can reach the agent."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM) if self.host else []
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise SettingsError(f"host must be an address of this device, got {self.host!r}: {error}") from error
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         return bool(addresses) and all(address.is_loopback for address in addresses)

@@ -69,7 +69,11 @@ class Agent(ThreadingHTTPServer):
             self.log({"time": _now(), "client": client_address[0], "status": 0, "error": error})
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread is left on the device
+            self._connections.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """One connection from begin to end."""
@@ -145,7 +149,7 @@ class _Request(BaseHTTPRequestHandler):
             url = urllib.parse.urlsplit(self.path)
             if url.path != path:
                 raise _Refusal(404, "an agent knows GET /health and POST /measure")
-            pairs = urllib.parse.parse_qsl(url.query, max_num_fields=20)
+            pairs = urllib.parse.parse_qsl(url.query, keep_blank_values=True, max_num_fields=20)
             answer = act(pairs)
         except _Refusal as refusal:
             self._answer(refusal.status, {"error": str(refusal)})

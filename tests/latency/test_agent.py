@@ -67,6 +67,29 @@ def graph_of(*nodes, constants=(), input_shape=("N", 64, 64, 3), opset=17):
     return helper.make_model(graph, ir_version=8, opset_imports=opsets)
 
 
+@pytest.fixture
+def serving():
+    """An agent in this process, with the lines of its log."""
+    lines = []
+    with server.Agent(Rules(port=0), lines.append) as here:
+        here.lines = lines
+        threading.Thread(target=here.serve_forever, args=(0.01,), daemon=True).start()
+        yield here
+        here.shutdown()
+
+
+def posted(content, *headers):
+    lines = ["POST /measure HTTP/1.0", "Host: localhost", "Content-Type: application/octet-stream", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
+
+
+def said_to(serving, request):
+    """All that the agent answers."""
+    with socket.create_connection(serving.server_address, timeout=10) as client:
+        client.sendall(request)
+        return client.makefile("rb").read()
+
+
 def test_measurements_wait_for_each_other(agent, content):
     answers = []
     asking = [
@@ -132,6 +155,11 @@ def test_what_no_client_calls_an_agent_is_no_name(name):
         Rules(names=(name,))
 
 
+def test_a_host_that_no_network_can_look_up_is_no_address_of_a_device():
+    with pytest.raises(SettingsError, match="host must be an address of this device, got 'pi..local'"):
+        Rules(host="pi..local")
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -156,6 +184,7 @@ def test_pages_of_the_web_reach_no_agent(agent, headers, status):
         ("POST", "/measure?threads=0", 400),
         ("POST", "/measure?thread=1", 400),
         ("POST", "/measure?runs=3&runs=5", 400),
+        ("POST", "/measure?runs=", 400),
         ("POST", "/measure?runtime=os.system", 400),
     ],
 )
@@ -227,6 +256,29 @@ def test_nothing_is_measured_for_a_client_that_has_gone(monkeypatch, content):
 
     assert (line["status"], line["error"]) == (408, "the client hung up before its turn")
     assert not measured
+
+
+def test_connections_that_got_no_thread_do_not_take_the_place_of_later_ones(monkeypatch, serving):
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.ThreadingHTTPServer, "process_request", no_thread)
+        for _ in range(server.MOST_CONNECTIONS):
+            assert said_to(serving, b"") == b""
+
+    assert b" 200 " in said_to(serving, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert "can't start new thread" in serving.lines[0]["error"]
+
+
+def test_a_device_that_can_start_no_measurement_says_so_and_is_free_for_the_next(monkeypatch, serving):
+    def no_memory(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(process.subprocess, "Popen", no_memory)
+
+    assert b"cannot start a process to measure in: Cannot allocate memory" in said_to(serving, posted(b"x"))
+    assert not serving.turn.locked()
 
 
 def external_data(content):
