@@ -101,7 +101,7 @@ class Rules:
         return None
 
     def _own_names(self) -> frozenset[str]:
-        return LOOPBACK_NAMES | {self.host.lower(), *self.names}
+        return (LOOPBACK_NAMES | {self.host.lower(), *self.names}) - {""}  # which is what no name is read as
 
 
 class _LockedKeyError(Exception):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 
@@ -22,11 +23,15 @@ import pytest
 from onnx import TensorProto, helper
 from running_agent import ROOT, TOKEN, RunningAgent, meter_of
 
+from mnasnet.agent import measure as agent_measure
 from mnasnet.agent import process, server
-from mnasnet.agent.measure import Job
+from mnasnet.agent.measure import Job, measure
+from mnasnet.agent.process import Outcome
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
+from mnasnet.export.formats import FORMATS
+from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.testing import TINY
 
@@ -67,6 +72,9 @@ def graph_of(*nodes, constants=(), input_shape=("N", 64, 64, 3), opset=17):
     return helper.make_model(graph, ir_version=8, opset_imports=opsets)
 
 
+RELU = helper.make_node("Relu", ["images"], ["scores"])
+
+
 @pytest.fixture
 def serving():
     """An agent in this process, with the lines of its log."""
@@ -78,9 +86,13 @@ def serving():
         here.shutdown()
 
 
-def posted(content, *headers):
-    lines = ["POST /measure HTTP/1.0", "Host: localhost", "Content-Type: application/octet-stream", *headers]
-    return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
+HEALTH = b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"
+OF_A_FILE = "Content-Type: application/octet-stream"
+
+
+def posted(content):
+    lines = ["POST /measure HTTP/1.0", "Host: localhost", OF_A_FILE, f"Content-Length: {len(content)}", "", ""]
+    return "\r\n".join(lines).encode() + content
 
 
 def said_to(serving, request):
@@ -149,6 +161,59 @@ def test_a_name_of_an_agent_is_that_of_its_clients_host_header(name, host):
     assert Rules(names=(name,)).objection(headers) is None
 
 
+HOST = ("Host", "pi.local:8765")
+RIGHT = ("Authorization", f"Bearer {TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([HOST, RIGHT], None),
+        ([HOST], 401),
+        ([HOST, ("Authorization", "")], 401),
+        ([HOST, ("Authorization", "Bearer ")], 401),
+        ([HOST, ("Authorization", f"Bearer {TOKEN[:-1]}")], 401),
+        ([HOST, ("Authorization", f"Bearer {TOKEN}0")], 401),
+        ([HOST, ("Authorization", f"Basic {TOKEN}")], 401),
+        ([HOST, ("Authorization", TOKEN)], 401),
+        ([HOST, ("Authorization", "Bearer \xe4")], 401),
+        ([HOST, RIGHT, RIGHT], 401),
+        ([HOST, HOST, RIGHT], 421),
+        ([RIGHT], 421),
+        ([("Host", ""), RIGHT], 421),
+        ([("Host", "pi.local:80:80"), RIGHT], 421),
+        ([HOST, ("Origin", "null"), RIGHT], 403),
+    ],
+)
+def test_only_the_whole_token_and_one_of_its_names_open_an_agent(lines, status):
+    rules = Rules(host="", token=TOKEN, certificate=Path("c.pem"), key=Path("k.pem"), names=("pi.local",))
+    headers = Message()
+    for name, value in lines:
+        headers[name] = value
+
+    objection = rules.objection(headers)
+
+    assert (objection and objection[0]) == status
+
+
+def test_an_agent_of_every_address_needs_a_name_and_shows_no_token():
+    closed = Rules(token=TOKEN, certificate=Path("c.pem"), key=Path("k.pem"))
+
+    assert TOKEN not in repr(closed)
+    for host in ("0.0.0.0", "::", ""):
+        with pytest.raises(SettingsError, match="is every address of this device; give the name that clients use"):
+            replace(closed, host=host)
+
+
+@pytest.mark.parametrize("addresses", [[], ["127.0.0.1", "192.168.1.20"], ["::1", "fe80::1%eth0"]])
+def test_a_name_that_reaches_beyond_this_machine_needs_a_token(addresses, monkeypatch):
+    found = [(None, None, 0, "", (address, 8765)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    with pytest.raises(SettingsError, match="beyond this machine an agent needs a token"):
+        Rules(host="pi.local")
+
+
 @pytest.mark.parametrize("name", ["https://pi.local", "https://pi.local:8765", "pi.local/measure", "me@pi.local", ""])
 def test_what_no_client_calls_an_agent_is_no_name(name):
     with pytest.raises(SettingsError, match="--name takes a host name or address, such as pi.local or 192.168.1.20"):
@@ -180,7 +245,9 @@ def test_pages_of_the_web_reach_no_agent(agent, headers, status):
         ("POST", "/health", 404),
         ("DELETE", "/measure", 501),
         ("GET", "/../../etc/passwd", 404),
-        ("POST", "/measure?runs=1000000", 400),
+        ("POST", "/measure?runs=1001", 400),
+        ("POST", "/measure?warmups=1001", 400),
+        ("POST", "/measure?batch=65", 400),
         ("POST", "/measure?threads=0", 400),
         ("POST", "/measure?thread=1", 400),
         ("POST", "/measure?runs=3&runs=5", 400),
@@ -258,6 +325,78 @@ def test_nothing_is_measured_for_a_client_that_has_gone(monkeypatch, content):
     assert not measured
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Content-Type: text/plain", "Content-Length: 1"], 415),
+        (["Content-Length: 1"], 415),
+        ([OF_A_FILE], 411),
+        ([OF_A_FILE, "Content-Length: -1"], 411),
+        ([OF_A_FILE, "Content-Length: 1", "Content-Length: 1"], 411),
+        ([OF_A_FILE, "Content-Length: 1", "Transfer-Encoding: chunked"], 411),
+    ],
+)
+def test_a_file_that_does_not_say_its_kind_and_length_is_refused(headers, status, serving):
+    said = said_to(serving, "\r\n".join(["POST /measure HTTP/1.0", "Host: localhost", *headers, "", "x"]).encode())
+
+    assert f" {status} ".encode() in said
+
+
+def test_a_file_may_have_as_many_bytes_as_the_rules_say(serving, monkeypatch):
+    monkeypatch.setattr(server, "measure_apart", lambda *_: Outcome({}, 1))
+    serving.rules = replace(serving.rules, most_bytes=4)
+
+    assert b" 200 " in said_to(serving, posted(b"1234"))
+    assert b" 413 " in said_to(serving, posted(b"12345"))
+
+
+def test_an_upload_has_no_more_time_than_a_measurement(serving):
+    serving.rules = replace(serving.rules, time_limit_s=0.0)
+
+    assert b"the file ended 1 bytes early" in said_to(serving, posted(b"x"))
+
+
+def test_who_waits_too_long_for_others_is_told_to_come_again(serving, monkeypatch):
+    monkeypatch.setattr(server, "QUEUE_LIMIT_S", 0.01)
+
+    with serving.turn:
+        said = said_to(serving, posted(b"x"))
+
+    assert b" 503 " in said and b"other measurements took more than 0.01 s; ask again later" in said
+
+
+def test_a_runtime_that_the_device_lacks_is_told_with_what_installs_it(serving, monkeypatch):
+    monkeypatch.setattr(server, "is_installed", lambda _: False)
+
+    assert b"onnxruntime is not installed on the device; run there: pip install" in said_to(serving, posted(b"x"))
+
+
+def test_slow_headers_are_cut_off_and_a_long_measurement_is_not(serving, monkeypatch):
+    def long(*_):
+        for timer in threading.enumerate():
+            if isinstance(timer, threading.Timer):
+                timer.join(5)  # until it is over or was cancelled
+        return Outcome({}, 1)
+
+    monkeypatch.setattr(server, "HEADERS_S", 0.1)
+    monkeypatch.setattr(server, "measure_apart", long)
+
+    assert said_to(serving, b"GET /health HTTP/1.0\r\n") == b""
+    assert b" 200 " in said_to(serving, posted(b"x"))
+
+
+def test_one_connection_too_many_is_hung_up_on_until_another_ends(serving):
+    with contextlib.ExitStack() as stack:
+        for _ in range(server.MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(serving.server_address))
+        assert said_to(serving, b"") == b""
+    assert serving.lines[0]["error"] == "more than 16 connections at once"
+
+    until = time.monotonic() + 10
+    while b" 200 " not in said_to(serving, HEALTH):
+        assert time.monotonic() < until  # each thread notices by itself that its client has gone
+
+
 def test_connections_that_got_no_thread_do_not_take_the_place_of_later_ones(monkeypatch, serving):
     def no_thread(*_):
         raise RuntimeError("can't start new thread")
@@ -267,7 +406,7 @@ def test_connections_that_got_no_thread_do_not_take_the_place_of_later_ones(monk
         for _ in range(server.MOST_CONNECTIONS):
             assert said_to(serving, b"") == b""
 
-    assert b" 200 " in said_to(serving, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert b" 200 " in said_to(serving, HEALTH)
     assert "can't start new thread" in serving.lines[0]["error"]
 
 
@@ -337,11 +476,11 @@ HOSTILE = {
     "other files": (external_data, "lies in another file; no other file is opened"),
     "too much memory": (lambda content: huge_padding(), "cannot run the file|more than the 1024 MiB|crashed"),
     "huge input": (
-        lambda content: graph_of(helper.make_node("Relu", ["images"], ["scores"]), input_shape=(1, 65536, 65536, 3)),
+        lambda content: graph_of(RELU, input_shape=(1, 65536, 65536, 3)),
         "the input may have 268435456 bytes",
     ),
     "no image": (
-        lambda content: graph_of(helper.make_node("Relu", ["images"], ["scores"]), input_shape=(1, "A", 4)),
+        lambda content: graph_of(RELU, input_shape=(1, "A", 4)),
         "takes N x S x S x 3 or N x 3 x S x S, this graph takes",
     ),
 }
@@ -463,6 +602,51 @@ def test_an_agent_that_is_stopped_while_it_imports_a_runtime_stops_all_the_same(
     assert RunningAgent(folder).stop() == 0
 
 
+def asked_for(content, **options):
+    job = {"runtime": "onnxruntime", "threads": 1, "batch": 1, "warmups": 0, "runs": 2, "memory_bytes": 1 << 30}
+    return Job(**{**job, **options}, content_bytes=len(content))
+
+
+def two_inputs():
+    model = graph_of(helper.make_node("Add", ["images", "more"], ["scores"]))
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ("N", 64, 64, 3)))
+    return model
+
+
+def no_numbers():
+    factor = helper.make_tensor("factor", TensorProto.FLOAT, [], [np.nan])
+    return graph_of(helper.make_node("Mul", ["images", "factor"], ["scores"]), constants=[factor])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "reason"),
+    [
+        (graph_of(RELU, input_shape=(1, 64, 32, 3)), {}, r"images are square, .* takes \(1, 64, 32, 3\)"),
+        (graph_of(RELU, input_shape=(2, 64, 64, 3)), {}, "the graph takes 2 images at once, asked for was 1"),
+        (graph_of(RELU), {"runtime": "litert"}, "litert runs litert files, this one is onnx"),
+        (two_inputs(), {}, "an image network takes one input, this graph takes 2"),
+        (no_numbers(), {}, "gave scores that are no numbers"),
+    ],
+)
+def test_what_is_no_image_network_is_not_timed(model, options, reason):
+    content = model.SerializeToString()
+
+    with pytest.raises(LatencyError, match=reason):
+        measure(content, asked_for(content, **options))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_as_many_images_are_timed_at_once_as_were_asked_for(runtime, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
+    content = in_memory(untrained_model(TINY, 64, 3), FORMATS[runtime]).content
+    scores = []
+    monkeypatch.setattr(agent_measure, "require_numbers", lambda _, run: scores.append(run()))
+
+    measure(content, asked_for(content, runtime=runtime, batch=2))
+
+    assert scores[0].shape == (2, 3)
+
+
 class _EndsAtOnce(subprocess.Popen):
     """A process that reads nothing; Windows calls its closed pipe an invalid argument."""
 
@@ -483,3 +667,51 @@ def test_a_measurement_that_ends_before_it_has_read_the_file_is_told_on_windows_
     outcome = process.measure_apart(content, Job("onnxruntime", 1, 1, 1, 1, len(content), 1 << 30), 60.0)
 
     assert "exit code 3" in outcome.answer["error"]
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """What is started runs ``script`` instead of a measurement; ``last`` is that process."""
+
+    class Scripted(subprocess.Popen):
+        def __init__(self, _, **options):
+            super().__init__(["sh", "-c", Scripted.script], **options)
+            Scripted.last, self.env = self, options["env"]
+
+    monkeypatch.setattr(process.subprocess, "Popen", Scripted)
+    return Scripted
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the scripts are a shell's")
+def test_a_measurement_knows_no_secret_and_leaves_nothing_open(scripted, monkeypatch):
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    scripted.script = "echo '{}'"
+
+    outcome = process.measure_apart(b"x", asked_for(b"x"), 60.0)
+
+    ended = scripted.last
+    assert (outcome.answer, outcome.pid) == ({}, ended.pid)
+    assert VARIABLE not in ended.env and ended.stdin.closed and ended.stdout.closed
+    for timer in [one for one in threading.enumerate() if isinstance(one, threading.Timer)]:
+        timer.join(5)
+        assert not timer.is_alive()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the scripts are a shell's")
+def test_what_a_measurement_started_ends_with_its_time(scripted, tmp_path):
+    scripted.script = f"(sleep 1; touch '{tmp_path}/late') & wait"
+
+    outcome = process.measure_apart(b"x", asked_for(b"x"), 0.05)
+
+    assert outcome.answer == {"error": "the measurement took longer than 0.05 s and was ended"}
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the scripts are a shell's")
+@pytest.mark.parametrize(
+    ("script", "told"), [("kill -KILL $$", "signal SIGKILL"), ("exit 3", "exit code 3"), ("echo []", "gave no answer")]
+)
+def test_a_measurement_that_gives_no_answer_is_told_by_its_end(script, told, scripted):
+    scripted.script = script
+
+    assert told in process.measure_apart(b"x", asked_for(b"x"), 60.0).answer["error"]
