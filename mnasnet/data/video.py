@@ -141,7 +141,8 @@ class VideoWriter:
             self._began_s = at_s
         if before is None or at_s <= shown_at_s:  # some files tell no times
             return
-        due = round((min(at_s, shown_at_s + _LONGEST_STILL_S) - self._began_s) * self._rate)
+        self._began_s += max(0.0, at_s - shown_at_s - _LONGEST_STILL_S)  # what is left out of a jump stays left out
+        due = round((at_s - self._began_s) * self._rate)
         for _ in range(due - self._written):
             self._append()
 

@@ -166,6 +166,14 @@ def test_a_frame_that_is_shown_for_longer_stays_in_the_copy(video_file: Path, tm
     assert shades == [0, 1, *[2] * 10, 3, 4]
 
 
+def test_times_that_jump_fill_the_copy_once_and_no_further_than_ten_minutes(video_file: Path, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "copy.mp4", like=video_file, every=10) as writer:  # one frame a second
+        for at_s in (0.0, 5_000.0, 5_001.0, 5_002.0):
+            writer.write(np.zeros((48, 64, 3), np.uint8), at_s)
+
+    assert len(list(read_frames(tmp_path / "copy.mp4"))) == 600 + 3
+
+
 def test_a_copy_lasts_as_long_as_a_film_with_broken_frames(video_file: Path, tmp_path: Path) -> None:
     data = bytearray(video_file.read_bytes())
     for number in (4, 5, 9):
