@@ -248,7 +248,7 @@ def test_odd_confidences_are_drawn_somehow(confidence: float) -> None:
 
 @pytest.mark.parametrize(
     ("confidence", "text"),
-    [(1.0, "100%"), (0.9996, ">99%"), (0.974, "97%"), (0.045, "4%"), (0.004, "<1%"), (0.0, "0%")],
+    [(1.0, "100%"), (0.9996, ">99%"), (0.974, "97%"), (0.045, "4%"), (0.005, "<1%"), (0.004, "<1%"), (0.0, "0%")],
 )
 def test_confidences_are_rounded_as_people_read_them(confidence: float, text: str) -> None:
     assert percent(confidence) == text

@@ -35,7 +35,7 @@ _MISSING = "□"
 
 def percent(confidence: float) -> str:
     """A confidence as people read it: 97%, 4%, <1%; never 100% for what is not certain."""
-    if 0 < confidence < 0.005:
+    if 0 < confidence <= 0.005:
         return "<1%"
     if 0.995 <= confidence < 1:
         return ">99%"
