@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,8 @@ from PIL import Image, ImageDraw
 from work import calls_in
 
 from mnasnet.draw import colour_of, draw_boxes, draw_labels, percent
-from mnasnet.draw.tags import arranged
+from mnasnet.draw.tags import Edges, around, arranged
+from mnasnet.draw.text import shortened
 from mnasnet.errors import DataError
 
 FIVE = [("cat", 0.61), ("golden retriever", 0.22), ("кошка", 0.09), ("קטה", 0.05), ("قطة", 0.001)]
@@ -85,6 +88,23 @@ def test_images_of_every_shape_keep_part_of_themselves(width: int, height: int) 
     assert drawn.shape == image.shape
     if min(width, height) >= 64:
         assert changed(image, drawn)[3] <= 0.7 * height
+
+
+def test_a_bar_is_as_long_as_its_line_is_sure() -> None:
+    drawn = draw_labels(plain(640, 480), [("cat", 0.8), ("dog", 0.2), ("bird", 2.0), ("horse", 1.0)])
+
+    lengths = (drawn == (79, 152, 255)).all(axis=2).sum(axis=1)
+    first, second, third, fourth = (length for length, _ in itertools.groupby(lengths) if length > 20)
+    assert first == pytest.approx(4 * second, abs=3)
+    assert third == fourth == pytest.approx(5 * second, abs=3)
+
+
+@pytest.mark.parametrize("character", ["\U0001f469\u200d\U0001f680", "\U0001f44d\U0001f3fd", "e\u0301"])
+def test_a_name_is_cut_between_characters_as_people_see_them(character: str) -> None:
+    for room in range(60, 120, 3):
+        kept = shortened(20 * character, 12, room, is_bold=False).text.removesuffix("…")
+
+        assert kept == character * kept.count(character)
 
 
 def test_on_a_thumbnail_the_first_lines_are_kept() -> None:
@@ -172,6 +192,35 @@ def test_tags_in_a_row_of_narrow_boxes_leave_the_boxes_to_be_seen() -> None:
         assert (inside == 128).all(axis=2).mean() > 0.8
 
 
+@pytest.mark.parametrize(("seed", "count", "spread"), [(0, 8, 150), (2, 12, 200)])
+def test_letters_shrink_in_a_crowd_until_tags_cover_no_object_no_tag_and_no_line(
+    seed: int, count: int, spread: int
+) -> None:
+    draw = random.Random(seed)
+    spans = ((960 - spread, 960 + spread), (540 - spread // 2, 540 + spread // 2), (30, 60), (30, 60))
+    boxes = [tuple(draw.randint(*span) for span in spans) for _ in range(count)]
+
+    tags = arranged(boxes, [("horse", 0.97)] * count, (1080, 1920, 3))
+
+    for tag, (x, y, width, height) in itertools.product(tags, boxes):
+        assert shared(tag.edges, (x, y, x + width, y + height)) <= 0.25 * width * height
+    for tag, other in itertools.permutations(tags, 2):
+        assert shared(tag.edges, other.edges) == shared(tag.edges, around(other.line)) == 0
+
+
+def shared(edges: Edges, other: Edges) -> int:
+    """What two rectangles share, in pixels."""
+    wide, high = (min(edges[end + 2], other[end + 2]) - max(edges[end], other[end]) for end in (0, 1))
+    return max(wide, 0) * max(high, 0)
+
+
+@pytest.mark.parametrize("name", ["horse", "cat", "bird", "ship", "automobile", "frog", "deer", "truck", "unknown"])
+def test_letters_on_a_tag_stand_out_from_the_colour_of_their_class(name: str) -> None:
+    (tag,) = arranged([(300, 200, 150, 120)], [(name, 0.97)], (480, 640, 3))
+
+    assert contrast(np.asarray(tag.picture("plate"))[..., :3]) >= 4.5
+
+
 def test_few_boxes_on_a_large_frame_keep_large_letters() -> None:
     image = plain(3840, 2160)
     boxes = [(400, 300, 900, 1200), (1800, 500, 700, 700), (2900, 1200, 300, 300)]
@@ -212,12 +261,25 @@ def test_a_line_leads_from_each_tag_that_stands_apart_to_its_box() -> None:
     assert not (np.asarray(reached) == 1).any()  # nothing is drawn that does not hang together with the boxes
 
 
-def test_where_no_letter_fits_a_box_has_its_frame_alone() -> None:
-    image = plain(12, 200)
+def test_a_line_to_a_box_is_seen_on_an_image_of_its_own_colour() -> None:
+    image, labels = np.full((480, 640, 3), colour_of("horse"), np.uint8), [("horse", 0.97)] * 5
+    boxes = [(320 + 14 * place, 240 + shift, 12, 12) for place, shift in enumerate((0, 4, 2, 5, 0))]
+    lines = [tag.line for tag in arranged(boxes, labels, image.shape) if tag.line]
 
-    _, top, _, bottom = changed(image, draw_boxes(image, [(2, 100, 8, 20)], [("golden retriever", 0.97)]))
+    drawn = draw_boxes(image, boxes, labels)
 
-    assert (top, bottom) == (99, 121)
+    for (x, y), (other_x, other_y) in lines:
+        column, row = (x + other_x) // 2, (y + other_y) // 2
+        assert drawn[row - 3 : row + 4, column - 3 : column + 4].max(axis=2).min() < 60
+
+
+@pytest.mark.parametrize(("width", "height", "edges"), [(12, 200, (99, 121)), (200, 3, (0, 3))])
+def test_where_no_letter_fits_a_box_has_its_frame_alone(width: int, height: int, edges: tuple[int, int]) -> None:
+    image = plain(width, height)
+
+    left, top, right, bottom = changed(image, draw_boxes(image, [(2, 100 % height, 8, 20)], [("golden retriever", 1)]))
+
+    assert (left, right, top, bottom) == (1, 11, *edges)
 
 
 def test_tags_find_room_on_a_thumbnail() -> None:

@@ -24,7 +24,14 @@ from mnasnet.network.download import PUBLISHED, sha256_of
 from mnasnet.preprocess import Preprocess
 from mnasnet.presets import PRESETS
 from mnasnet.testing import TINY, random_model
-from mnasnet.zoo import imagenet_class_names, open_model, open_published, read_class_file
+from mnasnet.zoo import (
+    files_of,
+    imagenet_class_names,
+    known_without_weights,
+    open_model,
+    open_published,
+    read_class_file,
+)
 
 
 @pytest.fixture
@@ -129,6 +136,43 @@ def test_a_damaged_conversion_is_made_again(published):
 
     assert open_model("mnasnet_small").fingerprint == first.fingerprint
     assert modelfile.load(converted).fingerprint == first.fingerprint
+
+
+def test_a_conversion_of_another_recipe_or_of_other_weights_is_made_again(published, monkeypatch):
+    first, entry = open_model("mnasnet_small"), download.PUBLISHED["mnasnet_small"]
+    path = published / entry.file_name
+
+    monkeypatch.setitem(download.PUBLISHED, "mnasnet_small", replace(entry, preprocess=Preprocess(160, 160)))
+    assert open_model("mnasnet_small").preprocess == Preprocess(160, 160)
+
+    torch.save({key: value + 1 for key, value in torch.load(path).items()}, path)
+    changed = replace(entry, preprocess=Preprocess(160, 160), sha256_prefix=sha256_of(path)[:8])
+    monkeypatch.setitem(download.PUBLISHED, "mnasnet_small", changed)
+    assert open_model("mnasnet_small").fingerprint != first.fingerprint
+
+
+def test_published_weights_whose_conversion_cannot_be_kept_open_all_the_same(published, caplog):
+    (published / PUBLISHED["mnasnet_small"].file_name).with_suffix(".safetensors").mkdir()
+
+    assert open_model("mnasnet_small").name == "mnasnet_small"
+    assert "cannot keep mnasnet_small as a model file" in caplog.text
+
+
+def test_of_published_weights_that_are_here_the_file_tells(published):
+    assert known_without_weights("mnasnet_small") is None
+    assert known_without_weights("mnasnet_140")["class_names"] == []
+
+
+def test_what_lies_beside_a_model_decides_what_it_means(tmp_path):
+    assert files_of("") == ()
+    beside = {tmp_path / name for name in ("net.xml", "net.bin", "classes.txt", "class_names.txt")}
+    assert set(files_of(tmp_path / "net.xml")) == beside
+
+
+def test_of_two_lists_of_classes_beside_weights_that_of_ikomias_own_task_counts(ikomia_folder):
+    (ikomia_folder / "class_names.txt").write_text("a\nb\nc\n")
+
+    assert open_model(ikomia_folder / "mnasnet.pth").class_names == ("cat", "dog", "ship")
 
 
 def test_a_published_file_under_another_name_keeps_its_recipe(published, tmp_path):

@@ -65,7 +65,7 @@ def test_a_name_outside_ascii_is_no_obstacle(video_file: Path) -> None:
 
 def test_broken_frames_are_skipped_and_counted(video_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = bytearray(video_file.read_bytes())
-    for number in (4, 5, 9):
+    for number in (4, 5, 10):
         start, end = frame_spans(bytes(data))[number]
         data[start:end] = bytes(end - start)
     video_file.write_bytes(data)
@@ -73,7 +73,7 @@ def test_broken_frames_are_skipped_and_counted(video_file: Path, caplog: pytest.
     with Video(video_file) as video, caplog.at_level(logging.WARNING):
         numbers = [index for index, _ in video]
 
-    assert numbers == [0, 1, 2, 3, 6, 7, 8, 10, 11]
+    assert numbers == [0, 1, 2, 3, 6, 7, 8, 9, 11]
     assert video.skipped == 3
     assert "3 of 12 frames are broken" in caplog.text
 
@@ -95,6 +95,28 @@ def test_an_unknown_codec_is_named_with_the_way_out(video_file: Path) -> None:
 
     with pytest.raises(DataError, match=r"codec XY12.*ffmpeg -i"):
         list(Video(video_file))
+
+
+def test_a_codec_that_is_named_at_the_end_of_a_long_file_is_found(tmp_path: Path) -> None:
+    """Cameras write what an MP4 file holds behind its frames."""
+    (tmp_path / "long.mp4").write_bytes(bytes(2**21) + b"vide" + bytes(40) + b"stsd" + bytes(12) + b"XY12" + bytes(99))
+
+    with pytest.raises(DataError, match=r"codec XY12"):
+        Video(tmp_path / "long.mp4")
+
+
+def test_a_rate_that_no_film_has_is_not_believed(video_file: Path, tmp_path: Path) -> None:
+    data = bytearray(video_file.read_bytes())
+    at = data.find(b"vids") + 20
+    data[at : at + 8] = (1).to_bytes(4, "little") + (90_000).to_bytes(4, "little")  # its rate as a fraction
+    video_file.write_bytes(data)
+
+    with Video(video_file) as video:
+        assert video.frames_per_second is None
+    with VideoWriter(tmp_path / "copy.mp4", like=video_file) as copy:
+        copy.write(np.zeros((48, 64, 3), np.uint8))
+    with Video(tmp_path / "copy.mp4") as video:
+        assert video.frames_per_second == 25
 
 
 def test_a_video_with_no_good_frame_is_an_error(video_file: Path) -> None:
