@@ -46,6 +46,30 @@ def test_a_tilde_is_the_home_folder_where_a_model_is_saved_and_loaded(tmp_path, 
     assert modelfile.load("~/models/m.safetensors").fingerprint == random_model().fingerprint
 
 
+def test_a_fingerprint_tells_architectures_of_the_same_weights_apart():
+    model = random_model()
+    other = replace(model, architecture=replace(model.architecture, bn_epsilon=1e-3))
+
+    assert other.fingerprint != model.fingerprint == random_model().fingerprint
+
+
+def test_a_network_is_made_without_drawing_from_the_numbers_of_others():
+    before = torch.get_rng_state()
+
+    modelfile.network_of(random_model())
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_stay_as_they_were_taken_while_their_network_learns():
+    network = modelfile.network_of(random_model())
+    taken = modelfile.weights_of(network)["classifier.weight"]
+    with torch.no_grad():
+        network.classifier.weight += 1
+
+    assert not np.array_equal(taken, network.classifier.weight.detach().numpy())
+
+
 def test_half_precision_halves_the_file_and_keeps_the_answer(tmp_path):
     model = random_model()
     modelfile.save(model, tmp_path / "full.safetensors")
@@ -75,6 +99,18 @@ def test_latencies_that_come_at_the_same_time_are_all_kept(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", ["a", "ab", "abc", "abcd"])
+def test_new_latencies_leave_the_weights_where_readers_expect_them_and_a_link_a_link(tmp_path, name):
+    modelfile.save(random_model(), path := tmp_path / "m.safetensors")
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+
+    modelfile.replace_latencies(link, ({"device": name},))
+
+    assert link.is_symlink() and modelfile.load(path).latencies == ({"device": name},)
+    assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0  # as safetensors has it
+
+
 def test_what_a_killed_process_left_of_its_lock_is_no_obstacle(tmp_path):
     modelfile.save(random_model(), path := tmp_path / "m.safetensors")
     (tmp_path / ".m.safetensors.lock").touch()
@@ -86,7 +122,7 @@ def test_what_a_killed_process_left_of_its_lock_is_no_obstacle(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"schema": -5}, {"schema": True}, {"class_names": ["\ud800", "b", "c"]}, {"name": "\ud800"}]
+    "change", [{"schema": 0}, {"schema": True}, {"class_names": ["\ud800", "b", "c"]}, {"name": "\ud800"}]
 )
 def test_a_header_that_no_version_wrote_is_damaged(tmp_path, change):
     from safetensors.numpy import save
@@ -158,6 +194,7 @@ def change_header(path, **changes):
         ("in_channels", 3.0),
         ("schema", 10**4000),
         ("int8_ranges", {"x": [0, 10**400]}),
+        ("int8_ranges", {"x": [1, 2]}),
         ("preprocess", random_model().preprocess.to_dict() | {"mean": ["a", "b", "c"]}),
         ("preprocess", random_model().preprocess.to_dict() | {"input_size": 10_000_000, "resize": 10_000_000}),
         ("preprocess", random_model().preprocess.to_dict() | {"std": [10**400] * 3}),

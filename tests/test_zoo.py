@@ -269,6 +269,15 @@ def test_info_tells_that_the_names_beside_weights_belong_to_others(ikomia_folder
     assert re.search(r"3 classes, class file .*classes\.txt has 2; .*until then its classes are numbered", caplog.text)
 
 
+def test_info_takes_a_class_file_for_weights_whose_classes_have_no_names(ikomia_folder, capsys):
+    (ikomia_folder / "classes.txt").rename(ikomia_folder / "names.txt")
+    path = next(ikomia_folder.glob("*.pth"))
+
+    assert main(["info", str(path), "--class-file", str(ikomia_folder / "names.txt")]) == 0
+
+    assert "classes      3: cat, dog, ship" in capsys.readouterr().out
+
+
 def test_weights_without_names_say_where_to_put_them(ikomia_folder):
     (ikomia_folder / "classes.txt").unlink()
 
@@ -324,6 +333,7 @@ def test_class_files_of_all_editors_are_read(tmp_path, content):
     ("content", "message"),
     [
         (b"cat\n\ndog\ncat\n", "has 'cat' on lines 1 and 4; each class needs a name of its own"),
+        (b"crane\ncrane\n", "has 'crane' on lines 1 and 2; each class"),  # ImageNet's own list alone may
         (b"\n  \n", "has no names; write one class name a line"),
         ("café".encode("latin-1"), r"must be UTF-8 text \(.* at byte 3\)"),
     ],

@@ -50,6 +50,22 @@ def test_names_that_fit_are_whole_in_a_portrait_frame():
     assert texts == ["Cardigan Welsh corgi >99%"]
 
 
+def test_the_labels_of_another_image_take_the_place_of_those_before():
+    graphics, _ = shown(DOGS, 640, 480)
+
+    show_pairs(graphics, "dogs", [("cat", 0.9)], (480, 640))
+
+    assert [item["text"] for item in json.loads(graphics.to_json())["items"]] == ["cat 90%"]
+
+
+def test_the_first_line_is_whole_in_a_saved_frame():
+    graphics, _ = shown(DOGS[2:], 640, 480)
+
+    rows = np.flatnonzero(burnt(graphics, 640, 480).any(axis=1))
+
+    assert 0 < rows[0] < rows[-1] < 40
+
+
 def test_a_thumbnail_keeps_the_names_that_studio_shows_beyond_its_edge():
     _, texts = shown(DOGS, 32, 32)
 

@@ -97,6 +97,7 @@ def test_a_fault_keeps_its_whole_trace():
         ((99, 10, 50, 50), None),  # one pixel left
         ((200, 10, 50, 50), None),
         ((-60, 10, 50, 50), None),
+        ((10, 10, 2, 2), (10, 10, 2, 2)),
         ((10, 10, 1, 50), None),
         ((10, 10, -5, 50), None),
         ((float("nan"), 10, 5, 5), None),
@@ -118,6 +119,12 @@ def test_objects_are_views_of_their_own_pixels():
 
 def test_the_version_that_is_there_is_accepted():
     require_version("search_mnasnet", mnasnet.__version__, "pip install it")
+
+
+def test_versions_are_compared_as_numbers(monkeypatch):
+    monkeypatch.setattr(mnasnet, "__version__", "1.10.0")
+
+    require_version("search_mnasnet", "1.9.0", "pip install it")
 
 
 def test_a_package_too_old_is_told_with_the_command_that_mends_it(monkeypatch):

@@ -16,6 +16,7 @@ import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
 from ikomia.dataprocess import workflow as ikomia_workflow
 from ikomia.dataprocess.workflow import Workflow
 
+from mnasnet.classify import Classifier
 from mnasnet.data.images import read_image, to_rgb
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
@@ -126,7 +127,7 @@ def test_a_broken_file_ends_in_one_line_with_the_reason(add_infer, tmp_path):
 
 
 def test_a_jpeg_that_was_cut_short_is_refused_and_not_classified_by_half(add_infer, image, tmp_path):
-    path = tmp_path / "cut.jpg"
+    path = tmp_path / "cut.JPG"
     Image.fromarray(image).resize((400, 300)).save(path)
     path.write_bytes(path.read_bytes()[:-800])
     workflow = Workflow("cut")
@@ -137,7 +138,7 @@ def test_a_jpeg_that_was_cut_short_is_refused_and_not_classified_by_half(add_inf
     workflow.run_on(array=image)  # the path of the run before is forgotten
 
     first_line = str(caught.value).splitlines()[0]
-    assert "cut.jpg" in first_line and "truncated" in first_line
+    assert "cut.JPG" in first_line and "truncated" in first_line
     assert len(task.get_results()) == 5
 
 
@@ -292,6 +293,10 @@ def test_a_model_file_that_gives_way_to_the_model_of_the_task_before_is_told(add
     told = f"{model_path} comes from the task before, so model_weight_file other.safetensors is not read"
     assert capsys.readouterr().out.count(told) == 1
 
+    task.set_parameters({"model_weight_file": ""})
+    workflow.run_on(array=image)
+    assert "model_weight_file" not in capsys.readouterr().out
+
 
 # ------------------------------------------------------------------ parameters
 
@@ -366,6 +371,34 @@ def test_class_names_beside_the_weights_that_changed_are_read_anew(add_infer, im
     workflow.run_on(array=image)
 
     assert {name for name, _ in task.get_results()} == {"pp", "qq"}
+
+
+def test_a_class_file_that_was_written_anew_is_read_anew(add_infer, image, model, tmp_path):
+    path, workflow = tmp_path / "names.txt", Workflow("renamed")
+    task = add_infer(workflow, class_file=str(path))
+
+    for mark in ("1", "2"):
+        path.write_text("\n".join(f"{name} {mark}" for name in model.class_names), encoding="utf-8")
+        workflow.run_on(array=image)
+
+        assert {name[-1] for name, _ in task.get_results()} == {mark}
+
+
+def test_device_and_precision_change_what_is_loaded_at_the_next_run(add_infer, image, monkeypatch):
+    load, asked = Classifier.load, []
+
+    def noted(*arguments, device, precision, **options):
+        asked.append((device, precision))
+        return load(*arguments, device="cpu", **options)
+
+    monkeypatch.setattr(Classifier, "load", noted)
+    workflow = Workflow("changed")
+    task = add_infer(workflow, device="cpu")
+    for change in ({}, {"precision": "bf16"}, {"device": "cuda"}):
+        task.set_parameters(change)
+        workflow.run_on(array=image)
+
+    assert asked == [("cpu", "fp32"), ("cpu", "bf16"), ("cuda", "bf16")]
 
 
 def test_labels_settings_do_not_load_the_model_again(add_infer, image, loaded, tmp_path, monkeypatch):
