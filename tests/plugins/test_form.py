@@ -93,7 +93,7 @@ def test_the_explanation_goes_when_the_value_is_right(widget):
     widget.form.fields["input_size"].show_number(96)
     widget.on_apply()
 
-    assert widget.form.message.text() == ""
+    assert widget.form.message.text() == "" and widget.form.message.isHidden()
     assert colour_of_label(widget, "input_size") == colour_of_label(widget, "top_k")
     assert widget.applied == [InferSettings(input_size=96)]
 

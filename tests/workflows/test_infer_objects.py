@@ -61,6 +61,15 @@ def test_all_objects_of_a_frame_go_through_the_network_together(add_infer, image
     assert passes == [20]
 
 
+def test_more_objects_than_go_through_the_network_at_once_all_get_names(add_infer, image, passes):
+    workflow, _ = with_detector(";".join(f"{x},{x},20,20" for x in range(70)))
+    task = add_infer(workflow)
+
+    workflow.run_on(array=image)
+
+    assert sum(passes) == len(task.get_results()) == 70
+
+
 def test_a_detector_that_found_nothing_leaves_nothing_to_classify(add_infer, image):
     workflow, detector = with_detector("10,10,60,60")
     task = add_infer(workflow)
