@@ -351,9 +351,16 @@ def test_a_missing_class_file_is_named(model_path):
 
 
 def test_imagenet_s_own_list_may_hold_its_two_double_names(tmp_path):
-    path = class_file(tmp_path, "\n".join(imagenet_class_names()))
+    names = list(imagenet_class_names())
+    names[134], names[639] = "crane", "maillot"  # as in all lists but torchvision's newer one
+    path = class_file(tmp_path, "\n".join(names))
+    torch.save(torchvision.models.mnasnet0_5().state_dict(), tmp_path / "w.pth")
+    model = random_model(class_names=imagenet_class_names())
+    modelfile.save(model, tmp_path / "m.safetensors")
 
-    assert read_class_file(path) == imagenet_class_names()
+    assert read_class_file(path) == tuple(names)
+    for weights in ("w.pth", "m.safetensors"):
+        assert open_model(tmp_path / weights, class_file=path).class_names == tuple(names)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "x" * 300 + ".pth", "/" + "y" * 300 + "/net.onnx", "a\0b", "a\0b.pth"])
