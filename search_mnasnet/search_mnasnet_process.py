@@ -116,7 +116,7 @@ class SearchMnasnet(core.CWorkflowTask):
         from mnasnet.search.run import resume_search
 
         run = resume_search(expanded(folder), listeners=[SearchBar(bar)], stop=lambda: self._stopped)
-        if run.status != "stopped":
+        if run.status != "stopped" and self._unfinished and run.folder == self._unfinished[0]:
             self._unfinished = None
         return run
 

@@ -136,7 +136,7 @@ class TrainTorchvisionMnasnet(dataprocess.CDnnTrainTask):
 
         folder = expanded(settings.resume_folder)
         run = self._told(settings, folder, bar, lambda **told: resume(folder, max_minutes=limit, **told))
-        if run.status != "stopped":
+        if run.status != "stopped" and self._unfinished and run.folder == self._unfinished[0]:
             self._unfinished = None
         return run
 

@@ -373,6 +373,25 @@ def test_a_run_that_was_stopped_goes_on_with_another_time_limit(limit, another, 
     assert asked_of(Path(stopped))["max_minutes"] == another
 
 
+def test_a_run_of_another_session_that_ends_leaves_the_stopped_one_to_go_on(data, small):
+    names, stopped = ("here", "elsewhere"), {}
+    workflows = {name: Workflow(name) for name in names}
+    for name, workflow in workflows.items():
+        workflow.set_directory_input(folder=str(data))
+        task = add_train(workflow, {**small, "epochs": 3})
+        stop_after_an_epoch(workflow, task)
+        stopped[name] = task, details_of(task)["run"]
+    (task, own), (_, another) = stopped["here"], stopped["elsewhere"]
+
+    runs = []
+    for folder in (another, ""):
+        task.set_parameters({"resume_folder": folder})
+        workflows["here"].run()
+        runs.append((details_of(task)["run"], details_of(task)["epochs"]))
+
+    assert runs == [(another, 3), (own, 3)]
+
+
 def test_a_run_that_was_stopped_is_not_continued_with_other_settings(data, small, capsys):
     workflow = Workflow("changed")
     task = add_train(workflow, {**small, "epochs": 200})
