@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from mnasnet.data.arrow import shared_pixels
 from mnasnet.data.header import orientation_of
 from mnasnet.data.opencv import opencv
 from mnasnet.errors import DataError
@@ -368,6 +369,11 @@ def _pixels_of(image: Image.Image) -> NDArray[Any]:
         image = image.convert("RGBA")
     elif image.mode not in _PLAIN_MODES:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode == "RGB" and (cv2 := opencv()) is not None and (shared := shared_pixels(image)) is not None:
+        pixels, kept = shared
+        rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+        del kept
+        return rgb
     pixels = np.array(image)
     if image.mode == "I" and file_format in ("PNG", "PPM"):  # 16 bits in a 32 bit mode
         return pixels.astype(np.uint16)
