@@ -7,6 +7,8 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -22,10 +24,11 @@ from mnasnet.export.exported import in_memory
 from mnasnet.latency import remote
 from mnasnet.latency.benchmark import measure_all, own
 from mnasnet.latency.contract import LatencyMeterContract
+from mnasnet.latency.meter import AwayError, Latency, NotAllowedError
 from mnasnet.latency.meters import open_meter
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
-from mnasnet.latency.token import VARIABLE
+from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.search import device
 from mnasnet.search.device import LatencyCost, open_device_meter
@@ -172,6 +175,14 @@ def test_a_weak_token_is_refused_without_being_shown(text, tmp_path):
     assert text not in str(raised.value)
 
 
+@pytest.mark.parametrize(("letters", "is_enough"), [(0, False), (31, False), (32, True)])
+def test_a_token_file_holds_32_letters_or_more(letters, is_enough, tmp_path):
+    (tmp_path / "token.txt").write_text(f" {'a' * letters}\n")
+
+    with nullcontext() if is_enough else pytest.raises(SettingsError, match=f"token.txt has {letters}; make one with"):
+        assert read_token(tmp_path / "token.txt") == "a" * letters
+
+
 def test_an_address_takes_its_files_as_text_too_and_only_a_text_as_url(tmp_path):
     (tmp_path / "token.txt").write_text("short", encoding="utf-8")
 
@@ -193,6 +204,77 @@ def test_a_device_that_is_away_is_a_latency_error_and_never_fast():
             LatencyCost(meter, 64).measure(space("tiny").random(random.Random(0)))
 
     assert pauses == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "tries"),
+    [
+        *((status, NotAllowedError, 1) for status in (401, 403, 421)),
+        *((status, AwayError, 3) for status in (502, 503, 504)),
+        *((status, LatencyError, 1) for status in (301, 408, 413, 422)),
+    ],
+)
+def test_only_an_agent_that_may_come_back_is_asked_again(status, kind, tries, monkeypatch):
+    asked = []
+    monkeypatch.setattr(RemoteMeter, "_exchange", lambda *_: asked.append(1) or (status, {"error": "its reason"}))
+
+    with pytest.raises(LatencyError, match=f"its reason .status {status}.") as raised:
+        RemoteMeter(AgentAddress("http://127.0.0.1:1"), sleep=lambda _: None).health()
+
+    assert raised.type is kind and len(asked) == tries
+    assert ("--agent-token-file" in str(raised.value)) == (status == 401)
+
+
+def test_a_device_that_stays_away_is_looked_for_twice_a_minute(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(RemoteMeter, "_exchange", lambda *_: (503, {}))
+    address = AgentAddress("http://127.0.0.1:1", wait_minutes=4)
+    meter = RemoteMeter(address, sleep=pauses.append, clock=lambda: sum(pauses))
+
+    with pytest.raises(AwayError):
+        meter.health()
+
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *6 * [30.0]]
+
+
+def test_a_refusal_that_comes_before_all_is_sent_is_read():
+    def refuse():
+        client, _ = listening.accept()
+        with client:
+            client.recv(1000)
+            client.sendall(b'HTTP/1.0 413 No\r\n\r\n{"error": "too large"}')
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=refuse, daemon=True).start()
+        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+
+        with pytest.raises(LatencyError, match="refused: too large .status 413."):
+            meter._ask("POST", "/measure", bytes(64 << 20))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wait_minutes": -1}, "wait_minutes must be a number from 0 to 1440, got -1"),
+        ({"wait_minutes": 1441}, "wait_minutes must be a number from 0 to 1440, got 1441"),
+        ({"wait_minutes": float("nan")}, "wait_minutes must be a number from 0 to 1440, got nan"),
+        ({"runtime": "torch"}, "an agent runs onnxruntime or litert, got 'torch'"),
+    ],
+)
+def test_an_address_of_what_cannot_be_is_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        AgentAddress("https://pi.local:8765", **options)
+
+
+@pytest.mark.parametrize("name", ["threads", "batch", "num_classes", "runs"])
+def test_numbers_of_a_distant_meter_begin_at_one(name):
+    with pytest.raises(SettingsError, match=f"{name} must be >= 1, got 0"):
+        RemoteMeter(AgentAddress("https://pi.local:8765"), **{name: 0})
+
+
+def test_a_certificate_that_cannot_be_read_is_told_before_anything_is_measured(tmp_path):
+    with pytest.raises(SettingsError, match="cannot read the certificate .*none.pem: .*; give the agent's cert.pem"):
+        RemoteMeter(AgentAddress("https://pi.local:8765", ca_file=tmp_path / "none.pem"))
 
 
 def test_an_address_without_a_port_names_the_one_that_was_tried():
@@ -372,6 +454,13 @@ def test_an_answer_that_no_agent_of_this_version_gives_is_refused(agent, answer,
         meter.measure(TINY, 32)
 
 
+def test_a_network_of_seconds_is_measured_too(monkeypatch):
+    slow = Latency("a board", "onnxruntime", "1.0", "fp32", 1, 1, 32, 50, 5e3, 5e3, 6e3)
+    monkeypatch.setattr(RemoteMeter, "_ask", lambda *_: slow.to_dict())
+
+    assert RemoteMeter(AgentAddress("http://127.0.0.1:1"), num_classes=3).measure(TINY, 32) == slow
+
+
 def test_a_name_that_no_machine_has_is_told_to_be_looked_at():
     meter = RemoteMeter(AgentAddress("https://nowhere.invalid:8765"), sleep=lambda _: None)
 
@@ -417,6 +506,8 @@ def test_an_agent_whose_port_is_taken_says_what_may_have_it(agent, capsys):
         "http://pi.local:8765",
         "pi.local",
         "ftp://pi.local",
+        "https://pi.local/measure",
+        "https://pi.local?runs=1",
         "https://me:secret@pi.local",
         "https://me:secret@pi.local/measure",
         "https://me:secret@pi.local:99999",
