@@ -180,6 +180,29 @@ def test_a_phone_that_is_not_there_is_named(adb_server):
         open_meter("adb", phone=AndroidPhone("R58N123"))
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("R58N123\tunauthorized", "the phone R58N123 does not trust this computer yet; unlock it and answer"),
+        ("R58N123\toffline", "the phone R58N123 is offline; plug it in again, see `adb devices`"),
+        ("R58N123\tdevice\nemulator-5554\tdevice", "2 phones are connected; name one .*: R58N123, emulator-5554"),
+    ],
+)
+def test_a_phone_that_cannot_be_asked_is_told_with_what_to_do(told, message, monkeypatch, tmp_path):
+    stand_in(f"echo List of devices attached; printf '{told}\\n'", tmp_path, monkeypatch)
+
+    with pytest.raises(LatencyError, match=message):
+        open_meter("adb")
+
+
+def stand_in(script, folder, monkeypatch):
+    """An ``adb`` that only says what a real one would."""
+    program = folder / "adb"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
 @needs_adb
 def test_a_phone_without_the_tool_says_where_it_belongs(phone):
     with pytest.raises(LatencyError, match="the phone has no /data/local/tmp/benchmark_model; give"):
@@ -247,14 +270,21 @@ def test_a_search_that_brings_the_tool_again_leaves_it_whole_for_another(phone, 
 
 
 def test_a_phone_that_hangs_is_named_by_the_whole_command(monkeypatch, tmp_path):
-    program = tmp_path / "adb"
-    program.write_text('#!/bin/sh\ncase "$*" in *num_runs*) exec sleep 30; esac\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    stand_in('case "$*" in *num_runs*) exec sleep 30; esac', tmp_path, monkeypatch)
     monkeypatch.setattr(adb, "RUN_S", 0.05)
 
     with pytest.raises(LatencyError, match="no answer to `adb -s R58N123 shell .*benchmark_model --graph=.*` in 0 s"):
         AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
+
+
+@pytest.mark.parametrize(("p95", "spread", "quiet"), [(20550, 0.025, True), (24000, 0.196, False)])
+def test_a_phone_is_quiet_where_its_runs_are_alike(p95, spread, quiet, monkeypatch, tmp_path):
+    (tmp_path / "output.txt").write_text(OUTPUT.replace("p95=21000", f"p95={p95}"))
+    stand_in(f'case "$*" in *num_runs*) cat {tmp_path}/output.txt; esac', tmp_path, monkeypatch)
+
+    latency = AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
+
+    assert (latency.spread, latency.quiet) == (pytest.approx(spread, abs=0.001), quiet)
 
 
 @needs_adb

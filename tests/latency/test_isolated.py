@@ -17,6 +17,7 @@ from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.isolated import IsolatedMeter
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remembered import RememberingMeter
+from mnasnet.machine import usable_cores
 from mnasnet.search.device import open_device_meter
 from mnasnet.search.searching import Searching
 from mnasnet.spec import ArchitectureSpec
@@ -70,6 +71,20 @@ class TestIsolatedMeter(LatencyMeterContract):
                 LatencyError, match="device cuda was asked for but (torch sees no GPU|this machine has)"
             ):
                 meter.measure(TINY, 64)
+
+    def test_what_the_engine_was_asked_for_reaches_its_process(self):
+        with IsolatedMeter("openvino", precision="bf16", threads=usable_cores(), num_classes=3) as meter:
+            latency = meter.measure(TINY, 32)
+
+        assert (latency.runtime, latency.precision, latency.threads) == ("openvino", "bf16", usable_cores())
+
+    def test_a_network_that_takes_too_long_is_given_up_and_its_process_ended(self, started):
+        with IsolatedMeter("onnxruntime", timeout_s=0.01) as meter:
+            with pytest.raises(LatencyError, match=r"onnxruntime did not answer within 0.01 s; it was ended"):
+                meter.measure(LARGE, 1024)
+
+            assert [process.returncode is not None for process in started] == [True]
+            assert all(pipe.closed for process in started for pipe in (process.stdin, process.stdout))
 
     def test_an_engine_that_dies_is_an_error_and_the_next_question_starts_anew(self, started):
         with IsolatedMeter("onnxruntime") as meter:
