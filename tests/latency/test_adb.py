@@ -195,6 +195,26 @@ def test_a_phone_that_cannot_be_asked_is_told_with_what_to_do(told, message, mon
         open_meter("adb")
 
 
+def test_a_phones_command_that_fails_is_quoted_though_it_printed_times(monkeypatch, tmp_path):
+    (tmp_path / "output.txt").write_text(OUTPUT)
+    stand_in(f'case "$*" in *num_runs*) cat {tmp_path}/output.txt; exit 7; esac', tmp_path, monkeypatch)
+
+    with pytest.raises(LatencyError, match="`adb -s R58N123 shell .*` failed: INFO: Memory footprint"):
+        AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
+
+
+def test_a_phone_that_tells_no_digest_of_its_tool_has_none(monkeypatch, tmp_path):
+    stand_in(r"case $1 in devices) printf 'List\nR58N123\tdevice\n'; esac", tmp_path, monkeypatch)
+
+    with pytest.raises(LatencyError, match="the phone has no /data/local/tmp/benchmark_model; give"):
+        open_meter("adb")
+
+
+def test_a_phone_works_on_one_thread_at_least():
+    with pytest.raises(SettingsError, match="threads must be >= 1, got 0"):
+        AdbMeter.open(None, threads=0)
+
+
 def stand_in(script, folder, monkeypatch):
     """An ``adb`` that only says what a real one would."""
     program = folder / "adb"

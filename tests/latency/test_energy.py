@@ -31,6 +31,24 @@ def test_a_call_costs_what_the_counter_moved_by(tmp_path: Path) -> None:
     assert energy_of(call, open_counter(tmp_path), seconds=10, clock=lambda: float(next(ticks))) == 5.0
 
 
+def test_first_calls_which_cost_more_do_not_count(tmp_path: Path) -> None:
+    package = zone(tmp_path, "intel-rapl:0", 0)
+    spent = itertools.accumulate(itertools.chain([50_000], itertools.repeat(5000)))
+
+    def call() -> None:
+        (package / "energy_uj").write_text(str(next(spent)))
+
+    ticks = itertools.count()
+    assert energy_of(call, open_counter(tmp_path), seconds=10, clock=lambda: float(next(ticks))) == 5.0
+
+
+def test_a_network_that_cannot_run_costs_no_energy_but_an_error(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", 5)
+
+    with pytest.raises(LatencyError, match="this network's energy cannot be measured at 8 px: "):
+        EnergyMeter(open_counter(tmp_path), num_classes=3, seconds=0.01).measure_mj(TINY, 8)
+
+
 def test_packages_add_up_and_parts_of_them_do_not_count_twice(tmp_path: Path) -> None:
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
         zone(tmp_path, name, 7)
