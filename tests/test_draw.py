@@ -400,8 +400,8 @@ def test_a_script_without_font_is_said_once_and_drawn_as_boxes(caplog: pytest.Lo
         assert "no font on this machine draws cuneiform characters" in caplog.text
 
 
-def square_font(path: Path, character: str) -> None:
-    """A font with one glyph, a large filled square, for ``character``."""
+def square_font(path: Path, characters: str) -> None:
+    """A font with one glyph, a large filled square, for all ``characters``."""
     pen = TTGlyphPen(None)
     pen.moveTo((50, 0))
     for corner in ((50, 800), (950, 800), (950, 0)):
@@ -409,14 +409,14 @@ def square_font(path: Path, character: str) -> None:
     pen.closePath()
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder([".notdef", "square"])
-    builder.setupCharacterMap({ord(character): "square"})
+    builder.setupCharacterMap({ord(character): "square" for character in characters})
     builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
     builder.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 50)})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
     builder.setupNameTable({"familyName": "Square", "styleName": "Regular"})
     builder.setupOS2()
     builder.setupPost()
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     builder.save(path)
 
 
@@ -437,6 +437,22 @@ def test_a_font_of_the_machine_is_found_by_its_glyphs(tmp_path: Path) -> None:
 
     assert int(run.stdout) > 60  # the square is filled; the sign for a missing glyph is hollow
     assert "no font" not in run.stderr
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="fonts of the user lie elsewhere there")
+def test_of_two_fonts_the_one_for_emoji_draws_them_and_the_other_draws_letters(tmp_path: Path) -> None:
+    for name in ("NotoSansCJK", "NotoSansEmoji"):  # by their families the first is the better one
+        square_font(tmp_path / f"fonts/{name}.ttf", "\U00012345\U0001f436")
+    script = (
+        "from pathlib import Path\n"
+        "from mnasnet.draw.text import fonts_beside_main\n"
+        "print(*(Path(path).stem for text in '\U00012345\U0001f436' for path in fonts_beside_main(text)))\n"
+    )
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["NotoSansCJK", "NotoSansEmoji"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="fonts of the user lie elsewhere there")

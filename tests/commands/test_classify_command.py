@@ -74,6 +74,8 @@ def test_csv_and_annotated_copies(model, photos, tmp_path, capsys):
     rows = list(csv.DictReader((out / "l.csv").open(encoding="utf-8")))
     assert len(rows) == 6 * 3
     assert {row["class"] for row in rows} == {"cat", "dog", "ship <&>"}
+    assert [row["rank"] for row in rows] == ["1", "2", "3"] * 6
+    assert {len(row["confidence"]) for row in rows} == {len("0.123456")}
     pictures = sorted(out.rglob("*.jpg"))
     names = [path.relative_to(out).as_posix() for path in pictures]
     assert names == [f"{name}/00{i}_labelled.jpg" for name in ("blue", "green", "red") for i in (0, 1)]
@@ -93,6 +95,34 @@ def test_low_confidence_is_unknown(model, photos, capsys):
     row = json.loads(capsys.readouterr().out.splitlines()[0])
     assert row["label"] == "unknown"
     assert {found["class"] for found in row["predictions"]} == {"cat", "dog", "ship <&>"}
+
+
+def test_a_copy_of_low_confidence_is_labelled_unknown(model, photos, tmp_path):
+    photo = photos / "red" / "000.jpg"
+    for threshold in ("0", "1"):
+        words = ["--threshold", threshold, "--annotate", str(tmp_path / threshold)]
+        assert main(["classify", str(photo), "--model", model, *words]) == 0
+
+    sure, unsure = (Image.open(tmp_path / threshold / "000_labelled.jpg") for threshold in ("0", "1"))
+    assert sure.tobytes() != unsure.tobytes()
+
+
+def test_a_frame_of_low_confidence_is_unknown(model, tmp_path, capsys):
+    write_film(tmp_path / "film.avi", frames=1)
+
+    main(["classify", str(tmp_path / "film.avi"), "--model", model, "--threshold", "1.0", "--json"])
+
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["label"] == "unknown"
+
+
+def test_a_file_whose_name_reads_as_a_pattern_is_that_file(model, photos, capsys):
+    other, named = photos / "red" / "1.jpg", photos / "red" / "[1].jpg"
+    (photos / "red" / "000.jpg").rename(other)
+    (photos / "red" / "001.jpg").rename(named)
+
+    main(["classify", str(named), "--model", model, "--json"])
+
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["path"] == str(named)
 
 
 def test_the_table_says_unknown_before_the_classes_it_is_unsure_about(model, photos, capsys):
@@ -305,6 +335,29 @@ def test_a_copy_of_every_second_frame_lasts_as_long_as_the_original(model, tmp_p
 
     with Video(tmp_path / "f_labelled.mp4") as copy:
         assert copy.frame_count / copy.frames_per_second == pytest.approx(2.0)
+
+
+def test_a_copy_shows_the_frame_before_broken_ones_for_as_long_as_they_would_be(model, tmp_path, capsys):
+    from mnasnet.data.video import Video
+
+    write_film(tmp_path / "f.avi", frames=6)
+    whole = (tmp_path / "f.avi").read_bytes()
+    begin, end = (whole.replace(b"00dc", b"____", frame).find(b"00dc") for frame in (2, 3))
+    (tmp_path / "f.avi").write_bytes(whole[: begin + 8] + bytes(end - begin - 8) + whole[end:])
+
+    main(["classify", str(tmp_path / "f.avi"), "--model", model, "--annotate", str(tmp_path)])
+
+    with Video(tmp_path / "f_labelled.mp4") as copy:
+        assert copy.frame_count == 6
+
+
+def test_a_video_is_one_however_its_ending_is_written(model, tmp_path, capsys):
+    write_film(tmp_path / "film.avi", frames=1)
+    (tmp_path / "film.avi").rename(tmp_path / "FILM.AVI")
+
+    for given in (tmp_path / "FILM.AVI", tmp_path):
+        assert main(["classify", str(given), "--model", model, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[0])["frame"] == 0
 
 
 def test_a_missing_path_is_one_failure_among_results(model, photos, capsys):

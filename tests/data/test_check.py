@@ -14,7 +14,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.check import accuracy_points, examine
 from mnasnet.data.folder import Dataset, Sample, scan
 from mnasnet.data.report import as_text, write_report
-from mnasnet.data.split import Split, split
+from mnasnet.data.split import Split, read_split, split
 from mnasnet.errors import DataError
 from mnasnet.preprocess import Preprocess
 from mnasnet.testing import coloured_image, write_image_folder
@@ -447,6 +447,22 @@ def test_the_command_exits_2_on_errors_and_still_shows_the_report(folder, capsys
     shown = capsys.readouterr().out
     assert "ERROR  20 of 60 training images are unreadable" in shown
     assert "class" in shown
+
+
+def test_the_command_writes_the_split_of_its_seed_beside_the_report(tmp_path, capsys):
+    dataset = scan(write_image_folder(tmp_path / "data", per_class=8))
+
+    for seed in (0, 1):
+        assert main(["check", str(tmp_path / "data"), "--seed", str(seed), "--out", str(tmp_path / "out")]) == 0
+        assert read_split(tmp_path / "out/split.json", dataset) == split(dataset, seed=seed)
+
+
+def test_the_command_allows_as_many_unreadable_images_as_it_is_told(folder, capsys):
+    for number in range(4):
+        (folder / f"train/red/{number:03d}.jpg").write_bytes(b"")
+
+    assert main(["check", str(folder)]) == 2
+    assert main(["check", str(folder), "--max-bad", "0.1"]) == 0
 
 
 def test_the_command_gives_json_for_programs_also_where_the_folder_is_unusable(folder, tmp_path, capsys):

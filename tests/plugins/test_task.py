@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from work import calls_in
 import mnasnet
 from mnasnet.errors import DataError, RuntimeMissingError
 from mnasnet.plugin.objects import clipped_box, input_objects, without_parts
-from mnasnet.plugin.task import require_version, running
+from mnasnet.plugin.task import ResultsIO, require_version, running
 
 pytestmark = pytest.mark.ikomia
 
@@ -164,3 +166,25 @@ def test_masks_of_a_crowd_are_told_from_objects_with_work_that_grows_as_they_do(
 
     assert without_parts(many) == many[:200]
     assert calls_in(lambda: without_parts(many)) < 1.2 * 10 * calls_in(lambda: without_parts(few))
+
+
+@pytest.mark.parametrize(("left", "is_piece"), [(0.0, True), (15.0, True), (25.0, False), (60.0, False)])
+def test_a_polygon_is_a_piece_of_the_object_that_holds_more_than_half_of_it(left: float, is_piece: bool) -> None:
+    from ikomia import core
+
+    box = core.CGraphicsRectangle(0.0, 0.0, 40.0, 40.0)
+    polygon = core.CGraphicsPolygon([core.CPointF(left + x, y) for x, y in ((0, 0), (40, 0), (40, 40), (0, 40))])
+    for item in (box, polygon):
+        item.set_category("cell")
+
+    assert without_parts([box, polygon]) == ([box] if is_piece else [box, polygon])
+
+
+@pytest.mark.parametrize(("path", "file"), [("film", "film.json"), ("film.json", "film.json"), ("a.JSON", "a.JSON")])
+def test_results_are_saved_under_a_name_that_ends_in_json_once(path: str, file: str, tmp_path: Path) -> None:
+    results = ResultsIO()
+    results.data = {"label": "cat"}
+
+    results.save(str(tmp_path / path))
+
+    assert [(one.name, json.loads(one.read_text())) for one in tmp_path.iterdir()] == [(file, {"label": "cat"})]
