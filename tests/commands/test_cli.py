@@ -201,6 +201,7 @@ def test_two_stars_in_a_pattern_are_any_number_of_folders(model, photos, capsys)
         (["train", "x", "--resume-folder", "y"], "--resume-folder, resume is a command: python -m mnasnet resume;"),
         (["search", "x", "resume_folder=y"], "resume_folder=y, resume is a command: python -m mnasnet resume;"),
         (["check", ""], "must be a path, got an empty one"),
+        (["check", " "], "must be a path, got an empty one"),
     ],
 )
 def test_a_slip_of_the_keyboard_is_one_line_with_the_nearest_word(words, answer, capsys):
@@ -219,6 +220,7 @@ def test_a_slip_of_the_keyboard_is_one_line_with_the_nearest_word(words, answer,
         ("--batch", "-1", "must be a whole number from 1 to 1024, got '-1'"),
         ("--top-k", "0", "must be a whole number from 1 to 1000, got '0'"),
         ("--threshold", "7", "must be a number from 0 to 1, got '7'"),
+        ("--threshold", "nan", "must be a number from 0 to 1, got 'nan'"),
         ("--input-size", "5000000", "must be a whole number from 32 to 2048"),
         ("--threads", "many", "must be a whole number from 1 to 1024, got 'many'"),
     ],

@@ -486,15 +486,29 @@ def test_a_profile_of_other_settings_or_another_device_takes_over_nothing(profil
     assert len(fresh.measured + rest.measured) == 2 * len(set(fresh.measured + rest.measured))  # each in two rounds
 
 
-def test_a_profile_that_ends_leaves_the_timings_of_other_settings(profiled, caplog):
+@pytest.mark.parametrize(
+    "option", ["--classes=10", "--runs=5", "--threads=2", "--meter=openvino", "--precision=bf16", "--device=cuda"]
+)
+def test_a_profile_that_ends_leaves_the_timings_of_other_settings(option, profiled, caplog):
     caplog.set_level(logging.INFO)
     assert profiled(DyingMeter(30)) == 2
 
-    assert profiled(CountingMeter(), "--classes", "10") == 0
+    assert profiled(CountingMeter(), option) == 0
 
     assert "30 timings with other settings stay in" in caplog.text
     assert profiled(CountingMeter()) == 0
     assert "going on after 30 timings" in caplog.text
+
+
+def test_a_table_is_for_the_classes_and_the_random_networks_of_the_seed_that_were_asked_for(profiled, tmp_path):
+    meters = [CountingMeter() for _ in range(3)]
+
+    for meter, seed in zip(meters, ("1", "1", "2"), strict=True):
+        assert profiled(meter, "--classes", "10", "--seed", seed) == 0
+
+    first, again, other = (set(meter.measured) for meter in meters)
+    assert first == again != other
+    assert json.loads((tmp_path / "t.json").read_text())["num_classes"] == 10
 
 
 def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):

@@ -14,14 +14,16 @@ import ikomia  # noqa: F401  # before cv2, as in every Ikomia program
 from ikomia.dataprocess.registry import ik_registry
 from ikomia.dataprocess.workflow import Workflow
 
-from mnasnet.errors import SettingsError
-from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder
-from mnasnet.plugin.searching import DETAILS, NETWORKS, TRAINED, SearchBar, show_search
+from mnasnet.errors import DataError, SettingsError
+from mnasnet.plugin.long_task import PROGRESS_STEPS, StepBar, output_folder, resumed
+from mnasnet.plugin.searching import DETAILS, NETWORKS, TRAINED, SearchBar, clear_outputs, show_search
+from mnasnet.search.folder import SearchFolderError
 from mnasnet.search.progress import Progress
 from mnasnet.search.records import TrialRecord
 from mnasnet.search.run import SearchedRun
 from mnasnet.settings import SearchSettings, markdown_table
 from mnasnet.testing import coloured_image, write_image_folder
+from mnasnet.train.run_folder import RunFolderError
 from tests.plugins.own_process import ROOT, run_python
 from tests.search.answers import searched
 
@@ -200,6 +202,26 @@ def test_the_tables_say_which_latency_was_predicted(task, tmp_path, measured, sa
 
     assert f"latency{said}" in json.loads(task.get_output(NETWORKS).to_json())["headers"]
     assert "latency" in json.loads(task.get_output(TRAINED).to_json())["headers"]  # measured anew in any case
+
+
+@pytest.mark.parametrize("error", [DataError("images"), RunFolderError("files"), SearchFolderError("files")])
+def test_where_images_or_files_are_not_as_they_were_a_new_run_begins_and_says_so(error, tmp_path, caplog):
+    def resume():
+        raise error
+
+    assert resumed(tmp_path, resume) is None
+    assert f"a new run begins, {tmp_path} cannot go on: {error}" in caplog.text
+
+
+def test_nothing_of_an_earlier_search_stays_in_the_outputs(task, tmp_path):
+    empty = [task.get_output(index).to_json() for index in (NETWORKS, TRAINED)]
+    show_search(task, SearchedRun(tmp_path, "done", "", searched()))
+    assert [task.get_output(index).to_json() for index in (NETWORKS, TRAINED)] != empty
+
+    clear_outputs(task)
+
+    assert [task.get_output(index).to_json() for index in (NETWORKS, TRAINED)] == empty
+    assert task.get_output(DETAILS).data == {}
 
 
 def test_the_json_output_names_each_network_that_was_trained_longer_and_its_model(task, tmp_path):

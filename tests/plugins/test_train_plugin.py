@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ikomia")
@@ -15,11 +17,22 @@ from mnasnet.errors import SettingsError
 from mnasnet.modelfile import save
 from mnasnet.plugin.long_task import output_folder
 from mnasnet.plugin.printing import lines_on_stdout
-from mnasnet.plugin.training import Tracking, local_mlflow_uri, tracking
+from mnasnet.plugin.training import (
+    CLASSES,
+    DETAILS,
+    MODEL,
+    Tracking,
+    clear_outputs,
+    local_mlflow_uri,
+    show_run,
+    tracking,
+)
 from mnasnet.settings import TrainSettings, markdown_old_names, markdown_table
 from mnasnet.testing import coloured_image, random_model, write_image_folder
+from mnasnet.train.evaluate import evaluate
 from mnasnet.train.events import Ended, EpochEnded, Opened, Started, failures_told
 from mnasnet.train.listeners import MlflowRun, metric_name
+from mnasnet.train.run import TrainedRun
 from mnasnet.train.run_folder import write_yaml
 from tests.plugins.own_process import ROOT, run_python
 
@@ -239,6 +252,24 @@ def test_our_log_lines_are_printed_once_while_two_tasks_run_and_until_the_last_e
 
     assert capsys.readouterr().out == "both\nthe second\n"
     assert logging.getLogger("mnasnet").propagate and not logging.getLogger("mnasnet").level
+
+
+def test_the_outputs_tell_the_true_class_by_row_and_are_cleared_for_the_next_run(task, tmp_path):
+    (tmp_path / "weights").mkdir()
+    save(random_model(class_names=("cat", "dog", "fox")), tmp_path / "weights/best.safetensors")
+    called_cat = np.tile(np.float32([1, 0, 0]), (3, 1))
+    evaluation = evaluate(called_cat, np.array([0, 1, 1]), ("cat", "dog", "fox"))
+
+    show_run(task, TrainedRun(tmp_path, "done", "", (), evaluation, evaluation.class_names))
+
+    assert json.loads(task.get_output(DETAILS).to_json())["confusion"] == [[1, 0, 0], [2, 0, 0], [0, 0, 0]]
+    assert json.loads(task.get_output(CLASSES).to_json())["values"][2] == ["1.000", "0.000", "-"]  # recall
+    assert task.get_output(MODEL).get_path() == str(tmp_path / "weights/best.safetensors")
+
+    clear_outputs(task)
+
+    assert task.get_output(MODEL).get_path() == "" and task.get_output(DETAILS).data == {}
+    assert "cat" not in task.get_output(CLASSES).to_json()
 
 
 def test_a_training_that_failed_is_marked_as_failed(tmp_path):
