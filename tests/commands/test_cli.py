@@ -17,7 +17,8 @@ import pytest
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.cli import COMMANDS, main
-from mnasnet.testing import write_image_folder
+from mnasnet.network.count import count
+from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
 
 
@@ -143,6 +144,15 @@ def test_info_tells_what_a_file_holds(model, capsys):
 
     text = capsys.readouterr().out
     assert "cat, dog, ship <&>" in text and "64 x 64 px" in text
+
+
+def test_info_counts_the_parameters_that_a_file_has(tmp_path, capsys):
+    grey = random_model(in_channels=1)
+    modelfile.save(grey, tmp_path / "grey.safetensors")
+
+    assert main(["info", str(tmp_path / "grey.safetensors")]) == 0
+
+    assert f" {count(grey.architecture, 64, 3, 1).parameters:,} parameters" in capsys.readouterr().out
 
 
 def test_help_names_every_command_in_one_line_of_a_terminal():

@@ -49,7 +49,9 @@ __version__ = "1.0"
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory):
-    running = RunningAgent(tmp_path_factory.mktemp("agent"), "--max-mb", "1")
+    folder = tmp_path_factory.mktemp("agent")
+    (folder / "requests.jsonl").write_text('{"path": "/earlier"}\n')
+    running = RunningAgent(folder, "--max-mb", "1", "--name", "pi.local")
     yield running
     running.stop()
 
@@ -232,6 +234,7 @@ def test_a_host_that_no_network_can_look_up_is_no_address_of_a_device():
         ({"Host": "localhost:80@evil.example"}, 421),
         ({"Origin": "http://evil.example"}, 403),
         ({"Host": "localhost:1"}, 200),
+        ({"Host": "pi.local:1"}, 200),  # its --name
     ],
 )
 def test_pages_of_the_web_reach_no_agent(agent, headers, status):
@@ -571,6 +574,7 @@ def test_every_request_is_a_line_of_the_log(agent):
 
     assert {"time", "client", "method", "path", "status", "bytes", "seconds"} <= set(line)
     assert (line["client"], line["method"], line["status"]) == ("127.0.0.1", "GET", 200)
+    assert agent.lines()[0] == {"path": "/earlier"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are told by mode bits there alone")
