@@ -167,9 +167,11 @@ def test_a_folder_in_place_of_the_csv_file_is_refused_before_the_work(model, pho
     assert "--csv takes a file to write" in captured.err and "blue" not in captured.out
 
 
-def test_a_photo_named_after_csv_is_not_overwritten(model, photos, capsys):
+@pytest.mark.parametrize("name", ["000.jpg", "000.JPG"])
+def test_a_photo_named_after_csv_is_not_overwritten(name, model, photos, capsys):
     """As when the table's own name is forgotten: classify --csv 000.jpg 001.jpg."""
-    photo, other = photos / "red" / "000.jpg", photos / "red" / "001.jpg"
+    photo, other = photos / "red" / name, photos / "red" / "001.jpg"
+    (photos / "red" / "000.jpg").rename(photo)
     before = photo.read_bytes()
 
     assert main(["classify", "--model", model, "--csv", str(photo), str(other)]) == 2

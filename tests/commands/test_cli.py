@@ -194,6 +194,16 @@ def test_a_pattern_that_the_shell_left_alone_is_expanded(model, photos, capsys):
     assert "2 of 2 classified" in capsys.readouterr().out
 
 
+def test_what_a_pattern_matches_comes_in_the_order_of_names(model, tmp_path, capsys):
+    for letter in "fbeadc":
+        (tmp_path / f"{letter}.jpg").write_bytes(b"")
+
+    main(["classify", str(tmp_path / "*.jpg"), "--model", model, "--json"])
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert [Path(row["path"]).stem for row in rows] == list("abcdef")
+
+
 def test_two_stars_in_a_pattern_are_any_number_of_folders(model, photos, capsys):
     assert main(["classify", str(photos.parent / "**" / "00?.jpg"), "--model", model]) == 0
 

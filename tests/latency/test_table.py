@@ -511,6 +511,15 @@ def test_a_table_is_for_the_classes_and_the_random_networks_of_the_seed_that_wer
     assert json.loads((tmp_path / "t.json").read_text())["num_classes"] == 10
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_profile_goes_where_a_link_leads_and_the_link_stays(profiled, tmp_path):
+    (tmp_path / "t.json").symlink_to("real.json")
+
+    assert profiled(CountingMeter()) == 0
+
+    assert (tmp_path / "t.json").is_symlink() and (tmp_path / "real.json").is_file()
+
+
 def test_profile_of_named_networks_prints_for_people(tmp_path, capsys):
     path = tmp_path / "t.json"
 
