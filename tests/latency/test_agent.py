@@ -50,7 +50,7 @@ __version__ = "1.0"
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("agent")
-    (folder / "requests.jsonl").write_text('{"path": "/earlier"}\n')
+    (folder / "requests.jsonl").write_text('{"path": "/earlier", "status": 200}\n')
     running = RunningAgent(folder, "--max-mb", "1", "--name", "pi.local")
     yield running
     running.stop()
@@ -574,7 +574,7 @@ def test_every_request_is_a_line_of_the_log(agent):
 
     assert {"time", "client", "method", "path", "status", "bytes", "seconds"} <= set(line)
     assert (line["client"], line["method"], line["status"]) == ("127.0.0.1", "GET", 200)
-    assert agent.lines()[0] == {"path": "/earlier"}
+    assert agent.lines()[0] == {"path": "/earlier", "status": 200}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are told by mode bits there alone")
