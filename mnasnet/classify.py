@@ -250,11 +250,11 @@ class Classifier:
 
     def _most_likely(self, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
         """The best ``top_k`` classes of one image, equal ones in class order; uses ``probabilities`` up."""
-        names, confidences, class_names = [], [], self.class_names
+        names, confidences = [], []
         for _ in range(min(top_k, len(probabilities))):
             best = int(probabilities.argmax())  # a few maxima cost less than a sort of 1,000 classes
-            names.append(class_names[best])
-            confidences.append(probabilities.item(best))
+            names.append(self.class_names[best])
+            confidences.append(float(probabilities[best]))
             probabilities[best] = -1
         return Prediction(tuple(names), tuple(confidences))
 
@@ -294,9 +294,8 @@ def at_size(model: _Model, input_size: int | None) -> _Model:
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities, N x classes, from scores; safe for large scores."""
-    # ufuncs by themselves: the methods of arrays that call them take as long again where an engine emptied the caches
-    probabilities: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-    probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)
+    probabilities: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities
 
 

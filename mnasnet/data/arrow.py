@@ -1,7 +1,7 @@
 """Pixels where Pillow decoded them, by the Arrow C data interface that its images offer since version 11.2.
 
-``numpy.array`` packs and copies an image piece by piece while all other threads of Python wait; with two threads that
-read, prepare and classify a folder's photos, that was 6 % of the whole. Nothing is copied here.
+``numpy.array`` packs and copies an image piece by piece while all other threads of Python wait, those that classify a
+folder's other photos among them. Nothing is copied here.
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ _Array._fields_ = (
 )
 
 
+# a function of our own: ctypes.pythonapi is everybody's, and so are the types that are set there
+_pointer_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
 def shared_pixels(image: Image.Image) -> tuple[NDArray[np.uint8], object] | None:
     """The memory of an RGB ``image``, H x W x 4, and what must be kept for as long as it is read.
 
@@ -71,6 +77,4 @@ def shared_pixels(image: Image.Image) -> tuple[NDArray[np.uint8], object] | None
 
 
 def _struct(capsule: object, name: bytes, kind: type[Any]) -> Any:
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    return ctypes.cast(pointer(capsule, name), ctypes.POINTER(kind)).contents
+    return ctypes.cast(_pointer_in(capsule, name), ctypes.POINTER(kind)).contents

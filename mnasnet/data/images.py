@@ -372,7 +372,7 @@ def _pixels_of(image: Image.Image) -> NDArray[Any]:
     if image.mode == "RGB" and (cv2 := opencv()) is not None and (shared := shared_pixels(image)) is not None:
         pixels, kept = shared
         rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
-        del kept
+        del kept  # whose memory it was until here
         return rgb
     pixels = np.array(image)
     if image.mode == "I" and file_format in ("PNG", "PPM"):  # 16 bits in a 32 bit mode
