@@ -29,6 +29,7 @@ from mnasnet.commands.profile import RUNS
 from mnasnet.errors import MnasNetError
 from mnasnet.export.litert import to_litert
 from mnasnet.export.openvino import OpenvinoExporter
+from mnasnet.latency import timing
 from mnasnet.latency.agreement import agreement
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
@@ -71,7 +72,9 @@ def main() -> None:
 
 
 def repeatability(runtimes: list[str]) -> None:
-    print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, {PASSES} passes; goal: spread <= 3 % on a quiet machine")
+    print(
+        f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, {timing.RUNS} passes; goal: spread <= 3 % on a quiet machine"
+    )
     for runtime in runtimes:
         try:
             meter = SessionMeter(runtime)
@@ -92,7 +95,7 @@ def repeatability(runtimes: list[str]) -> None:
 
 def in_turns(runtimes: list[str]) -> None:
     """Measurements side by side: all meet the same moments of the machine, so what sets them apart is the meter's."""
-    print(f"\n{REPEATS} of them in turns, pass by pass, each with a session of its own: without the machine's drift")
+    print(f"\n{REPEATS} of them in turns, {PASSES} passes each, with a session of its own: without the machine's drift")
     model = untrained_model(architecture("mnasnet1_0"), 224)
     batch = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     for runtime in runtimes:
@@ -106,12 +109,12 @@ def in_turns(runtimes: list[str]) -> None:
             for _ in range(PASSES):
                 for session, own in zip(sessions, passes, strict=True):
                     session.run(batch)  # its weights are in the caches again
-                    timing = time_calls(partial(session.run, batch), warmups=0, runs=1, one_thread=True)
-                    own.append((timing.times_ms[0], timing.cpu_ms[0] if timing.cpu_ms else timing.times_ms[0]))
+                    one = time_calls(partial(session.run, batch), warmups=0, runs=1, one_thread=True)
+                    own.append((one.times_ms[0], one.cpu_ms[0] if one.cpu_ms else one.times_ms[0]))
         timings = [Timing(tuple(wall for wall, _ in own), tuple(cpu for _, cpu in own)) for own in passes]
         print(
-            f"  {runtime:12} {'in turns':>9}: undisturbed {spread([timing.undisturbed_ms for timing in timings])}, "
-            f"median {spread([timing.median_ms for timing in timings])}"
+            f"  {runtime:12} {'in turns':>9}: undisturbed {spread([one.undisturbed_ms for one in timings])}, "
+            f"median {spread([one.median_ms for one in timings])}"
         )
 
 

@@ -23,6 +23,7 @@ from mnasnet.latency.benchmark import Row, Subject, by_name, measure_all, own, p
 from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter, require_rgb
 from mnasnet.latency.meters import DISTANT
 from mnasnet.latency.session import SessionMeter, device_name
+from mnasnet.latency.timing import QUICK_RUNS, RUNS
 from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed
 from mnasnet.runtime.session import IN_BF16, RUNTIMES, reaches_cuda
@@ -47,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=whole(1, MOST_BATCH), default=1, metavar="N", help="images in one pass (default 1)"
     )
-    parser.add_argument("--runs", type=whole(1, 1000), default=60, metavar="N", help="timed passes (default 60)")
+    parser.add_argument(
+        "--runs",
+        type=whole(1, 1000),
+        metavar="N",
+        help=f"timed passes (default {RUNS} here, {QUICK_RUNS} on another device)",
+    )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
     parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")
     parser.add_argument(
@@ -155,7 +161,7 @@ def _meters(arguments: argparse.Namespace) -> dict[str, RunnableMeter]:
     chosen: Sequence[str] = names or [name for name in RUNTIMES if is_installed(name)]
     meters: dict[str, RunnableMeter] = {}
     for name in chosen:
-        options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs}
+        options = {"threads": arguments.threads, "batch": arguments.batch, "runs": arguments.runs or RUNS}
         for precision in _precisions(name):
             meters[f"{name} {precision}"] = SessionMeter(name, precision=precision, **options)  # type: ignore[arg-type]
         if reaches_cuda(name):

@@ -11,6 +11,7 @@ from mnasnet.latency.adb import AndroidPhone
 from mnasnet.latency.meter import MeterPrecision, RunnableMeter
 from mnasnet.latency.meters import open_meter
 from mnasnet.latency.remote import AgentAddress
+from mnasnet.latency.timing import QUICK_RUNS
 from mnasnet.latency.token import VARIABLE
 from mnasnet.packages import AgentRuntime
 
@@ -60,7 +61,7 @@ def distant_meter(
         threads=arguments.threads,
         batch=batch,
         num_classes=num_classes,
-        runs=arguments.runs,
+        runs=arguments.runs or QUICK_RUNS,
         agent=agent_of(arguments),
         phone=phone_of(arguments),
     )

@@ -24,6 +24,7 @@ from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import one_line
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
+Written = Literal["onnx", "litert", "executorch"]  # formats that a model can be turned into in memory
 
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".pte": "executorch"}
 INT8_KEY = "mnasnet_int8"  # metadata of graphs whose weights were quantised
@@ -65,9 +66,7 @@ class ExportedModel:
         return scores
 
 
-def in_memory(
-    model: ModelFile | ExportedModel, kind: Literal["onnx", "litert", "executorch"] = "onnx"
-) -> ExportedModel:
+def in_memory(model: ModelFile | ExportedModel, kind: Written = "onnx") -> ExportedModel:
     """``model`` as a graph that takes pixels and gives scores; an exported one stays as it is."""
     if isinstance(model, ExportedModel):
         return model

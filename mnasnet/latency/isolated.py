@@ -16,16 +16,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.files import reader_has_gone
-from mnasnet.latency.meter import Latency, MeterPrecision, RunnableMeter
-from mnasnet.latency.meters import open_meter
+from mnasnet.latency.meter import Latency, MeterPrecision
+from mnasnet.latency.session import SessionMeter
+from mnasnet.latency.timing import QUICK_RUNS, RUNS
 from mnasnet.machine import NO_WINDOW, python_program
 from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Device, Runtime
@@ -60,7 +61,10 @@ class IsolatedMeter:
         return self._ask({"architecture": architecture.to_dict(), "input_size": input_size})
 
     def measure_model(self, model: ModelFile) -> Latency:
-        """The time of ``model`` at its own input size; raises LatencyError."""
+        """The time of ``model`` at its own input size, in ``RUNS`` passes: it is told, not compared with hundreds.
+
+        Raises LatencyError.
+        """
         with tempfile.TemporaryDirectory(prefix="mnasnet-") as folder:
             path = Path(folder) / "model.safetensors"
             modelfile.save(model, path)
@@ -164,10 +168,10 @@ def _pass_on(pipe: TextIO, answers: queue.Queue[str]) -> None:
     answers.put("")
 
 
-def _answer(meter: RunnableMeter, question: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(meter: SessionMeter, question: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if "model" in question:
-            latency = meter.measure_model(modelfile.load(Path(question["model"])))
+            latency = replace(meter, runs=RUNS).measure_model(modelfile.load(Path(question["model"])))
         else:
             spec = ArchitectureSpec.from_dict(question["architecture"])
             latency = meter.measure(spec, question["input_size"])
@@ -181,14 +185,14 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)  # what an engine prints must not pass for an answer
         try:
-            meter = open_meter(sys.argv[1], **json.loads(sys.argv[2]))
+            meter = SessionMeter(cast("Runtime", sys.argv[1]), runs=QUICK_RUNS, **json.loads(sys.argv[2]))
         except MnasNetError as error:
             print(json.dumps({"error": str(error)}), file=out, flush=True)
             return
         try:
             print("{}", file=out, flush=True)
             for line in sys.stdin:
-                print(json.dumps(_answer(meter, json.loads(line))), file=out, flush=True)  # type: ignore[arg-type]
+                print(json.dumps(_answer(meter, json.loads(line))), file=out, flush=True)
         except OSError as error:
             if not reader_has_gone(error):
                 raise

@@ -27,9 +27,9 @@ class Latency:
     ``device`` is the processor in words. The times are of a whole batch, from what the graph takes (prepared pixels, or
     in an exported file normalised numbers) to scores, over ``n`` passes: the median and the 90th percentile as the
     clock saw them, and ``undisturbed_ms``, the best guess at a quiet machine (processor time where one thread works,
-    else the fastest pass). ``spread`` is the width from the 10th to the 90th percentile relative to the median. When
-    something disturbed the measurement ``quiet`` is False and ``note`` says what. ``predicted`` marks a number that a
-    table made: nothing ran, and ``n`` is 0.
+    else the fastest pass). ``spread`` is the width from the 10th to the 90th percentile of passes, each relative to the
+    median of its engine. When something disturbed the measurement ``quiet`` is False and ``note`` says what.
+    ``predicted`` marks a number that a table made: nothing ran, and ``n`` is 0.
     """
 
     device: str

@@ -11,6 +11,7 @@ from mnasnet.latency.meter import LatencyMeter, MeterPrecision
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.table import LatencyTable, TableMeter
+from mnasnet.latency.timing import QUICK_RUNS
 from mnasnet.runtime.session import RUNTIMES, Device, Runtime
 
 DISTANT = ("remote", "adb")  # the meters of devices other than this machine
@@ -25,7 +26,7 @@ def open_meter(
     threads: int = 1,
     batch: int = 1,
     num_classes: int = 1000,
-    runs: int = 50,
+    runs: int = QUICK_RUNS,
     table: Path | None = None,
     agent: AgentAddress | None = None,
     phone: AndroidPhone | None = None,

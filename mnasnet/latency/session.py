@@ -16,7 +16,7 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, is_made_up, made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import Timing, engines_for, latency_of, pinned, require_numbers, time_calls
+from mnasnet.latency.timing import RUNS, Timing, engines_for, latency_of, pinned, require_numbers, time_calls
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
@@ -29,6 +29,7 @@ from mnasnet.runtime.session import (
     Precision,
     Runtime,
     Session,
+    as_graph,
     has_cuda,
     open_session,
     require_possible,
@@ -54,7 +55,7 @@ class SessionMeter:
     batch: int = 1
     num_classes: int = 1000
     warmups: int = 10
-    runs: int = 50
+    runs: int = RUNS
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -89,8 +90,7 @@ class SessionMeter:
         if isinstance(model, ExportedModel):
             batch = model.as_input(batch)  # once: the graph alone is timed, here as by an agent
         with self._alone():
-            sessions = [self._session(model) for _ in range(engines_for(self.runs) if self.device == "cpu" else 1)]
-            timing = self._timed(sessions, batch)
+            timing = self._timed(self._sessions(model), batch)
         return latency_of(
             timing,
             device=device_name(self.device),
@@ -124,14 +124,18 @@ class SessionMeter:
         finally:
             torch.set_num_threads(before)
 
-    def _session(self, model: ModelFile | ExportedModel) -> Session:
+    def _sessions(self, model: ModelFile | ExportedModel) -> list[Session]:
+        """Engines that take turns, all of one graph, which takes longer to write than to open."""
+        count = engines_for(self.runs) if self.device == "cpu" else 1
         precision: Precision = "fp32" if self.precision == "int8" else self.precision
         try:
             if is_made_up(model, self.precision):
                 model = int8_for_timing(model, self.runtime)
-            return open_session(
-                model, runtime=self.runtime, device=self.device, precision=precision, threads=self.threads
-            )
+            graph = as_graph(model, self.runtime)
+            return [
+                open_session(graph, runtime=self.runtime, device=self.device, precision=precision, threads=self.threads)
+                for _ in range(count)
+            ]
         except MnasNetError as error:
             raise LatencyError(f"{self.runtime} cannot run {model.name or 'this network'}: {error}") from error
         except Exception as error:  # each engine has its own errors for operators and shapes it lacks

@@ -31,9 +31,11 @@ BLOCK = 10  # passes between two readings
 # second, and was itself after the fourth; one of 5 ms is after the first
 WARM_AGAIN_S = 0.004
 MOST_WARM_AGAIN = 20  # passes, for networks that hardly take any time
-# engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 4 %
+RUNS = 240  # passes of a measurement whose figure is told; one of a search's many makes do with QUICK_RUNS
+QUICK_RUNS = 50
+# engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 6 %
 # faster or slower than its twin, for as long as it lives (`benchmarks/latency.py`, part "in turns")
-ENGINES = 3
+ENGINES = 12
 PASSES_PER_ENGINE = 15  # at least, else opening takes longer than timing; a profile's short turns come back anyway
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,
 PATIENCE_S = 5.0  # and no longer than this
@@ -50,6 +52,7 @@ class Timing:
     times_ms: tuple[float, ...]
     cpu_ms: tuple[float, ...] = ()
     slowdown: Mapping[str, float] = field(default_factory=dict)  # of what the probe read against its best, relative
+    engines: tuple[int, ...] = ()  # which of several each run went through
 
     @property
     def cpu_share(self) -> float | None:
@@ -75,9 +78,12 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """10th to 90th percentile, relative to the median."""
-        tenths = _tenths(self.times_ms)
-        return (tenths[8] - tenths[0]) / self.median_ms
+        """10th to 90th percentile of runs, relative to the median of the same engine's: engines differ at rest too."""
+        times, engines = np.array(self.times_ms, np.float64), np.array(self.engines or [0] * len(self.times_ms))
+        for engine in np.unique(engines):
+            times[engines == engine] /= np.median(times[engines == engine])
+        tenths = _tenths(times.tolist())
+        return tenths[8] - tenths[0]
 
     @property
     def drift(self) -> float:
@@ -176,26 +182,30 @@ def time_calls(
         and time.monotonic() < patient_until
         and sum(block.slowdown(probe) <= MAX_SLOWDOWN for block in blocks) < needed
     ):
-        call = calls[len(blocks) % len(calls)]
+        engine = len(blocks) % len(calls)
+        call = calls[engine]
         _warm_again(call, clock)
         passes_ms = [_timed(call, clock, cpu_clock) for _ in range(size)]
         before, reading = reading, probe.read() if probe is not None else {}
-        blocks.append(_Block(passes_ms, (before, reading)))
+        blocks.append(_Block(engine, passes_ms, (before, reading)))
     if probe is not None:
         quietest = sorted(range(len(blocks)), key=lambda index: blocks[index].slowdown(probe))[:needed]
         blocks = [blocks[index] for index in sorted(quietest)]  # in the order of time
     passes = [one for block in blocks for one in block.passes_ms][:runs]
+    engines = [block.engine for block in blocks for _ in block.passes_ms][:runs]
     return Timing(
         tuple(wall_ms for wall_ms, _ in passes),
         tuple(cpu_ms for _, cpu_ms in passes) if one_thread and is_fine(cpu_clock) else (),
         probe.slowdown(*(reading for block in blocks for reading in block.readings)) if probe is not None else {},
+        tuple(engines),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A few passes, on the clock and of the processor, and the readings before and after them."""
+    """A few passes through an engine, on the clock and of the processor, and the readings before and after them."""
 
+    engine: int
     passes_ms: Sequence[tuple[float, float]]
     readings: tuple[Reading, Reading]
 

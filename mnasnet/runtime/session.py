@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnasnet.checks import is_whole
 from mnasnet.errors import MnasNetError, SettingsError, WeightsError
-from mnasnet.export.exported import ExportedModel
+from mnasnet.export.exported import ExportedModel, Written, in_memory
 from mnasnet.machine import usable_cores
 from mnasnet.modelfile import ModelFile
 from mnasnet.openmp import import_torch
@@ -148,6 +148,12 @@ READERS: dict[str, tuple[Runtime, ...]] = {
     "litert": ("litert",),
     "executorch": ("executorch",),
 }
+
+
+def as_graph(model: ModelFile | ExportedModel, runtime: str) -> ModelFile | ExportedModel:
+    """``model`` as ``runtime`` reads it, written once for any number of sessions; for torch it stays as it is."""
+    kind = next((kind for kind, readers in READERS.items() if runtime in readers), None)
+    return model if kind is None else in_memory(model, cast("Written", kind))
 
 
 def _engine_of_file(

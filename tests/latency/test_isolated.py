@@ -126,7 +126,7 @@ class TestIsolatedMeter(LatencyMeterContract):
                 meter.measure(LARGE, 1024)
 
     def test_an_engine_that_is_not_there_is_told(self):
-        with IsolatedMeter("sundial") as meter, pytest.raises(LatencyError, match="a meter is one of"):
+        with IsolatedMeter("sundial") as meter, pytest.raises(LatencyError, match="runtime must be one of"):
             meter.measure(TINY, 64)
 
 

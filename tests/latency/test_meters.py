@@ -31,6 +31,8 @@ from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.timing import (
     BLOCK,
     PATIENCE,
+    QUICK_RUNS,
+    RUNS,
     Timing,
     engines_for,
     frequency_note,
@@ -415,7 +417,7 @@ def test_engines_take_turns_so_that_none_speaks_for_all():
 
 
 def test_the_fewer_passes_the_fewer_engines_are_opened_for_them():
-    assert [engines_for(runs) for runs in (1, 29, 30, 50, 1000)] == [1, 1, 2, 3, 3]
+    assert [engines_for(runs) for runs in (1, 29, 30, QUICK_RUNS, RUNS, 1000)] == [1, 1, 2, 3, 12, 12]
 
 
 def test_a_core_shared_with_others_is_noticed():
@@ -450,6 +452,21 @@ def test_one_run_in_ten_may_be_slower_than_the_90th_percentile_and_faster_than_t
 def test_a_quiet_machine_is_within_a_few_percent(quiet, disturbed):
     assert quiet.disturbance == ""
     assert disturbed.disturbance.count("%") == 1
+
+
+def test_engines_that_differ_at_rest_are_no_disturbance_but_one_that_differs_from_itself_is():
+    turns = (0,) * 10 + (1,) * 10 + (0,) * 10 + (1,) * 10
+
+    assert Timing(((1.0,) * 10 + (1.1,) * 10) * 2, engines=turns).disturbance == ""
+    assert Timing(((1.0, 1.1) * 5 + (1.1, 1.21) * 5) * 2, engines=turns).spread == pytest.approx(0.2 / 2.1)
+
+
+def test_a_timing_knows_which_engine_each_pass_went_through():
+    clock = Ticking(itertools.cycle([0.005]))
+
+    timing = time_calls(*[clock.call] * 3, runs=45, clock=clock)
+
+    assert timing.engines == (0,) * 10 + (1,) * 10 + (2,) * 10 + (0,) * 10 + (1,) * 5
 
 
 def test_one_interruption_disturbs_no_measurement():
