@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs",
         type=whole(1, 1000),
         metavar="N",
-        help=f"timed passes (default {RUNS} here, {QUICK_RUNS} on another device)",
+        help=f"timed passes, of a slow network fewer (default {RUNS} here, {QUICK_RUNS} on another device)",
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="one size for all; default: each its own")
     parser.add_argument("--only", action="store_true", help="the given models alone, without published networks")

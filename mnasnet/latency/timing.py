@@ -33,6 +33,7 @@ WARM_AGAIN_S = 0.004
 MOST_WARM_AGAIN = 20  # passes, for networks that hardly take any time
 RUNS = 240  # passes of a measurement whose figure is told; one of a search's many makes do with QUICK_RUNS
 QUICK_RUNS = 50
+LONG_S = 10.0  # after so long a slow network has been passed often enough, though no less than QUICK_RUNS times
 # engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 6 %
 # faster or slower than its twin, for as long as it lives (`benchmarks/latency.py`, part "in turns")
 ENGINES = 12
@@ -166,8 +167,9 @@ def time_calls(
     ``one_thread`` says that a single thread does the work, so that processor time means something; there is none where
     ``cpu_clock`` is too coarse for it.
 
-    With ``probe`` the ``runs`` passes are those around which memory and arithmetic were fastest, of ``PATIENCE`` times
-    as many at most.
+    A slow network is passed fewer times than ``runs``: for ``LONG_S`` seconds, but ``QUICK_RUNS`` times at least. With
+    ``probe`` the passes that count are those around which memory and arithmetic were fastest, of ``PATIENCE`` times as
+    many at most.
     """
     for _, call in zip(range(warmups), itertools.cycle(calls), strict=False):
         call()
@@ -175,6 +177,7 @@ def time_calls(
     needed = -(-runs // size)
     blocks: list[_Block] = []
     reading = probe.read() if probe is not None else {}
+    began = clock()
     patient_until = time.monotonic() + PATIENCE_S
     while len(blocks) < needed or (
         probe is not None
@@ -188,6 +191,8 @@ def time_calls(
         passes_ms = [_timed(call, clock, cpu_clock) for _ in range(size)]
         before, reading = reading, probe.read() if probe is not None else {}
         blocks.append(_Block(engine, passes_ms, (before, reading)))
+        if len(blocks) * size >= QUICK_RUNS and clock() - began >= LONG_S:
+            needed = min(needed, len(blocks))
     if probe is not None:
         quietest = sorted(range(len(blocks)), key=lambda index: blocks[index].slowdown(probe))[:needed]
         blocks = [blocks[index] for index in sorted(quietest)]  # in the order of time

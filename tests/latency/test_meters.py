@@ -416,6 +416,15 @@ def test_engines_take_turns_so_that_none_speaks_for_all():
     assert [set(block) for block in blocks] == [{"a"}, {"b"}, {"c"}, {"a"}, {"b"}]
 
 
+@pytest.mark.parametrize(("pass_s", "passes"), [(0.02, 240), (0.1, 100), (3.0, 50)])
+def test_a_slow_network_is_passed_fewer_times_but_never_less_than_one_of_a_search(pass_s, passes):
+    clock = Ticking(itertools.repeat(pass_s))
+
+    timing = time_calls(clock.call, warmups=0, runs=240, clock=clock)
+
+    assert len(timing.times_ms) == pytest.approx(passes, abs=BLOCK)
+
+
 def test_the_fewer_passes_the_fewer_engines_are_opened_for_them():
     assert [engines_for(runs) for runs in (1, 29, 30, QUICK_RUNS, RUNS, 1000)] == [1, 1, 2, 3, 12, 12]
 
