@@ -72,9 +72,7 @@ def main() -> None:
 
 
 def repeatability(runtimes: list[str]) -> None:
-    print(
-        f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, {timing.RUNS} passes; goal: spread <= 3 % on a quiet machine"
-    )
+    print(f"\n{REPEATS} measurements of mnasnet1_0, 1 thread, {timing.RUNS} passes; goal: spread <= 3 % where quiet")
     for runtime in runtimes:
         try:
             meter = SessionMeter(runtime)
