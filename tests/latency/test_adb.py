@@ -297,14 +297,30 @@ def test_a_phone_that_hangs_is_named_by_the_whole_command(monkeypatch, tmp_path)
         AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
 
 
-@pytest.mark.parametrize(("p95", "spread", "quiet"), [(20550, 0.025, True), (24000, 0.196, False)])
-def test_a_phone_is_quiet_where_its_runs_are_alike(p95, spread, quiet, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("p95", "spread", "quiet", "note"),
+    [(20550, 0.025, True, ""), (24000, 0.196, False, "not quiet: runs spread by 20%; ")],
+)
+def test_a_phone_is_quiet_where_its_runs_are_alike(p95, spread, quiet, note, monkeypatch, tmp_path):
     (tmp_path / "output.txt").write_text(OUTPUT.replace("p95=21000", f"p95={p95}"))
     stand_in(f'case "$*" in *num_runs*) cat {tmp_path}/output.txt; esac', tmp_path, monkeypatch)
 
     latency = AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
 
     assert (latency.spread, latency.quiet) == (pytest.approx(spread, abs=0.001), quiet)
+    assert latency.note == f"{note}p90 is the 95th percentile, the spread from the 5th"
+
+
+def test_a_phone_is_asked_for_the_threads_and_runs_that_are_wanted(monkeypatch, tmp_path):
+    (tmp_path / "output.txt").write_text(OUTPUT)
+    script = f'case "$*" in *num_runs*) echo "$*" > {tmp_path}/asked; cat {tmp_path}/output.txt; esac'
+    stand_in(script, tmp_path, monkeypatch)
+    meter = AdbMeter(AndroidPhone("R58N123"), "a phone", "1", threads=3, warmups=2, runs=7)
+
+    latency = meter.measure_model(in_memory(random_model(), "litert"))
+
+    assert "--num_threads=3 --warmup_runs=2 --num_runs=7" in (tmp_path / "asked").read_text()
+    assert (latency.threads, latency.median_ms, latency.p90_ms) == (3, 20.125, 21.0)
 
 
 @needs_adb

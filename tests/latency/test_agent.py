@@ -33,6 +33,7 @@ from mnasnet.export.exported import in_memory
 from mnasnet.export.formats import FORMATS
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
+from mnasnet.machine import usable_cores
 from mnasnet.testing import TINY
 
 #: an exception that a signal raises within a compiled module comes out as another one
@@ -353,6 +354,12 @@ def test_a_file_may_have_as_many_bytes_as_the_rules_say(serving, monkeypatch):
     assert b" 413 " in said_to(serving, posted(b"12345"))
 
 
+def test_who_sends_too_much_may_send_it_and_reads_why_not(serving):
+    serving.rules = replace(serving.rules, most_bytes=2 << 20)
+
+    assert b" 413 " in said_to(serving, posted(bytes(3 << 20)))
+
+
 def test_an_upload_has_no_more_time_than_a_measurement(serving):
     serving.rules = replace(serving.rules, time_limit_s=0.0)
 
@@ -477,7 +484,7 @@ HOSTILE = {
         "only operators of image networks are run, got 'ConstantOfShape'",
     ),
     "other files": (external_data, "lies in another file; no other file is opened"),
-    "too much memory": (lambda content: huge_padding(), "cannot run the file|more than the 1024 MiB|crashed"),
+    "too much memory": (lambda content: huge_padding(), "needs more than the 1024 MiB that a measurement may take"),
     "huge input": (
         lambda content: graph_of(RELU, input_shape=(1, 65536, 65536, 3)),
         "the input may have 268435456 bytes",
@@ -500,17 +507,21 @@ def test_a_hostile_file_is_refused_and_the_agent_goes_on(agent, content, name):
     assert agent.process.poll() is None and agent.ask("GET", "/health")[0] == 200
 
 
-def test_a_measurement_beyond_its_time_is_killed(tmp_path):
-    agent = RunningAgent(tmp_path / "slow", "--time-limit", "1")
+def heavy():
+    """A graph that takes far longer than any test when it runs a thousand times."""
     weights = helper.make_tensor("w", TensorProto.FLOAT, [64, 3, 7, 7], np.zeros(64 * 3 * 49, np.float32))
-    heavy = graph_of(
+    return graph_of(
         helper.make_node("Conv", ["images", "w"], ["scores"], kernel_shape=[7, 7]),
         constants=[weights],
         input_shape=("N", 3, 512, 512),
     )
+
+
+def test_a_measurement_beyond_its_time_is_killed(tmp_path):
+    agent = RunningAgent(tmp_path / "slow", "--time-limit", "1")
     try:
         with pytest.raises(LatencyError, match="took longer than 1 s and was ended"):
-            meter_of(agent)._ask("POST", "/measure?runs=1000", heavy.SerializeToString())
+            meter_of(agent)._ask("POST", "/measure?runs=1000", heavy().SerializeToString())
 
         pid = agent.line(lambda line: "pid" in line)["pid"]
         with pytest.raises(ProcessLookupError):
@@ -541,12 +552,12 @@ def test_a_device_that_grants_less_memory_than_the_rules_measures_within_it(cont
     assert answer["n"] == 2
 
 
-def test_a_measurement_ends_with_its_agent(tmp_path, content):
+def test_a_measurement_ends_with_its_agent(tmp_path):
     agent = RunningAgent(tmp_path / "killed")
 
     def ask():
         with contextlib.suppress(OSError, http.client.HTTPException):
-            agent.ask("POST", "/measure?runs=1000", content)
+            agent.ask("POST", "/measure?runs=1000", heavy().SerializeToString())
 
     asking = threading.Thread(target=ask)
     children = Path(f"/proc/{agent.process.pid}/task")
@@ -640,15 +651,31 @@ def test_what_is_no_image_network_is_not_timed(model, options, reason):
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_as_many_images_are_timed_at_once_as_were_asked_for(runtime, monkeypatch):
+def test_as_many_images_are_timed_at_once_and_on_as_many_cores_as_were_asked_for(runtime, monkeypatch):
     pytest.importorskip("ai_edge_litert")
     content = in_memory(untrained_model(TINY, 64, 3), FORMATS[runtime]).content
-    scores = []
-    monkeypatch.setattr(agent_measure, "require_numbers", lambda _, run: scores.append(run()))
+    seen = []
+    monkeypatch.setattr(agent_measure, "require_numbers", lambda _, run: seen.append((run().shape, usable_cores())))
 
     measure(content, asked_for(content, runtime=runtime, batch=2))
 
-    assert scores[0].shape == (2, 3)
+    assert seen == [((2, 3), 1 if hasattr(os, "sched_setaffinity") else usable_cores())]
+
+
+def test_what_a_runtime_prints_is_no_answer(tmp_path, content):
+    (tmp_path / "onnxruntime.py").write_text("import os\nos.write(1, b'hello')\nraise ImportError('no runtime')\n")
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "mnasnet.agent.measure"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    ) as measuring:
+        measuring.stdin.write(asked_for(content).to_line() + content)
+        measuring.stdin.flush()
+        answer = json.loads(measuring.stdout.read())
+
+    assert answer == {"error": "onnxruntime cannot run the file: no runtime"}
 
 
 class _EndsAtOnce(subprocess.Popen):

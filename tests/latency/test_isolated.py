@@ -125,9 +125,16 @@ class TestIsolatedMeter(LatencyMeterContract):
             while True:  # the first measurement of over half a second
                 meter.measure(LARGE, 1024)
 
-    def test_an_engine_that_is_not_there_is_told(self):
-        with IsolatedMeter("sundial") as meter, pytest.raises(LatencyError, match="runtime must be one of"):
+    @pytest.mark.parametrize(
+        ("runtime", "threads", "told"),
+        [("sundial", 1, "runtime must be one of"), ("onnxruntime", 4096, "threads must not")],
+    )
+    def test_an_engine_that_cannot_be_is_told_and_nothing_of_it_is_left(self, runtime, threads, told, started):
+        with IsolatedMeter(runtime, threads=threads) as meter, pytest.raises(LatencyError, match=told):
             meter.measure(TINY, 64)
+
+        (ended,) = started
+        assert ended.returncode is not None and ended.stdin.closed and ended.stdout.closed
 
 
 @dataclass
@@ -179,6 +186,22 @@ class TestRememberingMeter:
 
         assert meter.calls == 1
         assert len(RememberingMeter(meter, file).latencies()) == 2
+
+    def test_of_two_processes_that_measured_at_once_the_first_to_write_counts_for_all(self, tmp_path):
+        for name, ms in (("a", 2.0), ("b", 1.0)):
+            meter = ScriptedMeter([replace(QUIET, undisturbed_ms=ms)])
+            RememberingMeter(meter, tmp_path / name).measure(TINY, 64)
+        (tmp_path / "both").write_text((tmp_path / "a").read_text() + (tmp_path / "b").read_text())
+
+        assert RememberingMeter(ScriptedMeter([]), tmp_path / "both").measure(TINY, 64) == QUIET
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in Linux' way")
+    def test_the_file_is_open_for_no_longer_than_it_is_written(self, tmp_path):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+
+        RememberingMeter(ScriptedMeter([QUIET]), tmp_path / "latencies.jsonl").measure(TINY, 64)
+
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     @pytest.mark.parametrize("other", [{"device": "another board"}, {"precision": "int8"}, {"threads": 2}])
     def test_another_device_at_the_same_address_is_refused_and_what_was_measured_stays(self, other, tmp_path):

@@ -21,12 +21,14 @@ from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.exported import in_memory
+from mnasnet.export.formats import FORMATS
 from mnasnet.latency import remote
 from mnasnet.latency.benchmark import measure_all, own
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meter import AwayError, Latency, NotAllowedError
 from mnasnet.latency.meters import open_meter
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
+from mnasnet.latency.sending import graph_to_send
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_model
@@ -370,7 +372,8 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
     url = f"https://localhost:{agent.port}"
     try:
         trusting = AgentAddress(url, token_file=tmp_path / "token.txt", ca_file=certificate)
-        assert RemoteMeter(trusting, num_classes=3).measure(TINY, 64).n == 50
+        with socket.create_connection(("127.0.0.1", agent.port)):  # one that says nothing keeps nobody waiting
+            assert RemoteMeter(trusting, num_classes=3).measure(TINY, 64).n == 50
 
         with pytest.raises(LatencyError, match="is not trusted .*; give the agent's certificate as --agent-ca-file"):
             RemoteMeter(AgentAddress(url, token_file=tmp_path / "token.txt")).health()
@@ -402,6 +405,13 @@ def test_a_file_of_another_runtime_than_the_agents_is_told_what_to_change(kind, 
 
     with pytest.raises(LatencyError, match=cure):
         RemoteMeter(AgentAddress("http://127.0.0.1:1", runtime=runtime)).measure_model(file)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_an_exported_file_is_sent_as_it_is_where_8_bits_are_asked_for(runtime):
+    file = in_memory(random_model(), FORMATS[runtime])
+
+    assert graph_to_send(file, runtime, "int8") is file
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"[" * 100_000])
