@@ -248,7 +248,7 @@ def test_a_refusal_that_comes_before_all_is_sent_is_read():
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=refuse, daemon=True).start()
-        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{listening.getsockname()[1]}"), answer_s=10.0)
 
         with pytest.raises(LatencyError, match="refused: too large .status 413."):
             meter._ask("POST", "/measure", bytes(64 << 20))
