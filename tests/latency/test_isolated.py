@@ -201,7 +201,7 @@ class TestRememberingMeter:
 
         RememberingMeter(ScriptedMeter([QUIET]), tmp_path / "latencies.jsonl").measure(TINY, 64)
 
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
     @pytest.mark.parametrize("other", [{"device": "another board"}, {"precision": "int8"}, {"threads": 2}])
     def test_another_device_at_the_same_address_is_refused_and_what_was_measured_stays(self, other, tmp_path):
