@@ -579,6 +579,22 @@ def test_a_measurement_ends_with_its_agent(tmp_path):
     agent.process.communicate()
 
 
+def test_a_measurement_does_not_run_on_for_an_agent_that_has_gone():
+    content = heavy().SerializeToString()
+    words = [sys.executable, "-m", "mnasnet.agent.measure"]
+
+    ended = subprocess.run(
+        words,
+        input=asked_for(content, runs=1000).to_line() + content,  # and then the pipe closes
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=30,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
 def test_every_request_is_a_line_of_the_log(agent):
     agent.ask("GET", "/health?nothing=1")
 
