@@ -586,13 +586,13 @@ def test_a_measurement_does_not_run_on_for_an_agent_that_has_gone():
     ended = subprocess.run(
         words,
         input=asked_for(content, runs=1000).to_line() + content,  # and then the pipe closes
-        stdout=subprocess.PIPE,
+        capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=30,
         check=False,
     )
 
-    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
 
 
 def test_every_request_is_a_line_of_the_log(agent):
