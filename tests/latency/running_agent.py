@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -90,3 +91,19 @@ class RunningAgent:
 
 def meter_of(agent, **options):
     return RemoteMeter(AgentAddress(agent.url), num_classes=3, **options)
+
+
+HEALTH = b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"
+OF_A_FILE = "Content-Type: application/octet-stream"
+
+
+def posted(content):
+    lines = ["POST /measure HTTP/1.0", "Host: localhost", OF_A_FILE, f"Content-Length: {len(content)}", "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+def said_to(serving, request):
+    """All that the agent answers."""
+    with socket.create_connection(serving.server_address, timeout=10) as client:
+        client.sendall(request)
+        return client.makefile("rb").read()
