@@ -8,14 +8,15 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
 from mnasnet.export.int8_timing import made_up_note
-from mnasnet.latency.meter import Latency, MeterPrecision
+from mnasnet.latency.meter import WAKE_S, Latency, MeterPrecision
 from mnasnet.latency.sending import graph_to_send, require_precision_there
 from mnasnet.latency.timing import MAX_SPREAD
 from mnasnet.latency.untrained import untrained_to_time
@@ -66,7 +67,8 @@ class AdbMeter:
     """Times networks on one phone; made by :meth:`open`, which finds the phone.
 
     The tool gives no 90th percentile, so ``p90_ms`` of its latencies is the 95th. Its build has no version either: the
-    beginning of its SHA-256 stands for one.
+    beginning of its SHA-256 stands for one. While the phone is busy ``on_wait`` is called now and then, and ends the
+    measurement by raising.
     """
 
     phone: AndroidPhone
@@ -77,6 +79,7 @@ class AdbMeter:
     num_classes: int = 1000
     warmups: int = 10
     runs: int = 50
+    on_wait: Callable[[], object] = field(default=lambda: None, repr=False)
 
     @classmethod
     def open(
@@ -167,8 +170,9 @@ class AdbMeter:
             with tempfile.TemporaryDirectory() as folder:
                 here = Path(folder) / "model.tflite"
                 here.write_bytes(content)
-                _push(serial, here, there)
-            return _shell(serial, [TOOL, *(f"--{name}={value}" for name, value in options.items())], RUN_S)
+                _push(serial, here, there, self.on_wait)
+            words = [TOOL, *(f"--{name}={value}" for name, value in options.items())]
+            return _shell(serial, words, RUN_S, self.on_wait)
         finally:
             with contextlib.suppress(LatencyError):  # the phone may be away by now
                 _shell(serial, ["rm", "-f", there])
@@ -239,17 +243,19 @@ def _tool_version(serial: str) -> str:
     return f"benchmark_model {digest[0][:12]}"
 
 
-def _push(serial: str, here: Path, there: str) -> None:
+def _push(serial: str, here: Path, there: str, on_wait: Callable[[], object] = lambda: None) -> None:
     if not here.is_file():
         raise LatencyError(f"there is no file {here} to put on the phone")
-    _adb(["-s", serial, "push", str(here), there], PUSH_S)
+    _adb(["-s", serial, "push", str(here), there], PUSH_S, on_wait)
 
 
-def _shell(serial: str, words: Sequence[str], timeout_s: float = COMMAND_S) -> str:
-    return _adb(["-s", serial, "shell", *words], timeout_s)
+def _shell(
+    serial: str, words: Sequence[str], timeout_s: float = COMMAND_S, on_wait: Callable[[], object] = lambda: None
+) -> str:
+    return _adb(["-s", serial, "shell", *words], timeout_s, on_wait)
 
 
-def _adb(words: Sequence[str], timeout_s: float = COMMAND_S) -> str:
+def _adb(words: Sequence[str], timeout_s: float = COMMAND_S, on_wait: Callable[[], object] = lambda: None) -> str:
     """What ``adb`` printed, errors included, since benchmark_model logs on either; raises LatencyError."""
     program = shutil.which("adb")
     if program is None:
@@ -257,22 +263,36 @@ def _adb(words: Sequence[str], timeout_s: float = COMMAND_S) -> str:
             "adb is not installed; take it from your system's packages or Android's platform tools"
         )
     try:
-        done = subprocess.run(
+        asked = subprocess.Popen(
             [program, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=timeout_s,
             encoding="utf-8",
             errors="replace",
-            check=False,
             creationflags=NO_WINDOW,
         )
-    except subprocess.TimeoutExpired as error:
-        raise LatencyError(f"the phone gave no answer to `adb {' '.join(words)}` in {timeout_s:.0f} s") from error
     except OSError as error:
         raise LatencyError(f"cannot run {program}: {error.strerror or error}") from error
-    if done.returncode:
-        said = done.stdout.strip().splitlines()
-        raise LatencyError(f"`adb {' '.join(words)}` failed: {said[-1] if said else f'exit code {done.returncode}'}")
-    return done.stdout
+    until = time.monotonic() + timeout_s
+    with asked:
+        try:
+            while (output := _output_of(asked)) is None:
+                on_wait()
+                if time.monotonic() > until:
+                    raise LatencyError(f"the phone gave no answer to `adb {' '.join(words)}` in {timeout_s:.0f} s")
+        except BaseException:
+            asked.kill()
+            raise
+    if asked.returncode:
+        said = output.strip().splitlines()
+        raise LatencyError(f"`adb {' '.join(words)}` failed: {said[-1] if said else f'exit code {asked.returncode}'}")
+    return output
+
+
+def _output_of(process: subprocess.Popen[str]) -> str | None:
+    """All that ``process`` printed, None while it runs."""
+    try:
+        return process.communicate(timeout=WAKE_S)[0]
+    except subprocess.TimeoutExpired:
+        return None

@@ -24,7 +24,7 @@ import mnasnet
 from mnasnet import modelfile
 from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.files import reader_has_gone
-from mnasnet.latency.meter import Latency, MeterPrecision
+from mnasnet.latency.meter import WAKE_S, Latency, MeterPrecision
 from mnasnet.latency.session import SessionMeter
 from mnasnet.latency.timing import QUICK_RUNS, RUNS
 from mnasnet.machine import NO_WINDOW, python_program
@@ -32,7 +32,6 @@ from mnasnet.modelfile import ModelFile
 from mnasnet.runtime.session import Device, Runtime
 from mnasnet.spec import ArchitectureSpec
 
-WAKE_S = 0.5  # how often a waiting caller looks up
 START_TIMEOUT_S = 120.0  # a cold disk under load; importing takes one to three seconds else
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # an agent on a small device needs latencies, but nothing of 
     from mnasnet.spec import ArchitectureSpec
 
 MeterPrecision = Literal["fp32", "bf16", "int8"]
+WAKE_S = 0.5  # how often a waiting caller looks up
 
 
 @dataclass(frozen=True, slots=True)

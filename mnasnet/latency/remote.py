@@ -8,9 +8,11 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.formats import FORMATS
 from mnasnet.export.int8_timing import made_up_note
-from mnasnet.latency.meter import AwayError, Latency, MeterPrecision, NotAllowedError
+from mnasnet.latency.meter import WAKE_S, AwayError, Latency, MeterPrecision, NotAllowedError
 from mnasnet.latency.sending import graph_to_send, require_precision_there
 from mnasnet.latency.token import VARIABLE, read_token
 from mnasnet.latency.untrained import untrained_to_time
@@ -97,7 +99,8 @@ class RemoteMeter:
     """Has networks timed by the agent at ``address``; its latencies carry the agent's device, runtime and version.
 
     With ``precision`` int8 a model without 8-bit numbers gets made-up ones, which are as fast; an exported file is sent
-    as it is. ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included.
+    as it is. ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included; until
+    then ``on_wait`` is called now and then, and ends it by raising.
     """
 
     address: AgentAddress
@@ -110,6 +113,7 @@ class RemoteMeter:
     answer_s: float = 900.0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    on_wait: Callable[[], object] = field(default=lambda: None, repr=False)
 
     def __post_init__(self) -> None:
         require_precision_there("remote", self.precision)
@@ -239,7 +243,6 @@ class RemoteMeter:
         connection = self._connection()
         try:
             connection.connect()  # TLS included: an agent that is slow in it is away, not slow to answer
-            connection.sock.settimeout(self.answer_s)
             return self._answer_to(connection, method, path, body)
         finally:
             connection.close()
@@ -247,16 +250,33 @@ class RemoteMeter:
     def _answer_to(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
     ) -> tuple[int, dict[str, Any]]:
+        """Its answer, for which a thread of its own waits: not even one that trickles in takes over ``answer_s``."""
         headers = {"Content-Type": "application/octet-stream"}
         if token := read_token(self.address.token_file):
             headers["Authorization"] = f"Bearer {token}"
+        answer: Future[tuple[int, dict[str, Any]]] = Future()
+        sock, until = connection.sock, self.clock() + self.answer_s
+        sock.settimeout(None)
+
+        def ask() -> None:
+            try:
+                with contextlib.suppress(ConnectionError):  # a refusal may come before all is sent
+                    connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                answer.set_result((response.status, _parsed(response.read(LONGEST_ANSWER_BYTES))))
+            except Exception as error:  # raised again by whoever waits
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
         try:
-            with contextlib.suppress(ConnectionError):  # a refusal may come before all is sent
-                connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, _parsed(response.read(LONGEST_ANSWER_BYTES))
-        except TimeoutError as error:
-            raise LatencyError(f"the agent at {self.address.url} gave no answer in {self.answer_s:.0f} s") from error
+            while not wait([answer], WAKE_S).done:
+                self.on_wait()
+                if self.clock() > until:
+                    raise LatencyError(f"the agent at {self.address.url} gave no answer in {self.answer_s:.0f} s")
+            return answer.result()
+        finally:
+            with contextlib.suppress(OSError):  # has ended
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = self.address.parts

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from mnasnet.errors import LatencyError, SettingsError
-from mnasnet.latency.adb import AndroidPhone
+from mnasnet.latency.adb import AdbMeter, AndroidPhone
 from mnasnet.latency.energy import EnergyMeter
-from mnasnet.latency.isolated import WAKE_S, IsolatedMeter
-from mnasnet.latency.meter import LatencyMeter, NotAllowedError
+from mnasnet.latency.isolated import IsolatedMeter
+from mnasnet.latency.meter import WAKE_S, LatencyMeter, NotAllowedError
 from mnasnet.latency.meters import DISTANT, open_meter
 from mnasnet.latency.pieces import pieces_of_space, random_probes
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
@@ -64,8 +64,8 @@ class EnergyCost:
 def open_device_meter(searching: Searching, num_classes: int, stop: Stop) -> LatencyMeter:
     """The meter that the search asks for; an engine of this machine gets a process of its own.
 
-    While that one measures, or an agent that is away is waited for, ``stop`` is asked now and then, and SearchStopped
-    is raised when it says so.
+    While any of them measures, or an agent that is away is waited for, ``stop`` is asked now and then, and
+    SearchStopped is raised when it says so.
     """
 
     def look_up() -> None:
@@ -87,7 +87,9 @@ def open_device_meter(searching: Searching, num_classes: int, stop: Stop) -> Lat
             agent=_agent_of(searching) if searching.meter == "remote" else None,
             phone=_phone_of(searching) if searching.meter == "adb" else None,
         )
-        return replace(meter, sleep=sleep) if isinstance(meter, RemoteMeter) else meter
+        if isinstance(meter, RemoteMeter):
+            meter = replace(meter, sleep=sleep)
+        return replace(cast("RemoteMeter | AdbMeter", meter), on_wait=look_up)
     return IsolatedMeter(
         cast("Runtime", searching.meter),
         device=searching.meter_device,

@@ -18,6 +18,9 @@ from mnasnet.latency import adb
 from mnasnet.latency.adb import AdbMeter, AndroidPhone, tool_times
 from mnasnet.latency.contract import LatencyMeterContract
 from mnasnet.latency.meters import open_meter
+from mnasnet.search.device import open_device_meter
+from mnasnet.search.searching import Searching
+from mnasnet.search.stop import SearchStopped
 from mnasnet.testing import TINY, random_model
 
 needs_adb = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
@@ -295,6 +298,25 @@ def test_a_phone_that_hangs_is_named_by_the_whole_command(monkeypatch, tmp_path)
 
     with pytest.raises(LatencyError, match="no answer to `adb -s R58N123 shell .*benchmark_model --graph=.*` in 0 s"):
         AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
+
+
+def test_a_search_that_waits_for_a_phone_stops_when_it_is_told_to(monkeypatch, tmp_path):
+    script = r"""case "$*" in
+    devices) printf 'List\nA\tdevice\n';;
+    *sha256sum*) printf '%064d';;
+    *num_runs*) touch "$0.running"; exec sleep 30;;
+    *" rm "*) touch "$0.removed";;
+    esac"""
+    stand_in(script, tmp_path, monkeypatch)
+    monkeypatch.setattr(adb, "WAKE_S", 0.01)
+    monkeypatch.setattr(adb, "RUN_S", 10.0)
+    asked = Searching("/photos", minutes=1, meter="adb")
+    meter = open_device_meter(asked, 3, (tmp_path / "adb.running").exists)
+
+    with pytest.raises(SearchStopped):
+        meter.measure(TINY, 64)
+
+    assert (tmp_path / "adb.removed").exists()
 
 
 @pytest.mark.parametrize(

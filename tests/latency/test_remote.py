@@ -1,5 +1,6 @@
 """The meter of another device, against agents in processes of their own."""
 
+import contextlib
 import http.client
 import json
 import random
@@ -8,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -340,11 +342,45 @@ def test_a_search_that_waits_for_a_device_to_come_back_stops_when_it_is_told_to(
             meter.measure(TINY, 64)
 
 
+def test_a_search_that_waits_for_an_agents_answer_hangs_up_when_it_is_told_to_stop(monkeypatch):
+    monkeypatch.setattr(remote, "WAKE_S", 0.01)
+    asked_to = iter([False, True])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asked = Searching("/photos", minutes=1, meter="remote", agent_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        meter = replace(open_device_meter(asked, 3, lambda: next(asked_to)), answer_s=10.0)
+
+        with pytest.raises(SearchStopped):
+            meter.measure(TINY, 64)
+
+        client, _ = silent.accept()
+        with client:
+            client.settimeout(10)
+            assert client.makefile("rb").read().startswith(b"POST /measure")  # up to the end
+
+
 def test_an_agent_that_says_nothing_is_not_waited_for_forever():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{silent.getsockname()[1]}"), answer_s=0.2)
 
         with pytest.raises(LatencyError, match="gave no answer in 0 s"):
+            meter.health()
+
+
+def test_an_agent_whose_answer_trickles_in_is_not_waited_for_forever():
+    def trickle():
+        client, _ = listening.accept()
+        listening.close()
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.0 200 OK\r\n\r\n{")
+            for _ in range(200):
+                client.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{listening.getsockname()[1]}"), answer_s=1.0)
+        threading.Thread(target=trickle, daemon=True).start()
+
+        with pytest.raises(LatencyError, match="gave no answer in 1 s"):
             meter.health()
 
 
