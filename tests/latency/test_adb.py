@@ -1,6 +1,7 @@
 """Phones: what benchmark_model prints, and the real adb client and server with no phone and with a pretended one."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -298,6 +299,12 @@ def test_a_phone_that_hangs_is_named_by_the_whole_command(monkeypatch, tmp_path)
 
     with pytest.raises(LatencyError, match="no answer to `adb -s R58N123 shell .*benchmark_model --graph=.*` in 0 s"):
         AdbMeter(AndroidPhone("R58N123"), "a phone", "1").measure_model(in_memory(random_model(), "litert"))
+
+
+def test_a_phone_has_all_the_time_that_its_tool_takes_for_warm_up_and_runs():
+    phases_s = [int(seconds) for seconds in re.findall(r"terminate if exceeding (\d+) seconds", OUTPUT)]
+
+    assert phases_s == [150, 150] and sum(phases_s) < adb.RUN_S
 
 
 def test_a_search_that_waits_for_a_phone_stops_when_it_is_told_to(monkeypatch, tmp_path):
