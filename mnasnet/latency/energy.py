@@ -46,20 +46,20 @@ class EnergyCounter:
 def open_counter(root: Path = POWERCAP) -> EnergyCounter:
     """The packages' counters; raises SettingsError where there is none, or none that this user may read."""
     zones = tuple(sorted(path.parent for path in root.glob(f"intel-rapl:*/{ENERGY}") if _is_package(path.parent)))
-    try:
-        counter = EnergyCounter(zones)
-        counter.read_uj()
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"cost energy needs a counter that this user may read, {zones[0] / ENERGY} may not be read ({error}); give "
-            "the user the right, or choose cost latency"
-        ) from error
+    for zone in zones:
+        try:
+            EnergyCounter((zone,)).read_uj()
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"cost energy needs a counter that this user may read, {zone / ENERGY} may not be read ({error}); give "
+                "the user the right, or choose cost latency"
+            ) from error
     if not zones:
         raise SettingsError(
             f"cost energy needs a processor that counts its energy, {root} has no intel-rapl here; choose cost "
             "latency, which energy follows on one device"
         )
-    return counter
+    return EnergyCounter(zones)
 
 
 def _is_package(zone: Path) -> bool:

@@ -75,11 +75,12 @@ def test_a_machine_without_a_counter_is_refused_with_the_way_out(tmp_path: Path)
 
 
 def test_a_counter_that_may_not_be_read_is_refused_with_its_file(tmp_path: Path) -> None:
-    package = zone(tmp_path, "intel-rapl:0", 0)
+    zone(tmp_path, "intel-rapl:0", 0)
+    package = zone(tmp_path, "intel-rapl:1", 0)
     (package / "energy_uj").unlink()
     (package / "energy_uj").mkdir()  # as little readable, also for root
 
-    with pytest.raises(SettingsError, match="energy_uj may not be read"):
+    with pytest.raises(SettingsError, match="intel-rapl:1/energy_uj may not be read"):
         open_counter(tmp_path)
 
 
