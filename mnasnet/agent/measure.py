@@ -66,9 +66,9 @@ def main() -> None:
     pipe = sys.stdin.buffer
     job = Job(**json.loads(pipe.readline()))
     memory_bytes = _limited(job.memory_bytes)
-    content = pipe.read(job.content_bytes)
-    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     try:
+        content = pipe.read(job.content_bytes)
+        threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
         answer = measure(content, job).to_dict()
     except MemoryError:
         answer = {"error": _too_large(memory_bytes)}

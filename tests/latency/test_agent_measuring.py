@@ -128,6 +128,15 @@ def test_a_device_that_grants_less_memory_than_the_rules_measures_within_it(cont
     assert answer["n"] == 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_file_that_is_larger_than_the_memory_is_told_with_the_limit():
+    large = bytes(64 << 20)
+
+    outcome = process.measure_apart(large, asked_for(large, memory_bytes=64 << 20), 60.0)
+
+    assert "needs more than the 64 MiB that a measurement may take; start the agent with a" in outcome.answer["error"]
+
+
 def test_a_measurement_ends_with_its_agent(tmp_path):
     agent = RunningAgent(tmp_path / "killed")
 
