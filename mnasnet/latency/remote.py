@@ -6,6 +6,7 @@ import contextlib
 import http
 import http.client
 import json
+import os
 import socket
 import ssl
 import threading
@@ -13,10 +14,11 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from mnasnet.checks import make_plain, require_kinds
 from mnasnet.errors import LatencyError, SettingsError
 from mnasnet.export.formats import FORMATS
 from mnasnet.export.int8_timing import made_up_note
@@ -64,7 +66,7 @@ class AgentAddress:
 
     def __post_init__(self) -> None:
         for name in ("token_file", "ca_file"):
-            if (file := getattr(self, name)) is not None:
+            if isinstance(file := getattr(self, name), str | os.PathLike):
                 object.__setattr__(self, name, Path(file))
         if not isinstance(self.url, str):
             raise SettingsError(f"an agent's URL is like https://pi.local:8765, got {self.url!r}")
@@ -78,6 +80,7 @@ class AgentAddress:
                 f"http is for this machine only, where nobody listens in between, got {self.url!r}; use https or "
                 "an SSH tunnel to http://127.0.0.1"
             )
+        _require_kinds(self)
         if not 0 <= self.wait_minutes <= 24 * 60:
             raise SettingsError(f"wait_minutes must be a number from 0 to 1440, got {self.wait_minutes!r}")
         if self.runtime not in get_args(AgentRuntime):
@@ -100,7 +103,7 @@ class RemoteMeter:
 
     With ``precision`` int8 a model without 8-bit numbers gets made-up ones, which are as fast; an exported file is sent
     as it is. ``answer_s`` is how long one measurement may take in all, its time in the agent's queue included; until
-    then ``on_wait`` is called now and then, and ends it by raising.
+    then ``on_wait`` is called now and then, and ends it by raising. Raises SettingsError at birth.
     """
 
     address: AgentAddress
@@ -117,6 +120,7 @@ class RemoteMeter:
 
     def __post_init__(self) -> None:
         require_precision_there("remote", self.precision)
+        _require_kinds(self)
         for name in ("threads", "batch", "num_classes", "runs"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be >= 1, got {getattr(self, name)!r}")
@@ -292,6 +296,13 @@ class RemoteMeter:
             raise SettingsError(
                 f"cannot read the certificate {self.address.ca_file}: {error}; give the agent's cert.pem"
             ) from error
+
+
+def _require_kinds(own: AgentAddress | RemoteMeter) -> None:
+    """Raise SettingsError where what was given is of another kind than declared."""
+    make_plain(own)
+    given = {one.name: getattr(own, one.name) for one in fields(own)}
+    require_kinds(type(own), {name: value for name, value in given.items() if not callable(value)})
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

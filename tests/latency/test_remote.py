@@ -262,7 +262,10 @@ def test_a_refusal_that_comes_before_all_is_sent_is_read():
         ({"wait_minutes": -1}, "wait_minutes must be a number from 0 to 1440, got -1"),
         ({"wait_minutes": 1441}, "wait_minutes must be a number from 0 to 1440, got 1441"),
         ({"wait_minutes": float("nan")}, "wait_minutes must be a number from 0 to 1440, got nan"),
+        ({"wait_minutes": "5"}, "wait_minutes must be a number, got '5'"),
         ({"runtime": "torch"}, "an agent runs onnxruntime or litert, got 'torch'"),
+        ({"runtime": ["litert"]}, "an agent runs onnxruntime or litert, got .'litert'."),
+        ({"token_file": 5}, "token_file must be a path, got 5"),
     ],
 )
 def test_an_address_of_what_cannot_be_is_refused(options, message):
@@ -274,6 +277,19 @@ def test_an_address_of_what_cannot_be_is_refused(options, message):
 def test_numbers_of_a_distant_meter_begin_at_one(name):
     with pytest.raises(SettingsError, match=f"{name} must be >= 1, got 0"):
         RemoteMeter(AgentAddress("https://pi.local:8765"), **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": "2"}, "threads must be a whole number, got '2'"),
+        ({"runs": 2.5}, "runs must be a whole number, got 2.5"),
+        ({"answer_s": "60"}, "answer_s must be a number, got '60'"),
+    ],
+)
+def test_a_distant_meter_takes_numbers_as_numbers(options, message):
+    with pytest.raises(SettingsError, match=message):
+        RemoteMeter(AgentAddress("https://pi.local:8765"), **options)
 
 
 def test_a_certificate_that_cannot_be_read_is_told_before_anything_is_measured(tmp_path):
