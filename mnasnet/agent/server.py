@@ -6,8 +6,8 @@ import contextlib
 import errno
 import json
 import os
-import select
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -231,13 +231,16 @@ class _Request(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _has_gone(self) -> bool:
-        """Whether the client, which has sent everything, has closed its end."""
+        """Whether the client, which has sent everything, has closed its end, or said goodbye in TLS."""
+        self.connection.setblocking(False)
         try:
-            is_readable, _, _ = select.select([self.connection], [], [], 0)
-            # the plain socket's method: that of TLS cannot peek
-            return bool(is_readable) and not socket.socket.recv(self.connection, 1, socket.MSG_PEEK)
+            return not self.connection.recv(1)  # what comes after everything is nobody's
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
         except OSError:
             return True
+        finally:
+            self.connection.settimeout(self.timeout)
 
     def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
         body = json.dumps(answer).encode()

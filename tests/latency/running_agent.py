@@ -93,6 +93,16 @@ def meter_of(agent, **options):
     return RemoteMeter(AgentAddress(agent.url), num_classes=3, **options)
 
 
+def self_made(folder):
+    """A certificate for localhost, and its key."""
+    folder.mkdir(exist_ok=True)
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=agent"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
+    return certificate, key
+
+
 HEALTH = b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"
 OF_A_FILE = "Content-Type: application/octet-stream"
 

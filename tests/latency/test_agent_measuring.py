@@ -7,8 +7,10 @@ import io
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,12 +18,13 @@ import time
 from pathlib import Path
 
 import pytest
-from running_agent import ROOT, TOKEN, RunningAgent, meter_of, posted, said_to
+from running_agent import ROOT, TOKEN, RunningAgent, meter_of, posted, said_to, self_made
 from sent_graphs import asked_for, heavy
 
 from mnasnet.agent import measure as agent_measure
 from mnasnet.agent import process, server
 from mnasnet.agent.measure import Job, measure
+from mnasnet.agent.rules import Rules
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import in_memory
 from mnasnet.export.formats import FORMATS
@@ -69,6 +72,28 @@ def test_nothing_is_measured_for_a_client_that_has_gone(monkeypatch, serving, co
         client.sendall(posted(content))
 
     line = lines.get(timeout=10)
+
+    assert (line["status"], line["error"]) == (408, "the client hung up before its turn")
+    assert not measured
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_nothing_is_measured_for_a_client_that_says_goodbye_in_tls(monkeypatch, tmp_path, content):
+    certificate, key = self_made(tmp_path)
+    measured, lines = [], queue.SimpleQueue()
+    monkeypatch.setattr(server, "measure_apart", lambda *asked: measured.append(asked))
+    with server.Agent(Rules(port=0, certificate=certificate, key=key), lines.put) as here:
+        threading.Thread(target=here.serve_forever, args=(0.01,), daemon=True).start()
+        tls = ssl.create_default_context(cafile=certificate)
+        with here.turn, socket.create_connection(here.server_address) as plain:
+            client = tls.wrap_socket(plain, server_hostname="localhost")
+            client.sendall(posted(content))
+            client.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantReadError):  # it waits for no goodbye of the agent
+                client.unwrap()
+            client.close()
+        line = lines.get(timeout=10)
+        here.shutdown()
 
     assert (line["status"], line["error"]) == (408, "the client hung up before its turn")
     assert not measured

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from running_agent import TOKEN, RunningAgent, meter_of
+from running_agent import TOKEN, RunningAgent, meter_of, self_made
 
 from mnasnet import modelfile
 from mnasnet.cli import main
@@ -414,10 +414,8 @@ def test_an_agent_whose_handshake_stalls_is_asked_again(monkeypatch):
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=agent"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
+    certificate, key = self_made(tmp_path)
+    other, _ = self_made(tmp_path / "other")
     (tmp_path / "token.txt").write_text(TOKEN)
     options = ["--cert", str(certificate), "--key", str(key), "--name", "localhost"]
     agent = RunningAgent(tmp_path / "tls", "--host", "0.0.0.0", *options, "--token-file", str(tmp_path / "token.txt"))
@@ -432,10 +430,9 @@ def test_a_self_made_certificate_is_trusted_when_it_is_named(tmp_path):
         in_the_open = RemoteMeter(AgentAddress(f"http://localhost:{agent.port}"), sleep=lambda _: None)
         with pytest.raises(LatencyError, match="; an agent with a certificate speaks https"):
             in_the_open.health()
-        other = tmp_path / "other.pem"
-        names[-1], names[-3] = str(other), str(tmp_path / "other_key.pem")
-        subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
-        with pytest.raises(LatencyError, match="other.pem is not the agent's certificate; copy the one that the agent"):
+        with pytest.raises(
+            LatencyError, match="other/cert.pem is not the agent's certificate; copy the one that the agent"
+        ):
             RemoteMeter(AgentAddress(url, ca_file=other)).health()
         other_name = AgentAddress(f"https://127.0.0.1:{agent.port}", ca_file=certificate)
         with pytest.raises(LatencyError, match="is not trusted .*; call the agent by a name in its certificate, or"):
