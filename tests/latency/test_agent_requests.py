@@ -112,8 +112,41 @@ def test_a_file_may_have_as_many_bytes_as_the_rules_say(serving, monkeypatch):
 
 def test_who_sends_too_much_may_send_it_and_reads_why_not(serving):
     serving.rules = replace(serving.rules, most_bytes=2 << 20)
+    request = posted(bytes(3 << 20))
 
-    assert b" 413 " in said_to(serving, posted(bytes(3 << 20)))
+    with socket.create_connection(serving.server_address, timeout=10) as client:
+        client.sendall(request[:1000])
+        client.recv(1, socket.MSG_PEEK)  # the answer is there already
+        client.sendall(request[1000:])
+        assert b" 413 " in client.makefile("rb").read()
+
+
+@pytest.mark.parametrize(("declared", "sent", "status"), [(4, 4, 200), (1000, 8, 413)])
+def test_who_has_sent_all_or_twice_what_it_may_is_hung_up_on(declared, sent, status, serving, monkeypatch):
+    monkeypatch.setattr(server, "measure_apart", lambda *_: Outcome({}, 1))
+    monkeypatch.setattr(server, "DRAIN_S", 60.0)  # more than the client's patience
+    serving.rules = replace(serving.rules, most_bytes=4)
+
+    assert f" {status} ".encode() in said_to(serving, posted(bytes(declared))[: sent - declared or None])
+
+
+def test_who_falls_silent_after_a_refusal_is_hung_up_on(serving, monkeypatch):
+    monkeypatch.setattr(server, "DRAIN_S", 0.05)
+    serving.rules = replace(serving.rules, most_bytes=4)
+
+    assert b" 413 " in said_to(serving, posted(bytes(5))[:-5])
+
+
+def test_who_goes_on_slowly_after_a_refusal_is_hung_up_on(serving, monkeypatch):
+    monkeypatch.setattr(server, "DRAIN_S", 0.1)
+    serving.rules = replace(serving.rules, most_bytes=1000)
+
+    with socket.create_connection(serving.server_address, timeout=10) as client:
+        client.sendall(posted(bytes(2000))[:-2000])
+        with pytest.raises(ConnectionError):
+            for _ in range(500):
+                client.sendall(b"x")
+                time.sleep(0.02)
 
 
 def test_an_upload_has_no_more_time_than_a_measurement(serving):
