@@ -307,23 +307,23 @@ def test_a_phone_has_all_the_time_that_its_tool_takes_for_warm_up_and_runs():
     assert phases_s == [150, 150] and sum(phases_s) < adb.RUN_S
 
 
-def test_a_search_that_waits_for_a_phone_stops_when_it_is_told_to(monkeypatch, tmp_path):
+@pytest.mark.parametrize("word", ["push", "num_runs"])
+def test_a_search_that_waits_for_a_phone_stops_when_it_is_told_to(word, monkeypatch, tmp_path):
     script = r"""case "$*" in
     devices) printf 'List\nA\tdevice\n';;
     *sha256sum*) printf '%064d';;
-    *num_runs*) touch "$0.running"; exec sleep 30;;
+    *WORD*) touch "$0.running"; sleep 5; touch "$0.finished";;
     *" rm "*) touch "$0.removed";;
     esac"""
-    stand_in(script, tmp_path, monkeypatch)
+    stand_in(script.replace("WORD", word), tmp_path, monkeypatch)
     monkeypatch.setattr(adb, "WAKE_S", 0.01)
-    monkeypatch.setattr(adb, "RUN_S", 10.0)
     asked = Searching("/photos", minutes=1, meter="adb")
     meter = open_device_meter(asked, 3, (tmp_path / "adb.running").exists)
 
     with pytest.raises(SearchStopped):
         meter.measure(TINY, 64)
 
-    assert (tmp_path / "adb.removed").exists()
+    assert (tmp_path / "adb.removed").exists() and not (tmp_path / "adb.finished").exists()
 
 
 @pytest.mark.parametrize(

@@ -374,7 +374,8 @@ def test_a_search_that_waits_for_an_agents_answer_hangs_up_when_it_is_told_to_st
             assert client.makefile("rb").read().startswith(b"POST /measure")  # up to the end
 
 
-def test_an_agent_that_says_nothing_is_not_waited_for_forever():
+def test_an_agent_that_says_nothing_is_not_waited_for_forever(monkeypatch):
+    monkeypatch.setattr(remote, "CONNECT_S", 0.1)  # which is not for the answer
     with socket.create_server(("127.0.0.1", 0)) as silent:
         meter = RemoteMeter(AgentAddress(f"http://127.0.0.1:{silent.getsockname()[1]}"), answer_s=0.2)
 
