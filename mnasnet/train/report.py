@@ -160,6 +160,9 @@ def model_card(story: Story) -> str:
 def _limits(story: Story) -> list[str]:
     """Where the model must not be trusted, as plain sentences."""
     limits = []
+    if story.model.int8_ranges:
+        told = "These accuracies are in float32, those of the epochs as rounded to 8 bits; export with int8"
+        limits.append(f"{told} judges the file itself.")
     result = story.evaluations.get("validation")
     if result is not None:
         low, high = result.interval

@@ -164,6 +164,16 @@ def test_the_model_file_keeps_a_range_for_every_activation(done: TrainedRun, cap
     assert f"{len(model.int8_ranges)} ranges of activations" in capsys.readouterr().out
 
 
+def test_the_report_says_that_its_accuracies_are_in_float32(photos: Path, start: Path, tmp_path: Path) -> None:
+    done = aware(photos, tmp_path / "aware", start, epochs=1, report=True)
+    plain = train(tiny_training(photos, tmp_path / "plain", epochs=1, report=True))
+
+    said = "These accuracies are in float32, those of the epochs as rounded to 8 bits"
+    for page in ("report.html", "model_card.md"):
+        assert said in (done.folder / page).read_text(encoding="utf-8")
+        assert said not in (plain.folder / page).read_text(encoding="utf-8")
+
+
 def test_a_plain_training_leaves_no_ranges(start: Path) -> None:
     assert modelfile.load(start).int8_ranges == {}
 
