@@ -92,13 +92,17 @@ def _run(given: list[str]) -> int:
         parser.error(f"there is no command {chosen!r}{_nearest(chosen, COMMANDS)}")
     options, unknown = parser.parse_known_args(_dashed(given, parser, chosen))
     if unknown:
-        known = _options_of(parser, chosen)
+        command, known = _command_parser(parser, chosen), _options_of(parser, chosen)
         what = "option" if unknown[0].startswith("-") else "argument"
         meant = unknown[0].partition("=")[0].lstrip("-").replace("_", "-").removesuffix("-folder")
-        hint = (
-            f", {meant} is a command: python -m mnasnet {meant}" if meant in COMMANDS else _nearest(unknown[0], known)
-        )
-        _command_parser(parser, chosen).error(f"unknown {what} {unknown[0]}{hint}")
+        places = [str(one.metavar or one.dest).upper() for one in command._actions if not one.option_strings]
+        if meant in COMMANDS:
+            hint = f", {meant} is a command: python -m mnasnet {meant}"
+        elif meant.upper() in places:
+            hint = f", {meant.upper()} is given without an option: {' '.join([command.prog, *places])}"
+        else:
+            hint = _nearest(unknown[0], known)
+        command.error(f"unknown {what} {unknown[0]}{hint}")
     if chosen is None:
         parser.print_help()
         return 0 if not given else 2
