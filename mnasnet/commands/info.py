@@ -66,7 +66,7 @@ def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *,
         for index, (key, value) in enumerate(header[part].items()):
             if key == "images_sketch" and isinstance(value, dict):
                 value = f"hashes of {amount(len(value), 'training image')}"
-            lines.append(f"{part if index == 0 else '':13}{key}: {value}")
+            lines.append(f"{part if index == 0 else '':13}{key}: {_plain(value)}")
     if "int8_ranges" in header:
         lines.append(
             f"int8         {len(header['int8_ranges'])} ranges of activations, learned by quantization-aware training"
@@ -76,6 +76,13 @@ def _tell(header: Mapping[str, Any], title: str, identity: Mapping[str, str], *,
     lines.append(f"{title:13}{_identity(identity)}")
     print("\n".join(map(printable, lines)))  # a header comes from whoever made the file
     return 0
+
+
+def _plain(value: object) -> str:
+    """``value`` as people write it: without braces, and of a float the digits that mean something."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _identity(told: Mapping[str, str]) -> str:

@@ -122,6 +122,21 @@ def test_info_counts_the_images_that_a_file_remembers(tmp_path, capsys):
     assert "images_sketch: hashes of 2 training images\n" in capsys.readouterr().out
 
 
+def test_info_shows_numbers_and_recipes_for_people(tmp_path, capsys):
+    told = replace(
+        open_model("photos10"),
+        metrics={"val_accuracy": 23 / 30},
+        training={"images": {"train": 1140, "val": 30}, "recipe": {"optimizer": "sgd", "ema": 9 / 14}},
+    )
+    modelfile.save(told, tmp_path / "m.safetensors")
+
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+
+    shown = capsys.readouterr().out
+    assert "val_accuracy: 0.766667\n" in shown
+    assert "images: train 1140, val 30\n" in shown and "recipe: optimizer sgd, ema 0.642857\n" in shown
+
+
 def test_info_tells_of_a_published_network_without_downloading_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MNASNET_CACHE", str(tmp_path / "nothing"))
 
