@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from mnasnet.words import printable
 
 if TYPE_CHECKING:
     from mnasnet.data.video import VideoWriter
+
+_log = logging.getLogger(__name__)
 
 MAX_STEM_BYTES = 200  # file systems end at 255, and a copy's name is longer than the original's
 DRAFT_SIDE_PX = 512  # a picture too large to decode whole is annotated at a fraction of its size
@@ -126,6 +129,8 @@ class CsvFile:
             self._file.close()
             if kind is None:
                 patiently(lambda: self._part.replace(self._path))
+            elif issubclass(kind, (KeyboardInterrupt, SystemExit, BrokenPipeError)):  # what says nothing itself
+                _log.warning("the rows so far are in %s", self._part)
         except OSError as failure:  # also where a spreadsheet on Windows shows the older one and so keeps it
             if kind is None:  # else it is the failure that is told already
                 raise self._cut_short(failure) from failure

@@ -20,7 +20,7 @@ from work import calls_in
 
 from mnasnet import modelfile
 from mnasnet.cli import main
-from mnasnet.commands.outputs import AnnotatedCopies
+from mnasnet.commands.outputs import AnnotatedCopies, CsvFile
 from mnasnet.data.folder import scan
 from mnasnet.testing import random_model, write_image_folder
 
@@ -192,6 +192,14 @@ def test_a_run_that_breaks_off_leaves_the_csv_file_as_it_was(older, model, photo
 
     assert (table.read_text() if table.exists() else None) == older
     assert (tmp_path / "all.csv.part").read_text().startswith("path,frame,rank")
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit, BrokenPipeError])  # Ctrl-C, SIGTERM, `| head`
+def test_a_run_that_ends_early_says_where_the_rows_of_its_table_are(ends, tmp_path, caplog):
+    with pytest.raises(ends), CsvFile(tmp_path / "all.csv"):
+        raise ends
+
+    assert f"the rows so far are in {tmp_path / 'all.csv.part'}" in caplog.text
 
 
 def test_videos_of_a_folder_follow_the_rules_of_its_images(model, photos, tmp_path, capsys):
