@@ -12,7 +12,14 @@ from typing import Any
 from mnasnet.errors import SearchError, TrainingError
 from mnasnet.files import expanded, write_atomic
 from mnasnet.train.checkpoint import CheckpointStore
-from mnasnet.train.run_folder import RunFolder, new_run_folder, open_run_folder, read_yaml, require_place
+from mnasnet.train.run_folder import (
+    RunFolder,
+    new_run_folder,
+    open_run_folder,
+    read_yaml,
+    require_place,
+    require_space,
+)
 
 KIND = "search"  # under the key "kind" of args.yaml; a training's has no such key
 
@@ -137,6 +144,12 @@ def require_place_of_search(parent: Path, *, data: Path) -> None:
     """Raise what :func:`new_search_folder` would, as far as that shows without making anything."""
     with _as_search_error():
         require_place(parent, data=data)
+
+
+def require_space_of_search(folder: SearchFolder, model_bytes: int) -> None:
+    """Raise SearchError unless the disk has room for one training of a network of ``model_bytes``."""
+    with _as_search_error():
+        require_space(folder.as_run, model_bytes)
 
 
 @contextlib.contextmanager

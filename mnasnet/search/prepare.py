@@ -23,11 +23,13 @@ from mnasnet.latency.energy import open_counter
 from mnasnet.latency.meter import Latency, NotAllowedError
 from mnasnet.latency.table import LatencyTable
 from mnasnet.machine import usable_cores
+from mnasnet.network.count import count
+from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.progress import Stop
 from mnasnet.runtime.session import has_cuda
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled, require_meter_device
-from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search
+from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search, require_space_of_search
 from mnasnet.search.forecast import Forecast, forecast_of
 from mnasnet.search.images import divide
 from mnasnet.search.notes import table_doubts
@@ -92,6 +94,9 @@ def begin(searching: Searching, *, tell: Telling, stop: Stop) -> SearchFolder:
     name = searching.name or searching.data.absolute().name
     folder = new_search_folder(searching.output_folder, name, data=searching.data)
     try:
+        smallest, _ = cheapest_and_dearest(searching.open_space(), MIN_INPUT_SIZE)
+        parameters = count(smallest.architecture, MIN_INPUT_SIZE, num_classes=1).parameters
+        require_space_of_search(folder, 4 * parameters)  # for the winner's training, perhaps hours later
         search = prepared(searching, folder, tell=tell, stop=stop)
         search.close()
     except BaseException as error:

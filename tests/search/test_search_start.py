@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_search import SPACE, tiny_searching
@@ -162,6 +164,16 @@ class TestBeforeTheStart:
         with pytest.raises(error, match=message):
             begin(replace(asked, output_folder=tmp_path / place))
         assert not (tmp_path / "trials.db").exists()
+
+    def test_a_disk_without_room_for_the_winners_training_is_told_before_anything_is_measured(
+        self, data, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=9_000_000))
+
+        with pytest.raises(SearchError, match=r"needs 1\d MB of disk, .*9 MB free; make room or set output_folder"):
+            run_search(tiny_searching(data, tmp_path))
+
+        assert not list((tmp_path / "runs").iterdir())
 
     @pytest.mark.parametrize("begin", [forecast, run_search])
     def test_a_cluster_that_is_away_is_told_before_anything_is_trained(self, begin, data, tmp_path):
