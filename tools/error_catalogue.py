@@ -907,10 +907,10 @@ ENTRIES = (
     ),
     Entry(
         errors.LatencyError,
-        "A disk that fills up during a profile",
-        "The table or one of its timings could not be written; the timings before it are kept beside the table.",
-        "Make room, then give the same command again: it goes on with them.",
-        ("^cannot write …: …; make room, then give the same command again",),
+        "A profile that cannot be written",
+        "The disk is full, or no file may be made there. Timings that were written before are kept beside the table.",
+        "Make room, then give the same command again: it goes on with them; or name a file in another folder.",
+        ("^cannot write …: …; …$",),
     ),
     Entry(
         errors.LatencyError,
@@ -1083,10 +1083,10 @@ ENTRIES = (
     ),
     Entry(
         errors.TrainingError,
-        "A disk that is full",
-        "There is no room for checkpoints or the model file. What was written before is whole.",
-        "Make room, then `python -m mnasnet resume RUN`; or move the run's folder to another disk and resume it there. "
-        "A run that has not begun can have its `output_folder` on another disk.",
+        "A disk that is full, or a run that may not be written to",
+        "There is no room for checkpoints or the model file, or no leave. What was written before is whole.",
+        "Make room or give write access, then `python -m mnasnet resume RUN`; or move the run's folder to another disk "
+        "and resume it there. A run that has not begun can have its `output_folder` on another disk.",
         (
             "MB of disk",
             "^the disk is full",

@@ -122,10 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
     except (LatencyError, KeyboardInterrupt, OSError) as error:
         if meter.kept:
             _log.info("%d timings are kept in %s; the same command goes on with them", meter.kept, meter.file)
-        if isinstance(error, OSError) and is_full(error):
-            raise LatencyError(
-                f"cannot write {arguments.out}: {error.strerror}; make room, then give the same command again"
-            ) from error
+        if isinstance(error, OSError):
+            cure = "make room, then give the same command again" if is_full(error) else "name a file in another folder"
+            raise LatencyError(f"cannot write {arguments.out}: {error.strerror or error}; {cure}") from error
         raise
     meter.finish()
     print(_as_json(table, arguments.out) if arguments.json else _as_text(table, arguments.out))

@@ -17,7 +17,7 @@ from mnasnet import modelfile
 from mnasnet.data.folder import Dataset, scan
 from mnasnet.data.split import Split, read_split, split, warn_of_changed, write_split
 from mnasnet.errors import DataError, MnasNetError, TrainingError
-from mnasnet.files import quoted, write_atomic
+from mnasnet.files import is_full, quoted, write_atomic
 from mnasnet.modelfile import ModelFile, Weights, network_of, weights_of
 from mnasnet.network.build import MnasNet, build
 from mnasnet.network.quantized import quantized, without_ranges
@@ -472,8 +472,7 @@ def _saver(
         try:
             modelfile.save(model, path)
         except OSError as error:
-            raise TrainingError(
-                f"cannot write the model file {path}: {error.strerror}; make room, then resume"
-            ) from error
+            cure = "make room" if is_full(error) else "give write access"
+            raise TrainingError(f"cannot write the model file {path}: {error.strerror}; {cure}, then resume") from error
 
     return save

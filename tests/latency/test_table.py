@@ -471,6 +471,15 @@ def test_a_profile_that_a_full_disk_cuts_short_is_told_with_its_file_and_goes_on
     assert "going on after" in caplog.text and [path.name for path in tmp_path.iterdir()] == ["t.json"]
 
 
+def test_a_place_where_no_table_can_be_written_is_told_with_the_way_on(profiled, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    table = tmp_path / "file" / "t.json"
+
+    assert profiled(CountingMeter(), "--out", str(table)) == 2
+
+    assert f"error: cannot write {table}: File exists; name a file in another folder\n" in capsys.readouterr().err
+
+
 def test_a_profile_of_other_settings_or_another_device_takes_over_nothing(profiled, tmp_path, capsys):
     assert profiled(DyingMeter(30)) == 2
     fresh = DyingMeter(5)

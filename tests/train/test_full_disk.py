@@ -143,3 +143,12 @@ def test_a_run_that_has_begun_is_told_to_make_room_or_to_move_since_it_takes_no_
         resume(stopped.folder)
     with pytest.raises(TrainingError, match="needs 11 MB of disk,.*make room or set output_folder"):
         train(tiny_training(data, tmp_path / "disk"))
+
+
+def test_a_model_file_that_cannot_be_written_though_there_is_room_asks_for_write_access(tmp_path: Path) -> None:
+    run = RunFolder(train(tiny_training(write_image_folder(tmp_path / "data", per_class=8), tmp_path)).folder)
+    run.last.unlink()
+    run.last.mkdir()  # root may write anywhere else
+
+    with pytest.raises(TrainingError, match="cannot write the model file .*; give write access, then resume"):
+        resume(run.path)
