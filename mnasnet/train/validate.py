@@ -16,7 +16,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample, require_outside, scan_to_judge
 from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import listed
-from mnasnet.errors import DataError
+from mnasnet.errors import DataError, SettingsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
@@ -48,11 +48,14 @@ def validate(
 
     Of a flat folder that the model was trained on, val are the images that its training kept aside.
     Classes are matched by name, never by number. With ``out`` the table, the mistakes and the confusion matrices are
-    written there. Raises DataError when the folder holds a class the model does not know.
+    written there. Raises DataError when the folder holds a class the model does not know, SettingsError when the model
+    takes no RGB images.
     """
     if out is not None:
         require_outside(out, data, setting="out")
     model = at_size(open_runnable(source, class_file=class_file), input_size)
+    if model.in_channels != 3:
+        raise SettingsError(f"images have 3 channels, {source} takes {model.in_channels}; choose another model")
     dataset = scan_to_judge(data, model.class_names)
     for note in dataset.notes:
         _log.info("%s", note)

@@ -287,3 +287,13 @@ def test_images_that_cannot_be_read_are_not_counted_as_learned(tmp_path: Path) -
 
     assert modelfile.load(run.model).training["images"] == {"train": 20, "val": 9}
     assert "20 train" in (run.folder / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_a_grey_network_is_not_judged_on_images_which_have_three_channels(tmp_path: Path) -> None:
+    grey = tmp_path / "grey.safetensors"
+    modelfile.save(random_model(class_names=("red", "green", "blue"), in_channels=1), grey)
+
+    with pytest.raises(
+        SettingsError, match=r"images have 3 channels, .*grey\.safetensors takes 1; choose another model"
+    ):
+        validate(grey, write_image_folder(tmp_path / "data", per_class=2))
