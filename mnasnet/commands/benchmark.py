@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     meters = _meters(arguments)
     if not has_terminal():  # minutes without a bar
         _log.info("timing %s by %s", amount(len(subjects), "network"), amount(len(meters), "meter"))
-    with counting_bar() as show:
+    with counting_bar("timings") as show:
         rows = measure_all(subjects, meters, progress=show)
     machine, made_on = _machine(arguments, rows), datetime.date.today().isoformat()
     is_measured = any(row.latency for row in rows)

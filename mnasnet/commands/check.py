@@ -60,7 +60,7 @@ def _examined(arguments: argparse.Namespace) -> DatasetReport:
         require_outside(arguments.out, arguments.folder, setting="--out")
     dataset = scan(arguments.folder)
     parts = split(dataset, val_fraction=arguments.val_fraction, seed=arguments.seed, grouping=arguments.grouping)
-    with counting_bar(" images") as show:
+    with counting_bar("images") as show:
         report = examine(dataset, parts, max_bad=arguments.max_bad, threads=arguments.threads, progress=show)
     if arguments.out:
         write_report(report, arguments.out)

@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     drawn = [probe for own in spaces for probe in random_probes(own, arguments.checks, size, rng)]
     checks = list(dict.fromkeys([*((network, size) for network in networks), *drawn]))
     try:
-        with counting_bar(" timings") as show:
+        with counting_bar("timings") as show:
             table = profile(
                 _pieces(spaces, networks, size),
                 checks,

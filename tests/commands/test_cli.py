@@ -5,6 +5,7 @@ import errno
 import importlib
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import mnasnet
 from mnasnet import modelfile
 from mnasnet.cli import COMMANDS, main
+from mnasnet.commands import bar
 from mnasnet.network.count import count
 from mnasnet.testing import random_model, write_image_folder
 from mnasnet.zoo import open_model
@@ -53,6 +55,18 @@ def test_commands_run_in_programs_that_have_no_standard_error(command, model, ph
     )
 
     assert done.returncode == 0 and done.stdout
+
+
+def test_without_a_terminal_long_commands_tell_now_and_then_how_far_they_are(tmp_path, monkeypatch, caplog):
+    folder = write_image_folder(tmp_path / "data", per_class=2)
+    caplog.set_level(logging.INFO)
+
+    assert main(["check", str(folder)]) == 0
+    assert "6 images" not in caplog.text
+
+    monkeypatch.setattr(bar, "TELL_EVERY_S", 0.0)
+    assert main(["check", str(folder)]) == 0
+    assert "1 of 6 images" in caplog.text and "6 of 6 images" in caplog.text
 
 
 class _Unread(io.StringIO):
