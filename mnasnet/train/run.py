@@ -25,7 +25,7 @@ from mnasnet.network.seeded import seeded
 from mnasnet.progress import Stop
 from mnasnet.train.batches import DecodedSquares
 from mnasnet.train.best import kept_of
-from mnasnet.train.checkpoint import GONE
+from mnasnet.train.checkpoint import GONE, from_bytes
 from mnasnet.train.distillation import Distillation, Teacher, teacher_from
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.events import Audience, EndHeldBack, Event, Listener, Opened, Reported, failures_told
@@ -57,7 +57,7 @@ from mnasnet.train.run_folder import (
     write_classes,
     write_yaml,
 )
-from mnasnet.train.run_state import Row
+from mnasnet.train.run_state import Row, is_over
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team, team_from_environment
 from mnasnet.train.trainer import FitResult, Status, fit
@@ -225,7 +225,7 @@ def resume(
         training = replace(training, data=Path(data))
     if not training.data.is_dir():
         raise DataError(f"the images of {run.path} are not in {training.data} any more; give --data their new place")
-    if not run.per_class.exists():  # it is trained on: images would be read before the first step misses its teacher
+    if training.teacher and not _is_trained(run, training):  # images would be read before the first step misses it
         same_teacher_model(training, plan.teacher)
     with team_from_environment(device_of(training)) as team:
         dataset = scan(training.data)
@@ -234,6 +234,15 @@ def resume(
             if team.writes:
                 warn_of_changed(run.split, dataset.folder)
         return _go_on(training, plan, dataset, parts, run, team, listeners, stop)
+
+
+def _is_trained(run: RunFolder, training: Training) -> bool:
+    """Whether no epoch is left, so that at most results are missing."""
+    data = run.store.load()
+    if data is None:
+        return False
+    values = from_bytes(data).values
+    return is_over(values["epoch"], values["best"], epochs=training.epochs, patience=training.patience)
 
 
 def _new_run(training: Training, plan: TrainingPlan, parts: Split, team: Team) -> RunFolder:

@@ -343,10 +343,6 @@ class RunState(Generic[_Network]):
         self.step, self.epoch_seconds = 0, 0.0
         self.totals = self._no_totals()
 
-    def out_of_patience(self, patience: int) -> bool:
-        """Whether the last ``patience`` epochs brought nothing better."""
-        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
-
     def _no_totals(self) -> _Totals:
         return _Totals(torch.zeros(2, dtype=torch.float64, device=self.team.device))
 
@@ -425,6 +421,11 @@ class RunState(Generic[_Network]):
         ):
             if was != now:
                 _log.warning("the %s was %s and is %s: results may differ in their last digits", what, was, now)
+
+
+def is_over(epoch: int, best: Row | None, *, epochs: int, patience: int) -> bool:
+    """Whether ``epoch`` epochs are all, or the last ``patience`` of them brought none better than ``best``."""
+    return epoch >= epochs or bool(patience and best and epoch - best["epoch"] >= patience)
 
 
 def _precision_of(device: str) -> torch.dtype | None:

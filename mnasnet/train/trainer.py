@@ -35,7 +35,7 @@ from mnasnet.train.objective import Objective, WholeNetwork
 from mnasnet.train.optim import set_learning_rate
 from mnasnet.train.process_settings import repeatable_gpu
 from mnasnet.train.recipe import Recipe
-from mnasnet.train.run_state import Row, RunState
+from mnasnet.train.run_state import Row, RunState, is_over
 from mnasnet.train.stopping import Stopped
 from mnasnet.train.team import Team
 
@@ -122,9 +122,9 @@ def fit(
 
     with repeatable_gpu, contextlib.closing(run):
         try:
-            if run.epoch < epochs and not run.out_of_patience(patience):
+            if not is_over(run.epoch, run.best, epochs=epochs, patience=patience):
                 run.get_helpers()
-            while run.epoch < epochs and not run.out_of_patience(patience):
+            while not is_over(run.epoch, run.best, epochs=epochs, patience=patience):
                 run.set_frozen(frozen=run.epoch < recipe.frozen_epochs)
                 batches = _batches_of(train, recipe, seed, run.epoch, balance, team)
                 began = clock() - run.epoch_seconds

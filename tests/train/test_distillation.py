@@ -183,6 +183,23 @@ def test_a_finished_run_makes_its_report_again_without_its_teacher(data: Path, t
     )
 
 
+@pytest.mark.parametrize("chosen", [{}, {"epochs": 9, "patience": 1}], ids=["all epochs", "none that was better"])
+def test_a_run_that_only_lacks_its_results_gets_them_without_its_teacher(
+    data: Path, teacher: Path, tmp_path: Path, chosen: dict[str, int]
+) -> None:
+    ear = Ear()
+    training = tiny_training(data, tmp_path, teacher=str(teacher), **chosen)
+    stopped = train(
+        training, listeners=[ear], stop=lambda: (tmp_path / "run" / "weights" / "last.safetensors").exists()
+    )  # which is written after the last epoch
+    teacher.unlink()
+
+    done = resume(stopped.folder)
+
+    assert (stopped.status, done.status) == ("stopped", "early" if chosen else "done")
+    assert RunFolder(done.folder).per_class.exists()
+
+
 def test_model_file_and_model_card_name_the_teacher(data: Path, teacher: Path, tmp_path: Path) -> None:
     done = train(tiny_training(data, tmp_path, epochs=1, teacher=str(teacher), report=True))
 
