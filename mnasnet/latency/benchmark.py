@@ -235,11 +235,11 @@ def _in_its_numbers(meter: str, subject: Subject) -> str:
 
 
 def with_card(cards: Sequence[Mapping[str, Any]], latency: Latency) -> tuple[Mapping[str, Any], ...]:
-    """The latency cards of a model file with this one added; it replaces one of the same conditions."""
+    """The latency cards of a model file with this one added; it takes the place of one of the same conditions."""
     new = latency.to_dict()
     conditions = ("device", "runtime", "precision", "threads", "batch", "input_size", "predicted")
-    kept = [card for card in cards if any(card.get(key) != new[key] for key in conditions)]
-    return (*kept, new)
+    updated = tuple(new if all(card.get(key) == new[key] for key in conditions) else card for card in cards)
+    return updated if new in updated else (*updated, new)
 
 
 def resized(subject: Subject, input_size: int) -> Subject:

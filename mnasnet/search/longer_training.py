@@ -141,7 +141,8 @@ def train_longer(
     unexpectedly long ends after ``most_minutes`` with the best epoch so far; 0 is no limit. Raises SearchStopped when
     asked to stop, and what trainings raise.
     """
-    if place.trained_model() is None or place.lacks_results(with_report=with_test):
+    is_unfinished = place.trained_model() is None or place.lacks_results(with_report=with_test)
+    if is_unfinished:
         parts = search.parts if with_test else replace(search.parts, test=())
         with _quietly():
             if place.run.arguments.exists():
@@ -166,7 +167,7 @@ def train_longer(
             raise SearchStopped
     model = place.trained_model()
     assert model is not None
-    if not model.latencies:
+    if is_unfinished or not model.latencies:  # a card from elsewhere, put in meanwhile, is not the search's
         latency = measured(search, model)
         with only_user(place.run):  # which removes what a kill within this left
             modelfile.replace_latencies(place.run.best, (latency.to_dict(),))

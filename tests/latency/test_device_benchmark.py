@@ -304,14 +304,14 @@ def test_the_bundled_models_accuracy_is_that_at_its_size():
     assert subject.accuracy_percent == pytest.approx(89.2, abs=0.1) and subject.accuracy_on == "5000 test images"
 
 
-def test_a_card_replaces_the_one_of_the_same_conditions():
+def test_a_card_takes_the_place_of_the_one_of_the_same_conditions():
     first = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, 1, 1, 1)
     faster = Latency("a board", "fixed", "2", "fp32", 1, 1, 64, 50, 0.5, 0.5, 0.5)
     elsewhere = Latency("a phone", "fixed", "1", "fp32", 1, 1, 64, 50, 2, 2, 2)
 
     cards = with_card(with_card(with_card((), first), elsewhere), faster)
 
-    assert [Latency.from_dict(card) for card in cards] == [elsewhere, faster]
+    assert [Latency.from_dict(card) for card in cards] == [faster, elsewhere]  # a search reads the first, its own
 
 
 def test_an_exported_file_has_the_counts_of_its_network_and_no_place_for_a_card(tmp_path, capsys, caplog):

@@ -16,6 +16,7 @@ from tiny_search import Hearing, tiny_searching, told_of
 
 from mnasnet import modelfile
 from mnasnet.errors import NewerSchemaError, SearchError, SettingsError, TrainingError
+from mnasnet.latency.meter import Latency
 from mnasnet.search.folder import SearchFolder, SearchFolderError
 from mnasnet.search.join import join_search
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
@@ -105,6 +106,18 @@ class TestGoingOn:
 
         whole = {path.name for path in finished.folder.glob(f"{stage}/*/*")}
         assert {frozenset(path.name for path in one.iterdir()) for one in run.glob(f"{stage}/*")} == {frozenset(whole)}
+
+    def test_a_card_put_into_a_finalist_before_its_latency_is_measured_does_not_stand_for_it(self, data, tmp_path):
+        run = tmp_path / "runs" / "tiny"
+        searching = tiny_searching(data, tmp_path, trials=2, finalists=2)
+        run_search(searching, stop=lambda: bool(list(run.glob("finalists/*/mistakes.csv"))))
+        (file,) = run.glob("finalists/*/weights/best.safetensors")
+        of_an_agent = Latency("a board", "litert", "1", "fp32", 1, 1, 32, 50, 100.0, 100.0, 100.0)
+        modelfile.replace_latencies(file, (of_an_agent.to_dict(),))
+
+        resume_search(run)
+
+        assert [card["runtime"] for card in modelfile.load(file).latencies] == ["onnxruntime"]
 
     def test_a_search_that_goes_on_begins_its_progress_with_what_is_done(self, data, tmp_path):
         before, after = Hearing(), Hearing()
