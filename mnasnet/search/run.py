@@ -78,7 +78,14 @@ def resume_search(
     """
     if data is not None:
         _move_images(open_search_folder(path), Path(data))
-    return _with(_to_go_on(path), audience_of(listeners), stop)
+    folder = _to_go_on(path)
+    if folder.read_state().get("status") == "done":
+        _log.info(
+            "this search is done, so its answer alone is made again; to search on, also for an extension that was "
+            "killed before it began: python -m mnasnet extend %s --trials N",
+            quoted(folder.path),
+        )
+    return _with(folder, audience_of(listeners), stop)
 
 
 def _move_images(folder: SearchFolder, data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -55,13 +56,15 @@ def rechosen(copied, monkeypatch):
 
 
 class TestGoingOn:
-    def test_resuming_a_finished_search_trains_nothing(self, finished, copied):
+    def test_resuming_a_finished_search_trains_nothing_and_says_what_would_search_on(self, finished, copied, caplog):
         trained = {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")}
+        caplog.set_level(logging.INFO, "mnasnet")
 
         again = resume_search(copied)
 
         assert again.status == "done" and told_of(again) == told_of(finished)
         assert {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")} == trained
+        assert f"an extension that was killed before it began: python -m mnasnet extend {copied}" in caplog.text
 
     def test_what_a_kill_left_while_a_latency_was_written_beside_a_trained_network_is_removed(self, copied):
         model = next(copied.glob("finalists/*/weights/best.safetensors"))
