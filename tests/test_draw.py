@@ -124,6 +124,25 @@ def test_a_long_name_ends_in_an_ellipsis_and_keeps_its_percentage() -> None:
     assert not np.array_equal(drawn, draw_labels(image, [(name, 0.41)]))
 
 
+@pytest.mark.parametrize("width", [448, 640, 1920])
+def test_a_name_of_180_letters_leaves_a_third_of_the_frames_width_free(width: int) -> None:
+    image, name = plain(width, width * 3 // 4), 20 * "long name"
+
+    on_whole = changed(image, draw_labels(image, [(name, 0.93)]))
+    at_box = changed(image, draw_boxes(image, [(0, width / 4, width / 8, width / 8)], [(name, 0.93)]))
+
+    assert width / 2 < on_whole[2] < width * 2 / 3 and width / 2 < at_box[2] < width * 2 / 3
+
+
+@pytest.mark.parametrize("letters", [10, 18, 19, 20, 21, 40])
+def test_a_frame_with_room_for_it_keeps_the_percentage_of_a_name_of_any_length(letters: int) -> None:
+    image, name = plain(640, 480), letters * "m"
+
+    assert not np.array_equal(
+        draw_labels(image, [(name, 0.61)], "outline"), draw_labels(image, [(name, 0.41)], "outline")
+    )
+
+
 @pytest.mark.parametrize("name", ["airplane", "cat"])
 def test_on_a_thumbnail_a_whole_name_is_worth_more_than_its_percentage(name: str) -> None:
     image = plain(64, 64)

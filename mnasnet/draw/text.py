@@ -28,6 +28,8 @@ LabelStyle = Literal["plate", "outline", "none"]
 
 MIN_FONT_PX = 11  # smaller letters cannot be told apart
 _FONT_SHARE = 0.036  # of the image's shorter side
+_NAME_SHARE = 0.5  # of the room; a longer name would hide what is beside the thing that it names
+_ENOUGH_LETTERS = 18  # letter sizes, some 30 letters; so much of a name may take all the room
 _FEW_LETTERS = 4  # letter sizes; a name cut to less cannot be guessed
 ELLIPSIS = "…"
 _MISSING = "□"
@@ -59,14 +61,15 @@ def gap_of(size: int) -> int:
 
 
 def fit_rows(lines: Sequence[tuple[str, float]], size: int, room: int) -> list[tuple[Text, Text]]:
-    """Name and percentage of each line, the names shortened so that both fit into ``room`` pixels.
+    """Name and percentage of each line, the names shortened so that both fit well into ``room`` pixels.
 
     The name counts more: a percentage yields to a name that is whole without it, or that would be left a few letters.
     """
+    most = min(room, max(round(_NAME_SHARE * room), _ENOUGH_LETTERS * size))
     rows = []
     for rank, (name, confidence) in enumerate(lines):
         number = Text(percent(confidence), size, is_bold=rank == 0)
-        alone = shortened(name, size, room, is_bold=rank == 0)
+        alone = shortened(name, size, most, is_bold=rank == 0)
         beside = room - number.width - gap_of(size)
         if alone.width <= beside:
             rows.append((alone, number))
