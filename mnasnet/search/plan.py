@@ -33,7 +33,7 @@ class SearchPlan:
     ``small_s`` and ``large_s`` are the seconds of a trial of a small and a large network as timed at the start,
     ``epoch_s`` those of an epoch of a full training of a middling one on all images, ``read_s`` those of reading all
     images before it. ``teacher`` is the model whose answers longer trainings learn, which take ``teacher_s`` of an
-    epoch. ``measure_s`` of a trial's seconds measure its latency, 0 where a table or nothing prices it. The
+    epoch. ``measure_s`` of a trial's seconds measure its latency and energy, 0 where nothing is measured. The
     ``shared`` numbers are those of shared weights: epochs, seconds of one, and of judging a network.
     """
 

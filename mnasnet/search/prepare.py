@@ -27,6 +27,7 @@ from mnasnet.network.count import count
 from mnasnet.preprocess import MIN_INPUT_SIZE
 from mnasnet.progress import Stop
 from mnasnet.runtime.session import has_cuda
+from mnasnet.search.costs import ENERGY, LATENCY
 from mnasnet.search.curriculum import cheapest_and_dearest
 from mnasnet.search.device import profiled, require_meter_device
 from mnasnet.search.folder import SearchFolder, new_search_folder, require_place_of_search, require_space_of_search
@@ -49,7 +50,7 @@ from mnasnet.search.storage import open_storage, require_storage
 from mnasnet.search.teacher import require_fair_teacher, seconds_per_answer
 from mnasnet.search.timetable import require_time
 from mnasnet.search.workers import require_guard
-from mnasnet.space import Candidate, SearchSpace
+from mnasnet.space import SearchSpace
 from mnasnet.train.plan import Training, in_words, preprocess_for, teacher_model, typical_short_side
 from mnasnet.train.run_folder import cannot_write, write_classes
 
@@ -174,7 +175,10 @@ def prepared(
             for doubt in table_doubts(search):
                 _log.warning("%s", doubt)
             if searching.latency == "measured":
-                plan = replace(plan, measure_s=round(_seconds_to_measure(search), 2))
+                plan = replace(plan, measure_s=round(_seconds_to_measure(search, LATENCY), 2))
+        if searching.cost == "energy":
+            tell("measuring the energy of a network")
+            plan = replace(plan, measure_s=round(plan.measure_s + _seconds_to_measure(search, ENERGY), 2))
         small, large = typical_candidates(space, search.problem, input_size=plan.input_size, seed=searching.seed)
         tell("timing a small and a large network")
         speeds = timed(search.training, small, large)
@@ -239,20 +243,16 @@ def _warn_of(table: LatencyTable) -> None:
 def _first_latency(search: OpenSearch) -> Latency:
     """The smallest network's, measured on the device and remembered."""
     smallest, _ = cheapest_and_dearest(search.problem.space, search.plan.input_size)
-    return _measured(search, smallest)
+    return search.remembered.measure(smallest.architecture, smallest.input_size or search.plan.input_size)
 
 
-def _seconds_to_measure(search: OpenSearch) -> float:
-    """How long measuring a network takes, by the largest: the first one waited for the device's process too."""
+def _seconds_to_measure(search: OpenSearch, cost: str) -> float:
+    """How long measuring a network's ``cost`` takes, by the largest: the first waited for the device's process too."""
     _, largest = cheapest_and_dearest(search.problem.space, search.plan.input_size)
     began = time.monotonic()
     with contextlib.suppress(LatencyError):  # the trials say so
-        _measured(search, largest)
+        search.problem.meters[cost].measure(largest)
     return time.monotonic() - began
-
-
-def _measured(search: OpenSearch, candidate: Candidate) -> Latency:
-    return search.remembered.measure(candidate.architecture, candidate.input_size or search.plan.input_size)
 
 
 def _make_table(search: OpenSearch, searching: Searching, *, tell: Telling, stop: Stop) -> bool:

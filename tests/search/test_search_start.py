@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from tiny_search import SPACE, tiny_searching
 
 from mnasnet.errors import DataError, SearchError, SettingsError, SpecError
+from mnasnet.latency.energy import LONG_ENOUGH_S, EnergyCounter
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.curriculum import extreme
 from mnasnet.search.prepare import forecast
@@ -71,6 +73,18 @@ class TestBeforeTheStart:
 
         assert counted.measure_s == 0 < measured.measure_s
         assert min(measured.small_s, measured.shared_trial_s) > 1 + measured.measure_s
+
+    def test_a_forecast_counts_the_time_of_measuring_energy(self, data, tmp_path, monkeypatch):
+        class Counter(EnergyCounter):
+            def read_uj(self) -> tuple[int, ...]:
+                return (time.monotonic_ns() // 200,)  # 5 W
+
+        for module in ("prepare", "open_search"):
+            monkeypatch.setattr(f"mnasnet.search.{module}.open_counter", lambda: Counter((tmp_path,)))
+
+        plan = forecast(tiny_searching(data, tmp_path, cost="energy", target_cost=9.0)).plan
+
+        assert LONG_ENOUGH_S < plan.measure_s < min(plan.small_s, plan.shared_trial_s)
 
     def test_a_forecast_foresees_no_more_trials_than_the_space_has_networks(self, data, tmp_path):
         few = {"stem_channels": 8, "head_channels": 32, "blocks": [{"channels": 8, "stride": 2, "kernel": [3, 5]}]}
