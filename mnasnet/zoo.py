@@ -83,19 +83,21 @@ def open_published(name: str, *, progress: Progress | None = None, base_url: str
     return _converted(weights, path) or _convert(weights, path)
 
 
-def known_without_weights(name: str) -> dict[str, Any] | None:
+def known_without_weights(name: str, *, class_file: str | Path | None = None) -> dict[str, Any] | None:
     """What is known of the network ``name`` whose published weights are not here, as a model file's header has it.
 
-    None where opening it downloads nothing; ``class_names`` are empty where nobody published weights.
+    None where opening it downloads nothing; ``class_names`` are empty where nobody published weights and there is no
+    ``class_file``. Raises WeightsError for one of other classes.
     """
     weights = PUBLISHED.get(name)
     if name not in PRESETS or (weights is not None and is_here(weights)):
         return None
+    published = imagenet_class_names() if weights is not None else ()
     return {
         "schema": modelfile.SCHEMA,
         "name": name,
         "architecture": PRESETS[name].to_dict(),
-        "class_names": list(imagenet_class_names()) if weights is not None else [],
+        "class_names": list(_names_of(class_file, published, name)),
         "preprocess": (weights.preprocess if weights is not None else Preprocess()).to_dict(),
         "in_channels": 3,
         "metrics": _metrics_of(weights) if weights is not None else {},
@@ -331,12 +333,17 @@ def _class_names(path: Path, class_file: str | Path | None, num_classes: int) ->
 
 
 def _with_names_of(class_file: str | Path | None, model: _Named, origin: str) -> _Named:
-    """``model`` under the names of ``class_file``: a translation is welcome, a contradiction is an error."""
+    names = _names_of(class_file, model.class_names, origin)
+    return model if names == model.class_names else replace(model, class_names=names)
+
+
+def _names_of(class_file: str | Path | None, inside: tuple[str, ...], origin: str) -> tuple[str, ...]:
+    """The names of ``class_file`` for those ``inside``: a translation is welcome, a contradiction is an error."""
     if not class_file:
-        return model
-    names, inside = read_class_file(class_file), model.class_names
-    if names == inside:
-        return model
+        return inside
+    names = read_class_file(class_file)
+    if not inside or names == inside:
+        return names
     shown = ", ".join(inside[:10]) + (", ..." if len(inside) > 10 else "")
     if len(names) != len(inside):
         raise WeightsError(
@@ -350,7 +357,7 @@ def _with_names_of(class_file: str | Path | None, model: _Named, origin: str) ->
                 f"Names in weights: {shown}. To use them leave the class file out (class_file='' in Ikomia)"
             )
     _log.info("class names come from %s, not from %s (%s)", class_file, origin, shown)
-    return replace(model, class_names=names)
+    return names
 
 
 def _is_twice_in_imagenet(name: str, count: int) -> bool:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print network, classes, preprocessing, metrics, training and latencies; nothing is downloaded for it."""
-    known = None if arguments.class_file else known_without_weights(arguments.model)
+    known = known_without_weights(arguments.model, class_file=arguments.class_file)
     if known is not None:
         where = f"not downloaded yet; classify --model {known['name']} does" if known["metrics"] else "none published"
         return _tell(known, "weights", {"weights": where}, as_json=arguments.json)

@@ -168,6 +168,30 @@ def test_info_tells_of_a_published_network_without_downloading_it(tmp_path, monk
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize("count, name", [(10, "photos10"), (1000, "mnasnet1_0"), (3, "semnasnet_140")])
+def test_info_shows_the_classes_of_a_class_file_and_downloads_nothing(count, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path / "nothing"))
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"thing {number}" for number in range(count)))
+
+    assert main(["info", name, "--class-file", str(names)]) == 0
+
+    assert f"classes      {count}: thing 0, thing 1, thing 2" in capsys.readouterr().out
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["photos10", "mnasnet1_0"])
+def test_info_refuses_a_class_file_of_other_classes(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path / "nothing"))
+    (tmp_path / "names.txt").write_text("one\ntwo\n")
+
+    assert main(["info", name, "--class-file", str(tmp_path / "names.txt")]) == 2
+
+    assert f"error: {name}: weights have {10 if name == 'photos10' else 1000} classes, class file 2" in (
+        capsys.readouterr().err
+    )
+
+
 def test_info_tells_what_a_file_holds(model, capsys):
     assert main(["info", model]) == 0
 
