@@ -189,12 +189,18 @@ def test_a_search_that_finds_nothing_still_shows_what_it_tried(data):
     workflow.set_directory_input(folder=str(data))
     task = add_search(workflow, trials=2, target_cost=1000, algorithm="random", name="nothing")
 
-    with pytest.raises(RuntimeError, match="no network met the limits"):
+    with pytest.raises(RuntimeError, match=r"no network met the limits; the nearest is trial \d+ with multiply-adds"):
         workflow.run()
 
     details = details_of(task)
-    assert details["status"] == "infeasible" and set(details["counts"]) <= {"infeasible", "repeated"}
-    np.testing.assert_array_equal(read_image(Path(details["run"]) / "pareto.png"), task.get_output(1).get_image())
+    tried = {row.split(",")[1] for row in (Path(details["run"]) / "trials.csv").read_text().splitlines()[1:]}
+    assert details["status"] == "infeasible" and tried == {"infeasible"}
+    assert details["counts"]["infeasible"] > 0 and sum(details["counts"].values()) == details["trials"]
+    assert details["model"] is None
+    assert task.get_output(0).get_path() == ""
+    for output, name in ((1, "pareto.png"), (2, "progress.png")):
+        np.testing.assert_array_equal(read_image(Path(details["run"]) / name), task.get_output(output).get_image())
+    assert table_of(task.get_output(3)) == table_of(task.get_output(4)) == {}
 
 
 # ------------------------------------------------------------------ stop, go on
