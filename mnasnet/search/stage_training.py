@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mnasnet import modelfile
-from mnasnet.modelfile import ModelFile
+from mnasnet.errors import WeightsError
+from mnasnet.modelfile import Latencies, ModelFile
 from mnasnet.search.costs import LATENCY
 from mnasnet.search.longer_training import (
     Place,
@@ -64,7 +66,8 @@ class TrainingStages:
             self._plan_the_rest([chosen], finalists=0)
             here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
         model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
-        modelfile.save(replace(model, name=here.folder.path.name), here.folder.model)
+        latencies = _latencies_of(model, here.folder.model)
+        modelfile.save(replace(model, name=here.folder.path.name, latencies=latencies), here.folder.model)
         here.folder.write_state(previous_final=None)
         return chosen, model
 
@@ -252,3 +255,12 @@ class TrainingStages:
         if name == LATENCY:
             return self._here.device_meter.measure(spec, input_size).undisturbed_ms
         return self._here.problem.meters[name].measure(Candidate((), spec, input_size))
+
+
+def _latencies_of(model: ModelFile, file: Path) -> Latencies:
+    """Those in ``file`` where it holds ``model`` already: its user may have stored some since."""
+    try:
+        there = modelfile.load(file)
+    except WeightsError:
+        return model.latencies
+    return there.latencies if there.fingerprint == model.fingerprint else model.latencies

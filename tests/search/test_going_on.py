@@ -66,6 +66,16 @@ class TestGoingOn:
         assert {path: path.stat().st_mtime_ns for path in copied.glob("*/trial*/weights/*")} == trained
         assert f"an extension that was killed before it began: python -m mnasnet extend {copied}" in caplog.text
 
+    def test_latencies_that_its_user_stored_in_the_winner_stay_when_the_search_goes_on(self, copied):
+        model = copied / "weights" / "best.safetensors"
+        elsewhere = Latency("a board", "litert", "1", "fp32", 1, 1, 32, 50, 9.0, 9.0, 9.0).to_dict()
+        modelfile.update_latencies(model, lambda there: (*there, elsewhere))
+        before = modelfile.load(model).latencies
+
+        resume_search(copied)
+
+        assert modelfile.load(model).latencies == before and before[-1] == elsewhere
+
     def test_what_a_kill_left_while_a_latency_was_written_beside_a_trained_network_is_removed(self, copied):
         model = next(copied.glob("finalists/*/weights/best.safetensors"))
         dies = "import os; from pathlib import Path; from mnasnet import modelfile; os.fsync = os._exit; "
