@@ -147,6 +147,24 @@ def test_val_judges_by_any_images_of_classes_that_the_model_knows(
     assert json.loads(capsys.readouterr().out)["images"] == images
 
 
+def test_val_judges_under_the_names_of_a_class_file_at_the_size_that_is_asked_for(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, names = tmp_path / "model.safetensors", tmp_path / "names.txt"
+    modelfile.save(random_model(class_names=("bleu", "jaune", "rouge")), model)
+    names.write_text("blue\nyellow\nred\n", encoding="utf-8")
+    shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("green"))
+    command = ["val", str(model), str(tmp_path / "data"), "--class-file", str(names)]
+
+    assert main([*command, "--json"]) == main([*command, "--input-size", "32", "--json"]) == 0
+
+    own, small = map(json.loads, capsys.readouterr().out.splitlines())
+    assert own["images"] == small["images"] == 20 and own["loss"] != small["loss"]
+    assert main(command) == 0
+    (yellow,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("yellow ")]
+    assert yellow.split()[1] == "0" and yellow.split()[3] == "-"  # no image, so no recall
+
+
 def test_val_says_which_images_it_judges_where_none_are_for_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
