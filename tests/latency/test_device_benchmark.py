@@ -22,6 +22,7 @@ from mnasnet.latency.benchmark import measure_all, own, published, told_apart, w
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
+from mnasnet.machine import usable_cores
 from mnasnet.network.count import count
 from mnasnet.network.download import PUBLISHED
 from mnasnet.presets import MOBILENET_V2
@@ -270,6 +271,55 @@ def test_a_file_that_no_chosen_runtime_reads_names_those_that_do(tmp_path, capsy
         "an exported onnx file runs through onnxruntime or openvino, got runtime 'litert'; choose one of them" in shown
     )
     assert "auto" not in shown  # which is no runtime that a benchmark could be told
+    assert "nothing was written" in shown and not (tmp_path / "benchmark.csv").exists()
+
+
+def test_threads_batch_and_size_are_those_asked_for_and_a_model_given_twice_is_measured_once(tmp_path, capsys):
+    modelfile.save(random_model(), path := tmp_path / "m.safetensors")
+    words = ["benchmark", str(path), str(path), "--only", "--runtimes", "onnxruntime", "--runs", "1", "--json"]
+    threads = min(2, usable_cores())
+    options = ["--threads", str(threads), "--batch", "3", "--input-size", "32", "--out", str(tmp_path / "out")]
+
+    assert main([*words, *options]) == 0
+
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["meter"] for row in rows] == ["onnxruntime fp32", "onnxruntime int8"]
+    assert {(row["threads"], row["batch"], row["input_size"]) for row in rows} == {(threads, 3, 32)}
+
+
+@pytest.mark.parametrize("precision, is_quiet", [("fp32", True), ("bf16", False)])
+def test_what_the_times_are_worth_is_told_below_the_table(precision, is_quiet, tmp_path, capsys, monkeypatch):
+    asked = {}
+
+    class Board:
+        def measure_model(self, model):
+            return Latency("a board", "fixed", "1", precision, 1, 4, 64, 50, 1, 1, 1, quiet=is_quiet)
+
+    monkeypatch.setattr(benchmark, "distant_meter", lambda *_, **options: asked.update(options) or Board())
+    modelfile.save(replace(random_model(), metrics={"accuracy": 0.9, "images": 50}), path := tmp_path / "m.safetensors")
+    words = ["benchmark", str(path), "--only", "--meter", "remote", "--agent-url", "http://127.0.0.1:1"]
+
+    assert main([*words, "--batch", "4", "--out", str(tmp_path / "out")]) == 0
+
+    told = capsys.readouterr().out
+    assert ("bf16 is less exact than float32" in told) == (precision == "bf16")
+    assert ("* the machine was busy meanwhile" in told) == (not is_quiet)
+    assert "accuracy of" not in told  # of one model it stands in the table
+    assert asked["batch"] == 4
+
+
+def test_an_out_that_can_be_no_folder_is_told_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file.txt").touch()
+
+    assert main(["benchmark", "auto", "--only", "--out", str(tmp_path / "file.txt" / "below")]) == 2
+
+    assert "--out must be a folder that can be written to, got " in capsys.readouterr().err
+
+
+def test_published_networks_are_not_among_those_that_keep_no_card(rows, caplog):
+    write_cards(rows)
+
+    assert caplog.messages == ["--card: only model files (.safetensors) of this package keep latencies, not mine"]
 
 
 def test_the_accuracy_of_float_numbers_is_not_that_of_made_up_ones():
