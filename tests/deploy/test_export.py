@@ -327,6 +327,17 @@ def test_the_command_exports_and_classify_takes_the_file_back(model, photos, tmp
         assert json.loads(rows[-1])["classified"] == 4
 
 
+def test_the_command_puts_into_a_file_what_is_asked_for(model, tmp_path):
+    modelfile.save(model, tmp_path / "m.safetensors")
+    (tmp_path / "names.txt").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    options = ["--pixels", "--softmax", "--class-file", str(tmp_path / "names.txt"), "--out", str(tmp_path)]
+
+    assert main(["export", str(tmp_path / "m.safetensors"), *options]) == 0
+
+    written = read_exported(tmp_path / "tiny.onnx")
+    assert written.takes_pixels and written.gives_probabilities and written.class_names == ("one", "two", "three")
+
+
 def test_the_command_prints_for_people(model, tmp_path, capsys):
     modelfile.save(model, tmp_path / "m.safetensors")
 

@@ -49,6 +49,7 @@ def test_the_command_prints_what_8_bits_cost_in_accuracy_size_and_time(photos, t
     assert re.search(r"accuracy \d+\.\d% before, \d+\.\d% after, 3 images", shown)
     cost = r"MB of float32 become \d\.\d\d MB, \d+\.\d\d ms become \d+\.\d\d ms \(onnxruntime, one thread"
     assert re.search(cost, shown)
+    assert "same answer on all 12 images" in shown  # of --data, where there are no --images
 
 
 def test_a_file_in_8_bits_has_no_latency_of_numbers_that_were_made_up(photos, tmp_path):

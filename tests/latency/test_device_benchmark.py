@@ -1,10 +1,12 @@
 """The benchmark's table is complete and honest; how fast anything is, is not a test's business."""
 
+import argparse
 import csv
 import errno
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.commands import benchmark
 from mnasnet.commands.benchmark import write_cards
+from mnasnet.commands.devices import add_device_arguments, agent_of, distant_meter, phone_of
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import open_int8_exporter
 from mnasnet.latency import chart
+from mnasnet.latency.adb import AndroidPhone
 from mnasnet.latency.benchmark import measure_all, own, published, told_apart, with_card
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
@@ -469,12 +473,34 @@ def test_only_needs_a_model(capsys):
 
 
 @pytest.mark.parametrize("command", [["benchmark", "--only", "auto"], ["profile", "tiny"]])
-@pytest.mark.parametrize("device", ["--agent-url=https://pi.local:8765", "--adb-serial=123"])
+@pytest.mark.parametrize(
+    "device",
+    ["--agent-url=https://pi.local:8765", "--agent-token-file=token", "--agent-ca-file=pi.pem", "--adb-serial=123",
+     "--adb-tool=benchmark_model"],
+)  # fmt: skip
 def test_a_device_that_was_named_is_never_replaced_by_this_machine(command, device, capsys, tmp_path):
     assert main([*command, device, "--out", str(tmp_path / "out")]) == 2
 
     assert "names a device for --meter" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_options_of_a_device_are_those_of_its_meter():
+    parser = argparse.ArgumentParser()
+    add_device_arguments(parser)
+    board = ["--agent-url=https://pi.local:8765", "--agent-token-file=token", "--agent-ca-file=pi.pem"]
+    address = AgentAddress(
+        "https://pi.local:8765", token_file="token", ca_file="pi.pem", wait_minutes=2, runtime="litert"
+    )
+    here = parser.parse_args(["--agent-url=http://127.0.0.1:1"])
+
+    meter = distant_meter(
+        argparse.Namespace(**vars(here), meter="remote", threads=2, runs=7), batch=3, num_classes=5, precision="int8"
+    )
+
+    assert agent_of(parser.parse_args([*board, "--agent-wait-minutes=2", "--agent-runtime=litert"])) == address
+    assert phone_of(parser.parse_args(["--adb-serial=12", "--adb-tool=tool"])) == AndroidPhone("12", Path("tool"))
+    assert (meter.threads, meter.runs, meter.batch, meter.num_classes, meter.precision) == (2, 7, 3, 5, "int8")
 
 
 def test_engines_of_this_machine_are_not_those_of_an_agent(capsys):
