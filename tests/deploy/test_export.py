@@ -347,9 +347,10 @@ def test_the_command_prints_for_people(model, tmp_path, capsys):
     assert "tiny.onnx  onnx fp32" in shown and "same answer on all 32 built-in test pictures, " in shown
 
 
-@pytest.mark.parametrize("option", ["--images", "--data"])
-def test_nothing_is_exported_into_the_images(option, photos, capsys):
-    words = ["export", "photos10", option, str(photos), "--out", str(photos / "exported")]
+@pytest.mark.parametrize("options", [["--images"], ["--data"], ["--images", ".", "--data"]])
+def test_nothing_is_exported_into_the_images(options, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["export", "photos10", *options, str(photos), "--out", str(photos / "exported")]
 
     assert main(words) == 2
 

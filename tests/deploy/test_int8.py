@@ -352,6 +352,12 @@ def test_a_program_hears_what_was_written_beside_what_was_refused(refused_in_onn
     ]  # fmt: skip
 
 
+def test_8_bits_may_cost_what_max_drop_allows(refused_in_onnx, capsys):
+    assert main([*refused_in_onnx, "--max-drop", "0.7"]) == 0
+
+    assert "accuracy 100.0% before, 33.3% after" in capsys.readouterr().out
+
+
 def test_int8_needs_labelled_images(tmp_path, model, capsys):
     modelfile.save(model, tmp_path / "m.safetensors")
 
