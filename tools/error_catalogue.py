@@ -1170,6 +1170,13 @@ ENTRIES = (
     ),
     Entry(
         errors.SearchError,
+        "A search's folder that cannot be written to",
+        "`report` writes the answer's files into the search's folder.",
+        "Make room or give write access as the message says, or copy the folder and report on the copy.",
+        ("^… cannot be written to",),
+    ),
+    Entry(
+        errors.SearchError,
         "No network meets the limit",
         "Every network that was tried is above a limit, or failed; the nearest one is named.",
         "All trials are kept. `python -m mnasnet report RUN` shows what is possible; raise the target or take a space "

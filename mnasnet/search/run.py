@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mnasnet.checks import is_whole, plain
 from mnasnet.data.folder import scan
 from mnasnet.data.split import read_split, warn_of_changed
 from mnasnet.errors import RuntimeMissingError, SearchError, SettingsError
-from mnasnet.files import quoted
+from mnasnet.files import is_full, quoted
 from mnasnet.progress import Stop
 from mnasnet.search import prepare
 from mnasnet.search.folder import SearchFolder, open_search_folder
@@ -245,10 +246,11 @@ def _told_first(record: TrialRecord, found: Mapping[int, TrialRecord]) -> TrialR
 def report_search(path: Path | str) -> SearchedRun:
     """Make the answer's files again from what the folder holds, also after a kill; device and images may be away.
 
-    Where the trials' storage is gone or away they come from ``trials.csv``. Raises SearchError when that is gone too.
+    Where the trials' storage is gone or away they come from ``trials.csv``. Raises SearchError when that is gone too,
+    or the folder cannot be written to.
     """
     folder = open_search_folder(path)
-    with opened(folder.path, with_device=False, with_images=False) as here:
+    with _written_to(folder), opened(folder.path, with_device=False, with_images=False) as here:
         state = folder.read_state()
         status, reason = state.get("status", "running"), state.get("reason", "")
         try:
@@ -256,6 +258,15 @@ def report_search(path: Path | str) -> SearchedRun:
         except (SearchError, RuntimeMissingError) as error:
             return told_without_storage(here, status, reason, error)
         return sitting.told(status, reason)
+
+
+@contextlib.contextmanager
+def _written_to(folder: SearchFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "make room" if is_full(error) else "give it write access, or report on a copy of it"
+        raise SearchError(f"{folder.path} cannot be written to ({error.strerror or error}); {cure}") from error
 
 
 def _to_go_on(path: Path | str) -> SearchFolder:

@@ -103,6 +103,15 @@ class TestReport:
         told = "the winner is the best trial, no finalists were compared: the minutes did not hold longer trainings"
         assert told in notes and told not in finished.answer.notes
 
+    def test_a_folder_that_cannot_be_written_to_is_one_clear_error(self, copied):
+        SearchFolder(copied).report.unlink()
+        SearchFolder(copied).report.mkdir()  # as root may write everywhere, a folder is in the way
+
+        with pytest.raises(
+            SearchError, match=rf"^{copied} cannot be written to \(Is a directory\); give it"
+        ):
+            report_search(copied)
+
     def test_a_user_in_the_folder_may_call_it_a_dot(self, finished, copied, monkeypatch):
         monkeypatch.chdir(copied)
 
