@@ -35,15 +35,16 @@ from mnasnet.latency.meter import Latency
 from mnasnet.latency.pieces import pieces_of_space
 from mnasnet.latency.session import SessionMeter, device_name
 from mnasnet.latency.table import learn, profile
-from mnasnet.latency.timing import Timing, pinned, time_calls
+from mnasnet.latency.timing import pinned, time_calls
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.modelfile import ModelFile
 from mnasnet.presets import architecture
-from mnasnet.runtime.session import open_session
+from mnasnet.runtime.session import as_graph, open_session
 from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 
-REPEATS, PASSES = 20, 50
+REPEATS = 20
+ENGINES = REPEATS * timing.ENGINES
 RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
 PARTS = ("repeat", "turns", "learned", "profiled", "tools")
 
@@ -93,27 +94,27 @@ def repeatability(runtimes: list[str]) -> None:
 
 def in_turns(runtimes: list[str]) -> None:
     """Measurements side by side: all meet the same moments of the machine, so what sets them apart is the meter's."""
-    print(f"\n{REPEATS} of them in turns, {PASSES} passes each, with a session of its own: without the machine's drift")
+    print(f"\n{REPEATS} of them in turns, pass by pass, each with engines of its own: without the machine's drift")
     model = untrained_model(architecture("mnasnet1_0"), 224)
     batch = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     for runtime in runtimes:
         try:
-            sessions = [open_session(model, runtime=runtime, device="cpu", threads=1) for _ in range(REPEATS)]
+            graph = as_graph(model, runtime)
+            passes = [partial(open_session(graph, runtime=runtime, threads=1).run, batch) for _ in range(ENGINES)]
         except MnasNetError as error:
             print(f"  {runtime}: {error}")
             continue
-        passes: list[list[tuple[float, float]]] = [[] for _ in sessions]
+        times_ms: list[list[float]] = [[] for _ in passes]
         with pinned(1):
-            for _ in range(PASSES):
-                for session, own in zip(sessions, passes, strict=True):
-                    session.run(batch)  # its weights are in the caches again
-                    one = time_calls(partial(session.run, batch), warmups=0, runs=1, one_thread=True)
-                    own.append((one.times_ms[0], one.cpu_ms[0] if one.cpu_ms else one.times_ms[0]))
-        timings = [Timing(tuple(wall for wall, _ in own), tuple(cpu for _, cpu in own)) for own in passes]
-        print(
-            f"  {runtime:12} {'in turns':>9}: undisturbed {spread([one.undisturbed_ms for one in timings])}, "
-            f"median {spread([one.median_ms for one in timings])}"
-        )
+            for _ in range(timing.RUNS // timing.ENGINES):
+                for one, own in zip(passes, times_ms, strict=True):
+                    one()  # its weights are in the caches again
+                    own.append(time_calls(one, warmups=0, runs=1, one_thread=True).median_ms)
+        for runs in (timing.QUICK_RUNS, timing.RUNS):
+            count = timing.engines_for(runs)
+            groups = [times_ms[first : first + count] for first in range(0, ENGINES, timing.ENGINES)]
+            medians = [statistics.median(ms for own in group for ms in own[: -(-runs // count)]) for group in groups]
+            print(f"  {runtime:12} {runs} passes through {count} engines: median {spread(medians)}")
 
 
 def spread(values: list[float]) -> str:

@@ -107,9 +107,7 @@ class TestReport:
         SearchFolder(copied).report.unlink()
         SearchFolder(copied).report.mkdir()  # as root may write everywhere, a folder is in the way
 
-        with pytest.raises(
-            SearchError, match=rf"^{copied} cannot be written to \(Is a directory\); give it"
-        ):
+        with pytest.raises(SearchError, match=rf"^{copied} cannot be written to \(Is a directory\); give it"):
             report_search(copied)
 
     def test_a_user_in_the_folder_may_call_it_a_dot(self, finished, copied, monkeypatch):
