@@ -35,7 +35,7 @@ RUNS = 240  # passes of a measurement whose figure is told; one of a search's ma
 QUICK_RUNS = 50
 LONG_S = 10.0  # after so long a slow network has been passed often enough, though no less than QUICK_RUNS times
 # engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 6 %
-# faster or slower than its twin, for as long as it lives (`benchmarks/latency.py`, part "in turns")
+# faster or slower than its twin, for as long as it lives; `benchmarks/latency.py`, part "turns", tells what remains
 ENGINES = 12
 PASSES_PER_ENGINE = 15  # at least, else opening takes longer than timing; a profile's short turns come back anyway
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,

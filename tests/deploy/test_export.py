@@ -422,7 +422,8 @@ def test_info_tells_what_an_exported_file_holds_and_what_8_bits_cost(name, photo
 
     shown = capsys.readouterr().out
     assert f"file         {name} int8" in shown and "3: red, green, blue" in shown
-    assert f"float32_accuracy: {done.before.accuracy}" in shown and f"int8_accuracy: {done.after.accuracy}" in shown
+    assert f"float32_accuracy: {done.before.accuracy:.6g}" in shown
+    assert f"int8_accuracy: {done.after.accuracy:.6g}" in shown
 
 
 @pytest.mark.parametrize(
