@@ -44,7 +44,7 @@ from mnasnet.spaces import SPACES, space
 from mnasnet.spec import ArchitectureSpec, BlockSpec
 
 REPEATS = 20
-ENGINES = REPEATS * timing.ENGINES
+ALL_ENGINES = REPEATS * timing.ENGINES
 RUNTIMES = ("onnxruntime", "openvino", "litert", "torch")
 PARTS = ("repeat", "turns", "learned", "profiled", "tools")
 
@@ -100,7 +100,7 @@ def in_turns(runtimes: list[str]) -> None:
     for runtime in runtimes:
         try:
             graph = as_graph(model, runtime)
-            passes = [partial(open_session(graph, runtime=runtime, threads=1).run, batch) for _ in range(ENGINES)]
+            passes = [partial(open_session(graph, runtime=runtime, threads=1).run, batch) for _ in range(ALL_ENGINES)]
         except MnasNetError as error:
             print(f"  {runtime}: {error}")
             continue
@@ -112,7 +112,7 @@ def in_turns(runtimes: list[str]) -> None:
                     own.append(time_calls(one, warmups=0, runs=1, one_thread=True).median_ms)
         for runs in (timing.QUICK_RUNS, timing.RUNS):
             count = timing.engines_for(runs)
-            groups = [times_ms[first : first + count] for first in range(0, ENGINES, timing.ENGINES)]
+            groups = [times_ms[first : first + count] for first in range(0, ALL_ENGINES, timing.ENGINES)]
             medians = [statistics.median(ms for own in group for ms in own[: -(-runs // count)]) for group in groups]
             print(f"  {runtime:12} {runs} passes through {count} engines: median {spread(medians)}")
 

@@ -5,14 +5,14 @@
 #     sudo apt-get install qemu-user-static debootstrap
 #     sudo tools/emulated_board.sh /tmp/board [PORT]      # ends with Ctrl-C; the next start takes seconds
 #
-# It shows that the agent installs and runs there and what answers its runtimes give, not how fast: emulation takes some
-# hundred times as long. A recipe of an exported file runs in it too, after `chroot /tmp/board /root/agent/bin/pip
+# It shows that the agent installs and runs there and what answers its runtimes give, not how fast: emulation takes
+# hundreds of times as long. A recipe of an exported file runs in it too, after `chroot /tmp/board /root/agent/bin/pip
 # install pillow`: `chroot /tmp/board /root/agent/bin/python ...`.
 set -euo pipefail
 board=${1:?the folder of the board, which is made where it is not there}
 port=${2:-8765}
 wheel=$(ls -t "$(dirname "$0")"/../dist/mnasnet-*.whl | head -1)
-export QEMU_CPU=cortex-a72 # newer ones have instructions that QEMU 7.2 is very slow at
+export QEMU_CPU=cortex-a72 # a Pi 4's
 
 if ! [ -e "$board/root/agent" ]; then
     debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$board"

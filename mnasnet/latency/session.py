@@ -125,7 +125,7 @@ class SessionMeter:
             torch.set_num_threads(before)
 
     def _sessions(self, model: ModelFile | ExportedModel) -> list[Session]:
-        """Engines that take turns, all of one graph, which takes longer to write than to open."""
+        """Engines that take turns, all of one graph: it is written once."""
         count = engines_for(self.runs) if self.device == "cpu" else 1
         precision: Precision = "fp32" if self.precision == "int8" else self.precision
         try:
