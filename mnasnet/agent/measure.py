@@ -24,12 +24,11 @@ from mnasnet.errors import LatencyError, MnasNetError
 from mnasnet.export.formats import FORMATS, Graph, recognise
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import engines_for, latency_of, pinned, require_numbers, time_calls
+from mnasnet.latency.timing import is_of_memory, latency_of, open_in_turn, pinned, time_calls
 from mnasnet.machine import processor_description
 from mnasnet.words import first_line
 
 MOST_INPUT_BYTES = 256 << 20
-OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
 _KINDS: Mapping[str, type] = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(float)": np.float32}
 
 
@@ -75,8 +74,11 @@ def main() -> None:
     except MnasNetError as error:
         answer = {"error": str(error)}
     except Exception as error:  # each runtime has its own errors for files, operators and shapes that it refuses
-        is_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
-        said = _too_large(memory_bytes) if is_of_memory else f"{job.runtime} cannot run the file: {first_line(error)}"
+        said = (
+            _too_large(memory_bytes)
+            if is_of_memory(error)
+            else f"{job.runtime} cannot run the file: {first_line(error)}"
+        )
         answer = {"error": said}
     answer_to.write(json.dumps(answer).encode())
     answer_to.flush()
@@ -98,30 +100,36 @@ def measure(content: bytes, job: Job) -> Latency:
         raise LatencyError(f"{error}; send a file that `python -m mnasnet export` wrote") from error
     if graph.format != FORMATS[job.runtime]:
         raise LatencyError(f"{job.runtime} runs {FORMATS[job.runtime]} files, this one is {graph.format}")
-    with pinned(job.threads):
-        engines = [_ENGINES[job.runtime](content, graph, job) for _ in range(engines_for(job.runs))]
-        engine = engines[0]
+    first: Engine | None = None
+
+    def open_pass() -> Callable[[], NDArray[Any]]:
+        nonlocal first
+        engine = _ENGINES[job.runtime](content, graph, job)
         if engine.input_shape[2] not in engine.input_shape[1:4:2]:
             raise LatencyError(
                 f"images are square, N x S x S x 3 or N x 3 x S x S, the file takes {engine.input_shape}"
             )
-        passes = [one.run for one in engines]
-        require_numbers(job.runtime, *passes)
+        first = first or engine
+        return engine.run
+
+    with pinned(job.threads):
+        probe = machine_probe()  # before memory goes to engines
         timing = time_calls(
-            *passes,
+            *open_in_turn(open_pass, runtime=job.runtime, runs=job.runs),
             warmups=job.warmups,
             runs=job.runs,
             one_thread=job.threads == 1,
-            probe=machine_probe(),
+            probe=probe,
         )
+    assert first is not None
     return latency_of(
         timing,
         device=processor_description(),
         runtime=job.runtime,
-        precision=engine.precision,
+        precision=first.precision,
         threads=job.threads,
         batch=job.batch,
-        input_size=engine.input_shape[2],  # the same place in N x S x S x 3 and N x 3 x S x S
+        input_size=first.input_shape[2],  # the same place in N x S x S x 3 and N x 3 x S x S
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -16,7 +16,7 @@ from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import INT8_RUNTIMES, int8_for_timing, is_made_up, made_up_note
 from mnasnet.latency.meter import Latency, MeterPrecision
 from mnasnet.latency.probe import machine_probe
-from mnasnet.latency.timing import RUNS, Timing, engines_for, latency_of, pinned, require_numbers, time_calls
+from mnasnet.latency.timing import ENGINES, RUNS, Timing, latency_of, open_in_turn, pinned, time_calls
 from mnasnet.latency.untrained import untrained_to_time
 from mnasnet.machine import gpu_name, processor_description, usable_cores
 from mnasnet.modelfile import ModelFile
@@ -90,7 +90,7 @@ class SessionMeter:
         if isinstance(model, ExportedModel):
             batch = model.as_input(batch)  # once: the graph alone is timed, here as by an agent
         with self._alone():
-            timing = self._timed(self._sessions(model), batch)
+            timing = self._timed(self._opener(model), batch)
         return latency_of(
             timing,
             device=device_name(self.device),
@@ -124,34 +124,46 @@ class SessionMeter:
         finally:
             torch.set_num_threads(before)
 
-    def _sessions(self, model: ModelFile | ExportedModel) -> list[Session]:
-        """Engines that take turns, all of one graph: it is written once."""
-        count = engines_for(self.runs) if self.device == "cpu" else 1
+    def _opener(self, model: ModelFile | ExportedModel) -> Callable[[], Session]:
+        """What opens engines of ``model``, all of one graph: it is written once."""
         precision: Precision = "fp32" if self.precision == "int8" else self.precision
-        try:
+        with self._refusing(model):
             if is_made_up(model, self.precision):
                 model = int8_for_timing(model, self.runtime)
             graph = as_graph(model, self.runtime)
-            return [
-                open_session(graph, runtime=self.runtime, device=self.device, precision=precision, threads=self.threads)
-                for _ in range(count)
-            ]
+
+        def opened() -> Session:
+            with self._refusing(model):
+                return open_session(
+                    graph, runtime=self.runtime, device=self.device, precision=precision, threads=self.threads
+                )
+
+        return opened
+
+    @contextmanager
+    def _refusing(self, model: ModelFile | ExportedModel) -> Iterator[None]:
+        try:
+            yield
         except MnasNetError as error:
             raise LatencyError(f"{self.runtime} cannot run {model.name or 'this network'}: {error}") from error
         except Exception as error:  # each engine has its own errors for operators and shapes it lacks
             raise LatencyError(f"{self.runtime} failed to open {model.name or 'this network'}: {error}") from error
 
-    def _timed(self, sessions: Sequence[Session], batch: NDArray[np.uint8]) -> Timing:
-        one_thread = self.threads == 1 and self.device == "cpu"
-        passes = [partial(session.run, batch) for session in sessions]
+    def _timed(self, opened: Callable[[], Session], batch: NDArray[np.uint8]) -> Timing:
+        on_cpu = self.device == "cpu"
+        probe = machine_probe() if on_cpu else None  # before memory goes to engines
         try:
-            require_numbers(self.runtime, *passes)
             return time_calls(
-                *passes,
+                *open_in_turn(
+                    lambda: partial(opened().run, batch),
+                    runtime=self.runtime,
+                    runs=self.runs,
+                    most=ENGINES if on_cpu else 1,
+                ),
                 warmups=self.warmups,
                 runs=self.runs,
-                one_thread=one_thread,
-                probe=machine_probe() if self.device == "cpu" else None,
+                one_thread=self.threads == 1 and on_cpu,
+                probe=probe,
             )
         except LatencyError:
             raise

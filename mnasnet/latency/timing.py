@@ -37,6 +37,7 @@ LONG_S = 10.0  # after so long a slow network has been passed often enough, thou
 # engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 6 %
 # faster or slower than its twin, for as long as it lives; `benchmarks/latency.py`, part "turns", tells what remains
 ENGINES = 12
+OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
 PASSES_PER_ENGINE = 15  # at least, else opening takes longer than timing; a profile's short turns come back anyway
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,
 PATIENCE_S = 5.0  # and no longer than this
@@ -142,15 +143,50 @@ def latency_of(
     return latency.with_note(frequency_note()).with_note(note)
 
 
-def require_numbers(runtime: str, *calls: Callable[[], NDArray[Any]]) -> None:
-    """Raise LatencyError where a pass through ``runtime`` gives scores that are no numbers."""
-    if not all(np.isfinite(call()).all() for call in calls):
-        raise LatencyError(f"{runtime} gave scores that are no numbers; its time would mean nothing")
-
-
 def engines_for(runs: int) -> int:
     """How many engines take turns in a measurement of ``runs`` passes."""
     return max(1, min(ENGINES, runs // PASSES_PER_ENGINE))
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether ``error``, or what it was raised from, says that memory ran out."""
+    told = f"{error} {error.__cause__ or ''}"
+    return MemoryError in (type(error), type(error.__cause__)) or any(sign in told for sign in OUT_OF_MEMORY)
+
+
+def open_in_turn(
+    open_pass: Callable[[], Callable[[], NDArray[Any]]],
+    *,
+    runtime: str,
+    runs: int,
+    most: int = ENGINES,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Callable[[], NDArray[Any]]]:
+    """Passes through the engines that ``open_pass`` opens one after the other, each passed twice.
+
+    As many as a measurement of ``runs`` passes has sense for, which are fewer where one takes long. Where memory has no
+    room for another, the last gives its own back to the passes of the others. Raises LatencyError for scores that are
+    no numbers, and what the first raises.
+    """
+    passes: list[Callable[[], NDArray[Any]]] = []
+    count = 1
+    while len(passes) < count:
+        try:
+            one = open_pass()
+            if not np.isfinite(one()).all():
+                raise LatencyError(f"{runtime} gave scores that are no numbers; its time would mean nothing")
+            began = clock()
+            one()
+            pass_s = clock() - began
+        except Exception as error:
+            if not passes or not is_of_memory(error):
+                raise
+            return passes[:-1] or passes
+        passes.append(one)
+        if len(passes) == 1:
+            in_time = LONG_S / max(pass_s, LONG_S / RUNS)
+            count = min(most, engines_for(min(runs, max(QUICK_RUNS, round(in_time)))))
+    return passes
 
 
 def time_calls(

@@ -28,6 +28,7 @@ from mnasnet.agent.rules import Rules
 from mnasnet.errors import LatencyError
 from mnasnet.export.exported import in_memory
 from mnasnet.export.formats import FORMATS
+from mnasnet.latency.timing import time_calls
 from mnasnet.latency.token import VARIABLE
 from mnasnet.latency.untrained import untrained_model
 from mnasnet.machine import usable_cores
@@ -162,6 +163,15 @@ def test_a_file_that_is_larger_than_the_memory_is_told_with_the_limit():
     assert "needs more than the 64 MiB that a measurement may take; start the agent with a" in outcome.answer["error"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_network_that_fits_into_the_memory_fewer_times_than_engines_take_turns_is_measured():
+    content = heavy().SerializeToString()  # an engine takes 130 MB of it
+
+    outcome = process.measure_apart(content, asked_for(content, runs=45, memory_bytes=400 << 20), 60.0)
+
+    assert outcome.answer.get("n") == 45, outcome.answer
+
+
 def test_a_measurement_ends_with_its_agent(tmp_path):
     agent = RunningAgent(tmp_path / "killed")
 
@@ -221,7 +231,12 @@ def test_as_many_images_are_timed_at_once_and_on_as_many_cores_as_were_asked_for
     pytest.importorskip("ai_edge_litert")
     content = in_memory(untrained_model(TINY, 64, 3), FORMATS[runtime]).content
     seen = []
-    monkeypatch.setattr(agent_measure, "require_numbers", lambda _, run: seen.append((run().shape, usable_cores())))
+
+    def timed(one_pass, **options):
+        seen.append((one_pass().shape, usable_cores()))
+        return time_calls(one_pass, **options)
+
+    monkeypatch.setattr(agent_measure, "time_calls", timed)
 
     measure(content, asked_for(content, runtime=runtime, batch=2))
 

@@ -37,8 +37,8 @@ from mnasnet.latency.timing import (
     engines_for,
     frequency_note,
     latency_of,
+    open_in_turn,
     pinned,
-    require_numbers,
     time_calls,
 )
 from mnasnet.latency.untrained import untrained_model
@@ -302,11 +302,10 @@ def test_a_latency_has_the_figures_of_its_runs_their_conditions_and_what_disturb
 
 
 def test_an_engine_that_gives_no_numbers_in_any_pass_is_no_fast_one():
-    right, wrong = np.zeros((1, 3)), np.array([[0.5, np.nan, 0.5]])
+    opening = iter([lambda: np.zeros((1, 3)), lambda: np.array([[0.5, np.nan, 0.5]])])
 
-    require_numbers("onnxruntime", lambda: right, lambda: right)
     with pytest.raises(LatencyError, match="onnxruntime gave scores that are no numbers; its time would mean nothing"):
-        require_numbers("onnxruntime", lambda: right, lambda: wrong)
+        open_in_turn(lambda: next(opening), runtime="onnxruntime", runs=RUNS)
 
 
 def test_one_core_is_one_core(monkeypatch):
@@ -427,6 +426,39 @@ def test_a_slow_network_is_passed_fewer_times_but_never_less_than_one_of_a_searc
 
 def test_the_fewer_passes_the_fewer_engines_are_opened_for_them():
     assert [engines_for(runs) for runs in (1, 29, 30, QUICK_RUNS, RUNS, 1000)] == [1, 1, 2, 3, 12, 12]
+
+
+@pytest.mark.parametrize(("pass_s", "engines"), [(0.02, 12), (0.1, 6), (0.4, 3), (3.0, 3)])
+def test_a_slow_network_which_takes_much_memory_is_opened_fewer_times(pass_s, engines):
+    clock = Ticking(itertools.repeat(pass_s))
+
+    def passed():
+        clock.call()
+        return np.zeros(1)
+
+    assert len(open_in_turn(lambda: passed, runtime="litert", runs=RUNS, clock=clock)) == engines
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), RuntimeError("Exception: std::bad_alloc")])
+def test_where_memory_has_no_room_for_another_engine_the_last_gives_its_own_back(raised):
+    three = [lambda: np.zeros(1), lambda: np.zeros(1), lambda: np.zeros(1)]
+    opening = iter(three)
+
+    def open_pass():
+        for one in opening:
+            return one
+        raise LatencyError(f"onnxruntime failed to open: {raised}") from raised
+
+    assert open_in_turn(open_pass, runtime="onnxruntime", runs=RUNS) == three[:2]
+    with pytest.raises(LatencyError, match="failed to open"):
+        open_in_turn(open_pass, runtime="onnxruntime", runs=RUNS)
+
+
+def test_another_engine_that_fails_for_another_reason_ends_the_measurement():
+    opening = iter([lambda: np.zeros(1)])
+
+    with pytest.raises(StopIteration):
+        open_in_turn(lambda: next(opening), runtime="onnxruntime", runs=RUNS)
 
 
 def test_a_core_shared_with_others_is_noticed():
