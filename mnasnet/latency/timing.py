@@ -37,10 +37,10 @@ LONG_S = 10.0  # after so long a slow network has been passed often enough, thou
 # engines opened anew for one measurement, which take turns: where an engine's memory happens to lie makes it up to 6 %
 # faster or slower than its twin, for as long as it lives; `benchmarks/latency.py`, part "turns", tells what remains
 ENGINES = 12
-OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
 PASSES_PER_ENGINE = 15  # at least, else opening takes longer than timing; a profile's short turns come back anyway
 PATIENCE = 8  # times as many passes as asked for, at most, until enough of them were undisturbed,
 PATIENCE_S = 5.0  # and no longer than this
+OUT_OF_MEMORY = ("bad_alloc", "AllocateRawInternal", "Failed to allocate memory")  # in what engines raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def open_in_turn(
     most: int = ENGINES,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Callable[[], NDArray[Any]]]:
-    """Passes through the engines that ``open_pass`` opens one after the other, each passed twice.
+    """Passes through the engines that ``open_pass`` opens one after the other, each passed once before.
 
     As many as a measurement of ``runs`` passes has sense for, which are fewer where one takes long. Where memory has no
     room for another, the last gives its own back to the passes of the others. Raises LatencyError for scores that are
@@ -175,18 +175,22 @@ def open_in_turn(
             one = open_pass()
             if not np.isfinite(one()).all():
                 raise LatencyError(f"{runtime} gave scores that are no numbers; its time would mean nothing")
-            began = clock()
-            one()
-            pass_s = clock() - began
+            if not passes:
+                count = min(most, engines_for(_runs_in_time(one, runs, clock)))
         except Exception as error:
             if not passes or not is_of_memory(error):
                 raise
             return passes[:-1] or passes
         passes.append(one)
-        if len(passes) == 1:
-            in_time = LONG_S / max(pass_s, LONG_S / RUNS)
-            count = min(most, engines_for(min(runs, max(QUICK_RUNS, round(in_time)))))
     return passes
+
+
+def _runs_in_time(call: Callable[[], object], runs: int, clock: Callable[[], float]) -> int:
+    """How many of ``runs`` passes time_calls will make, by one pass of an engine that has run before."""
+    began = clock()
+    call()
+    pass_s = clock() - began
+    return runs if pass_s * runs <= LONG_S else min(runs, max(QUICK_RUNS, round(LONG_S / pass_s)))
 
 
 def time_calls(
