@@ -32,7 +32,7 @@ for process in (*ROOT.glob("*/*_process.py"), *ROOT.glob("tests/standins/*/*_pro
 
 @pytest.fixture(scope="module")
 def first_passes_count() -> Iterator[None]:
-    """Latencies come from the first passes, however disturbed; tests/latency/test_meters.py shows the patience."""
+    """Latencies come from the first passes, however disturbed; tests/latency/test_timing.py shows the patience."""
     from mnasnet.latency import timing
 
     with pytest.MonkeyPatch.context() as patch:
