@@ -1,4 +1,4 @@
-"""Runs one measurement in a process of its own, and ends that process when its time is over."""
+"""Runs one measurement in a process of its own, and ends that process when its time is over or nobody waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from mnasnet.latency.token import VARIABLE
 from mnasnet.machine import NO_WINDOW
 
 LONGEST_ANSWER_BYTES = 1 << 20
+LOOK_S = 1.0  # between two looks at the client while its file is measured: too seldom to disturb
+GONE = "the client hung up while its file was measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,11 @@ class Outcome:
     pid: int
 
 
-def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
+def measure_apart(content: bytes, job: Job, time_limit_s: float, has_gone: Callable[[], bool]) -> Outcome:
     """Time ``content``; the process has ended when this returns, whatever it did.
 
-    Raises LatencyError where none can be started.
+    ``has_gone`` tells whether whoever asked has left, which ends it early. Raises LatencyError where no process can be
+    started.
     """
     try:
         process = subprocess.Popen(
@@ -49,14 +53,21 @@ def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
     except OSError as error:
         raise LatencyError(f"cannot start a process to measure in: {error.strerror or error}") from error
     assert process.stdin and process.stdout
-    is_late = threading.Event()
+    ended, cut_short = threading.Event(), []  # why, if it was
+    until = time.monotonic() + time_limit_s
 
-    def end_it() -> None:
-        is_late.set()
-        _kill(process)
+    def look_after_it() -> None:
+        while not ended.wait(min(LOOK_S, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                cut_short.append(f"the measurement took longer than {time_limit_s:g} s and was ended")
+            elif has_gone():
+                cut_short.append(GONE)
+            if cut_short:
+                _kill(process)
+                return
 
-    timer = threading.Timer(time_limit_s, end_it)
-    timer.start()
+    guard = threading.Thread(target=look_after_it, daemon=True)
+    guard.start()
     try:
         with contextlib.suppress(OSError):  # it ended early; its exit code tells
             process.stdin.write(job.to_line())
@@ -65,18 +76,18 @@ def measure_apart(content: bytes, job: Job, time_limit_s: float) -> Outcome:
         output = process.stdout.read(LONGEST_ANSWER_BYTES)
         process.wait()
     finally:
-        timer.cancel()
+        ended.set()
+        guard.join()
         _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
-    return Outcome(_answer(output, process.returncode, time_limit_s if is_late.is_set() else None), process.pid)
+    answer = {"error": cut_short[0]} if cut_short else _answer(output, process.returncode)
+    return Outcome(answer, process.pid)
 
 
-def _answer(output: bytes, code: int, exceeded_s: float | None) -> Mapping[str, Any]:
-    if exceeded_s is not None:
-        return {"error": f"the measurement took longer than {exceeded_s:g} s and was ended"}
+def _answer(output: bytes, code: int) -> Mapping[str, Any]:
     try:
         answer = json.loads(output)
     except ValueError:

@@ -19,7 +19,7 @@ from typing import Any
 
 from mnasnet import __version__
 from mnasnet.agent.measure import Job
-from mnasnet.agent.process import measure_apart
+from mnasnet.agent.process import GONE, measure_apart
 from mnasnet.agent.rules import Rules
 from mnasnet.errors import MnasNetError, SettingsError
 from mnasnet.export.formats import FORMATS
@@ -171,10 +171,12 @@ class _Request(BaseHTTPRequestHandler):
             content = self._content(size)  # in its turn: another's upload would disturb
             if self._has_gone():
                 raise _Refusal(408, "the client hung up before its turn")
-            outcome = measure_apart(content, job, rules.time_limit_s)
+            outcome = measure_apart(content, job, rules.time_limit_s, self._has_gone)
         finally:
             self.server.turn.release()
         self._told["pid"] = outcome.pid
+        if outcome.answer.get("error") == GONE:
+            raise _Refusal(408, GONE)
         return dict(outcome.answer)
 
     def _job(self, query: Mapping[str, str], size: int) -> Job:

@@ -46,6 +46,23 @@ __version__ = "1.0"
 """
 
 
+@pytest.fixture
+def scripted(monkeypatch):
+    """What is started runs ``script`` instead of a measurement; ``last`` is that process."""
+
+    class Scripted(subprocess.Popen):
+        def __init__(self, _, **options):
+            super().__init__(["sh", "-c", Scripted.script], **options)
+            Scripted.last, self.env = self, options["env"]
+
+    monkeypatch.setattr(process.subprocess, "Popen", Scripted)
+    return Scripted
+
+
+def still_there():
+    return False
+
+
 def test_measurements_wait_for_each_other(agent, content):
     answers = []
     asking = [
@@ -98,6 +115,26 @@ def test_nothing_is_measured_for_a_client_that_says_goodbye_in_tls(monkeypatch, 
 
     assert (line["status"], line["error"]) == (408, "the client hung up before its turn")
     assert not measured
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the script is a shell's")
+def test_a_measurement_that_nobody_waits_for_any_more_is_ended(monkeypatch, scripted, serving, content):
+    scripted.script = "exec sleep 60"
+    lines = queue.SimpleQueue()
+    monkeypatch.setattr(serving, "log", lines.put)
+    monkeypatch.setattr(process, "LOOK_S", 0.05)
+    with socket.create_connection(serving.server_address) as client:
+        client.sendall(posted(content))
+        while not hasattr(scripted, "last"):
+            time.sleep(0.01)
+        with pytest.raises(queue.Empty):
+            lines.get(timeout=0.3)  # who waits is waited for
+
+    line = lines.get(timeout=10)
+
+    assert (line["status"], line["error"]) == (408, "the client hung up while its file was measured")
+    assert line["pid"] == scripted.last.pid and scripted.last.returncode == -signal.SIGKILL
+    assert not serving.turn.locked()
 
 
 def test_who_waits_too_long_for_others_is_told_to_come_again(serving, monkeypatch):
@@ -158,7 +195,7 @@ def test_a_device_that_grants_less_memory_than_the_rules_measures_within_it(cont
 def test_a_file_that_is_larger_than_the_memory_is_told_with_the_limit():
     large = bytes(64 << 20)
 
-    outcome = process.measure_apart(large, asked_for(large, memory_bytes=64 << 20), 60.0)
+    outcome = process.measure_apart(large, asked_for(large, memory_bytes=64 << 20), 60.0, still_there)
 
     assert "needs more than the 64 MiB that a measurement may take; start the agent with a" in outcome.answer["error"]
 
@@ -167,7 +204,7 @@ def test_a_file_that_is_larger_than_the_memory_is_told_with_the_limit():
 def test_a_network_that_fits_into_the_memory_fewer_times_than_engines_take_turns_is_measured():
     content = heavy().SerializeToString()  # an engine takes 130 MB of it
 
-    outcome = process.measure_apart(content, asked_for(content, runs=45, memory_bytes=400 << 20), 60.0)
+    outcome = process.measure_apart(content, asked_for(content, runs=45, memory_bytes=400 << 20), 60.0, still_there)
 
     assert outcome.answer.get("n") == 45, outcome.answer
 
@@ -276,22 +313,9 @@ class _Closed(io.BytesIO):
 def test_a_measurement_that_ends_before_it_has_read_the_file_is_told_on_windows_too(monkeypatch, content):
     monkeypatch.setattr(process.subprocess, "Popen", _EndsAtOnce)
 
-    outcome = process.measure_apart(content, Job("onnxruntime", 1, 1, 1, 1, len(content), 1 << 30), 60.0)
+    outcome = process.measure_apart(content, Job("onnxruntime", 1, 1, 1, 1, len(content), 1 << 30), 60.0, still_there)
 
     assert "exit code 3" in outcome.answer["error"]
-
-
-@pytest.fixture
-def scripted(monkeypatch):
-    """What is started runs ``script`` instead of a measurement; ``last`` is that process."""
-
-    class Scripted(subprocess.Popen):
-        def __init__(self, _, **options):
-            super().__init__(["sh", "-c", Scripted.script], **options)
-            Scripted.last, self.env = self, options["env"]
-
-    monkeypatch.setattr(process.subprocess, "Popen", Scripted)
-    return Scripted
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the scripts are a shell's")
@@ -299,21 +323,19 @@ def test_a_measurement_knows_no_secret_and_leaves_nothing_open(scripted, monkeyp
     monkeypatch.setenv(VARIABLE, TOKEN)
     scripted.script = "echo '{}'"
 
-    outcome = process.measure_apart(b"x", asked_for(b"x"), 60.0)
+    outcome = process.measure_apart(b"x", asked_for(b"x"), 60.0, still_there)
 
     ended = scripted.last
     assert (outcome.answer, outcome.pid) == ({}, ended.pid)
     assert VARIABLE not in ended.env and ended.stdin.closed and ended.stdout.closed
-    for timer in [one for one in threading.enumerate() if isinstance(one, threading.Timer)]:
-        timer.join(5)
-        assert not timer.is_alive()
+    assert not any("look_after_it" in one.name for one in threading.enumerate())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the scripts are a shell's")
 def test_what_a_measurement_started_ends_with_its_time(scripted, tmp_path):
     scripted.script = f"(sleep 3; touch '{tmp_path}/late') & wait"
 
-    outcome = process.measure_apart(b"x", asked_for(b"x"), 0.05)
+    outcome = process.measure_apart(b"x", asked_for(b"x"), 0.05, still_there)
 
     assert outcome.answer == {"error": "the measurement took longer than 0.05 s and was ended"}
     assert not (tmp_path / "late").exists()
@@ -326,4 +348,4 @@ def test_what_a_measurement_started_ends_with_its_time(scripted, tmp_path):
 def test_a_measurement_that_gives_no_answer_is_told_by_its_end(script, told, scripted):
     scripted.script = script
 
-    assert told in process.measure_apart(b"x", asked_for(b"x"), 60.0).answer["error"]
+    assert told in process.measure_apart(b"x", asked_for(b"x"), 60.0, still_there).answer["error"]
