@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnasnet.checks import require_kinds
 from mnasnet.errors import LatencyError, RuntimeMissingError, SettingsError
 from mnasnet.export.int8_timing import made_up_note
 from mnasnet.latency.meter import WAKE_S, Latency, MeterPrecision
@@ -94,14 +95,17 @@ class AdbMeter:
     ) -> AdbMeter:
         """A meter of a phone that is connected, allows this computer and has the tool.
 
-        Raises SettingsError for a batch other than 1 or a precision that LiteRT files lack, RuntimeMissingError without
-        ``adb``, else LatencyError.
+        Raises SettingsError for numbers that are none, a batch other than 1 or a precision that LiteRT files lack,
+        RuntimeMissingError without ``adb``, else LatencyError.
         """
         require_precision_there("adb", precision)
         if batch != 1:
             raise SettingsError(f"the meter 'adb' times one image at once, got batch {batch}")
-        if threads < 1:
-            raise SettingsError(f"threads must be >= 1, got {threads}")
+        counts = {"threads": threads, "num_classes": num_classes, "runs": runs}
+        require_kinds(cls, counts)
+        for name, count in counts.items():
+            if count < 1:
+                raise SettingsError(f"{name} must be >= 1, got {count}")
         phone = phone or AndroidPhone()
         phone = AndroidPhone(_connected(phone.serial), phone.tool)
         if phone.tool is not None:

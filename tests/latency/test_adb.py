@@ -214,9 +214,11 @@ def test_a_phone_that_tells_no_digest_of_its_tool_has_none(monkeypatch, tmp_path
         open_meter("adb")
 
 
-def test_a_phone_works_on_one_thread_at_least():
-    with pytest.raises(SettingsError, match="threads must be >= 1, got 0"):
-        AdbMeter.open(None, threads=0)
+@pytest.mark.parametrize("name", ["threads", "runs", "num_classes"])
+@pytest.mark.parametrize(("number", "rule"), [(0, ">= 1, got 0"), ("2", "a whole number, got '2'")])
+def test_a_meter_of_a_phone_takes_whole_numbers_of_one_at_least(name, number, rule):
+    with pytest.raises(SettingsError, match=f"{name} must be {rule}"):
+        AdbMeter.open(None, **{name: number})
 
 
 def stand_in(script, folder, monkeypatch):
