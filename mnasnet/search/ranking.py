@@ -17,6 +17,7 @@ from mnasnet.latency.agreement import Interval, kendall_tau, widened
 from mnasnet.search.counts import CountMeter
 from mnasnet.search.problem import Evaluator
 from mnasnet.search.searching import FEWEST_RANKED
+from mnasnet.search.verdict import judge
 from mnasnet.search.zero_cost import synaptic_flow
 from mnasnet.space import Candidate, Option, SearchSpace
 from mnasnet.words import amount
@@ -128,9 +129,9 @@ def check_ranking(
 
     A space of fewer networks gives all that it has.
     With ``record``, a file, each network is written there when it is judged, and those that lie there already are
-    not judged again. ``goes_on`` is asked before each network; those for which it says no are left out, and with
-    fewer than three left there is no ranking. ``input_size`` in pixels is for spaces that leave it open. Raises
-    SearchError for a ``count`` below three.
+    not judged again. ``goes_on`` is asked before each network; those for which it says no are left out, as are those
+    whose judging fails, and with fewer than three left there is no ranking. ``input_size`` in pixels is for spaces
+    that leave it open. Raises SearchError for a ``count`` below three.
     """
     known = recorded(record)
     networks: list[RankedNetwork] = []
@@ -142,16 +143,18 @@ def check_ranking(
             continue
         if network is None:
             began = clock()
-            foretold = shared.evaluate(candidate, _deaf)
+            foretold = judge(shared, candidate, _deaf)
             between = clock()
-            true = alone.evaluate(candidate, _deaf)
+            true = judge(alone, candidate, _deaf)
             after = clock()
+            if foretold.kind != "done" or true.kind != "done":
+                continue
             size = candidate.input_size or input_size
             network = RankedNetwork(
                 values=space.named_values(candidate),
                 fingerprint=candidate.fingerprint,
-                shared=foretold,
-                alone=true,
+                shared=foretold.accuracy,
+                alone=true.accuracy,
                 parameters=CountMeter("parameters", size, num_classes).measure(candidate),
                 multiply_adds=CountMeter("multiply_adds", size, num_classes).measure(candidate),
                 synaptic_flow=synaptic_flow(candidate.architecture, size, num_classes=num_classes, seed=seed),

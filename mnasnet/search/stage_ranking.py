@@ -42,5 +42,5 @@ def ranking_stage(sitting: Sitting) -> None:
         on_network=told,
         goes_on=has_time,
     )
-    too_few = f"the minutes held {judged} of {wanted} networks, too few to compare"
+    too_few = f"{judged} of {wanted} networks could be trained alone, too few to compare"
     sitting.tell("ranking", 1.0, ranking.sentence(here.searching.proxy_epochs) if ranking else too_few, 0.0)

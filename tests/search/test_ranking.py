@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_search import SPACE as SPACE_OF_DOZENS
 
-from mnasnet.errors import SearchError
+from mnasnet.errors import SearchError, TrainingError
 from mnasnet.network.count import count
 from mnasnet.search.problem import FunctionEvaluator
 from mnasnet.search.ranking import RankedNetwork, check_ranking, rank, spread
@@ -149,6 +149,28 @@ def test_networks_judged_before_are_not_judged_again(tmp_path: Path) -> None:
 
     assert sorted(network.alone for network in ranking.networks) == [0.01, 0.02, 0.04, 0.05]
     assert len(set(judged)) == 4 and len(judged) == 5
+
+
+def test_a_network_that_cannot_be_trained_costs_the_check_that_network_alone() -> None:
+    smallest = spread(SPACE, 4, input_size=32)[0]
+
+    def accuracy(candidate: Candidate) -> float:
+        if candidate == smallest:
+            raise TrainingError("the loss is not a number")
+        return 0.5
+
+    ranking = check_ranking(
+        SPACE,
+        4,
+        shared=FunctionEvaluator(lambda candidate: 0.5),
+        alone=FunctionEvaluator(accuracy),
+        input_size=32,
+        num_classes=3,
+        clock=lambda: 0.0,
+    )
+
+    assert len(ranking.networks) == 3
+    assert smallest.fingerprint not in {network.fingerprint for network in ranking.networks}
 
 
 def test_too_few_networks_are_refused() -> None:
