@@ -45,17 +45,18 @@ def shared_times(
     weights learn in small batches, where an image takes longer; so they are timed, at the risk of foreseeing too much.
     """
     parts = training.images.parts
-    few = min(len(parts.train), 16 * SMALLEST_BATCH)  # so many images get the smallest batches
+    learned = round(training.images.share * len(parts.train))
+    few = min(learned, 16 * SMALLEST_BATCH)  # so many images get the smallest batches
     largest_s, smallest_s = (
         training.seconds_per_image(candidate, training.size_of(candidate), images=few)
         for candidate in (extreme(space, "largest"), extreme(space, "smallest"))
     )
-    calibration = min(CALIBRATION_IMAGES, len(parts.train))
+    calibration = min(CALIBRATION_IMAGES, learned)
     watched = calibration + min(WATCHED_IMAGES, len(parts.val))
     step_s = curriculum.seconds_per_image(largest=largest_s, smallest=smallest_s, middling=(smallest_s + largest_s) / 2)
     judging_s = VALIDATION_COST * (speeds.small_s + speeds.large_s) / 2
     return SharedTimes(
-        epoch_s=step_s * len(parts.train) + VALIDATION_COST * largest_s * watched,
+        epoch_s=step_s * learned + VALIDATION_COST * largest_s * watched,
         trial_s=OVERHEAD_S + measure_s + judging_s * (calibration + len(parts.val)),
     )
 

@@ -1,4 +1,4 @@
-"""EvaluatorFactory networks by shared weights: cut out, batch statistics gathered anew, validation images scored."""
+"""Networks judged by shared weights: cut out, batch statistics gathered anew, validation images scored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
 from mnasnet.progress import Stop
 from mnasnet.search.curriculum import Curriculum
-from mnasnet.search.images import SearchImages
+from mnasnet.search.images import SearchImages, share_of
 from mnasnet.search.problem import Report
 from mnasnet.search.short_training import AccuracyKind
 from mnasnet.search.stop import SearchStopped
@@ -25,6 +25,7 @@ from mnasnet.train.own_thread import in_own_thread
 from mnasnet.train.run_state import Row
 from mnasnet.train.team import Team
 from mnasnet.train.trainer import FitResult
+from mnasnet.words import amount
 
 
 @dataclass(eq=False)
@@ -106,13 +107,13 @@ class SharedWeights:
 
     def describe(self) -> str:
         """One sentence for a report."""
-        train = self.images.parts.train
+        learned = share_of(self.images.parts, self.images.share)
         where = "" if self.accuracy == "top1" else ", in the class where it is lowest,"
         return (
             f"mean probability given to the right class{where} on {len(self.images.parts.val)} validation images "
-            f"with shared weights, trained once for all networks in {self.epochs} epochs on {self.images.share:.0%} of "
-            f"{len(train)} training images; each network's batch statistics come from "
-            f"{min(CALIBRATION_IMAGES, len(train))} of them"
+            f"with shared weights, trained once for all networks in {amount(self.epochs, 'epoch')} on "
+            f"{self.images.share:.0%} of {len(self.images.parts.train)} training images; each network's batch "
+            f"statistics come from {min(CALIBRATION_IMAGES, len(learned))} of them"
         )
 
     def _ready(self, supernet: Supernet, candidate: Candidate) -> MnasNet:

@@ -176,8 +176,9 @@ def _setup_s(plan: SearchPlan) -> float:
 
 
 def _ranking_s(searching: Searching, plan: SearchPlan) -> float:
-    """Of networks trained alone on all images, after shared weights."""
-    return searching.check_ranking * (OVERHEAD_S + searching.proxy_epochs * (plan.epoch_s - plan.teacher_s))
+    """Of networks trained alone on the images of the shared weights, after these."""
+    epoch_s = (searching.proxy_share or 1.0) * (plan.epoch_s - plan.teacher_s)
+    return searching.check_ranking * (OVERHEAD_S + searching.proxy_epochs * epoch_s)
 
 
 def _courses(searching: Searching) -> Iterator[tuple[int, bool]]:

@@ -182,3 +182,6 @@ def test_networks_of_equal_accuracy_are_told_apart(shared: SharedWeights, images
 def test_the_report_says_how_accuracy_was_judged_and_what_it_costs(shared: SharedWeights) -> None:
     assert "with shared weights, trained once for all networks in 12 epochs" in shared.describe()
     assert f"batch statistics come from {len(shared.images.parts.train)} of them" in shared.describe()
+    half = SharedWeights(SPACE, replace(shared.images, share=0.5), 48, epochs=1)
+    assert "in 1 epoch on 50% of" in half.describe()
+    assert f"batch statistics come from {len(half.images.train().labels)} of them" in half.describe()

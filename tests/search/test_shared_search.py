@@ -6,7 +6,8 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,16 +17,18 @@ from tiny_search import Hearing
 from mnasnet import modelfile
 from mnasnet.errors import SettingsError
 from mnasnet.modelfile import weights_of
+from mnasnet.search.curriculum import Curriculum
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.forecast import Forecast
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
-from mnasnet.search.plan import SearchPlan
+from mnasnet.search.plan import SearchPlan, Speeds
 from mnasnet.search.prepare import begin
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.results import NothingFoundError
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.search.selection import finalist_trials
-from mnasnet.search.shared_plan import SharedTimes, with_shared
+from mnasnet.search.shared_plan import SharedTimes, shared_times, with_shared
+from mnasnet.search.short_training import OVERHEAD_S
 from mnasnet.search.timetable import timetable
 from mnasnet.space import SearchSpace
 from mnasnet.spaces import paper_space, tiny_space
@@ -225,6 +228,24 @@ def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
     assert times.total_s == pytest.approx(3600, rel=0.05)
     assert times.search_s > 60  # 30 networks and more at two seconds each
     assert plan.proxy_share == 1.0
+
+
+def test_on_a_share_of_the_images_an_epoch_of_shared_weights_and_the_check_take_that_share() -> None:
+    def epoch_s(share: float) -> float:
+        parts = SimpleNamespace(train=range(40_000), val=range(500))
+        alike = SimpleNamespace(
+            images=SimpleNamespace(parts=parts, share=share),
+            size_of=lambda candidate: 64,
+            seconds_per_image=lambda candidate, size, images: 0.001,
+        )
+        return shared_times(cast("Any", alike), tiny_space(), Curriculum(), Speeds(0.001, 0.001, 0.001, 40_000)).epoch_s
+
+    def check_s(share: float) -> float:
+        asked = Searching(data=Path(), proxy_share=share, check_ranking=24, evaluator="shared")
+        return timetable(asked, PLAN).ranking_s - 24 * OVERHEAD_S
+
+    assert epoch_s(0.25) == pytest.approx(epoch_s(1.0) / 4, rel=0.02)  # each epoch is watched on as many images
+    assert check_s(0.25) == pytest.approx(check_s(1.0) / 4)
 
 
 @pytest.mark.parametrize(
