@@ -21,6 +21,7 @@ from mnasnet.search.notes import levelled_off
 from mnasnet.search.open_search import OpenSearch, opened, read_arguments, require_same_device, write_arguments
 from mnasnet.search.prepare import forecast
 from mnasnet.search.progress import Progress, SearchListener, audience_of
+from mnasnet.search.ranking import recorded
 from mnasnet.search.records import TrialRecord, nothing_found, records
 from mnasnet.search.results import NothingFoundError, SearchedRun, winning_trial
 from mnasnet.search.searching import Searching
@@ -126,6 +127,9 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
         require_same_device(old)
         require_same_teacher(old.searching, old.plan)
         found = records(old.study())
+        is_checked = len(recorded(folder.ranking)) >= min(
+            old.searching.check_ranking, old.problem.space.count_networks()
+        )
     state = folder.read_state()
     if state.get("status", "running") in ("running", "stopped") and not state.get("search_over"):
         raise SearchError(
@@ -145,6 +149,8 @@ def _let_go_on(folder: SearchFolder, trials: int, minutes: float) -> None:
         minutes=spent_s / 60 + minutes if minutes else 0.0,
         # what the first part's minutes left out stays out where none end the extension
         references=searching.references and (minutes > 0 or not is_done or bool(state.get("references"))),
+        # the answer keeps the networks of a check that is over, which takes none of the further minutes
+        check_ranking=0 if is_checked else searching.check_ranking,
         # trainings of the first part stay comparable, and need not be repeated
         finalist_epochs=int((state.get("finalists") or {}).get("epochs", searching.finalist_epochs)),
         final_epochs=int((state.get("final") or {}).get("epochs", searching.final_epochs)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from mnasnet.search.plan import SearchPlan, Speeds
 from mnasnet.search.prepare import begin
 from mnasnet.search.records import TrialRecord, records
 from mnasnet.search.results import NothingFoundError
-from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
+from mnasnet.search.run import SearchedRun, Searching, extend_search, resume_search, run_search
 from mnasnet.search.selection import finalist_trials
 from mnasnet.search.shared_plan import SharedTimes, shared_times, with_shared
 from mnasnet.search.short_training import OVERHEAD_S
@@ -136,6 +137,20 @@ def test_the_report_carries_how_far_shared_weights_can_be_trusted(finished: tupl
     )
     assert "Kendall tau" in (run.folder / "report.html").read_text(encoding="utf-8")
     assert len(json.loads((run.folder / "ranking.json").read_text())) == 3
+
+
+@pytest.mark.slow
+def test_an_extension_needs_no_minutes_for_a_check_that_is_over(
+    finished: tuple[SearchedRun, Hearing], tmp_path: Path
+) -> None:
+    folder = SearchFolder(Path(shutil.copytree(finished[0].folder, tmp_path / "copied")))
+    searching, plan = read_arguments(folder)
+    write_arguments(folder, replace(searching, proxy_epochs=4000), plan)  # of the check; the winner's are settled
+
+    longer = extend_search(folder.path, minutes=0.5)
+
+    assert longer.status == "done" and longer.answer.ranking is not None
+    assert longer.answer.ranking.networks == finished[0].answer.ranking.networks
 
 
 def test_a_search_stopped_in_its_supernet_goes_on_to_the_same_trials(
