@@ -47,6 +47,7 @@ class Forecast:
     missed: tuple[Missed, ...] = ()
     above_target: str = ""  # what decides where no network keeps the target
     target: tuple[str, float] | None = None  # the cost that is aimed at, and the aim
+    judged_px: tuple[int, ...] = ()  # the input sizes at which networks are judged, where they are not the plan's
     left_s: float | None = None
 
     @property
@@ -101,6 +102,11 @@ class Forecast:
         return (plan.shared_epochs * plan.shared_epoch_s + self.trials * plan.shared_trial_s / self.workers) / 60
 
     @property
+    def _judged_at(self) -> str:
+        sizes = self.judged_px or (self.plan.input_size,)
+        return _span(map(str, (min(sizes), max(sizes))))
+
+    @property
     def text(self) -> str:
         """Lines for people."""
         plan, times = self.plan, self.times
@@ -135,7 +141,7 @@ class Forecast:
                 f"shared    {amount(plan.shared_epochs, 'epoch')} once for all, then {_seconds(plan.shared_trial_s)} s "
                 f"for each: {_minutes(60 * self.shared_minutes)} for {self.trials}",
                 f"judged    by {'shared weights' if plan.evaluator == 'shared' else 'short training'}, on "
-                f"{plan.proxy_share:.0%} of the training images at {plan.input_size} px",
+                f"{plan.proxy_share:.0%} of the training images at {self._judged_at} px",
                 f"trials    about {self.trials}",
                 *([taught] if plan.teacher else []),
                 f"time      {', '.join(stages)}; together {_minutes(times.total_s)}{still}",
@@ -162,6 +168,7 @@ def forecast_of(search: OpenSearch) -> Forecast:
         missed=tuple(_missed(search.problem, search.plan.input_size)),
         above_target=asked.reward_function.explain_above(),
         target=_target(search.problem),
+        judged_px=(asked.proxy_input_size,) if asked.proxy_input_size else search.problem.space.input_sizes,
     )
 
 

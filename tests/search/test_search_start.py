@@ -97,6 +97,13 @@ class TestBeforeTheStart:
         assert (told.networks, told.trials) == (2, 2)
         assert told.times.search_s == pytest.approx(2 * told.plan.trial_s)
 
+    @pytest.mark.parametrize(("chosen", "judged_at"), [({}, "32 to 48 px"), ({"proxy_input_size": 40}, "40 px")])
+    def test_a_forecast_names_the_sizes_at_which_networks_are_judged(self, data, tmp_path, chosen, judged_at):
+        searching = tiny_searching(data, tmp_path, **chosen)
+        Path(searching.space).write_text(json.dumps({**SPACE, "input_sizes": [32, 48]}))
+
+        assert f"on 100% of the training images at {judged_at}\n" in forecast(searching).text
+
     def test_minutes_are_divided_and_the_share_of_images_follows(self, data, tmp_path):
         told = forecast(tiny_searching(data, tmp_path, trials=0, minutes=30.0, proxy_share=0.0, final_epochs=0))
 
