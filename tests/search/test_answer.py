@@ -308,6 +308,15 @@ class TestPictures:
         shown = {str(one.get_label()): one.get_linestyle() for one in drawn[0].axes[0].lines}
         assert shown[label] == line
 
+    def test_two_trainings_of_one_published_network_are_two_marks(self, answer, drawn):
+        reference = answer.contenders[-1]
+        longer = replace(reference, epochs=60, val_accuracy=0.87)
+
+        pareto_picture(replace(answer, contenders=[reference, longer]))
+
+        marks = {str(one.get_label()): list(one.get_ydata()) for one in drawn[0].axes[0].lines}
+        assert marks["for comparison (validation)"] == [0.85, 0.87]
+
     def test_progress_of_trade_offs_is_what_their_pareto_set_dominates(self, answer):
         points = [(0.5, 8.0), (0.4, 8.0), (0.4, 4.0), (0.5, 4.0)]  # accuracy and ms, of which 8 is the highest
         records = [

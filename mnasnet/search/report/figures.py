@@ -40,8 +40,7 @@ def pareto_picture(answer: Answer) -> bytes:
     judged = [r for r in answer.records if r.accuracy is not None and cost in r.costs]
     _judged(axes, answer, judged, cost, scale)
     _unjudged(axes, answer, judged, cost, scale)
-    contenders = {c.name: (c.costs[cost] * scale, c) for c in answer.contenders if cost in c.costs}
-    places = _contenders(axes, list(contenders.values()))
+    places = _contenders(axes, [(c.costs[cost] * scale, c) for c in answer.contenders if cost in c.costs])
     _limit_line(axes, answer, cost, scale)
     if axes.has_data():
         axes.margins(0.06, 0.1)
@@ -117,10 +116,11 @@ def _contenders(axes: Axes, found: Sequence[tuple[float, Contender]]) -> dict[st
         (("finalist", "promoted"), ORANGE, "D", "trained longer (validation)"),
         (("reference",), RED, "s", "for comparison (validation)"),
     ):
-        group = {c.name: (x, c.val_accuracy) for x, c in found if c.kind in kinds and c.val_accuracy is not None}
+        group = [(c.name, (x, c.val_accuracy)) for x, c in found if c.kind in kinds and c.val_accuracy is not None]
         if group:
-            axes.plot(*zip(*group.values(), strict=True), marker, color=colour, markersize=6.5, label=label)
-            places |= group
+            points = [place for _, place in group]
+            axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=6.5, label=label)
+            places |= dict(group)
     return places
 
 
