@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from answers import searched
 from matplotlib.figure import Figure
@@ -252,6 +253,13 @@ class TestPage:
         assert set(re.findall(r"[\d.]+ ms", head)) == {"4.88 ms"}
         assert '<b>4.88 ms</b>latency<br>\n<span class="soft">measured</span>' in head
 
+    def test_tells_those_trained_longer_by_rising_cost(self, answer):
+        trained = [replace(answer.contenders[0], name=f"{ms} ms", costs={"latency_ms": ms}) for ms in (5.0, 3.0, 4.0)]
+
+        page = page_of(replace(answer, contenders=trained))
+
+        assert re.findall(r'<td class="network">(.*?)</td>', page) == ["3.0 ms", "4.0 ms", "5.0 ms"]
+
     def test_of_a_worst_class_recall_names_it_and_tells_no_interval_of_all_images(self, answer, folder):
         html = page_of(replace(answer, accuracy_name="expected worst-class recall"))
 
@@ -307,6 +315,32 @@ class TestPictures:
 
         shown = {str(one.get_label()): one.get_linestyle() for one in drawn[0].axes[0].lines}
         assert shown[label] == line
+
+    def test_trials_above_the_target_are_hollow(self, answer, drawn):
+        judged = [record for record in answer.records if record.accuracy is not None]
+        above = sum(record.costs["latency_ms"] > 5.0 for record in judged)
+
+        pareto_picture(answer)
+
+        marks = {str(one.get_label()): one for one in drawn[0].axes[0].lines}
+        assert [len(marks[name].get_xdata()) for name in ("trials", "trials above the target")] == [
+            len(judged) - above,
+            above,
+        ]
+        assert marks["trials above the target"].get_fillstyle() == "none"
+
+    @pytest.mark.parametrize(("far_ms", "further"), [(6.9, ""), (9.0, ", 1 of them further right")])
+    def test_networks_far_above_the_limit_are_counted_and_leave_room(self, answer, drawn, far_ms, further):
+        judged = [record for record in answer.records if record.is_result]
+        over = [
+            TrialRecord(900 + place, "infeasible", {}, costs={"latency_ms": ms})
+            for place, ms in enumerate((5.5, far_ms))
+        ]
+
+        pareto_picture(replace(answer, records=[*judged, *over]))  # of a limit of 5.4 ms
+
+        labels = [str(one.get_label()) for one in drawn[0].axes[0].lines]
+        assert f"2 above a limit, not trained{further}" in labels
 
     def test_two_trainings_of_one_published_network_are_two_marks(self, answer, drawn):
         reference = answer.contenders[-1]
@@ -413,6 +447,29 @@ class TestEffects:
         kernels = [effect for effect in effects(answer).choices if effect.choice.endswith("kernel")]
 
         assert kernels and all(effect.options[1].cost > 0 > effect.options[0].cost for effect in kernels)
+
+    def test_a_cost_effect_is_a_share_and_networks_that_tried_the_option_are_counted(self, answer):
+        def kernels(record):
+            return sum(value == 5 for name, value in record.params.items() if name.endswith("kernel"))
+
+        half_more = [replace(record, costs={"latency_ms": 1.5 ** kernels(record)}) for record in answer.records]
+        judged = [record for record in half_more if record.is_result]
+
+        found = effects(replace(answer, records=half_more)).choices
+
+        for effect in (effect for effect in found if effect.choice.endswith("kernel")):
+            small, large = effect.options
+            # about the mean of the logarithms; the penalty draws it to zero a little
+            assert (small.cost, large.cost) == pytest.approx((1.5**-0.5 - 1, 1.5**0.5 - 1), rel=0.02)
+            assert [small.tried, large.tried] == [
+                sum(record.params[effect.choice] == kernel for record in judged) for kernel in (3, 5)
+            ]
+
+    def test_accuracies_that_have_nothing_to_do_with_the_choices_are_not_predicted(self, answer):
+        noise = np.random.default_rng(1).uniform(0.4, 0.6, len(answer.records))  # of which no option tells by luck
+        records = [replace(one, accuracy=float(noise[place])) for place, one in enumerate(answer.records)]
+
+        assert effects(replace(answer, records=records)).explained < 0.01
 
     def test_claims_nothing_from_too_few_networks(self, answer):
         few = [record for record in answer.records if record.state == "done"][: FEWEST_NETWORKS - 1]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_search import SPACE as SPACE_OF_DOZENS
 
 from mnasnet.errors import SearchError, TrainingError
+from mnasnet.latency.agreement import kendall_tau
 from mnasnet.network.count import count
 from mnasnet.search.problem import FunctionEvaluator
 from mnasnet.search.ranking import RankedNetwork, check_ranking, rank, spread
@@ -61,6 +63,16 @@ def test_the_interval_holds_tau_and_the_table_names_every_predictor() -> None:
     for name in ("shared weights", "parameter count", "multiply-adds", "synaptic flow"):
         assert name in ranking.table()
     assert "8 networks trained alone for 5 epochs shared weights reach Kendall tau" in ranking.sentence(5)
+
+
+def test_the_interval_holds_95_of_100_resamples_of_the_networks() -> None:
+    shared, alone = ([number * factor % 31 for number in range(30)] for factor in (1, 3))
+    low, high = rank(networks(shared, alone)).scores["shared"].interval
+    picks = np.random.default_rng(7).integers(0, 30, (2000, 30))
+
+    taus = np.array([kendall_tau(np.array(shared)[pick], np.array(alone)[pick]) for pick in picks])
+
+    assert np.mean((low <= taus) & (taus <= high)) == pytest.approx(0.95, abs=0.02)  # 4 standard errors of the share
 
 
 @pytest.mark.parametrize(("count", "least"), [(3, -0.53), (5, 0.20), (12, 0.87)])
