@@ -62,6 +62,17 @@ def test_of_a_study_with_several_objectives_the_pareto_set_is_seen():
     assert numbers(best_and_latest(study, best=1, latest=1)) == [0, 2, 4]
 
 
+def test_a_trial_above_a_limit_is_not_in_the_pareto_set_that_is_seen():
+    study = study_of((0.8, 6.0), directions=("maximize", "minimize"))
+    above = study.ask(KERNEL)
+    above.set_constraint("latency_ms", 1.0)
+    study.tell(above, (0.9, 1.0))
+    for values in ((0.7, 7.0), (0.6, 8.0)):
+        study.tell(study.ask(KERNEL), values)
+
+    assert numbers(best_and_latest(study, best=1, latest=1)) == [0, 3]
+
+
 def test_the_pareto_set_is_optuna_s_own_but_for_equal_trials():
     rng = np.random.default_rng(0)
     values = [(float(a), float(b)) for a, b in rng.integers(0, 12, (80, 2))]

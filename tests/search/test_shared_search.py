@@ -20,7 +20,7 @@ from mnasnet.errors import SettingsError
 from mnasnet.modelfile import weights_of
 from mnasnet.search.curriculum import Curriculum
 from mnasnet.search.folder import SearchFolder
-from mnasnet.search.forecast import Forecast
+from mnasnet.search.forecast import Forecast, Missed
 from mnasnet.search.open_search import opened, read_arguments, write_arguments
 from mnasnet.search.plan import SearchPlan, Speeds
 from mnasnet.search.prepare import begin
@@ -232,6 +232,22 @@ def test_auto_trains_each_network_of_a_space_that_mixes_operators() -> None:
     assert with_shared(PLAN, searching, paper_space(), TIMES, images=50_000).evaluator == "short"
 
 
+def test_who_asks_for_a_check_of_the_ranking_gets_shared_weights() -> None:
+    searching = Searching(data=Path(), minutes=60, check_ranking=3)
+
+    assert with_shared(PLAN, searching, tiny_space(), TIMES, images=10).evaluator == "shared"
+
+
+def test_shared_weights_get_fewer_epochs_where_the_preparation_took_minutes_and_never_more_than_pay() -> None:
+    searching = Searching(data=Path(), minutes=60, references=False, evaluator="shared")
+
+    def epochs(epoch_s: float, spent_s: float = 0.0) -> int:
+        times = replace(TIMES, epoch_s=epoch_s)
+        return with_shared(PLAN, searching, tiny_space(), times, images=5000, spent_s=spent_s).shared_epochs
+
+    assert epochs(60.0, spent_s=1200.0) < epochs(60.0) < epochs(1.0) == 50
+
+
 def test_the_epochs_of_shared_weights_fit_into_the_minutes() -> None:
     searching = Searching(data=Path(), minutes=60)
 
@@ -306,6 +322,20 @@ def test_a_forecast_tells_where_the_larger_network_is_the_faster(is_measured: bo
     assert f"latency   9.29 to 7.06 ms {told.format(ends)}\n" in forecast.text
 
 
+@pytest.mark.parametrize(("smallest", "is_hopeless"), [(2.0, False), (2.1, True)])
+def test_a_limit_is_hopeless_where_the_smallest_network_takes_more_than_twice_of_it(
+    smallest: float, is_hopeless: bool
+) -> None:
+    times = timetable(Searching(data=Path(), minutes=0, trials=3), PLAN)
+
+    forecast = Forecast(
+        512, PLAN, times, 3, short_epochs=1, workers=1, missed=(Missed("latency_ms", smallest, bound=1.0),)
+    )
+
+    assert forecast.is_hopeless is is_hopeless
+    assert ("far above the limits: latency_ms" in forecast.text) is is_hopeless
+
+
 def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     searching = Searching(data=Path(), minutes=0, trials=120)
     plan = with_shared(PLAN, searching, tiny_space(), TIMES, images=5000)
@@ -315,6 +345,9 @@ def test_a_forecast_tells_the_minutes_of_both_evaluators() -> None:
     assert forecast.short_minutes == pytest.approx(120 * 30 / 60)
     assert forecast.shared_minutes == pytest.approx((25 * 60 + 120 * 2) / 60)
     assert "60 min for 120" in forecast.text and "29 min for 120" in forecast.text
+    two = replace(forecast, workers=2)
+    assert two.short_minutes == pytest.approx(120 * 30 / 2 / 60)
+    assert two.shared_minutes == pytest.approx((25 * 60 + 120 * 2 / 2) / 60)  # the weights are trained once
 
 
 @pytest.mark.parametrize(
