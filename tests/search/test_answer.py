@@ -81,6 +81,15 @@ def test_a_trial_that_was_at_work_when_the_search_stopped_is_unfinished(answer):
     assert [trial[1] for trial in stopped["trials"]].count("unfinished") == 1
 
 
+def test_the_page_does_not_deny_the_training_of_a_network_above_a_limit_that_was_promoted(answer):
+    over = next(record for record in answer.records if record.state == "infeasible")
+    above = Contender(name="trial over", kind="promoted", trial=over.number, epochs=9, costs=over.costs)
+
+    page = page_of(replace(answer, contenders=[above]))
+
+    assert "5.4 ms, without exception: no trial above it was judged" in page and "no training" not in page
+
+
 def test_a_network_above_a_limit_that_was_trained_fully_is_told_by_how_much_it_is_above(answer):
     over = next(record for record in answer.records if record.state == "infeasible")
     within, reference = answer.contenders
