@@ -15,7 +15,7 @@ from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer,
 from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.prepare import NothingBegunError, forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
+from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words, ranked_finalists
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.settings import SearchSettings
 
@@ -146,7 +146,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         costs = costs_in_words(known, searched.answer.measured)
         lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
-        count = sum(one.kind == "finalist" for one in searched.answer.contenders)
+        count = ranked_finalists(searched.answer)
         few = "" if count >= FEWEST_FOR_ORDER else ", which are too few to judge an order"
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists{few}")
     for one in searched.answer.contenders:

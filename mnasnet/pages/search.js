@@ -159,7 +159,7 @@ function hover(event, svg, width) {
   const { trial, contender } = spot, one = contender || trial;
   const lines = data.costs.map((c, i) => `${c.title} ${costText(one.costs[i], i)}${c.how === "measured" ? " measured" : ""}`);
   const accuracy = contender
-    ? [`${contender.epochs} epochs: validation ${percent(contender.validation)}, test ${percent(contender.test)}`]
+    ? [`${contender.epochs} ${contender.epochs === 1 ? "epoch" : "epochs"}: validation ${percent(contender.validation)}, test ${percent(contender.test)}`]
     : trial.accuracy === null ? [data.reasons[trial.reason]] : [`${data.accuracy} ${percent(trial.accuracy)}`];
   tip.replaceChildren(element("b", {}, contender ? contender.name : `trial ${trial.number}, ${trial.state}`),
     ...[...accuracy, ...lines].map((line) => element("div", {}, line)));
@@ -255,7 +255,7 @@ function drawTable() {
   $("more").hidden = sorted.length <= rows;
   mark();
 }
-// The words of the text field must all fit: a choice (name=option, or its beginning), or a part of state or reason.
+// The words of the text field must all fit: a choice (name=option), the number of a trial, or a part of state or reason.
 function fits(trial, words) {
   return words.every((word) => {
     const [name, option] = word.split("=");

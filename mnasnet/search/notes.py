@@ -16,6 +16,7 @@ from mnasnet.search.records import TrialRecord
 from mnasnet.search.references import REFERENCES, WIDTHS
 from mnasnet.search.searching import Searching
 from mnasnet.search.selection import best_trials
+from mnasnet.words import amount
 
 FAR_OFF = 0.5  # of what was measured; a busy device explains less
 ERRORS_OFF = 3  # times the table's own mean error
@@ -127,8 +128,8 @@ def _about_start(search: OpenSearch, contenders: Sequence[Contender]) -> str:
     if search.shared is None or fresh is None:
         return ""
     return (
-        f"finalists and winner went on from shared weights, which had {search.shared.epochs} epochs on these images; "
-        f"published networks started from fresh ones, so compare designs with the row {fresh!r}"
+        f"finalists and winner went on from shared weights, which had {amount(search.shared.epochs, 'epoch')} on these "
+        f"images; published networks started from fresh ones, so compare designs with the row {fresh!r}"
     )
 
 

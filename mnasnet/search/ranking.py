@@ -186,7 +186,10 @@ def spread(space: SearchSpace, count: int, *, input_size: int, seed: int = 0) ->
 
 
 def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
-    """The comparison; intervals by resampling networks, the same resamples for every predictor."""
+    """The comparison; intervals by resampling networks, the same resamples for every predictor.
+
+    Networks that are all equally accurate have no order: nothing is known of any tau.
+    """
     if len(networks) < FEWEST_RANKED:
         raise SearchError(f"a ranking needs {FEWEST_RANKED} or more networks, got {len(networks)}")
     truth = np.array([network.alone for network in networks])
@@ -201,7 +204,7 @@ def rank(networks: Sequence[RankedNetwork], *, seed: int = 0) -> Ranking:
         tau = kendall_tau(values, truth)
         scores[name] = PredictorScore(
             kendall_tau=tau,
-            interval=widened((float(low), float(high)), tau, len(networks)),
+            interval=widened((float(low), float(high)), tau, len(networks)) if np.ptp(truth) else (-1.0, 1.0),
             regret=_regret(values, truth),
             shared_is_better=float(np.mean(np.sign(resampled["shared"] - resampled[name]) / 2 + 0.5)),
         )

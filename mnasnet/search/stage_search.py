@@ -26,6 +26,7 @@ from mnasnet.search.study_flags import set_over
 from mnasnet.search.timetable import LEAST_TRIALS, MARGIN
 from mnasnet.search.workers import search_with_workers
 from mnasnet.space import SearchSpace
+from mnasnet.words import amount
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def _train_shared_weights(sitting: Sitting, left_s: float | None) -> None:
     shared = sitting.here.shared
     if shared is None:
         return
-    sitting.tell("supernet", 0.0, f"training the shared weights: {shared.epochs} epochs", left_s)
+    sitting.tell("supernet", 0.0, f"training the shared weights: {amount(shared.epochs, 'epoch')}", left_s)
 
     def heard(epoch: int, accuracy: float) -> None:
         text = f"shared weights: epoch {epoch} of {shared.epochs}, largest network {accuracy:.1%}"

@@ -580,8 +580,9 @@ class TestWords:
             Contender(name=f"trial {number}", kind="finalist", trial=number, proxy_accuracy=0.5, val_accuracy=0.6)
             for number in range(3)
         ]
+        untrained = replace(finalists[0], val_accuracy=None)
 
-        sentence = tau_sentence(replace(answer, contenders=[*finalists, *answer.contenders]))
+        sentence = tau_sentence(replace(answer, contenders=[untrained, *finalists, *answer.contenders]))
 
         assert sentence.startswith("Kendall tau 0.60 between what the search thought of 3 networks")
         assert sentence.endswith("Of fewer than 10 networks chance decides much of it.")

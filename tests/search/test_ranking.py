@@ -47,6 +47,12 @@ def test_regret_is_what_the_first_choice_loses() -> None:
     assert ranking.scores["shared"].regret == pytest.approx(0.2)
 
 
+def test_of_networks_that_are_equally_accurate_no_order_is_claimed() -> None:
+    score = rank(networks([0.1, 0.9, 0.3, 0.4], [0.7, 0.7, 0.7, 0.7])).scores["shared"]
+
+    assert (score.kendall_tau, score.interval, score.regret) == (0, (-1, 1), 0)
+
+
 def test_a_predictor_that_says_nothing_has_tau_0_and_the_mean_regret() -> None:
     ranking = rank(networks([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]))
 
