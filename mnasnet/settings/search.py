@@ -223,8 +223,8 @@ class SearchSettings(Settings):
     proxy_epochs: int = setting(5, "Epochs of the short training.", ge=1, le=1000, advanced=True)
     proxy_share: float = setting(
         0.0,
-        "Share of the training images that the short training sees; `0` fits it to the minutes, so that enough "
-        "networks are tried.",
+        "Share of the training images that the short training or the shared weights see; `0` fits that of the short "
+        "training to the minutes, so that enough networks are tried, and is all of them for shared weights.",
         unset="auto",
         ge=0.0,
         le=1.0,
@@ -232,8 +232,8 @@ class SearchSettings(Settings):
     )
     proxy_input_size: InputSize = setting(
         0,
-        "Input size of the short training in pixels; `0` is the network's own. Latency is always that of the "
-        "network's own size.",
+        "Input size in pixels of the short training or the shared weights; `0` is the network's own. Latency is always "
+        "that of the network's own size.",
         rule=f"0 (the network's own) or a whole number from {MIN_INPUT_SIZE} to {MAX_INPUT_SIZE}",
         unset="auto",
         ge=0,
