@@ -16,7 +16,7 @@ from mnasnet.data.cache import DecodedImages
 from mnasnet.data.folder import Dataset, Sample, require_outside, scan_to_judge
 from mnasnet.data.threads import in_threads
 from mnasnet.data.unreadable import listed
-from mnasnet.errors import DataError, SettingsError
+from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
@@ -48,8 +48,8 @@ def validate(
 
     Of a flat folder that the model was trained on, val are the images that its training kept aside.
     Classes are matched by name, never by number. With ``out`` the table, the mistakes and the confusion matrices are
-    written there. Raises DataError when the folder holds a class the model does not know, SettingsError when the model
-    takes no RGB images.
+    written there. Raises DataError when the folder holds a class the model does not know, WeightsError when its scores
+    are no numbers, SettingsError when it takes no RGB images.
     """
     if out is not None:
         require_outside(out, data, setting="out")
@@ -102,7 +102,10 @@ def _chosen(dataset: Dataset, split: SplitChoice | None) -> SplitChoice:
 def evaluate_samples(
     model: ModelFile | ExportedModel, dataset: Dataset, samples: tuple[Sample, ...], *, threads: int | None = None
 ) -> Evaluation:
-    """Evaluate on these images of ``dataset``; unreadable ones are left out and named in the log."""
+    """Evaluate on these images of ``dataset``; unreadable ones are left out and named in the log.
+
+    Raises DataError where none can be judged, WeightsError for scores that are no numbers.
+    """
     numbers = {name: number for number, name in enumerate(model.class_names)}
     unknown = sorted({sample.class_name for sample in samples} - set(numbers))
     if unknown:
@@ -137,7 +140,13 @@ def evaluate_samples(
         _log.warning("%s left out: %s", text, listed(cache.unreadable))
     if not rows:
         raise DataError(f"none of the {len(samples)} images can be read; replace them")
-    return evaluate(np.concatenate(rows), np.array(labels, dtype=np.int64), model.class_names, names)
+    scores = np.concatenate(rows)
+    if not np.isfinite(scores).all():
+        raise WeightsError(
+            f"{model.name or 'the network'} gives scores that are no numbers, so its weights are damaged or its "
+            "training diverged; give an earlier file"
+        )
+    return evaluate(scores, np.array(labels, dtype=np.int64), model.class_names, names)
 
 
 def _cut(names: Sequence[str], most: int) -> str:

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import tiny_training
 
@@ -180,6 +182,21 @@ def test_val_says_which_images_it_judges_where_none_are_for_it(
     assert "has no val images: those of train are judged" in caplog.text
     assert main(["val", str(model), str(data / "red")]) == 2
     assert "has no class folders, its 10 images lie directly in it" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_val_tells_no_accuracy_of_scores_that_are_no_numbers(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = random_model(class_names=("blue", "green", "red"))
+    diverged = {**own.weights, "classifier.weight": np.full_like(own.weights["classifier.weight"], 3e38)}
+    modelfile.save(replace(own, weights=diverged), model := tmp_path / "diverged.safetensors")
+
+    assert main(["val", str(model), str(data), "--out", str(tmp_path / "out")]) == 2
+
+    said = capsys.readouterr()
+    assert "gives scores that are no numbers, so its weights are damaged" in said.err and not said.out
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_folder_is_a_start_as_it_is_a_model(
