@@ -20,6 +20,7 @@ from mnasnet.errors import DataError, SettingsError, WeightsError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.files import write_atomic
 from mnasnet.modelfile import ModelFile
+from mnasnet.runtime.passes import in_passes
 from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
@@ -114,7 +115,7 @@ def evaluate_samples(
             f"{_cut(model.class_names, 8)}; rename the folders, or judge a folder without these"
         )
     cache = DecodedImages([dataset.folder / sample.path for sample in samples], model.preprocess, 0)
-    session = open_session(model, threads=threads)
+    session = in_passes(open_session(model, threads=threads), model.preprocess.input_size)
 
     def readable(index: int) -> NDArray[np.uint8] | None:
         try:

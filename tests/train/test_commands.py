@@ -20,6 +20,7 @@ from tiny import tiny_training
 
 from mnasnet import modelfile
 from mnasnet.cli import main
+from mnasnet.runtime.onnxruntime import OnnxRuntimeSession
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train.run_folder import RunFolder
 
@@ -182,6 +183,22 @@ def test_val_says_which_images_it_judges_where_none_are_for_it(
     assert "has no val images: those of train are judged" in caplog.text
     assert main(["val", str(model), str(data / "red")]) == 2
     assert "has no class folders, its 10 images lie directly in it" in capsys.readouterr().err
+
+
+def test_val_of_large_images_takes_the_memory_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    run = OnnxRuntimeSession.run
+    monkeypatch.setattr(
+        OnnxRuntimeSession, "run", lambda session, batch: passes.append(len(batch)) or run(session, batch)
+    )
+    modelfile.save(random_model(class_names=("blue", "green", "red")), model := tmp_path / "model.safetensors")
+    folder = write_image_folder(tmp_path / "data", per_class=2)
+
+    assert main(["val", str(model), str(folder), "--input-size", "512", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["images"] == len(passes) == 6
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
