@@ -13,6 +13,7 @@ from mnasnet import modelfile
 from mnasnet.commands.bar import counting_bar
 from mnasnet.commands.devices import add_device_arguments, distant_meter, require_meter_of_device
 from mnasnet.commands.json_line import json_line
+from mnasnet.commands.told import tell
 from mnasnet.commands.values import folder_to_write, whole
 from mnasnet.errors import SettingsError
 from mnasnet.export.exported import ExportedModel
@@ -105,16 +106,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_table(rows: Sequence[Row], title: str) -> None:
     """The table for people; names come from files, and devices from agents."""
-    for line in (title, *chart.text_table(rows).split("\n")):
-        print(printable(line))
-    for name, images in _own_images(rows).items():
-        print(printable(f"accuracy of {name} is on {images}"))
+    lines = [title, *chart.text_table(rows).split("\n")]
+    lines += [f"accuracy of {name} is on {images}" for name, images in _own_images(rows).items()]
     if any(row.latency and row.is_of_made_up_numbers for row in rows):
-        print("int8 of a model in float is timed with made-up numbers: no accuracy")
+        lines.append("int8 of a model in float is timed with made-up numbers: no accuracy")
     if any(row.latency and row.latency.precision == "bf16" for row in rows):
-        print("bf16 is less exact than float32, in which accuracy was measured: no accuracy")
+        lines.append("bf16 is less exact than float32, in which accuracy was measured: no accuracy")
     if any(row.latency and not row.latency.quiet for row in rows):
-        print("* the machine was busy meanwhile; ms is the best guess at a quiet one")
+        lines.append("* the machine was busy meanwhile; ms is the best guess at a quiet one")
+    tell(lines)
 
 
 def _own_images(rows: Sequence[Row]) -> dict[str, str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mnasnet.classify import at_size
 from mnasnet.commands.json_line import json_line
+from mnasnet.commands.told import tell
 from mnasnet.commands.values import a_path, folder_to_write
 from mnasnet.data.folder import require_outside
 from mnasnet.deploy.export import Exported, class_drops, export_int8, export_model
 from mnasnet.errors import ExportError, MnasNetError
 from mnasnet.export.exporter import EXPORTERS, MAX_DROP, require_int8
-from mnasnet.files import reader_has_gone
 from mnasnet.modelfile import ModelFile
 from mnasnet.zoo import model_path, open_model
 
@@ -72,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     def kept(one: Exported) -> None:  # at once: what is written stays, also when a later one fails
         done.append(one)
         if not arguments.json:
-            _print(one)
+            tell(lines_of(one))
 
     try:
         export_model(model, arguments.out, formats, images=images, kept=kept, **graph)
@@ -99,16 +97,6 @@ def _at_size(model: ModelFile, input_size: int | None) -> ModelFile:
 
 def _as_json(done: Sequence[Exported]) -> dict[str, object]:
     return {"exports": [one.to_dict() for one in done]}
-
-
-def _print(one: Exported) -> None:
-    try:
-        print("\n".join(lines_of(one)), flush=True)
-    except OSError as error:
-        if not reader_has_gone(error):
-            raise
-        # a reader such as `head`; the formats after this one are wanted all the same
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def lines_of(one: Exported) -> list[str]:

@@ -4,6 +4,8 @@ import argparse
 import csv
 import errno
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -403,6 +405,22 @@ def test_the_command_measures_writes_and_puts_the_card_into_the_file(tmp_path, c
     assert [card["precision"] for card in after.latencies] == ["fp32", "int8"]
     assert main(["info", str(path)]) == 0
     assert "latency " in (shown := capsys.readouterr().out) and "onnxruntime" in shown
+
+
+def test_files_and_cards_are_written_when_nobody_reads_the_table_any_more(tmp_path):
+    modelfile.save(random_model(), path := tmp_path / "mine.safetensors")
+    words = ["benchmark", path.name, "--only", "--runtimes", "onnxruntime", "--runs", "2", "--card", "--out", "out"]
+    surroundings = {**os.environ, "PYTHONUNBUFFERED": "1"}  # as containers set it: each line goes out at once
+
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        [sys.executable, "-m", "mnasnet", *words], cwd=tmp_path, env=surroundings, **streams
+    ) as process:
+        process.stdout.close()
+        assert b"Error" not in process.stderr.read()
+
+    assert process.returncode == 0 and (tmp_path / "out" / "benchmark.html").exists()
+    assert len(modelfile.load(path).latencies) == 2
 
 
 def test_a_card_joins_those_that_came_into_the_file_since_it_was_opened(tmp_path):
