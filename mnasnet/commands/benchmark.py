@@ -29,7 +29,7 @@ from mnasnet.machine import has_terminal
 from mnasnet.packages import is_installed
 from mnasnet.runtime.session import IN_BF16, RUNTIMES, reaches_cuda
 from mnasnet.words import amount, printable
-from mnasnet.zoo import open_runnable
+from mnasnet.zoo import model_path, open_runnable
 
 MOST_BATCH = 256  # memory for more is asked for by nobody who measures a device
 
@@ -128,10 +128,13 @@ def _own_images(rows: Sequence[Row]) -> dict[str, str]:
 def _subjects(arguments: argparse.Namespace) -> list[Subject]:
     if arguments.only and not arguments.models:
         raise SettingsError("--only leaves out the published networks, so it needs a model")
-    size = arguments.input_size or 224
+    size = 224 if arguments.input_size is None else arguments.input_size
     known = {} if arguments.only else {subject.name: subject for subject in published(size)}
-    wanted = [name for name in dict.fromkeys(arguments.models) if name not in known]
-    subjects = told_apart([by_name(name, size) or own(name, open_runnable(name)) for name in wanted])
+    wanted: dict[Path, str] = {}
+    for name in arguments.models:
+        if name not in known:
+            wanted.setdefault(model_path(name).resolve(), name)  # one file, however it is given
+    subjects = told_apart([by_name(name, size) or own(name, open_runnable(name)) for name in wanted.values()])
     for subject in subjects:
         require_rgb(subject.name, subject.model)
     if arguments.input_size is not None:

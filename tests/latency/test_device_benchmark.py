@@ -557,3 +557,25 @@ def test_one_file_given_in_two_ways_is_one_file(tmp_path, monkeypatch):
     )
 
     assert [subject.name for subject in subjects] == ["own.safetensors"] * 2
+
+
+def test_one_file_given_in_several_ways_is_measured_once(tmp_path, capsys, monkeypatch):
+    modelfile.save(random_model(), path := tmp_path / "run" / "weights" / "best.safetensors")
+    monkeypatch.chdir(tmp_path)
+    ways = [str(path), "run/weights/best.safetensors", "./run/../run/weights/best.safetensors", "run"]
+
+    options = ["--only", "--runtimes", "onnxruntime", "--runs", "1", "--json", "--out", "out"]
+    assert main(["benchmark", *ways, *options]) == 0
+
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["name"], row["meter"]) for row in rows] == [
+        ("best.safetensors", "onnxruntime fp32"),
+        ("best.safetensors", "onnxruntime int8"),
+    ]
+
+
+@pytest.mark.parametrize("size", ["0", "-3"])
+def test_a_size_that_no_network_takes_is_never_another(size, tmp_path, capsys):
+    assert main(["benchmark", f"--input-size={size}", "--runtimes", "onnxruntime", "--out", str(tmp_path / "out")]) == 2
+
+    assert f"input_size must be >= 32 pixels, got {size}" in capsys.readouterr().err
