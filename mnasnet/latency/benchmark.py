@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mnasnet.checks import is_number
 from mnasnet.errors import LatencyError, SpecError
 from mnasnet.export.exported import ExportedModel
 from mnasnet.export.int8_timing import is_made_up
@@ -134,14 +135,19 @@ def own(source: str, model: ModelFile | ExportedModel) -> Subject:
 
 
 def _accuracy(metrics: Mapping[str, Any], input_size: int) -> tuple[float, str] | None:
-    if isinstance(published_percent := metrics.get("imagenet_top1_percent"), int | float):
-        return float(published_percent), IMAGENET
-    if isinstance(at_size := metrics.get(f"accuracy_at_{input_size}_px"), int | float):  # the bundled model
-        return 100 * float(at_size), f"{metrics.get('test_images', 'its')} test images"
+    if (published_percent := _percent(metrics.get("imagenet_top1_percent"), of=100)) is not None:
+        return published_percent, IMAGENET
+    if (at_size := _percent(metrics.get(f"accuracy_at_{input_size}_px"))) is not None:  # the bundled model
+        return at_size, f"{metrics.get('test_images', 'its')} test images"
     for prefix, images in (("test_", "test"), ("", "validation")):  # as training writes them
-        if isinstance(share := metrics.get(f"{prefix}accuracy"), int | float):
-            return 100 * float(share), f"{metrics.get(f'{prefix}images', 'its')} {images} images"
+        if (percent := _percent(metrics.get(f"{prefix}accuracy"))) is not None:
+            return percent, f"{metrics.get(f'{prefix}images', 'its')} {images} images"
     return None
+
+
+def _percent(value: object, *, of: int = 1) -> float | None:
+    """``value``, a share of ``of``, in percent; None where it is none: a header can hold anything."""
+    return 100 / of * float(value) if is_number(value) and 0 <= value <= of else None
 
 
 def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
@@ -159,10 +165,10 @@ def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _accuracy_in_8_bits(metrics: Mapping[str, Any]) -> tuple[float, str] | None:
-    if not isinstance(share := metrics.get("int8_accuracy"), int | float):
+    if (percent := _percent(metrics.get("int8_accuracy"))) is None:
         return None
-    images, before = f"{metrics.get('int8_judged_images', 'its')} images", metrics.get("float32_accuracy")
-    return 100 * float(share), images + (f", where float32 had {before:.1%}" if isinstance(before, int | float) else "")
+    images, before = f"{metrics.get('int8_judged_images', 'its')} images", _percent(metrics.get("float32_accuracy"))
+    return percent, images + ("" if before is None else f", where float32 had {before:.1f}%")
 
 
 def measure_all(

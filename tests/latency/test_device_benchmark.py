@@ -4,6 +4,7 @@ import argparse
 import csv
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
@@ -343,6 +344,14 @@ def test_the_accuracy_of_float32_is_not_that_of_bf16():
     rows = measure_all([own("mine", model)], meters)
 
     assert [row.subject.accuracy_percent for row in rows] == [pytest.approx(90), None]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, pytest.param(10**400, id="huge"), -0.1, 1.5, True, "0.9", [0.9]])
+@pytest.mark.parametrize("key", ["accuracy", "test_accuracy", "accuracy_at_64_px"])
+def test_what_is_no_share_of_images_is_no_accuracy(key, value):
+    subject = own("mine", replace(random_model(), metrics={key: value, "images": 50}))
+
+    assert (subject.accuracy_percent, subject.accuracy_on) == (None, "")
 
 
 def test_own_accuracy_comes_from_the_tested_images_first():
