@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnasnet.draw.text import fonts_beside_main
@@ -49,6 +50,21 @@ _SIDES = (
 )
 
 
+@contextlib.contextmanager
+def _boxes_for_letters_without_a_font() -> Iterator[None]:
+    """Class names in scripts no font has become boxes in pictures, not in tables; Matplotlib need not say so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+@_boxes_for_letters_without_a_font()
+def settle(figure: Figure) -> None:
+    """Lay ``figure`` out, which the places of names depend on."""
+    figure.draw_without_rendering()
+
+
+@_boxes_for_letters_without_a_font()
 def name_points(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
     """Each name on the side of its point where it covers the least, readable on the lines that it must cross."""
     from matplotlib.patheffects import withStroke
@@ -89,8 +105,7 @@ def png(figure: Figure) -> bytes:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     _set_fonts(figure)
     content = io.BytesIO()
-    with warnings.catch_warnings():  # class names in scripts no font has become boxes here, not in tables
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with _boxes_for_letters_without_a_font():
         figure.savefig(content, format="png")
     return content.getvalue()
 

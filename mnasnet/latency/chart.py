@@ -8,11 +8,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mnasnet.data.report import columns
 from mnasnet.latency.benchmark import IMAGENET, Row
 from mnasnet.pages import render
-from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, name_points, new_figure, png
+from mnasnet.plots import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, name_points, new_figure, png, settle
 from mnasnet.presets import MOBILENET_V2
-from mnasnet.words import amount
+from mnasnet.words import amount, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,8 @@ def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
 
     Where no accuracy is known the milliseconds alone.
     """
+    from matplotlib.text import Text
+
     timed = [row for row in rows if row.latency]
     known = [row for row in timed if _has_both(row)]
     common = [row for row in known if row.subject.accuracy_on == IMAGENET]
@@ -61,7 +64,9 @@ def picture(rows: Sequence[Row], machine: str, made_on: str) -> bytes:
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     figure.suptitle(f"{_title(rows)}\n{machine}, {made_on}", fontsize=11)
-    figure.draw_without_rendering()  # settles the layout, which the names' places depend on
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # files and devices say some of them, maybe with two dollars
+    settle(figure)
     for axes, (_, group) in zip(grid.flat, panels, strict=False):
         name_points(axes, _places(group))
     return png(figure)
@@ -164,14 +169,14 @@ def _conditions(rows: Sequence[Row]) -> str:
 
 def text_table(rows: Sequence[Row]) -> str:
     """The table for a terminal."""
-    width = max([len(row.subject.name) for row in rows] + [8]) + 2
+    names = {row: printable(row.subject.name) for row in rows}
+    width = max([*map(columns, names.values()), 8]) + 2
     meter_width = max([len(row.meter) for row in rows] + [8]) + 2
     lines = [f"{'network':{width}}{'meter':{meter_width}}{'accuracy':>9}{'ms':>9}{'median':>9}{'p90':>9}"]
     for row in _sorted(rows):
         accuracy, *times = _figures(row)
-        lines.append(
-            f"{row.subject.name:{width}}{row.meter:{meter_width}}{accuracy:>9}" + "".join(f"{t:>9}" for t in times)
-        )
+        name = names[row] + " " * (width - columns(names[row]))
+        lines.append(f"{name}{row.meter:{meter_width}}{accuracy:>9}" + "".join(f"{t:>9}" for t in times))
         if row.failure:
             lines.append(f"  unmeasured: {row.failure}")
     return "\n".join(lines)

@@ -354,6 +354,25 @@ def test_what_is_no_share_of_images_is_no_accuracy(key, value):
     assert (subject.accuracy_percent, subject.accuracy_on) == (None, "")
 
 
+def test_what_files_and_devices_say_is_drawn_as_it_is_and_not_as_a_formula(recwarn):
+    subject = own("猫", replace(random_model(), metrics={"accuracy": 0.9, "images": r"$\frac$"}))
+    unknown = own("猫 $x^$", random_model())
+
+    for mine in (subject, unknown):
+        rows = measure_all([mine], {r"fixed $\frac$ fp32": FixedMeter()})
+        assert chart.picture(rows, r"a $\board$", "2026-01-01").startswith(b"\x89PNG")
+
+    assert not recwarn.list  # such as of letters that no font has
+
+
+def test_columns_stand_below_each_other_whatever_files_are_called(rows):
+    wide, strange = (replace(rows[0], subject=replace(rows[0].subject, name=name)) for name in ("猫", "\x1b[2J"))
+
+    head, *lines = chart.text_table([rows[0], wide, strange]).splitlines()
+
+    assert sorted(len(line) - len(head) for line in lines) == [-1, 0, 0]  # a character of two columns
+
+
 def test_own_accuracy_comes_from_the_tested_images_first():
     metrics = {"accuracy": 0.9, "images": 50, "test_accuracy": 0.8, "test_images": 40}
     model = modelfile.ModelFile(**{**vars(random_model()), "metrics": metrics})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png
+from mnasnet.plots import BLUE, GREY, ORANGE, RED, name_points, new_figure, percent_ticks, png, settle
 from mnasnet.search.answer import Answer, Contender
 from mnasnet.search.costs import how, quantity
 from mnasnet.search.pareto import hypervolume, pareto_front
@@ -47,7 +47,7 @@ def pareto_picture(answer: Answer) -> bytes:
         figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     if not judged and not places:
         _say(axes, "no network was judged")
-    figure.draw_without_rendering()  # settles the layout, which the names' places depend on
+    settle(figure)
     name_points(axes, places)
     return png(figure)
 
