@@ -191,6 +191,7 @@ def _as_json(table: LatencyTable, path: Path) -> str:
             "pieces": len(table.piece_ms),
             "conditions": table.conditions.to_dict(),
             "error": table.error.to_dict() if table.error else None,
+            "distrust": table.distrust,
         }
     )
 

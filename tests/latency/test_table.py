@@ -521,6 +521,18 @@ def test_a_table_is_for_the_classes_and_the_random_networks_of_the_seed_that_wer
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_table_that_hardly_orders_networks_is_told_to_people_and_programs(profiled, capsys, monkeypatch):
+    assert profiled(CountingMeter(), "--json") == 0
+    trusted = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr("mnasnet.latency.table.LEAST_TAU", 1.1)  # which no order reaches
+    assert profiled(CountingMeter()) == profiled(CountingMeter(), "--json") == 0
+
+    *text, line = capsys.readouterr().out.splitlines()
+    distrust = json.loads(line)["distrust"]
+    assert trusted["distrust"] == "" and distrust.startswith("it hardly orders networks as the device does")
+    assert f"         do not trust this table: {distrust}" in text
+
+
 def test_a_profile_goes_where_a_link_leads_and_the_link_stays(profiled, tmp_path):
     (tmp_path / "t.json").symlink_to("real.json")
 
