@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnasnet.export.executorch import MOST_IMAGES
 from mnasnet.export.exported import ExportedModel
 
 
@@ -43,10 +44,21 @@ def recipe_markdown(model: ExportedModel, path: Path) -> str:
     names = "\n".join(f"{number}. {_markdown(name)}" for number, name in enumerate(model.class_names))
     return (
         f"# How to feed `{path.name}`\n\n{numbered}\n\n"
-        f"The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
-        "`mnasnet`.\n\n## Python\n\n"
+        f"{_batch_and_header(model)}\n\n## Python\n\n"
         f"Needs numpy, Pillow 11 or newer and {_ENGINES[model.format].package}. {_ROUNDING}\n\n"
         f"```python\n{snippet(model, path)}```\n\n## Classes\n\nIn the order of the output:\n\n{names}\n"
+    )
+
+
+def _batch_and_header(model: ExportedModel) -> str:
+    if model.format == "executorch":
+        return (
+            f"The batch size N is free up to {MOST_IMAGES}. The program's method `mnasnet` gives class names and these "
+            "numbers too, as JSON."
+        )
+    return (
+        "The batch size N is free. The file's metadata has class names and these numbers too, as JSON under the key "
+        "`mnasnet`."
     )
 
 

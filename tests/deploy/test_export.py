@@ -20,6 +20,7 @@ from mnasnet.cli import main
 from mnasnet.deploy.export import export_int8, export_model
 from mnasnet.deploy.parity import compare
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
+from mnasnet.deploy.recipe import recipe_markdown
 from mnasnet.errors import ExportError, RuntimeMissingError
 from mnasnet.export.executorch import to_executorch
 from mnasnet.export.exported import read_exported
@@ -121,6 +122,14 @@ def test_the_recipes_program_sees_an_image_as_classify_does(image, model, tmp_pa
     seen = np.load(tmp_path / "pixels.npy").astype(int)
     assert np.abs(seen - Classifier(model, runtime="onnxruntime").prepare(tmp_path / name)).max() <= 2
     assert "another order" in recipe  # which is what the 2 are for
+
+
+def test_the_recipe_tells_how_many_images_a_program_takes_at_once(onnx_file):
+    exported = read_exported(onnx_file)
+
+    assert "The batch size N is free. The file's metadata" in recipe_markdown(exported, onnx_file)
+    phone = recipe_markdown(replace(exported, format="executorch"), onnx_file.with_suffix(".pte"))
+    assert "The batch size N is free up to 256. The program's method `mnasnet` gives" in phone
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
