@@ -25,7 +25,7 @@ from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import open_int8_exporter
 from mnasnet.latency import chart
 from mnasnet.latency.adb import AndroidPhone
-from mnasnet.latency.benchmark import measure_all, own, published, told_apart, with_card
+from mnasnet.latency.benchmark import Row, measure_all, own, published, told_apart, with_card
 from mnasnet.latency.meter import Latency
 from mnasnet.latency.remote import AgentAddress, RemoteMeter
 from mnasnet.latency.session import SessionMeter
@@ -371,6 +371,24 @@ def test_columns_stand_below_each_other_whatever_files_are_called(rows):
     head, *lines = chart.text_table([rows[0], wide, strange]).splitlines()
 
     assert sorted(len(line) - len(head) for line in lines) == [-1, 0, 0]  # a character of two columns
+
+
+def test_the_fastest_at_rest_stands_first_and_a_star_marks_what_was_disturbed():
+    def row(name, undisturbed_ms, p90_ms, quiet):
+        latency = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, undisturbed_ms, 3, p90_ms, quiet=quiet)
+        return Row(own(name, random_model()), "fixed fp32", latency)
+
+    _, first, second = chart.text_table([row("slow", 2, 4, True), row("fast", 1, 9, False)]).splitlines()
+
+    assert first.split()[0] == "fast" and "3.00*" in first
+    assert second.split()[0] == "slow" and "*" not in second
+
+
+def test_a_card_of_another_batch_stands_beside_the_first():
+    one = Latency("a board", "fixed", "1", "fp32", 1, 1, 64, 50, 1, 1, 1)
+
+    assert len(with_card(with_card((), one), replace(one, batch=8))) == 2
+    assert len(with_card(with_card((), one), replace(one, predicted=True, n=0))) == 2
 
 
 def test_own_accuracy_comes_from_the_tested_images_first():
