@@ -15,6 +15,8 @@ from mnasnet.latency.timing import QUICK_RUNS
 from mnasnet.latency.token import VARIABLE
 from mnasnet.packages import AgentRuntime
 
+DEFAULT_RUNTIME: AgentRuntime = "onnxruntime"
+
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of commands that measure on another device."""
@@ -29,9 +31,9 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--agent-runtime",
-        default="onnxruntime",
+        default=DEFAULT_RUNTIME,
         choices=get_args(AgentRuntime),
-        help="engine of the device behind the agent (default onnxruntime)",
+        help=f"engine of the device behind the agent (default {DEFAULT_RUNTIME})",
     )
     group.add_argument("--adb-serial", default="", metavar="SERIAL", help="the phone, where several are connected")
     group.add_argument("--adb-tool", type=a_path, metavar="FILE", help="a benchmark_model to put on the phone")
@@ -39,8 +41,9 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
 
 def require_meter_of_device(arguments: argparse.Namespace) -> None:
     """Raise SettingsError where a device was named and another one would be measured."""
+    of_agent = arguments.agent_url or arguments.agent_token_file or arguments.agent_ca_file
     for meter, named in (
-        ("remote", arguments.agent_url or arguments.agent_token_file or arguments.agent_ca_file),
+        ("remote", of_agent or arguments.agent_wait_minutes or arguments.agent_runtime != DEFAULT_RUNTIME),
         ("adb", arguments.adb_serial or arguments.adb_tool),
     ):
         if named and arguments.meter != meter:

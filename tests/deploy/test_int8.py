@@ -114,6 +114,25 @@ def test_int8_is_never_judged_on_images_the_model_learned_from_also_when_the_fol
     assert judged.value.args[0] and not {sample.path for sample in parts.train} & judged.value.args[0]
 
 
+def test_int8_is_calibrated_on_images_of_every_class(tmp_path, monkeypatch):
+    photos = write_image_folder(tmp_path / "photos", per_class=8)
+    model = random_model(class_names=("red", "green", "blue"))
+
+    class CalibratedError(Exception):
+        """Ends the export as soon as it is known what would calibrate."""
+
+    def calibrate(name, images):
+        raise CalibratedError([int(image.mean((0, 1)).argmax()) for image in images])
+
+    monkeypatch.setattr(deploy, "MOST_IMAGES", 6)
+    monkeypatch.setattr(deploy, "open_int8_exporter", calibrate)
+
+    with pytest.raises(CalibratedError) as calibrated:
+        export_int8(model, tmp_path / "out", photos)
+
+    assert Counter(calibrated.value.args[0]) == {0: 2, 1: 2, 2: 2}
+
+
 def test_a_header_may_hold_any_seed(photos):
     training = {"images_fingerprint": "of other images", "seed": float("inf")}
 

@@ -539,8 +539,8 @@ def test_only_needs_a_model(capsys):
 @pytest.mark.parametrize("command", [["benchmark", "--only", "auto"], ["profile", "tiny"]])
 @pytest.mark.parametrize(
     "device",
-    ["--agent-url=https://pi.local:8765", "--agent-token-file=token", "--agent-ca-file=pi.pem", "--adb-serial=123",
-     "--adb-tool=benchmark_model"],
+    ["--agent-url=https://pi.local:8765", "--agent-token-file=token", "--agent-ca-file=pi.pem",
+     "--agent-runtime=litert", "--agent-wait-minutes=5", "--adb-serial=123", "--adb-tool=benchmark_model"],
 )  # fmt: skip
 def test_a_device_that_was_named_is_never_replaced_by_this_machine(command, device, capsys, tmp_path):
     assert main([*command, device, "--out", str(tmp_path / "out")]) == 2
