@@ -141,6 +141,8 @@ def page(rows: Sequence[Row], image: bytes, machine: str, made_on: str) -> bytes
         has_accuracy=any(map(_has_both, rows)),
         image=base64.b64encode(image).decode(),
         rows=[_cells(row) for row in _sorted(rows)],
+        has_published=any(row.subject.accuracy_on == IMAGENET for row in rows),
+        has_mobilenet_v2=any(row.subject.name == MOBILENET_V2.name for row in rows),
         is_quiet=all(row.latency.quiet for row in rows if row.latency),
         notes=_notes(rows),
     ).encode(errors="backslashreplace")

@@ -179,6 +179,16 @@ def test_table_picture_and_page_hold_all_rows(rows):
     assert "http" not in page
 
 
+def test_the_page_speaks_of_published_networks_where_it_has_some(rows):
+    of_all, of_mine = (
+        chart.page(shown, b"", "a board", "2026-01-01").decode()
+        for shown in (rows, [row for row in rows if row.subject.name == "mine"])
+    )
+
+    for remark in ("Published accuracies are of", "MobileNetV2 is measured with ReLU in"):
+        assert remark in of_all and remark not in of_mine
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The axes of a picture of some rows."""
