@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from tiny import tiny_training
 from mnasnet import modelfile
 from mnasnet.cli import main
 from mnasnet.runtime.onnxruntime import OnnxRuntimeSession
+from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
+from mnasnet.train import validate
 from mnasnet.train.run_folder import RunFolder
 
 
@@ -66,6 +69,39 @@ def test_val_prints_every_class_and_the_same_accuracy_as_the_run(
     assert (tmp_path / "out" / "confusion_matrix.png").is_file()
     main(["val", trained["model"], str(folder)])
     assert all(name in capsys.readouterr().out for name in ("blue",))
+
+
+def test_the_table_that_val_writes_says_which_images_were_judged(tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    modelfile.save(random_model(class_names=("red", "green", "blue")), model)
+    folder = write_image_folder(tmp_path / "data", per_class=2, splits=("val", "test"))
+
+    for split in ("val", "test"):
+        assert main(["val", str(model), str(folder), "--split", split, "--out", str(tmp_path / split)]) == 0
+
+    of_val, of_test = (
+        {line.split(",")[0] for line in (tmp_path / split / "per_class.csv").read_text().splitlines()[1:]}
+        for split in ("val", "test")
+    )
+    assert (of_val, of_test) == ({"validation"}, {"test"})
+
+
+def test_val_works_on_as_many_threads_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model.safetensors"
+    modelfile.save(random_model(class_names=("red", "green", "blue")), model)
+    folder = write_image_folder(tmp_path / "data", per_class=2)
+    given = []
+
+    def opening(model: Any, *, threads: int | None) -> Any:
+        given.append(threads)
+        return open_session(model, threads=threads)
+
+    monkeypatch.setattr(validate, "open_session", opening)
+
+    for words in ([], ["--threads", "3"]):
+        assert main(["val", str(model), str(folder), *words]) == 0
+
+    assert given == [None, 3]
 
 
 def test_val_keeps_its_columns_below_each_other_whatever_classes_are_called(
