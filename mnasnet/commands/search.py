@@ -11,11 +11,11 @@ from mnasnet.commands.json_line import json_line
 from mnasnet.commands.options import add_output_arguments, add_task_arguments
 from mnasnet.commands.signals import stop_on_signals
 from mnasnet.files import quoted
-from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender
+from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, WORST_RECALL, Answer, Contender, ranked_finalists
 from mnasnet.search.costs import LATENCY, quantity
 from mnasnet.search.prepare import NothingBegunError, forecast
 from mnasnet.search.progress import Progress
-from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words, ranked_finalists
+from mnasnet.search.report.summary import FEWEST_FOR_ORDER, costs_in_words
 from mnasnet.search.run import SearchedRun, Searching, resume_search, run_search
 from mnasnet.settings import SearchSettings
 
@@ -146,7 +146,7 @@ def tell(searched: SearchedRun, *, as_json: bool) -> int:
         costs = costs_in_words(known, searched.answer.measured)
         lines.append(f"winner       trial {best.number}: {accuracy}, {costs}")
     if searched.answer.kendall_tau is not None:
-        count = ranked_finalists(searched.answer)
+        count = len(ranked_finalists(searched.answer.contenders))
         few = "" if count >= FEWEST_FOR_ORDER else ", which are too few to judge an order"
         lines.append(f"Kendall tau  {searched.answer.kendall_tau:.2f} of the search's order of {count} finalists{few}")
     for one in searched.answer.contenders:

@@ -52,6 +52,15 @@ class Contender:
     model: str = ""
 
 
+def ranked_finalists(contenders: Sequence[Contender]) -> list[tuple[float, float]]:
+    """What the search had thought of each finalist and what it reached, where both are known; tau is of these."""
+    return [
+        (one.proxy_accuracy, one.val_accuracy)
+        for one in contenders
+        if one.kind == "finalist" and one.proxy_accuracy is not None and one.val_accuracy is not None
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """A whole search, finished or not.

@@ -13,7 +13,7 @@ import optuna
 
 from mnasnet.errors import SearchError
 from mnasnet.latency.agreement import kendall_tau
-from mnasnet.search.answer import EXPECTED, WORST_RECALL, Answer, Contender
+from mnasnet.search.answer import EXPECTED, WORST_RECALL, Answer, Contender, ranked_finalists
 from mnasnet.search.costs import ENERGY, LATENCY
 from mnasnet.search.folder import SearchFolder
 from mnasnet.search.longer_training import contender, places
@@ -36,7 +36,6 @@ def answer_of(
     """Everything that the search came to so far; ``found`` are its trials."""
     asked, problem = search.searching, search.problem
     contenders = list(_contenders(search, found))
-    finalists = [one for one in contenders if one.kind == "finalist"]
     ranking = _ranking(search)
     return Answer(
         name=search.folder.path.name,
@@ -54,7 +53,7 @@ def answer_of(
         winner=winning_trial(search, found),
         pareto=pareto_set(found, [name for name in asked.traded_costs if name in problem.meters]),
         contenders=contenders,
-        kendall_tau=rank_agreement(finalists),
+        kendall_tau=rank_agreement(contenders),
         ranking=ranking,
         accuracy_name=_accuracy_name(search),
         val_images=len(search.parts.val),
@@ -104,13 +103,9 @@ def _contenders(search: OpenSearch, found: list[TrialRecord]) -> Iterator[Conten
             yield one
 
 
-def rank_agreement(finalists: Sequence[Contender]) -> float | None:
+def rank_agreement(contenders: Sequence[Contender]) -> float | None:
     """Kendall's tau of what the search had thought of the finalists against their longer training."""
-    pairs = [
-        (one.proxy_accuracy, one.val_accuracy)
-        for one in finalists
-        if one.proxy_accuracy is not None and one.val_accuracy is not None
-    ]
+    pairs = ranked_finalists(contenders)
     if len(pairs) < FEWEST_FOR_TAU:
         return None
     proxy, longer = (np.array(values, np.float64) for values in zip(*pairs, strict=True))

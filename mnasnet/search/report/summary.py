@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mnasnet.search.answer import EXPECTED, Answer, Contender
+from mnasnet.search.answer import EXPECTED, Answer, Contender, ranked_finalists
 from mnasnet.search.costs import how, quantity
 from mnasnet.words import amount, duration
 
@@ -26,17 +26,10 @@ def tau_sentence(answer: Answer) -> str:
     if answer.kendall_tau is None:
         return ""
     caution = f" Of fewer than {FEWEST_FOR_ORDER} networks chance decides much of it."
-    ranked = ranked_finalists(answer)
+    ranked = len(ranked_finalists(answer.contenders))
     return (
         f"Kendall tau {answer.kendall_tau:.2f} between what the search thought of {ranked} networks and their longer "
         f"training: 1 is the same order, 0 no relation, -1 the reverse.{caution if ranked < FEWEST_FOR_ORDER else ''}"
-    )
-
-
-def ranked_finalists(answer: Answer) -> int:
-    """How many networks Kendall's tau compares: finalists that have both accuracies."""
-    return sum(
-        c.kind == "finalist" and c.proxy_accuracy is not None and c.val_accuracy is not None for c in answer.contenders
     )
 
 
