@@ -23,7 +23,7 @@ from mnasnet.deploy import export as deploy
 from mnasnet.deploy.export import Exported, export_int8
 from mnasnet.deploy.parity import Parity
 from mnasnet.deploy.pictures import test_pictures as built_in_pictures
-from mnasnet.errors import ExportError
+from mnasnet.errors import ExportError, LatencyError
 from mnasnet.export.exported import read_exported
 from mnasnet.export.exporter import INT8_EXPORTERS, open_exporter, open_int8_exporter
 from mnasnet.export.int8_timing import int8_for_timing
@@ -50,6 +50,23 @@ def test_the_command_prints_what_8_bits_cost_in_accuracy_size_and_time(photos, t
     cost = r"MB of float32 become \d\.\d\d MB, \d+\.\d\d ms become \d+\.\d\d ms \(onnxruntime, one thread"
     assert re.search(cost, shown)
     assert "same answer on all 12 images" in shown  # of --data, where there are no --images
+
+
+def test_a_file_in_8_bits_that_passes_is_there_though_its_time_cannot_be_measured(
+    photos, tmp_path, monkeypatch, capsys, caplog
+):
+    def ends_too_late(*others):
+        raise LatencyError("a pass took longer than 200 s")
+
+    monkeypatch.setattr(SessionMeter, "measure_model", ends_too_late)
+    modelfile.save(random_model(class_names=("red", "green", "blue")), tmp_path / "m.safetensors")
+    words = ["--int8", "--data", str(photos), "--max-drop", "0.99", "--out", str(tmp_path / "out")]
+
+    assert main(["export", str(tmp_path / "m.safetensors"), *words]) == 0
+
+    file = tmp_path / "out" / "tiny.int8.onnx"
+    assert read_exported(file) and "% after, 3 images" in capsys.readouterr().out
+    assert f"{file} is there and agrees, its latency is unmeasured: a pass took longer than 200 s" in caplog.text
 
 
 def test_a_file_in_8_bits_has_no_latency_of_numbers_that_were_made_up(photos, tmp_path):
