@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
+import operator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +30,7 @@ _Named = TypeVar("_Named", ModelFile, ExportedModel)
 
 BUNDLED = {"photos10": Path(__file__).parent / "models" / "photos10.safetensors"}
 _IMAGENET_NAMES_FILE = Path(__file__).parent / "models" / "imagenet_classes.txt"
+_IMAGENET_FOLDERS_FILE = Path(__file__).parent / "models" / "imagenet_synsets.txt"
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".onnx", ".xml", ".tflite", ".pte")
 CLASS_FILES = ("classes.txt", "class_names.txt")  # beside weights: Ikomia's MnasNet task, its timm task
 
@@ -229,6 +233,22 @@ def imagenet_class_names() -> tuple[str, ...]:
     The file has them as torchvision's ``models/_meta.py`` (BSD-3-Clause) does, which takes seconds to import.
     """
     return tuple(_IMAGENET_NAMES_FILE.read_text(encoding="utf-8").splitlines())
+
+
+def class_numbers(class_names: Sequence[str]) -> dict[str, int]:
+    """Which output of a model of these classes a folder of images is about, by the folder's name.
+
+    A class's folder has its name. Where the classes are ImageNet's 1000, whose names differ a little from list to
+    list, it may have its WordNet id instead, such as ``n01440764`` of the tench, as ImageNet's own folders do. A name
+    that two classes share tells neither.
+    """
+    counts = Counter(class_names)
+    numbers = {name: number for number, name in enumerate(class_names) if counts[name] == 1}
+    known = imagenet_class_names()
+    if len(class_names) == len(known) and sum(map(operator.eq, class_names, known)) > len(known) / 2:
+        folders = _IMAGENET_FOLDERS_FILE.read_text(encoding="utf-8").split()
+        numbers.update({folder: number for number, folder in enumerate(folders)})
+    return numbers
 
 
 def _runnable_in(path: Path) -> list[str]:

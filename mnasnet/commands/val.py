@@ -11,7 +11,7 @@ from mnasnet.data.report import columns, shortened
 from mnasnet.preprocess import MAX_INPUT_SIZE, MIN_INPUT_SIZE
 from mnasnet.train.evaluate import Evaluation
 from mnasnet.train.validate import SPLITS, validate
-from mnasnet.words import printable
+from mnasnet.words import amount, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,14 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(evaluation: Evaluation) -> str:
-    names = [shortened(printable(score.name)) for score in evaluation.classes]
+    told = [score for score in evaluation.classes if score.images or score.precision is not None]
+    if len(told) > len(evaluation.classes) / 2:
+        told = list(evaluation.classes)
+    names = [shortened(printable(score.name)) for score in told]
     width = max(12, *map(columns, names))
     lines = [f"{'class':{width}}{'images':>9}{'precision':>11}{'recall':>9}{'F1':>9}"]
-    for name, score in zip(names, evaluation.classes, strict=True):
+    for name, score in zip(names, told, strict=True):
         figures = "".join(
             f"{'-' if value is None else f'{value:.3f}':>{size}}"
             for value, size in ((score.precision, 11), (score.recall, 9), (score.f1, 9))
         )
         lines.append(f"{name}{' ' * (width - columns(name))}{score.images:>9}{figures}")
+    if others := len(evaluation.classes) - len(told):
+        lines.append(f"({amount(others, 'other class', 'other classes')}: without images, never answered)")
     lines.append(evaluation.sentence())
     return "\n".join(lines)

@@ -25,7 +25,7 @@ from mnasnet.runtime.session import open_session
 from mnasnet.train import figures, report
 from mnasnet.train.evaluate import Evaluation, evaluate
 from mnasnet.train.held_out import division_of, grown_division_of, warn_where_unknown
-from mnasnet.zoo import model_path, open_runnable
+from mnasnet.zoo import class_numbers, model_path, open_runnable
 
 _log = logging.getLogger(__name__)
 
@@ -48,16 +48,16 @@ def validate(
     """Evaluate the model that ``source`` names on ``data``; ``split`` defaults to val, else test, else all.
 
     Of a flat folder that the model was trained on, val are the images that its training kept aside.
-    Classes are matched by name, never by number. With ``out`` the table, the mistakes and the confusion matrices are
-    written there. Raises DataError when the folder holds a class the model does not know, WeightsError when its scores
-    are no numbers, SettingsError when it takes no RGB images.
+    Classes are matched by name, never by number; ImageNet's also by their WordNet ids. With ``out`` the table, the
+    mistakes and the confusion matrices are written there. Raises DataError when the folder holds a class the model
+    does not know, WeightsError when its scores are no numbers, SettingsError when it takes no RGB images.
     """
     if out is not None:
         require_outside(out, data, setting="out")
     model = at_size(open_runnable(source, class_file=class_file), input_size)
     if model.in_channels != 3:
         raise SettingsError(f"images have 3 channels, {source} takes {model.in_channels}; choose another model")
-    dataset = scan_to_judge(data, model.class_names)
+    dataset = scan_to_judge(data, {*model.class_names, *class_numbers(model.class_names)})
     for note in dataset.notes:
         _log.info("%s", note)
     divided = _divided(model, dataset, model_path(source))
@@ -107,8 +107,14 @@ def evaluate_samples(
 
     Raises DataError where none can be judged, WeightsError for scores that are no numbers.
     """
-    numbers = {name: number for number, name in enumerate(model.class_names)}
+    numbers = class_numbers(model.class_names)
     unknown = sorted({sample.class_name for sample in samples} - set(numbers))
+    for name in sorted({*unknown} & {*model.class_names}):
+        folders = " and ".join(folder for folder, number in numbers.items() if model.class_names[number] == name)
+        raise DataError(
+            f"the model has several classes called {name!r}; give the folder the WordNet id of the one that it shows, "
+            f"of {folders}"
+        )
     if unknown:
         raise DataError(
             f"the model does not know {len(unknown)} of the folder's classes ({_cut(unknown, 5)}); it knows "

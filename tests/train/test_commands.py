@@ -26,6 +26,9 @@ from mnasnet.runtime.session import open_session
 from mnasnet.testing import coloured_image, random_model, write_image_folder
 from mnasnet.train import validate
 from mnasnet.train.run_folder import RunFolder
+from mnasnet.zoo import imagenet_class_names
+
+RED = (200, 40, 40)
 
 
 def words(data: Path, parent: Path, *more: str) -> list[str]:
@@ -184,6 +187,48 @@ def test_val_judges_by_any_images_of_classes_that_the_model_knows(
     assert main(["val", str(model), str(tmp_path / "judged"), "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["images"] == images
+
+
+def imagenet_model(file: Path, favourite: int, **renamed: str) -> Path:
+    """A network of ImageNet's classes that takes every image for the ``favourite``, by its number."""
+    names = imagenet_class_names()
+    model = random_model(class_names=[renamed.get(name.replace(" ", "_"), name) for name in names])
+    biased = {**model.weights, "classifier.bias": 100 * np.eye(1000, dtype=np.float32)[favourite]}
+    modelfile.save(replace(model, weights=biased), file)
+    return file
+
+
+def test_val_judges_by_imagenets_own_folders_which_are_called_by_wordnet_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_image_folder(
+        tmp_path / "images", colours={"n01440764": RED, "n02012849": RED, "n03126707": RED}, per_class=2
+    )
+    model = imagenet_model(tmp_path / "model.safetensors", favourite=517)  # the crane that lifts loads
+
+    assert main(["val", str(model), str(images)]) == 0
+
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] + line.split()[3:4] for line in shown[1:4]] == [
+        ["tench", "2", "0.000"],
+        ["crane", "bird", "-"],
+        ["crane", "2", "1.000"],
+    ]
+    assert shown[4] == "(997 other classes: without images, never answered)" and "33.3% of 6 images right" in shown[5]
+
+
+def test_val_asks_which_of_imagenets_two_cranes_a_folder_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_image_folder(tmp_path / "images", colours={"crane": RED, "tench": RED})
+
+    model = imagenet_model(tmp_path / "model.safetensors", 0, crane_bird="crane")  # as most lists call it
+
+    assert main(["val", str(model), str(images)]) == 2
+
+    error = capsys.readouterr().err
+    assert "several classes called 'crane'; give the folder the WordNet id" in error
+    assert error.rstrip().endswith("of n02012849 and n03126707")
 
 
 def test_val_judges_under_the_names_of_a_class_file_at_the_size_that_is_asked_for(
