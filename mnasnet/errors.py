@@ -52,5 +52,9 @@ class TrainingError(MnasNetError, RuntimeError):
     """A training that cannot go on; the text gives the cause."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss or weights are no numbers any more; gone on with, it fails again."""
+
+
 class SearchError(MnasNetError, RuntimeError):
     """A search that has no answer or cannot go on; the text gives the cause and the nearest result."""

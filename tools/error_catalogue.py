@@ -603,7 +603,7 @@ ENTRIES = (
         "A folder that the model does not fit",
         "The folder has classes that the model never learned, or lacks the part to be judged on.",
         "Rename the folders to the model's names, or choose a part that is there.",
-        ("has no … images, only", "^the model does not know"),
+        ("has no … images, only", "^the model does not know", "^the model has several classes called"),
     ),
     Entry(
         errors.DataError,
@@ -1132,11 +1132,12 @@ ENTRIES = (
         ("^memory does not suffice",),
     ),
     Entry(
-        errors.TrainingError,
+        errors.DivergedError,
         "A loss or weights that are no number",
         "The training diverged; nothing after that step was kept.",
         "Set a lower `learning_rate`; the sentence names one.",
-        ("^the loss is not a number", "^the weights are not numbers"),
+        ("^the loss is not a number", "^the weights are not numbers", "^search/stage_training.py:_train$"),
+        mistakes.steps_too_large,
     ),
     Entry(
         errors.TrainingError,
@@ -1174,6 +1175,13 @@ ENTRIES = (
         "`report` writes the answer's files into the search's folder.",
         "Make room or give write access as the message says, or copy the folder and report on the copy.",
         ("^… cannot be written to",),
+    ),
+    Entry(
+        errors.SearchError,
+        "Winners that cannot be trained",
+        "The full trainings of the three best networks diverged, one after another; all else is kept.",
+        "See that `teacher`, where one is set, classifies these images. `promote` trains any other trial.",
+        ("diverged, of the last one",),
     ),
     Entry(
         errors.SearchError,

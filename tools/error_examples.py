@@ -214,6 +214,16 @@ def damaged_checkpoints() -> object:
     return store.load()
 
 
+def steps_too_large() -> object:
+    from mnasnet.testing import write_image_folder
+    from mnasnet.train.plan import Training
+    from mnasnet.train.run import train
+
+    photos = write_image_folder(Path("photos"))
+    small = {"model": "mnasnet_small", "pretrained": False, "input_size": 32, "batch_size": 6, "val_fraction": 0.5}
+    return train(Training(photos, learning_rate=1e20, threads=1, **small))
+
+
 def no_search() -> object:
     from mnasnet.search.folder import open_search_folder
 

@@ -124,6 +124,16 @@ class SearchFolder:
         return state.get("previous_final") or state.get("final") or {}
 
     @property
+    def diverged(self) -> Mapping[Path, str]:
+        """The folders of longer trainings that diverged, and what each said of it."""
+        return {self.path / name: words for name, words in self.read_state().get("diverged", {}).items()}
+
+    def leave_out(self, training: Path, words: str) -> None:
+        """Keep that the longer training in this folder diverged."""
+        all_of_them = {**self.diverged, training: words}
+        self.write_state(diverged={one.relative_to(self.path).as_posix(): all_of_them[one] for one in all_of_them})
+
+    @property
     def prepared_s(self) -> float:
         """The seconds that were gone before the first trial, or before an extension of the search."""
         return float(self.read_state().get("prepared_s", 0.0))

@@ -9,6 +9,7 @@ from mnasnet.reward import Reward
 from mnasnet.search.answer import EXPORT, EXTEND, PROMOTE, Contender
 from mnasnet.search.costs import LATENCY, above_limit, quantity
 from mnasnet.search.curriculum import cheapest_and_dearest
+from mnasnet.search.longer_training import Place, places
 from mnasnet.search.monitor import MOST_UNMEASURED
 from mnasnet.search.open_search import OpenSearch
 from mnasnet.search.ranking import Ranking
@@ -42,6 +43,7 @@ def notes_of(
         _about_teacher(search, contenders),
         _about_start(search, contenders),
         _about_costs(contenders),
+        _about_diverged(search),
         _about_finalists(search, found, status),
         about_promoted(search.problem.limits, found, contenders),
         about_device_away(found, status),
@@ -145,6 +147,17 @@ def _about_costs(contenders: Sequence[Contender]) -> str:
     return f"{', '.join(found)}: look at its cost before you compare it" if found else ""
 
 
+def _about_diverged(search: OpenSearch) -> str:
+    """Which longer trainings are missing because they diverged."""
+    lost = [place.name for place in _diverged(search)]
+    return f"left out, their training diverged: {', '.join(lost)}" if lost else ""
+
+
+def _diverged(search: OpenSearch) -> list[Place]:
+    lost = search.folder.diverged
+    return [place for place in places(search) if place.folder in lost]
+
+
 def _about_finalists(search: OpenSearch, found: Sequence[TrialRecord], status: str) -> str:
     """That the best trial won without longer trainings of others."""
     chosen = (search.folder.read_state().get("finalists") or {}).get("trials", [])
@@ -178,7 +191,8 @@ def about_device_away(found: Sequence[TrialRecord], status: str) -> str:
 
 def _about_references(search: OpenSearch, contenders: Sequence[Contender], status: str) -> str:
     """What the winner was not compared with, and the command that adds it."""
-    compared = {one.name.partition(" x")[0] for one in contenders if one.kind == "reference"}
+    known = [(one.kind, one.name) for one in contenders] + [(one.kind, one.name) for one in _diverged(search)]
+    compared = {name.partition(" x")[0] for kind, name in known if kind == "reference"}
     missing = [name for name in REFERENCES if name not in compared]
     if status != "done" or not missing:
         return ""

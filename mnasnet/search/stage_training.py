@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnasnet import modelfile
-from mnasnet.errors import WeightsError
+from mnasnet.errors import DivergedError, SearchError, WeightsError
+from mnasnet.files import quoted
 from mnasnet.modelfile import Latencies, ModelFile
 from mnasnet.search.costs import LATENCY
 from mnasnet.search.longer_training import (
@@ -28,7 +31,7 @@ from mnasnet.search.plan import epoch_s_of
 from mnasnet.search.progress import EpochListener, Stage
 from mnasnet.search.records import TrialRecord, merit, records
 from mnasnet.search.references import REFERENCES, at_cost
-from mnasnet.search.selection import finalist_trials, reward_of
+from mnasnet.search.selection import best_trials, finalist_trials, reward_of
 from mnasnet.search.sitting import Sitting
 from mnasnet.search.stop import SearchStopped
 from mnasnet.search.timetable import (
@@ -43,6 +46,9 @@ from mnasnet.space import Candidate
 from mnasnet.spec import ArchitectureSpec
 from mnasnet.words import amount
 
+_log = logging.getLogger(__name__)
+
+MOST_DIVERGED = 3  # winners, one after another: then the cause is none of theirs
 LATE = 0.05  # of the minutes that a training may end late, or the epoch that began before
 
 
@@ -58,14 +64,28 @@ class TrainingStages:
         return self.sitting.here
 
     def choose_and_train(self) -> tuple[TrialRecord, ModelFile]:
-        """Train the finalists longer, choose the winner, train it fully and write the search's model file."""
-        here = self._here
+        """Train the finalists longer, choose the winner, train it fully and write the search's model file.
+
+        A network whose training diverges is left out. Raises SearchError when that befalls ``MOST_DIVERGED`` winners.
+        """
+        here, attempts = self._here, 0
         found = {record.number: record for record in records(here.study())}
-        chosen = self._winner_of_finalists(found)
-        if not here.folder.read_state().get("final"):
-            self._plan_the_rest([chosen], finalists=0)
-            here.folder.write_state(final={"trial": chosen.number, "epochs": self.sitting.times.final_epochs})
-        model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
+        while True:
+            attempts += 1
+            chosen = self._winner_of_finalists(found)
+            if not here.folder.read_state().get("final"):
+                self._plan_the_rest([chosen], finalists=0)
+            here.folder.write_state(final={"trial": chosen.number, "epochs": self.final_epochs()})
+            try:
+                model = self.train_fully(chosen, self.final_epochs(), most_s=self.sitting.left_s)
+                break
+            except DivergedError as error:
+                del found[chosen.number]
+                if attempts == MOST_DIVERGED or not best_trials(list(found.values()), here.searching, 1):
+                    raise SearchError(
+                        f"the training of each of the best {amount(attempts, 'network')} diverged, of the last one "
+                        f"{error}; `python -m mnasnet promote {quoted(here.folder.path)} TRIAL` trains another trial"
+                    ) from error
         latencies = _latencies_of(model, here.folder.model)
         modelfile.save(replace(model, name=here.folder.path.name, latencies=latencies), here.folder.model)
         here.folder.write_state(previous_final=None)
@@ -91,7 +111,7 @@ class TrainingStages:
 
     def _winner_of_finalists(self, found: dict[int, TrialRecord]) -> TrialRecord:
         asked, state = self._here.searching, self._here.folder.read_state()
-        if not state.get("finalists"):
+        if found.keys().isdisjoint((state.get("finalists") or {}).get("trials", [])):
             best = finalist_trials(list(found.values()), asked, max(1, asked.finalists), self._multiply_adds)
             self._plan_the_rest(best, finalists=asked.finalists)
             numbers = [one.number for one in best[: max(1, self.sitting.times.finalists)]]
@@ -99,23 +119,30 @@ class TrainingStages:
             numbers += self._earlier_rivals(numbers, epochs, found)
             self._here.folder.write_state(finalists={"trials": numbers, "epochs": epochs})
             state = self._here.folder.read_state()
-        numbers, epochs = state["finalists"]["trials"], int(state["finalists"]["epochs"])
+        numbers = [number for number in state["finalists"]["trials"] if number in found]
+        epochs = int(state["finalists"]["epochs"])
         if len(numbers) < 2:
             return found[numbers[0]]
         merits: dict[int, tuple[float, ...]] = {}
+        late: list[int] = []
         waiting = [number for number in numbers if finalist_place(self._here, number).trained_model() is None]
         for index, number in enumerate(numbers):
             place, is_waiting = finalist_place(self._here, number), number in waiting
             if is_waiting and merits and not self._holds_another_finalist(found[[*merits][-1]], epochs):
-                continue  # the machine has become slower: the winner's training comes first
+                late.append(number)  # the machine has become slower: the winner's training comes first
+                continue
             most_s = (self.sitting.left_s - self.sitting.times.final_s / 2) / max(1, len(waiting))
             part, network = 1 / len(numbers), self._network_of(found[number])
-            model = self._train("finalists", index * part, part, place, *network, epochs, final=False, most_s=most_s)
+            task = index * part, part, place, *network, epochs
+            with contextlib.suppress(DivergedError):
+                merits[number] = self._merit(self._train("finalists", *task, final=False, most_s=most_s))
             if is_waiting:
                 waiting.remove(number)
-            merits[number] = self._merit(model)
-        if len(merits) < len(numbers):
-            self._here.folder.write_state(finalists={"trials": list(merits), "epochs": epochs})
+        if not merits:
+            return found[numbers[0]]
+        if late:
+            in_time = [number for number in numbers if number not in late]
+            self._here.folder.write_state(finalists={"trials": in_time, "epochs": epochs})
         return found[max(merits, key=lambda number: (merits[number], -number))]
 
     def _merit(self, model: ModelFile) -> tuple[float, ...]:
@@ -191,7 +218,9 @@ class TrainingStages:
             if self.sitting.spent_s + needed_s > until_s and place.trained_model() is None:
                 continue
             most_s = until_s - self.sitting.spent_s
-            self._train("references", index * part, part, place, spec, size, None, epochs, final=True, most_s=most_s)
+            task = index * part, part, place, spec, size, None, epochs
+            with contextlib.suppress(DivergedError):
+                self._train("references", *task, final=True, most_s=most_s)
 
     def final_epochs(self) -> int:
         """The epochs of a full training, the same for all of a search."""
@@ -217,7 +246,13 @@ class TrainingStages:
         final: bool,
         most_s: float,
     ) -> ModelFile:
-        """A longer training, ``part`` of a stage of which ``before`` is done."""
+        """A longer training, ``part`` of a stage of which ``before`` is done.
+
+        One that diverges is written down and raises DivergedError, at once where it did so before.
+        """
+        diverged = self._here.folder.diverged
+        if place.folder in diverged:
+            raise DivergedError(diverged[place.folder])
         late_s = LATE * 60 * self._here.searching.minutes
         self.sitting.tell(stage, before, f"{place.name}: {amount(epochs, 'epoch')}")
 
@@ -228,18 +263,24 @@ class TrainingStages:
             )
 
         began = time.monotonic()
-        model = train_longer(
-            self._here,
-            place,
-            spec,
-            input_size=input_size,
-            epochs=epochs,
-            with_test=final,
-            shared_start=start,
-            most_minutes=max(0.01, most_s + late_s) / 60 if most_s < float("inf") else 0.0,
-            listeners=[EpochListener(heard)],
-            stop=self.sitting.stop,
-        )
+        try:
+            model = train_longer(
+                self._here,
+                place,
+                spec,
+                input_size=input_size,
+                epochs=epochs,
+                with_test=final,
+                shared_start=start,
+                most_minutes=max(0.01, most_s + late_s) / 60 if most_s < float("inf") else 0.0,
+                listeners=[EpochListener(heard)],
+                stop=self.sitting.stop,
+            )
+        except DivergedError as error:
+            words = str(error).partition("; set ")[0]  # a lower learning rate, which no search asks for
+            _log.warning("%s is left out, its training diverged: %s", place.name, words)
+            self._here.folder.leave_out(place.folder, words)
+            raise DivergedError(words) from error
         self._setup_s = max(self._setup_s, time.monotonic() - began - epochs * (epoch_seconds(place) or 0.0))
         return model
 

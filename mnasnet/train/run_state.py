@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnasnet.errors import TrainingError
+from mnasnet.errors import DivergedError, TrainingError
 from mnasnet.modelfile import Weights, weights_of
 from mnasnet.network.build import MnasNet
 from mnasnet.network.supernet import Supernet
@@ -266,7 +266,7 @@ class RunState(Generic[_Network]):
             cause = f"the weights it started from are not all numbers ({broken[0]})"
         hint = f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
         kept = f"; the best model, of epoch {self.best['epoch']}, is kept" if self.best else ""
-        raise TrainingError(
+        raise DivergedError(
             f"the loss is not a number in epoch {self.epoch + 1}, step {self.step + 1}: {cause} "
             f"at learning rate {rate:.3g}; {hint}{kept}"
         )
@@ -316,7 +316,7 @@ class RunState(Generic[_Network]):
         return row
 
     def _finite(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores that ran over, as an untrained network's may, limited; raises TrainingError when weights did."""
+        """Scores that ran over, as an untrained network's may, limited; raises DivergedError when weights did."""
         if np.isfinite(logits).all():
             return logits
         self._require_finite_weights()
@@ -325,7 +325,7 @@ class RunState(Generic[_Network]):
     def _require_finite_weights(self) -> None:
         for name, value in self.average.state_dict().items():
             if not torch.isfinite(value).all():
-                raise TrainingError(
+                raise DivergedError(
                     f"the weights are not numbers any more after epoch {self.epoch + 1} ({name}); "
                     f"set a lower learning_rate, such as {self.recipe.learning_rate / 10:.2g}"
                 )
